@@ -1,0 +1,102 @@
+"""The encoder loop: one pass of an unmodified Hugging Face model over a packed, shrinking batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from tokendrop.attention import attend
+from tokendrop.families import family_of
+from tokendrop.packed import Batch
+from tokendrop.reducers.base import Decision, Reducer, View
+from tokendrop.trace import Encoded, LayerTrace, Trace
+
+
+def encode(model: PreTrainedModel, batch: Batch, reducer: Reducer) -> Encoded:
+    """Run a sequence classification model on a batch, letting a reducer drop tokens and rows.
+
+    The model's own training flag decides about dropout.
+
+    Raises:
+        RuntimeError: the reducer dropped a row's first token, which the head reads.
+    """
+    family = family_of(model)
+    layers = family.layers(model)
+    layout = batch.layout
+    trace = Trace(layout)
+    memory = reducer.start(batch)
+    answers: Tensor | None = None
+    hidden = family.embed(model, batch)
+
+    for index, layer in enumerate(layers):
+        view = View(index, len(layers), layout, hidden, memory, batch)
+        decision = _ask(reducer.before_layer, view)
+        if decision.skip:
+            continue
+        entered, key_bias = layout, decision.key_bias
+        if decision.keep is not None:
+            kept, layout = layout.keep(decision.keep)
+            hidden, key_bias = hidden[kept], None if key_bias is None else key_bias[kept]
+            view = View(index, len(layers), layout, hidden, memory, batch)
+        attended = layout
+
+        dropout = family.attention_dropout(layer) if reducer.attention_dropout else 0.0
+        context, received = attend(
+            *family.project(layer, hidden),
+            layout,
+            received=reducer.wants_received(view),
+            key_bias=key_bias,
+            dropout=dropout if model.training else 0.0,
+        )
+        view = View(index, len(layers), layout, hidden, memory, batch, received)
+        decision = _ask(reducer.after_attention, view)
+        scale = decision.scale
+        if decision.keep is not None:
+            kept, layout = layout.keep(decision.keep)
+            # before the output projection, which works token by token: dropped ones need none
+            context, hidden = context[kept], hidden[kept]
+            scale = None if scale is None else scale[kept]
+        hidden = family.close_attention(layer, context, hidden)
+        if scale is not None:
+            hidden = hidden * scale[:, None]
+        hidden = family.feed_forward(layer, hidden)
+        trace.layers.append(LayerTrace(index, entered, attended, layout))
+
+        decision = _ask(
+            reducer.after_layer, View(index, len(layers), layout, hidden, memory, batch)
+        )
+        if decision.leave is not None:
+            answers = _record(answers, decision, batch, layout.rows)
+            kept, layout = layout.keep(~decision.leave[layout.row])
+            hidden = hidden[kept]
+        if not layout.lengths:
+            break
+
+    if layout.lengths:
+        first = layout.first
+        if not torch.equal(layout.tokens[first], batch.layout.first[layout.rows]):
+            raise RuntimeError(f"{type(reducer).__name__} dropped the [CLS] token of a row")
+        logits = family.classify(model, hidden[first]).float()
+        whole = Decision(leave=torch.ones_like(layout.rows, dtype=torch.bool), answer=logits)
+        answers = _record(answers, whole, batch, layout.rows)
+        trace.head_rows = len(layout.lengths)
+    assert answers is not None
+    return Encoded(batch, answers, trace, memory)
+
+
+def _ask(moment: Callable[[View], Decision | None], view: View) -> Decision:
+    """Let a reducer decide, in full precision whatever the backbone runs in."""
+    with torch.autocast(view.states.device.type, enabled=False):
+        return moment(view) or Decision()
+
+
+def _record(answers: Tensor | None, decision: Decision, batch: Batch, rows: Tensor) -> Tensor:
+    """Write the answers of leaving rows to their places in the (B, classes) result."""
+    assert decision.leave is not None
+    assert decision.answer is not None
+    if answers is None:
+        answers = decision.answer.new_full((len(batch), decision.answer.shape[1]), torch.nan)
+    return answers.index_put((rows[decision.leave],), decision.answer[decision.leave])

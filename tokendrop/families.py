@@ -1,0 +1,118 @@
+"""Where each architecture keeps the parts that the encoder loop walks.
+
+A family reads an *unmodified* Hugging Face model. The loop never asks which family it has: another
+architecture is another entry in :data:`FAMILIES`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PretrainedConfig, PreTrainedModel
+
+from tokendrop.errors import UserError
+from tokendrop.packed import Batch
+
+
+class Family:
+    """BERT and whatever names its parts alike (MiniLM). The base of the other families."""
+
+    def base(self, model: PreTrainedModel) -> Any:
+        return model.base_model
+
+    def layers(self, model: PreTrainedModel) -> list[Any]:
+        return list(self.base(model).encoder.layer)
+
+    def embed(self, model: PreTrainedModel, batch: Batch) -> Tensor:
+        """(T, hidden) embedding output, its LayerNorm and dropout included."""
+        embeddings = self.base(model).embeddings(
+            input_ids=batch.input_ids[None],
+            token_type_ids=batch.token_type_ids[None],
+            position_ids=batch.positions[None],
+        )
+        return embeddings[0]
+
+    def project(self, layer: Any, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value, each (T, heads, head size)."""
+        attention = layer.attention.self
+        shape = (len(hidden), attention.num_attention_heads, -1)
+        return (
+            attention.query(hidden).view(shape),
+            attention.key(hidden).view(shape),
+            attention.value(hidden).view(shape),
+        )
+
+    def attention_dropout(self, layer: Any) -> float:
+        return layer.attention.self.dropout.p
+
+    def close_attention(self, layer: Any, context: Tensor, residual: Tensor) -> Tensor:
+        """Output projection, dropout, residual and LayerNorm of the attention sub-layer."""
+        return layer.attention.output(context, residual)
+
+    def feed_forward(self, layer: Any, hidden: Tensor) -> Tensor:
+        """The feed-forward sub-layer with its residual and LayerNorm."""
+        return layer.feed_forward_chunk(hidden)
+
+    def classify(self, model: PreTrainedModel, first: Tensor) -> Tensor:
+        """(B, classes) logits of a sequence classification head from (B, hidden) [CLS] states."""
+        pooled = self.base(model).pooler(first[:, None])
+        return model.classifier(model.dropout(pooled))
+
+    def head_flops(self, config: PretrainedConfig) -> int:
+        """FLOPs of :meth:`classify` for one row."""
+        return 2 * config.hidden_size * (config.hidden_size + config.num_labels)
+
+
+class DistilBert(Family):
+    """DistilBERT: no token types, no pooler, other names."""
+
+    def layers(self, model: PreTrainedModel) -> list[Any]:
+        return list(self.base(model).transformer.layer)
+
+    def embed(self, model: PreTrainedModel, batch: Batch) -> Tensor:
+        embeddings = self.base(model).embeddings(
+            batch.input_ids[None], position_ids=batch.positions[None]
+        )
+        return embeddings[0]
+
+    def project(self, layer: Any, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        attention = layer.attention
+        shape = (len(hidden), attention.n_heads, -1)
+        return (
+            attention.q_lin(hidden).view(shape),
+            attention.k_lin(hidden).view(shape),
+            attention.v_lin(hidden).view(shape),
+        )
+
+    def attention_dropout(self, layer: Any) -> float:
+        return layer.attention.dropout.p
+
+    def close_attention(self, layer: Any, context: Tensor, residual: Tensor) -> Tensor:
+        return layer.sa_layer_norm(layer.attention.out_lin(context) + residual)
+
+    def feed_forward(self, layer: Any, hidden: Tensor) -> Tensor:
+        return layer.output_layer_norm(layer.ffn.ff_chunk(hidden) + hidden)
+
+    def classify(self, model: PreTrainedModel, first: Tensor) -> Tensor:
+        pooled = torch.relu(model.pre_classifier(first))
+        return model.classifier(model.dropout(pooled))
+
+
+FAMILIES: dict[str, Family] = {"bert": Family(), "distilbert": DistilBert()}
+
+
+def family_of(model: nn.Module) -> Family:
+    """The family of a Hugging Face model.
+
+    Raises:
+        UserError: nobody has described this architecture yet.
+    """
+    kind = model.config.model_type
+    if kind not in FAMILIES:
+        raise UserError(
+            f"backbones of type {kind!r} are not supported: choose a model of one of the types "
+            f"{', '.join(sorted(FAMILIES))}, or describe its parts in tokendrop/families.py"
+        )
+    return FAMILIES[kind]

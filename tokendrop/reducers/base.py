@@ -1,0 +1,248 @@
+"""What a token-dropping or early-exit method is: a :class:`Reducer`.
+
+A reducer looks at the packed tokens at a few moments of the encoder and answers with a
+:class:`Decision`. It never gathers, pads or loops over rows; the encoder does that for every method
+alike. One method is one file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor, nn
+
+from tokendrop.attention import Received
+from tokendrop.packed import Batch, Layout
+from tokendrop.trace import Encoded, Trace
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a backbone that a method may need to build its own weights.
+
+    Attributes:
+        max_tokens: longest row of the task, special tokens included.
+        classes: outputs of the head.
+    """
+
+    layers: int
+    hidden: int
+    heads: int
+    intermediate: int
+    classes: int
+    max_tokens: int
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What a reducer sees at one moment. R live rows, T live tokens.
+
+    Attributes:
+        layer: index of the layer, from 0; ``layers`` is their number.
+        layout: where the live rows lie.
+        states: (T, hidden) entering the layer (``before_layer``, ``after_attention``) or leaving
+            it (``after_layer``), in the precision the backbone runs in.
+        memory: whatever ``start`` returned for this pass. Anything kept there for each token or
+            row is best kept for the *original* ones and read at ``layout.tokens``, ``layout.rows``.
+        batch: the original batch.
+        received: (T,) attention each token received, summed over heads and queries, in fp32; only
+            in ``after_attention`` and only if asked for.
+    """
+
+    layer: int
+    layers: int
+    layout: Layout
+    states: Tensor
+    memory: Any
+    batch: Batch
+    received: Tensor | None = None
+
+    @property
+    def hidden(self) -> Tensor:
+        """(T, hidden) the states in fp32, in which everything is decided."""
+        return self.states.float()
+
+    @property
+    def cls(self) -> Tensor:
+        """(R, hidden) the [CLS] state of each live row, in fp32."""
+        return self.states[self.layout.first].float()
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """What a reducer wants done. Everything is optional.
+
+    Attributes:
+        keep: (T,) mask of the tokens that go on.
+        scale: (T,) factors on the attention output (``after_attention`` only).
+        key_bias: (T,) added to the logits of each key (``before_layer`` only).
+        skip: pass over this layer altogether (``before_layer`` only).
+        leave: (R,) mask of the rows that stop here (``after_layer`` only).
+        answer: (R, classes) logits of the rows; read where ``leave`` is true.
+    """
+
+    keep: Tensor | None = None
+    scale: Tensor | None = None
+    key_bias: Tensor | None = None
+    skip: bool = False
+    leave: Tensor | None = None
+    answer: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a method's training recipe: a start, an optimiser, a length, a choice.
+
+    Attributes:
+        name: what the stage is called in logs and folders.
+        epochs: passes over the training split.
+        learning_rate: peak rate of the backbone; a :class:`Group` may name another.
+        optimizer: "adam" or "adamw".
+        weight_decay: not applied to biases and LayerNorm.
+        warmup: share of the steps over which the rate rises linearly from 0.
+        schedule: how it falls after that. "linear": to 0 from the peak; "keras": as
+            1 - step / steps, so it jumps down at the end of the warm-up (PoWER-BERT's code).
+        clip: largest gradient norm of a group, None for no clipping.
+        keep: which weights go on to the next stage: those of the epoch with the best dev metric,
+            or the last.
+        start: weights to begin with: the previous stage's, or the pretrained ones.
+    """
+
+    name: str
+    epochs: int
+    learning_rate: float
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    warmup: float = 0.0
+    schedule: Literal["linear", "keras"] = "linear"
+    clip: float | None = None
+    keep: Literal["best", "last"] = "best"
+    start: Literal["previous", "pretrained"] = "previous"
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Parameters that share a rate, a clip and an objective.
+
+    Attributes:
+        parameters: by name.
+        learning_rate: peak rate, None for the stage's.
+        terms: names of the loss terms whose sum these parameters follow; None for all of them.
+    """
+
+    name: str
+    parameters: Mapping[str, nn.Parameter]
+    learning_rate: float | None = None
+    terms: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What a stage begins with.
+
+    Attributes:
+        lengths: (examples,) tokens of each training row.
+        steps: optimiser steps of the stage.
+    """
+
+    lengths: Tensor
+    steps: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a training step offers to a reducer.
+
+    Attributes:
+        forward: one pass over the batch, in training mode.
+        task_loss: the task's loss of a pass.
+    """
+
+    forward: Callable[[], Encoded]
+    task_loss: Callable[[Encoded], Tensor]
+
+
+class Reducer(nn.Module):
+    """Base of all methods, and the dense model: it drops nothing.
+
+    Subclasses override what they need. Constructor arguments are the method's hyper-parameters;
+    the ones in ``operating_arguments`` can be changed on a trained model without training again.
+
+    Attributes:
+        received: the kind of received attention that ``after_attention`` reads, if any.
+        attention_dropout: whether the backbone's attention-probability dropout is on in training.
+    """
+
+    operating_arguments: ClassVar[frozenset[str]] = frozenset()
+    received: Received | None = None
+    attention_dropout: bool = True
+
+    def build(self, shape: Shape) -> None:
+        """Create weights and check arguments against the backbone. Called once.
+
+        Raises:
+            UserError: an argument does not fit the backbone.
+        """
+
+    def start(self, batch: Batch) -> Any:
+        """Begin a pass; what is returned comes back as ``view.memory`` in every moment."""
+        return None
+
+    def before_layer(self, view: View) -> Decision | None:
+        """Decide on the states that enter a layer."""
+        return None
+
+    def after_attention(self, view: View) -> Decision | None:
+        """Decide between attention and feed-forward."""
+        return None
+
+    def after_layer(self, view: View) -> Decision | None:
+        """Decide on the states that leave a layer."""
+        return None
+
+    def wants_received(self, view: View) -> Received | None:
+        """Whether received attention is needed in this layer; it costs time where it is."""
+        return self.received
+
+    def losses(self, encoded: Encoded) -> dict[str, Tensor]:
+        """Terms that are added to the task loss, each a scalar with its weight applied."""
+        return {}
+
+    def training_passes(self, step: Step) -> Iterator[dict[str, Tensor]]:
+        """The forward passes of one training step, each followed by a backward pass.
+
+        Yields:
+            the loss terms of a pass by name; gradients add up over the passes.
+        """
+        encoded = step.forward()
+        yield {"task": step.task_loss(encoded)} | self.losses(encoded)
+
+    def stages(self) -> list[Stage]:
+        """The recipe after the shared fine-tuning. The dense model needs nothing more."""
+        return []
+
+    def enter(self, stage: Stage, setting: Setting) -> None:
+        """Called before a stage begins."""
+
+    def leave(self, stage: Stage) -> None:
+        """Called when a stage's weights are chosen, before they are saved."""
+
+    def after_step(self) -> None:
+        """Called after each optimiser step, e.g. to clamp."""
+
+    def groups(self, stage: Stage, backbone: nn.Module) -> list[Group]:
+        """Who is trained in a stage. By default everything, together."""
+        own = {f"reducer.{name}": p for name, p in self.named_parameters()}
+        return [Group("all", {**dict(backbone.named_parameters()), **own})]
+
+    def flops(self, trace: Trace, shape: Shape) -> int:
+        """FLOPs of the method's own operators in a pass, charged against it."""
+        return 0
+
+    def statistics(self) -> dict[str, float]:
+        """Numbers worth logging after each epoch, e.g. the size of a configuration."""
+        return {}

@@ -1,0 +1,169 @@
+"""DACT-BERT: differentiable adaptive computation time as an early exit.
+
+Eyzaguirre et al., "DACT-BERT", NLP-Power workshop at ACL 2022, arXiv 2109.11745, with the
+mechanism of Eyzaguirre and Soto, CVPR 2020, arXiv 2004.12770. The recipe (fine-tune first, one
+unshared unit per block on the [CLS] state, initial halting value 0.9, everything trained jointly)
+is a reconstruction: the BERT-specific choices of the paper could not be verified.
+
+Decides: after how many blocks a row stops. No token is dropped. Training runs all blocks; at
+inference a row leaves as soon as the remaining blocks provably cannot change its class, so halting
+never changes an answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from tokendrop.packed import Batch
+from tokendrop.reducers.base import Decision, Reducer, Shape, Stage, View
+from tokendrop.trace import Encoded, Trace
+
+
+@dataclass(eq=False)
+class Running:
+    """The recursion's state for every row of the batch.
+
+    Attributes:
+        answer: (B, classes) a_n, the mixture of the class distributions so far.
+        remaining: (B,) p_n, a bound on how much later blocks may still change.
+        ponder: (B,) rho, the sum of p_n.
+    """
+
+    answer: Tensor
+    remaining: Tensor
+    ponder: Tensor
+
+
+class Unit(nn.Module):
+    """One block's head: a ReLU trunk shared by a class and a halting output."""
+
+    def __init__(self, hidden: int, width: int, classes: int, halt_bias: float) -> None:
+        super().__init__()
+        self.trunk = nn.Linear(hidden, width)
+        self.answer = nn.Linear(width, classes)
+        self.halt = nn.Linear(width, 1)
+        for linear in (self.trunk, self.answer, self.halt):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+        nn.init.constant_(self.halt.bias, halt_bias)
+
+    def forward(self, cls: Tensor) -> tuple[Tensor, Tensor]:
+        """(R, hidden) to class probabilities y_n (R, classes) and halting values h_n (R,)."""
+        trunk = torch.relu(self.trunk(cls))
+        return self.answer(trunk).softmax(-1), self.halt(trunk).squeeze(-1).sigmoid()
+
+
+class DactBert(Reducer):
+    """Mix the answers of all blocks; stop when the rest cannot change the class."""
+
+    operating_arguments: ClassVar[frozenset[str]] = frozenset(
+        {"exit_tie", "exit_rule", "check_every"}
+    )
+
+    def __init__(
+        self,
+        tau: float = 5e-3,
+        epochs: int = 3,
+        learning_rate: float = 3e-5,
+        halt_bias: float = 2.197,
+        trunk_width: int | None = None,
+        share_units: bool = False,
+        exit_tie: Literal["strict", "nonstrict"] = "strict",
+        exit_rule: Literal["paper", "tight"] = "paper",
+        check_every: int = 1,
+    ) -> None:
+        """
+        Args:
+            tau: weight of the ponder cost, the method's operating point: larger is faster and less
+                accurate. One model is trained per value.
+            epochs: passes of the joint training.
+            learning_rate: its peak rate.
+            halt_bias: bias of the halting output at the start; 2.197 makes h = 0.9.
+            trunk_width: units of the trunk, by default the hidden size.
+            share_units: one unit for all blocks instead of one each.
+            exit_tie: whether the stopping rule must hold strictly (as in the code) or may be met
+                with equality (as in the derivation).
+            exit_rule: "paper", or "tight", a sharper bound that is also sound (ours).
+            check_every: test the rule after every so many blocks only; answers stay the same.
+        """
+        super().__init__()
+        self.tau = tau
+        self.epochs = epochs
+        self.learning_rate = learning_rate
+        self.halt_bias = halt_bias
+        self.trunk_width = trunk_width
+        self.share_units = share_units
+        self.exit_tie = exit_tie
+        self.exit_rule = exit_rule
+        self.check_every = check_every
+
+    def build(self, shape: Shape) -> None:
+        width = self.trunk_width or shape.hidden
+        count = 1 if self.share_units else shape.layers
+        self.classes = shape.classes
+        self.units = nn.ModuleList(
+            Unit(shape.hidden, width, shape.classes, self.halt_bias) for _ in range(count)
+        )
+
+    # -- the encoder's moments ------------------------------------------------------------------
+
+    def start(self, batch: Batch) -> Running:
+        rows, device = len(batch), batch.input_ids.device
+        return Running(
+            torch.zeros(rows, self.classes, device=device),
+            torch.ones(rows, device=device),
+            torch.zeros(rows, device=device),
+        )
+
+    def after_layer(self, view: View) -> Decision | None:
+        running: Running = view.memory
+        rows = view.layout.rows
+        unit = self.units[0 if self.share_units else view.layer]
+        answer, halting = unit(view.cls)
+        before = running.remaining[rows]
+        mixed = before[:, None] * answer + (1 - before)[:, None] * running.answer[rows]
+        remaining = before * halting
+        running.answer = running.answer.index_copy(0, rows, mixed)
+        running.remaining = running.remaining.index_copy(0, rows, remaining)
+        running.ponder = running.ponder.index_add(0, rows, remaining)
+
+        left = view.layers - view.layer - 1
+        if left == 0:
+            leave = torch.ones_like(rows, dtype=torch.bool)
+        elif self.training or (view.layer + 1) % self.check_every:
+            return None
+        else:
+            leave = self._final(mixed, remaining, left)
+        # log-probabilities as logits: the softmax of log a is a, and the clamp bounds the loss
+        return Decision(leave=leave, answer=mixed.clamp_min(1e-8).log())
+
+    def _final(self, answer: Tensor, remaining: Tensor, left: int) -> Tensor:
+        """(R,) whether no continuation can change the class, with ``left`` blocks to go. Section 4."""
+        best, second = answer.topk(2, dim=-1).values.unbind(-1)
+        # the share of the present answer in the final one, (1 - p)^left
+        share = torch.exp(left * torch.log1p(-remaining))
+        if self.exit_rule == "paper":
+            margin = best * share - second - remaining * left
+        else:
+            margin = (best - second) * share - (1 - share)
+        return margin > 0 if self.exit_tie == "strict" else margin >= 0
+
+    # -- training -------------------------------------------------------------------------------
+
+    def losses(self, encoded: Encoded) -> dict[str, Tensor]:
+        """tau times the mean ponder cost; the task loss is -log of the clamped mixture."""
+        return {"ponder": self.tau * encoded.memory.ponder.mean()}
+
+    def stages(self) -> list[Stage]:
+        return [
+            Stage("joint", self.epochs, self.learning_rate, clip=1.0, keep="best"),
+        ]
+
+    def flops(self, trace: Trace, shape: Shape) -> int:
+        width = self.trunk_width or shape.hidden
+        unit = 2 * width * (shape.hidden + shape.classes + 1)
+        return unit * sum(len(layer.feed_forward.lengths) for layer in trace.layers)

@@ -1,0 +1,9 @@
+"""The dense model: every token through every layer. What all methods are compared with."""
+
+from __future__ import annotations
+
+from tokendrop.reducers.base import Reducer
+
+
+class Dense(Reducer):
+    """Drop nothing; the base class already does."""

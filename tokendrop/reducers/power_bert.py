@@ -1,0 +1,238 @@
+"""PoWER-BERT: progressive elimination of word vectors by a learned retention configuration.
+
+Goyal et al., "PoWER-BERT: Accelerating BERT Inference via Progressive Word-vector Elimination",
+ICML 2020, arXiv 2001.08950. Where paper and code (IBM/PoWER-BERT) differ, the code is followed.
+
+Decides: which tokens of each row leave layer l, between its attention and its feed-forward part.
+How many stay, k_l, is one number per layer for all inputs; which ones depends on the attention
+they received. Received attention is summed over the row's own queries only, so unlike in the
+reference the ranking does not depend on padding.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from tokendrop.attention import Received
+from tokendrop.errors import UserError
+from tokendrop.packed import row_rank, top_k
+from tokendrop.reducers.base import Decision, Group, Reducer, Setting, Shape, Stage, View
+from tokendrop.trace import Encoded
+
+log = logging.getLogger(__name__)
+
+
+class PowerBert(Reducer):
+    """Rank tokens by received attention and keep the k_l best of each row in layer l."""
+
+    received: Received = "without_diagonal"
+    attention_dropout = False
+
+    def __init__(
+        self,
+        mass_weight: float = 1e-3,
+        soft_learning_rate: float = 3e-3,
+        learning_rate: float = 3e-5,
+        search_epochs: int = 3,
+        retrain_epochs: int = 3,
+        mass_rounding: Literal["floor", "ceil"] = "floor",
+        retention_init: Literal["ones", "length_histogram"] = "ones",
+        retention_basis: Literal["absolute", "row"] = "absolute",
+        soft_keep_cls: bool = False,
+        configuration: list[int] | None = None,
+    ) -> None:
+        """
+        Args:
+            mass_weight: lambda, the weight of the loss that shrinks the configuration. This is the
+                method's operating point: larger is faster and less accurate.
+            soft_learning_rate: peak rate of the retention vectors r in the search.
+            learning_rate: peak rate of the backbone.
+            search_epochs: length of phase 2, the search for a configuration.
+            retrain_epochs: length of phase 3, training with tokens really removed.
+            mass_rounding: how a layer's mass becomes a count: "floor" as in the code, or "ceil".
+            retention_init: r starts at 1 ("ones", as in the code), or at the share of training
+                rows that have so many tokens, which spares the search the ranks nobody uses.
+            retention_basis: k_l counts tokens ("absolute", as in the paper), or scales with the
+                length of each row so that short rows shrink too ("row").
+            soft_keep_cls: protect [CLS] in the search as well; the code does not.
+            configuration: skip the search and use these counts, one per layer, never growing.
+        """
+        super().__init__()
+        self.mass_weight = mass_weight
+        self.soft_learning_rate = soft_learning_rate
+        self.learning_rate = learning_rate
+        self.search_epochs = search_epochs
+        self.retrain_epochs = retrain_epochs
+        self.mass_rounding = mass_rounding
+        self.retention_init = retention_init
+        self.retention_basis = retention_basis
+        self.soft_keep_cls = soft_keep_cls
+        self.given = configuration
+        self.searching = False
+
+    def build(self, shape: Shape) -> None:
+        self.longest = shape.max_tokens
+        counts = [shape.max_tokens] * shape.layers
+        if self.given is not None:
+            counts = check_configuration(self.given, shape.layers)
+        self.register_buffer("counts", torch.tensor(counts))
+        self.retention = nn.Parameter(torch.ones(shape.layers, shape.max_tokens))
+
+    @property
+    def configuration(self) -> tuple[int, ...]:
+        """k_1 >= ... >= k_L, the tokens that leave each layer; at first everything stays."""
+        return tuple(self.counts.tolist())
+
+    # -- the encoder's moments ------------------------------------------------------------------
+
+    def start(self, batch: object) -> tuple[int, ...]:
+        return self.configuration
+
+    def wants_received(self, view: View) -> Received | None:
+        if self.searching or self._wanted(view) is not None:
+            return self.received
+        return None
+
+    def after_attention(self, view: View) -> Decision | None:
+        if self.searching:
+            return Decision(scale=self._soft_extract(view))
+        wanted = self._wanted(view)
+        if wanted is None:
+            return None
+        assert view.received is not None
+        return Decision(keep=top_k(view.received, wanted, view.layout))
+
+    def _wanted(self, view: View) -> Tensor | None:
+        """(R,) tokens to keep of each row, or None where every row stays whole. Section 2.2."""
+        count = view.memory[view.layer]
+        if self.retention_basis == "row":
+            starts = view.batch.layout.lengths
+            counts = [
+                max(1, math.ceil(starts[row] * count / self.longest))
+                for row in view.layout.rows.tolist()
+            ]
+        else:
+            counts = [count] * len(view.layout.lengths)
+        if all(k >= n for k, n in zip(counts, view.layout.lengths, strict=True)):
+            return None
+        return torch.tensor(counts, device=view.layout.device)
+
+    def _soft_extract(self, view: View) -> Tensor:
+        """(T,) r_l[rank of the token]: nothing is removed, low ranks are weakened. Section 2.3."""
+        assert view.received is not None
+        scores = view.received
+        if self.soft_keep_cls:
+            scores = scores.masked_fill(view.layout.is_first, torch.inf)
+        factors = self.retention[view.layer][row_rank(scores, view.layout)]
+        if self.soft_keep_cls:
+            factors = factors.masked_fill(view.layout.is_first, 1.0)
+        return factors
+
+    # -- training -------------------------------------------------------------------------------
+
+    def losses(self, encoded: Encoded) -> dict[str, Tensor]:
+        """lambda * sum_l l * mass_l, so that later layers, which cost all below, weigh more."""
+        if not self.searching:
+            return {}
+        mass = self.retention.sum(1)
+        depth = torch.arange(1, len(mass) + 1, device=mass.device)
+        return {"mass": self.mass_weight * (depth * mass).sum()}
+
+    def stages(self) -> list[Stage]:
+        """Search and re-train: Adam, eps 1e-7, no decay, no clip, 10 % warm-up. Section 3."""
+
+        def stage(name: str, epochs: int, keep: Literal["best", "last"]) -> Stage:
+            return Stage(
+                name,
+                epochs,
+                self.learning_rate,
+                optimizer="adam",
+                eps=1e-7,
+                warmup=0.1,
+                schedule="keras",
+                keep=keep,
+            )
+
+        search = stage("search", self.search_epochs, "last")
+        retrain = stage("retrain", self.retrain_epochs, "best")
+        return [retrain] if self.given is not None else [search, retrain]
+
+    def enter(self, stage: Stage, setting: Setting) -> None:
+        self.searching = stage.name == "search"
+        if not self.searching:
+            return
+        summed = 0.455 * setting.steps * self.soft_learning_rate
+        if summed < 1:
+            log.warning(
+                "PoWER-BERT: the learning rates of the retention vectors sum to %.2f, so no rank "
+                "can fall below %.2f whatever mass_weight is: raise search_epochs or "
+                "soft_learning_rate",
+                summed,
+                1 - summed,
+            )
+        if self.retention_init == "length_histogram":
+            ranks = torch.arange(self.longest)
+            share = (setting.lengths[:, None] > ranks).float().mean(0)
+            self.retention.data.copy_(share.to(self.retention.device))
+
+    def leave(self, stage: Stage) -> None:
+        if stage.name == "search":
+            masses = self.retention.detach().sum(1).tolist()
+            self.counts.copy_(torch.tensor(configuration_from_mass(masses, self.mass_rounding)))
+            self.searching = False
+            log.info("PoWER-BERT: configuration %s", list(self.configuration))
+
+    def after_step(self) -> None:
+        self.retention.data.clamp_(0, 1)
+
+    def groups(self, stage: Stage, backbone: nn.Module) -> list[Group]:
+        groups = [Group("backbone", dict(backbone.named_parameters()))]
+        if stage.name == "search":
+            soft = {"reducer.retention": self.retention}
+            groups.append(Group("retention", soft, self.soft_learning_rate))
+        return groups
+
+    def statistics(self) -> dict[str, float]:
+        if self.searching:
+            return {"retention_mass": float(self.retention.detach().sum())}
+        return {"configuration_sum": float(self.counts.sum())}
+
+
+def configuration_from_mass(
+    masses: Sequence[float], rounding: Literal["floor", "ceil"] = "floor"
+) -> list[int]:
+    """Counts from the mass of each layer: rounded, at least 1, never growing. Section 3."""
+    whole = math.floor if rounding == "floor" else math.ceil
+    return list(accumulate((max(1, whole(mass)) for mass in masses), min))
+
+
+def check_configuration(counts: Sequence[int], layers: int) -> list[int]:
+    """A retention or length configuration that fits the backbone.
+
+    Raises:
+        UserError: its length is not the number of layers, a count is below 1, or it grows.
+    """
+    counts = list(counts)
+    if len(counts) != layers:
+        raise UserError(
+            f"configuration {counts} has {len(counts)} entries but the backbone has {layers} "
+            "layers: give one count per layer"
+        )
+    for layer, count in enumerate(counts):
+        if count < 1:
+            raise UserError(
+                f"configuration {counts} keeps {count} tokens in layer {layer + 1}: keep at least 1"
+            )
+        if layer and count > counts[layer - 1]:
+            raise UserError(
+                f"configuration {counts} grows from {counts[layer - 1]} to {count} in layer "
+                f"{layer + 1}: a dropped token cannot come back, so counts must not grow"
+            )
+    return counts
