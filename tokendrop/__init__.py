@@ -1,0 +1,19 @@
+"""Compare token-dropping and early-exit methods for BERT-like encoders."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tokendrop.modeling import Prediction, TokenDropModel, load
+
+__all__ = ["Prediction", "TokenDropModel", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the model code only when it is used: ``tokendrop --help`` should not take seconds."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from tokendrop import modeling
+
+    return getattr(modeling, name)

@@ -31,7 +31,10 @@ def attend(
     """Softmax attention of each row over itself, scaled by 1/sqrt(head size).
 
     Args:
-        query, key, value: (T, heads, head size).
+        query: (T, heads, head size), as are key and value.
+        key: what queries are compared with.
+        value: what is averaged.
+        layout: where the rows lie.
         received: whether to sum up the attention each token received, and if so with or without
             the attention it paid to itself.
         key_bias: (T,) added to every logit of that key, for all heads and queries of its row.
@@ -46,12 +49,18 @@ def attend(
     if _use_varlen(query, received, key_bias, dropout):
         return _varlen(query, key, value, layout), None
     sizes = [rows * length for rows, length in layout.runs]
-    biases = [None] * len(sizes) if key_bias is None else key_bias.split(sizes)
+    biases = [None] * len(sizes) if key_bias is None else torch.split(key_bias, sizes)
     contexts, sums = [], []
     # split, not slices: its backward is one concatenation instead of one full-size tensor a run
-    for run, q, k, v, bias in zip(
-        layout.runs, query.split(sizes), key.split(sizes), value.split(sizes), biases, strict=True
-    ):
+    blocks = zip(
+        layout.runs,
+        torch.split(query, sizes),
+        torch.split(key, sizes),
+        torch.split(value, sizes),
+        biases,
+        strict=True,
+    )
+    for run, q, k, v, bias in blocks:
         rows, length = run
         q, k, v = (x.unflatten(0, (rows, length)).transpose(1, 2) for x in (q, k, v))
         mask = None if bias is None else bias.view(rows, 1, 1, length)
@@ -68,7 +77,7 @@ def attend(
 def _explicit(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, received: Received, dropout: float
 ) -> tuple[Tensor, Tensor]:
-    """Attention of a dense block with its probabilities at hand: (rows, heads, length, head size)."""
+    """Attention of a (rows, heads, length, head size) block with its probabilities at hand."""
     logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
     logits = logits.float() if mask is None else logits.float() + mask
     probabilities = F.dropout(logits.softmax(-1), dropout)

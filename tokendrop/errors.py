@@ -16,3 +16,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     near = difflib.get_close_matches(name, choices, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return UserError(f"unknown {kind} {name!r}: {hint}choose from {', '.join(choices)}")
+
+
+def one_line(error: BaseException) -> str:
+    """The message of another library's error on one line."""
+    return " ".join(str(error).split())

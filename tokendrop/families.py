@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
 from tokendrop.errors import UserError
@@ -21,6 +21,10 @@ class Family:
 
     def base(self, model: PreTrainedModel) -> Any:
         return model.base_model
+
+    def positions(self, config: Any) -> int:
+        """The longest row that the backbone has position embeddings for."""
+        return config.max_position_embeddings
 
     def layers(self, model: PreTrainedModel) -> list[Any]:
         return list(self.base(model).encoder.layer)
@@ -55,7 +59,7 @@ class Family:
         """The feed-forward sub-layer with its residual and LayerNorm."""
         return layer.feed_forward_chunk(hidden)
 
-    def classify(self, model: PreTrainedModel, first: Tensor) -> Tensor:
+    def classify(self, model: Any, first: Tensor) -> Tensor:
         """(B, classes) logits of a sequence classification head from (B, hidden) [CLS] states."""
         pooled = self.base(model).pooler(first[:, None])
         return model.classifier(model.dropout(pooled))
@@ -95,7 +99,7 @@ class DistilBert(Family):
     def feed_forward(self, layer: Any, hidden: Tensor) -> Tensor:
         return layer.output_layer_norm(layer.ffn.ff_chunk(hidden) + hidden)
 
-    def classify(self, model: PreTrainedModel, first: Tensor) -> Tensor:
+    def classify(self, model: Any, first: Tensor) -> Tensor:
         pooled = torch.relu(model.pre_classifier(first))
         return model.classifier(model.dropout(pooled))
 
@@ -103,13 +107,17 @@ class DistilBert(Family):
 FAMILIES: dict[str, Family] = {"bert": Family(), "distilbert": DistilBert()}
 
 
-def family_of(model: nn.Module) -> Family:
-    """The family of a Hugging Face model.
+def family_of(model: PreTrainedModel) -> Family:
+    """The family of a Hugging Face model; see :func:`family_of_type`."""
+    return family_of_type(str(model.config.model_type))
+
+
+def family_of_type(kind: str) -> Family:
+    """The family of an architecture by its ``model_type``.
 
     Raises:
         UserError: nobody has described this architecture yet.
     """
-    kind = model.config.model_type
     if kind not in FAMILIES:
         raise UserError(
             f"backbones of type {kind!r} are not supported: choose a model of one of the types "

@@ -8,7 +8,7 @@ operation, :meth:`Layout.keep`. Everything here is a pure function of tensors.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from typing import Any
@@ -162,8 +162,14 @@ class Batch:
         return self._map(lambda value: value.pin_memory())
 
     def _map(self, move: Callable[[Any], Any]) -> Batch:
-        present = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Batch(**{k: None if v is None else move(v) for k, v in present.items()})
+        return Batch(
+            move(self.input_ids),
+            move(self.token_type_ids),
+            move(self.positions),
+            move(self.layout),
+            None if self.labels is None else move(self.labels),
+            None if self.examples is None else move(self.examples),
+        )
 
 
 def row_sum(values: Tensor, layout: Layout) -> Tensor:

@@ -7,9 +7,10 @@ alike. One method is one file.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from torch import Tensor, nn
 
@@ -175,11 +176,34 @@ class Reducer(nn.Module):
     Attributes:
         received: the kind of received attention that ``after_attention`` reads, if any.
         attention_dropout: whether the backbone's attention-probability dropout is on in training.
+        note: what a reader of the method's results must know, e.g. what was reconstructed.
     """
 
     operating_arguments: ClassVar[frozenset[str]] = frozenset()
     received: Received | None = None
     attention_dropout: bool = True
+    note: ClassVar[str] = ""
+    arguments: dict[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Remember the arguments, from which a saved reducer is made again."""
+        self = super().__new__(cls)
+        bound = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs)
+        given = dict(list(bound.arguments.items())[1:])
+        object.__setattr__(self, "arguments", given)
+        return self
+
+    def spec(self, *, trained: bool = False) -> dict[str, Any]:
+        """Class and arguments as plain data, the form configuration files use.
+
+        Args:
+            trained: leave out ``operating_arguments``, which do not change the training.
+        """
+        left_out = self.operating_arguments if trained else frozenset()
+        arguments = {k: _plain(v, trained) for k, v in self.arguments.items() if k not in left_out}
+        return {"class_path": f"{type(self).__module__}.{type(self).__name__}"} | (
+            {"init_args": arguments} if arguments else {}
+        )
 
     def build(self, shape: Shape) -> None:
         """Create weights and check arguments against the backbone. Called once.
@@ -243,6 +267,13 @@ class Reducer(nn.Module):
         """FLOPs of the method's own operators in a pass, charged against it."""
         return 0
 
-    def statistics(self) -> dict[str, float]:
-        """Numbers worth logging after each epoch, e.g. the size of a configuration."""
+    def describe(self) -> dict[str, Any]:
+        """What was learned, as plain data for logs and records, e.g. a configuration."""
         return {}
+
+
+def _plain(value: Any, trained: bool) -> Any:
+    """A constructor argument as plain data; reducers inside it become specs."""
+    if isinstance(value, Reducer):
+        return value.spec(trained=trained)
+    return [_plain(item, trained) for item in value] if isinstance(value, list) else value

@@ -37,6 +37,7 @@ class Chain(Reducer):
                 "the parts of a chain rank tokens by different attention scores "
                 f"({', '.join(sorted(map(str, kinds)))}): combine at most one such token reducer"
             )
+        self.received = next(iter(kinds), None)  # so that a chain of chains sees a conflict too
         self.attention_dropout = all(part.attention_dropout for part in parts)
 
     @property
@@ -109,8 +110,8 @@ class Chain(Reducer):
     def flops(self, trace: Trace, shape: Shape) -> int:
         return sum(part.flops(trace, shape) for part in self._reducers)
 
-    def statistics(self) -> dict[str, float]:
-        return {name: x for part in self._reducers for name, x in part.statistics().items()}
+    def describe(self) -> dict[str, Any]:
+        return {name: x for part in self._reducers for name, x in part.describe().items()}
 
     def _owner(self, stage: Stage) -> tuple[Reducer, Stage]:
         """The part that a stage belongs to, and the stage under the name that the part gave it."""

@@ -64,6 +64,10 @@ class DactBert(Reducer):
         {"exit_tie", "exit_rule", "check_every"}
     )
 
+    note: ClassVar[str] = (
+        "DACT-BERT's training recipe is a reconstruction; the paper's own could not be verified."
+    )
+
     def __init__(
         self,
         tau: float = 5e-3,
@@ -142,7 +146,7 @@ class DactBert(Reducer):
         return Decision(leave=leave, answer=mixed.clamp_min(1e-8).log())
 
     def _final(self, answer: Tensor, remaining: Tensor, left: int) -> Tensor:
-        """(R,) whether no continuation can change the class, with ``left`` blocks to go. Section 4."""
+        """(R,) whether the ``left`` blocks to go cannot change the class. Section 4."""
         best, second = answer.topk(2, dim=-1).values.unbind(-1)
         # the share of the present answer in the final one, (1 - p)^left
         share = torch.exp(left * torch.log1p(-remaining))

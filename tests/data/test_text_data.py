@@ -1,0 +1,167 @@
+import logging
+from itertools import chain
+from types import SimpleNamespace
+
+import pytest
+
+from tests.data.conftest import rows, write_csv
+from tokendrop.data import TextData
+from tokendrop.errors import UserError
+
+LOADERS = [
+    ("train_dataloader", "train"),
+    ("val_dataloader", "dev"),
+    ("test_dataloader", "test"),
+    ("predict_dataloader", "test"),
+]
+
+
+def examples(loader):
+    return [batch.examples.tolist() for batch in loader]
+
+
+def test_splits_of_one_file(make, train):
+    data = make(train=train)
+    assert {name: len(split) for name, split in data.splits.items()} == {
+        "train": 96,
+        "dev": 12,
+        "test": 12,
+    }
+    assert data.labels == ["neg", "pos"]
+    texts = [set(split.texts) for split in data.splits.values()]
+    assert len(set.union(*texts)) == 120
+    assert data.longest == 128
+
+
+def test_setup_happens_once(make, train):
+    data = make(train=train)
+    data.setup("fit")
+    splits = data.splits
+    data.setup("test")
+    assert data.splits is splits
+
+
+@pytest.mark.parametrize(("loader", "name"), LOADERS)
+def test_batches_hold_the_rows_they_name(make, train, tokenizer, loader, name):
+    data = make(train=train, batch_size=5)
+    split = data.splits[name]
+    seen = []
+    for batch in getattr(data, loader)():
+        assert list(batch.layout.lengths) == sorted(batch.layout.lengths)
+        ids = batch.input_ids.split(list(batch.layout.lengths))
+        for example, row, label in zip(batch.examples.tolist(), ids, batch.labels, strict=True):
+            assert row.tolist() == tokenizer(split.texts[example][0])["input_ids"]
+            assert label == split.labels[example]
+            seen.append(example)
+    assert sorted(seen) == list(range(len(split)))
+
+
+def test_evaluation_keeps_the_order_of_the_file(make, train):
+    data = make(train=train, batch_size=5)
+    assert [sorted(batch) for batch in examples(data.test_dataloader())] == [
+        [0, 1, 2, 3, 4],
+        [5, 6, 7, 8, 9],
+        [10, 11],
+    ]
+
+
+def test_training_order_follows_the_epoch_of_the_trainer(make, train):
+    data, again = make(train=train, batch_size=5), make(train=train, batch_size=5)
+    first = examples(data.train_dataloader())
+    assert examples(again.train_dataloader()) == first
+    again.trainer = SimpleNamespace(current_epoch=1)
+    assert examples(again.train_dataloader()) != first
+    assert sorted(chain.from_iterable(examples(again.train_dataloader()))) == list(range(96))
+    assert examples(make(train=train, batch_size=5, seed=1).train_dataloader()) != first
+
+
+def test_token_budget_is_for_training_only(make, train):
+    data = make(train=train, max_length=20, token_budget=40)
+    sizes = [sum(batch.layout.lengths) for batch in data.train_dataloader()]
+    assert max(sizes) <= 40
+    assert [len(batch) for batch in data.test_dataloader()] == [12]
+
+
+def test_small_run_keeps_splits_and_classes(make, train):
+    whole = make(train=train)
+    small = make(train=train, train_rows=1, dev_rows=3, test_rows=5)
+    assert [len(split) for split in small.splits.values()] == [1, 3, 5]
+    assert small.labels == ["neg", "pos"]
+    for name, split in small.splits.items():
+        assert set(split.texts) <= set(whole.splits[name].texts)
+
+
+def test_pairs(make, tmp_path):
+    lines = [{"q": r["text"], "a": f"film {i}", "label": i % 2} for i, r in enumerate(rows(40))]
+    data = make(train=write_csv(tmp_path / "pairs.csv", lines), text=["q", "a"])
+    split = data.splits["train"]
+    assert all(len(texts) == 2 for texts in split.texts)
+    assert all({*types} == {0, 1} for types in split.token_type_ids)
+    assert data.labels == ["0", "1"]
+
+
+def test_given_files(make, tmp_path, train):
+    dev = write_csv(tmp_path / "dev.csv", rows(10, start=115))
+    test = write_csv(tmp_path / "test.csv", rows(7, start=200))
+    data = make(train=train, dev=dev, test=test)
+    assert [len(split) for split in data.splits.values()] == [115, 10, 7]
+
+
+def test_truncation_is_said_once(make, train, caplog):
+    data = make(train=train, max_length=8)
+    data.setup()
+    data.setup()
+    (record,) = [r for r in caplog.records if r.levelno == logging.WARNING]
+    counts = {name: split.truncated for name, split in data.splits.items()}
+    assert f"max_length 8 were truncated: {counts['train']} of 96 train" in record.getMessage()
+    assert max(data.splits["train"].lengths) == 8
+    assert counts["train"] > 0
+
+
+def test_cache_folder_by_environment(train, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setenv("TOKENDROP_CACHE", str(tmp_path / "elsewhere"))
+    data = TextData(train=train)
+    data.use_tokenizer(tokenizer)
+    data.setup()
+    assert len(list((tmp_path / "elsewhere" / "tokens").iterdir())) == 3
+
+
+def test_fingerprint_is_of_the_content(make, train, tmp_path):
+    print_ = make(train=train).fingerprint()
+    copy = write_csv(tmp_path / "copy.csv", rows(120))
+    assert make(train=copy, seed=5, cache=str(tmp_path / "other")).fingerprint() == print_
+    others = [
+        {"max_length": 64},
+        {"batch_size": 16},
+        {"token_budget": 128},
+        {"train_rows": 50},
+        {"test_rows": 5},
+        {"split_seed": 1},
+    ]
+    changed = {make(train=train, **other).fingerprint() for other in others}
+    assert len(changed | {print_}) == 1 + len(others)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({}, "no data to train on.*--data.dataset.*--data.train"),
+        ({"test": "t.csv"}, "no data to train on"),
+        ({"dataset": "imdb", "dev": "d.csv"}, "'imdb' and the file d.csv are both given"),
+        ({"text": []}, "one or two columns, not 0"),
+        ({"text": ["a", "b", "c"]}, "one or two columns, not 3"),
+        ({"batch_size": 0}, "batch_size 0 is too small: use 1 or more"),
+        ({"max_length": -1}, "max_length -1 is too small"),
+        ({"token_budget": 100}, "token_budget 100 is too small: use max_length, 128 or more"),
+        ({"dev_rows": 0}, "dev_rows 0 is too small"),
+        ({"seed": -1}, "seed -1 is too small"),
+        ({"dev_fraction": 0.6, "test_fraction": 0.4}, "dev_fraction 0.6 and test_fraction 0.4"),
+        ({"test_fraction": 0.0}, "test_fraction 0.0 must be above 0"),
+    ],
+)
+def test_bad_options(options, says):
+    given = (
+        {"train": "t.csv", **options} if options.keys() - {"test", "dataset", "dev"} else options
+    )
+    with pytest.raises(UserError, match=says):
+        TextData(**given)

@@ -1,0 +1,112 @@
+import os
+import stat
+
+import pytest
+from transformers import BertTokenizer
+
+from tokendrop.data.tokens import Tokeniser
+from tokendrop.errors import UserError
+
+TEXTS = [("good film",), ("a very long film is not so good",), ("bad",)]
+
+
+class Counting:
+    """A tokenizer that counts how often it is asked."""
+
+    def __init__(self, tokenizer: BertTokenizer) -> None:
+        self.calls = 0
+        self._tokenizer = tokenizer
+
+    def __getattr__(self, name):
+        return getattr(self._tokenizer, name)
+
+    def __call__(self, *args, **options):
+        self.calls += 1
+        return self._tokenizer(*args, **options)
+
+
+@pytest.fixture
+def counting(tokenizer):
+    return Counting(tokenizer)
+
+
+def test_second_process_does_not_tokenise_again(counting, tmp_path):
+    first = Tokeniser(counting, 6, tmp_path)(TEXTS, "train")
+    # a new object, as in another process; the tokenizer now carries the first call's truncation
+    assert Tokeniser(counting, 6, tmp_path)(TEXTS, "train") == first
+    assert counting.calls == 1
+
+
+def test_other_texts_or_length_are_tokenised(counting, tmp_path):
+    Tokeniser(counting, 6, tmp_path)(TEXTS, "train")
+    Tokeniser(counting, 7, tmp_path)(TEXTS, "train")
+    Tokeniser(counting, 6, tmp_path)(TEXTS[:2], "train")
+    assert counting.calls == 3
+
+
+def test_other_vocabulary_is_tokenised(tokenizer, tmp_path):
+    vocabulary = tokenizer.get_vocab()
+    reversed_ = BertTokenizer(vocab={t: len(vocabulary) - 1 - i for t, i in vocabulary.items()})
+    ids = [Tokeniser(t, 6, tmp_path)(TEXTS, "train").input_ids for t in (tokenizer, reversed_)]
+    assert ids[0] != ids[1]
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"x" * 99])
+def test_torn_cache_file_is_rebuilt(counting, tmp_path, damage):
+    first = Tokeniser(counting, 6, tmp_path)(TEXTS, "train")
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(damage(whole))
+    assert Tokeniser(counting, 6, tmp_path)(TEXTS, "train") == first
+    assert counting.calls == 2
+    assert file.read_bytes() == whole
+
+
+def test_failed_write_leaves_nothing_behind(tokenizer, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pyarrow.parquet.write_table", full)
+    with pytest.raises(UserError, match="No space left"):
+        Tokeniser(tokenizer, 6, tmp_path)(TEXTS, "train")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_truncation_is_exact_and_counted(tokenizer, tmp_path):
+    tokens = Tokeniser(tokenizer, 4, tmp_path)(TEXTS, "train")
+    assert [len(row) for row in tokens.input_ids] == [4, 4, 3]
+    assert tokens.truncated == 1
+    end = tokenizer.sep_token_id
+    assert all(row[-1] == end for row in tokens.input_ids)
+
+
+def test_many_rows_keep_their_order(tokenizer, tmp_path):
+    texts = [(f"film {i}",) for i in range(2500)]
+    tokens = Tokeniser(tokenizer, 16, tmp_path)(texts, "train")
+    assert tokens.input_ids == tokenizer([text for (text,) in texts])["input_ids"]
+
+
+def test_pairs_are_typed_and_the_longer_is_cut(tokenizer, tmp_path):
+    pairs = [("good", "a very long film is not so good"), ("bad", "dull")]
+    tokens = Tokeniser(tokenizer, 7, tmp_path)(pairs, "train")
+    assert tokens.token_type_ids == [[0, 0, 0, 1, 1, 1, 1], [0, 0, 0, 1, 1]]
+    assert tokens.truncated == 1
+
+
+def test_max_length_without_room(tokenizer, tmp_path):
+    with pytest.raises(UserError, match=r"max_length 3 leaves no room.*use --data.max_length 4"):
+        Tokeniser(tokenizer, 3, tmp_path)([("good", "bad")], "train")
+
+
+def test_cache_folder_that_is_a_file(tokenizer, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"file.*TOKENDROP_CACHE"):
+        Tokeniser(tokenizer, 6, tmp_path / "file")(TEXTS, "train")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_cache_folder_not_writable(tokenizer, tmp_path):
+    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    with pytest.raises(UserError, match=r"Permission denied.*TOKENDROP_CACHE"):
+        Tokeniser(tokenizer, 6, tmp_path)(TEXTS, "train")
+    tmp_path.chmod(stat.S_IRWXU)

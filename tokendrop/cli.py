@@ -1,0 +1,74 @@
+"""The command line: ``tokendrop COMMAND``. Each command imports what it needs, so help is quick."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+
+from tokendrop.errors import UserError, unknown
+
+COMMANDS = {
+    "fit": "train a method's whole recipe on a task",
+    "validate": "evaluate a trained model on the dev split",
+    "test": "evaluate a trained model on the test split",
+    "predict": "classify texts and show which tokens were dropped where",
+    "compare": "train, evaluate and time a grid of methods; write the tables and the report",
+}
+
+USAGE = f"""usage: tokendrop COMMAND [options]
+
+Compare token-dropping and early-exit methods for BERT-like encoders.
+
+commands:
+{chr(10).join(f"  {name:<10}{what}" for name, what in COMMANDS.items())}
+
+'tokendrop COMMAND --help' lists the options of a command."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        the exit code: 0, 2 for a mistake in the input, 130 after Ctrl-C.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0
+    try:
+        if words[0] not in COMMANDS:
+            raise unknown("command", words[0], COMMANDS)
+        command = importlib.import_module(f"tokendrop.commands.{words[0]}")
+        _quiet()
+        command.run(words[1:])
+    except UserError as error:
+        print(f"tokendrop: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("tokendrop: interrupted; the same command continues from here", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+    return 0
+
+
+def _quiet() -> None:
+    """Show our own messages, and of other libraries only what a user can act on."""
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("tokendrop").setLevel(logging.INFO)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    # the hub's client reports each of its retries; our error at the end says it once
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

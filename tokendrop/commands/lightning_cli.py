@@ -1,0 +1,87 @@
+"""What ``fit``, ``validate`` and ``test`` share: LightningCLI over layered YAML files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentError
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from tokendrop.configs import setting_error
+from tokendrop.data import TextData
+from tokendrop.errors import UserError
+from tokendrop.modeling import SIDE_CAR, TokenDropModel, load
+from tokendrop.module import TokenDropModule
+from tokendrop.tracking import LoggerName
+
+TRAINING_CONFIG = "training.yaml"
+
+
+class TokenDropCLI(LightningCLI):
+    """LightningCLI whose data module tokenises with the tokenizer of the backbone."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.link_arguments("model.backbone", "data.tokenizer")
+        parser.set_defaults({"model.reducer": {"class_path": "tokendrop.reducers.dense.Dense"}})
+        parser.add_argument("--out", type=str, default="runs/fit", help="output folder")
+        parser.add_argument(
+            "--loggers",
+            type=list[LoggerName],
+            default=["csv"],
+            help="where curves go; wandb is offline unless you are logged in",
+        )
+
+
+def parse(arguments: Sequence[str]) -> TokenDropCLI:
+    """Read the options; nothing is run.
+
+    Raises:
+        UserError: an option that does not exist or a value that does not fit.
+    """
+    try:
+        return TokenDropCLI(
+            TokenDropModule,
+            TextData,
+            args=list(arguments),
+            run=False,
+            seed_everything_default=1,
+            save_config_callback=None,
+            auto_configure_optimizers=False,
+            parser_kwargs={"exit_on_error": False},
+            trainer_defaults={
+                "logger": False,
+                "devices": 1,
+                "num_sanity_val_steps": 0,
+                "enable_model_summary": False,
+                "log_every_n_steps": 10,
+            },
+        )
+    except ArgumentError as error:
+        raise setting_error(error) from error
+
+
+def parse_trained(command: str, arguments: Sequence[str]) -> tuple[TokenDropCLI, TokenDropModel]:
+    """Read the options of a command that works on a trained model.
+
+    The settings of its training are the defaults, so ``--checkpoint`` alone is enough.
+    """
+    words = list(arguments)
+    if words and words[0] in ("-h", "--help"):
+        print(
+            f"usage: tokendrop {command} --checkpoint FOLDER [options]\n\n"
+            "FOLDER is the model folder that 'tokendrop fit' wrote. The data and trainer options "
+            "are those of\n'tokendrop fit'; the model's own training settings are their defaults."
+        )
+        raise SystemExit(0)
+    if "--checkpoint" not in words[:-1]:
+        raise UserError(f"tokendrop {command} needs --checkpoint FOLDER, a trained model")
+    place = words.index("--checkpoint")
+    folder = Path(words[place + 1])
+    del words[place : place + 2]
+    model = load(folder)
+    saved = folder / SIDE_CAR / TRAINING_CONFIG
+    defaults = ["--config", str(saved)] if saved.is_file() else []
+    cli = parse([*defaults, *words, "--model.backbone", str(folder)])
+    cli.model.begin(model)
+    return cli, model

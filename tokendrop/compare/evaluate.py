@@ -1,0 +1,90 @@
+"""One pass of a trained method over a split: its answers, its cost, and what it kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from rich.progress import track
+from torch import Tensor
+
+from tokendrop.data import TextData
+from tokendrop.metrics.flops import counted_flops, dense_flops, pass_flops
+from tokendrop.metrics.kept import Kept
+from tokendrop.modeling import TokenDropModel
+from tokendrop.tasks import SequenceClassification
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a method did on a split.
+
+    Attributes:
+        metrics: by name, of the task.
+        probabilities: (examples, classes) in the order of the split.
+        flops: summed over the split: the method, the packed model with nothing dropped, and the
+            plain model on padded batches of the same rows.
+        kept: see :class:`tokendrop.metrics.kept.Kept`.
+    """
+
+    metrics: dict[str, float]
+    probabilities: Tensor
+    flops: dict[str, float]
+    kept: dict[str, Any]
+
+
+@torch.inference_mode()
+def evaluate(model: TokenDropModel, task: SequenceClassification, data: TextData) -> Evaluation:
+    """Evaluate on the test split in batches of its own order.
+
+    Raises:
+        RuntimeError: the operators that ran in the first batch do not agree with the closed form
+            within 1 %, so the FLOPs could not be trusted.
+    """
+    model.eval()
+    device = model.backbone.device
+    scores = task.metrics().to(device)
+    kept = Kept(model.shape.layers)
+    loader = data.test_dataloader()
+    split = data.splits["test"]
+    probabilities = torch.empty(len(split), model.shape.classes)
+    spent = 0
+    for number, batch in enumerate(track(loader, "evaluate", transient=True)):
+        batch = batch.to(device)
+        encoded = model(batch)
+        scores.update(encoded.logits, batch.labels)
+        kept.update(encoded.trace)
+        flops = pass_flops(encoded.trace, model.reducer, model.backbone, model.shape)
+        spent += flops
+        if number == 0:
+            _check(flops, counted_flops(model.backbone, batch, model.reducer))
+        probabilities[batch.examples.cpu()] = encoded.logits.softmax(-1).float().cpu()
+    size, lengths = data.batch_size, split.lengths
+    chunks = [lengths[start : start + size] for start in range(0, len(lengths), size)]
+    padded = [length for rows in chunks for length in len(rows) * [max(rows)]]
+    dense = dense_flops(split.lengths, model.backbone, model.shape)
+    every = {
+        "method": float(spent),
+        "packed_dense": float(dense),
+        "padded_dense": float(dense_flops(padded, model.backbone, model.shape)),
+    }
+    found = kept.compute()
+    return Evaluation(
+        {name: float(value) for name, value in scores.compute().items()},
+        probabilities,
+        every,
+        {
+            "tokens": float(found["tokens"]),
+            "layers": float(found["layers"]),
+            "per_layer": [round(share, 6) for share in found["per_layer"].tolist()],
+        },
+    )
+
+
+def _check(formula: int, counted: int) -> None:
+    if abs(formula - counted) > 0.01 * counted:
+        raise RuntimeError(
+            f"FLOPs by formula ({formula:,}) and as counted ({counted:,}) differ by more than 1 %: "
+            "the reducer's flops() does not count its operators"
+        )

@@ -1,0 +1,149 @@
+"""One run of the grid, from data to record: train, evaluate, time."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from jsonargparse import ArgumentError, ArgumentParser
+
+from tokendrop import recipes
+from tokendrop.compare.clock import Clock, measure
+from tokendrop.compare.evaluate import Evaluation, evaluate
+from tokendrop.compare.records import Record
+from tokendrop.compare.settings import Cell, Comparison
+from tokendrop.configs import setting_error
+from tokendrop.data import TextData
+from tokendrop.files import write_text
+from tokendrop.modeling import TokenDropModel, load
+from tokendrop.module import TokenDropModule
+from tokendrop.provenance import provenance
+from tokendrop.reducers import from_spec
+from tokendrop.tasks import SequenceClassification
+from tokendrop.tracking import Tracker
+
+
+def make_data(settings: dict[str, Any], backbone: str) -> TextData:
+    """The data module from a task's settings, checked as the command line would.
+
+    Raises:
+        UserError: an unknown setting, or a value of the wrong type.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(TextData, "data")
+    try:
+        parsed = parser.parse_object({"data": {**settings, "tokenizer": backbone}})
+        return parser.instantiate(parsed).data
+    except ArgumentError as error:
+        raise setting_error(error) from error
+
+
+def run_cell(comparison: Comparison, cell: Cell, out: Path) -> Record:
+    """Train a method at an operating point, unless that was done before, and measure it.
+
+    Args:
+        comparison: settings common to all runs.
+        cell: the run.
+        out: output folder; stages, logs and predictions go there.
+    """
+    started, begun = datetime.now(UTC), time.perf_counter()
+    run = cell.run
+    data = make_data(cell.data, comparison.backbone)
+    module = TokenDropModule(
+        from_spec(cell.reducer),
+        comparison.backbone,
+        cell.metric,
+        comparison.fine_tune,
+        comparison.random_init,
+    )
+    tracker = Tracker(comparison.loggers, out, run)
+    trainer = recipes.trainer_maker(tracker.loggers, run.name)
+    stages = recipes.train(module, data, run.seed, out / "stages", trainer)
+    model = _load_trained(cell, stages[-1].model)
+    found = evaluate(model, SequenceClassification(model.shape.classes, cell.metric), data)
+    batches, singles = _time(comparison.clock, model, data)
+    settings = asdict(comparison) | asdict(cell)
+    record = Record(
+        method=run.method,
+        operating_point=run.operating_point,
+        task=run.task,
+        seed=run.seed,
+        metric=cell.metric,
+        value=found.metrics[cell.metric],
+        metrics=found.metrics,
+        flops_speedup_padded=found.flops["padded_dense"] / found.flops["method"],
+        flops_speedup_unpadded=found.flops["packed_dense"] / found.flops["method"],
+        throughput_speedup_padded=batches["speedup_padded"],
+        throughput_speedup_unpadded=batches["speedup_unpadded"],
+        latency_speedup_b1=singles["speedup_unpadded"],
+        kept_tokens_mean=found.kept["tokens"],
+        layers_mean=found.kept["layers"],
+        kept_tokens_per_layer=found.kept["per_layer"],
+        train_seconds=sum(stage.seconds for stage in stages),
+        examples_eval=len(data.splits["test"]),
+        flops=found.flops,
+        timing={"batch32": batches, "batch1": singles},
+        stages=[_stage_record(stage) for stage in stages],
+        details=model.reducer.describe(),
+        notes=[note for note in (model.reducer.note, _truncation(data)) if note],
+        provenance=provenance()
+        | {
+            "config": settings,
+            "seed": run.seed,
+            "started": started.isoformat(timespec="seconds"),
+            "wall_seconds": round(time.perf_counter() - begun, 2),
+        },
+        predictions_file=_save_predictions(out, cell, data, found),
+    )
+    shown = model.predict(data.splits["test"].texts[: comparison.samples])
+    tracker.finish(asdict(record), settings, shown)
+    return record
+
+
+def _load_trained(cell: Cell, folder: Path) -> TokenDropModel:
+    """The trained method at its operating point, on the accelerator if there is one."""
+    reducer = from_spec(cell.reducer)
+    arguments = cell.reducer.get("init_args", {})
+    point = {k: v for k, v in arguments.items() if k in reducer.operating_arguments}
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return load(folder, **point).to(device)
+
+
+def _time(
+    clock: Clock, model: TokenDropModel, data: TextData
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    rows = data.splits["test"].input_ids
+    batches = measure(model, rows[: clock.rows], 32, clock.rounds, "time 32 rows at once")
+    return batches, measure(model, rows[: clock.single_rows], 1, clock.rounds, "time single rows")
+
+
+def _stage_record(stage: recipes.TrainedStage) -> dict[str, Any]:
+    curve = [
+        {
+            "epoch": int(metrics["epoch"]),
+            "metrics": {k.removeprefix("dev/"): v for k, v in metrics.items() if k != "epoch"},
+        }
+        for metrics in stage.curve
+    ]
+    return {"name": stage.name, "epochs": stage.epochs, "seconds": stage.seconds, "curve": curve}
+
+
+def _truncation(data: TextData) -> str:
+    cut = data.splits["test"].truncated
+    if not cut:
+        return ""
+    return f"{cut} of {len(data.splits['test'])} test texts were cut to {data.max_length} tokens."
+
+
+def _save_predictions(out: Path, cell: Cell, data: TextData, found: Evaluation) -> str:
+    """Probabilities of every test example, from which methods can be compared pair by pair."""
+    frame = pd.DataFrame(found.probabilities.numpy(), columns=data.labels)
+    frame.insert(0, "label", [data.labels[label] for label in data.splits["test"].labels])
+    path = out / "predictions" / f"{cell.run.name}.csv"
+    write_text(path, frame.to_csv(index_label="example"))
+    return str(path.relative_to(out))

@@ -1,0 +1,70 @@
+"""The grid of (task x seed x method x operating point): run what is missing, then report.
+
+Every run ends in one record file. Run again, finished runs are skipped and an interrupted one goes
+on from its last finished epoch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+
+from tokendrop.compare import records
+from tokendrop.compare.figures import write_figures
+from tokendrop.compare.records import Record
+from tokendrop.compare.report import write_report
+from tokendrop.compare.run import run_cell
+from tokendrop.compare.settings import Comparison, grid
+from tokendrop.compare.tables import print_summary, results_frame, write_results, write_summary
+from tokendrop.errors import UserError
+from tokendrop.files import make_folder, write_text
+from tokendrop.tracking import log_comparison
+
+
+def compare(comparison: Comparison, out: Path) -> list[Record]:
+    """Run the grid and write the tables, figures and the report.
+
+    Args:
+        comparison: what to compare.
+        out: output folder; a folder of the same comparison continues.
+
+    Raises:
+        UserError: bad input, or a folder that holds another comparison.
+    """
+    make_folder(out)
+    _same_comparison(comparison, out)
+    runs = list(grid(comparison))
+    console = Console(stderr=True)
+    for number, cell in enumerate(runs, start=1):
+        run = cell.run
+        path = records.record_path(out, run.method, run.operating_point, run.task, run.seed)
+        if path.is_file():
+            console.print(f"[{number}/{len(runs)}] {run.name}: done before")
+            continue
+        console.print(f"[bold][{number}/{len(runs)}] {run.name}[/bold]")
+        records.write(run_cell(comparison, cell, out), out)
+    found = records.read_all(out)
+    write_results(out, found)
+    write_summary(out, found)
+    figures = write_figures(out, found)
+    write_report(out, found)
+    if "wandb" in comparison.loggers:
+        log_comparison(out, figures, results_frame(found))
+    print_summary(found)
+    return found
+
+
+def _same_comparison(comparison: Comparison, out: Path) -> None:
+    """Refuse to mix the runs of two comparisons in one folder."""
+    file = out / "comparison.yaml"
+    settings = yaml.safe_dump(asdict(comparison), sort_keys=False)
+    if not file.is_file():
+        write_text(file, settings)
+    elif file.read_text(encoding="utf-8") != settings:
+        raise UserError(
+            f"{out} holds another comparison (see {file}): name another folder with --out, or "
+            "delete this one"
+        )

@@ -1,0 +1,89 @@
+"""What a comparison is made of: the grid, as configuration files describe it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from tokendrop.compare.clock import Clock
+from tokendrop.configs import find_config, read_config
+from tokendrop.module import FINE_TUNE
+from tokendrop.reducers import from_spec
+from tokendrop.reducers.base import Stage
+from tokendrop.tasks import MetricName
+from tokendrop.tracking import LoggerName, Run
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method in the grid.
+
+    Attributes:
+        reducer: ``class_path`` and ``init_args`` of the reducer.
+        operating_points: changes to ``init_args`` by the name of the point; one point with none
+            by default.
+    """
+
+    reducer: dict[str, Any]
+    operating_points: dict[str, dict[str, Any]] = field(default_factory=lambda: {"default": {}})
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything a comparison is made of.
+
+    Attributes:
+        tasks: names of files in configs/task, or paths of such files.
+        methods: what is compared, by the name it has in the tables.
+        backbone: the pretrained encoder all methods start from.
+        random_init: take only its architecture, with these changes, and random weights.
+        seeds: each gives a run of every method.
+        fine_tune: the shared first stage.
+        data: changes to the settings of every task, e.g. a smaller train_rows.
+        clock: how time is measured.
+        loggers: where curves go.
+        samples: how many test texts are shown with their dropped tokens.
+    """
+
+    tasks: list[str]
+    methods: dict[str, Method]
+    backbone: str = "minilm-l6"
+    random_init: dict[str, Any] | None = None
+    seeds: list[int] = field(default_factory=lambda: [1])
+    fine_tune: Stage = FINE_TUNE
+    data: dict[str, Any] = field(default_factory=dict)
+    clock: Clock = field(default_factory=Clock)
+    loggers: list[LoggerName] = field(default_factory=lambda: ["csv", "wandb"])
+    samples: int = 16
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the grid: who, with which reducer, on which data."""
+
+    run: Run
+    reducer: dict[str, Any]
+    data: dict[str, Any]
+    metric: MetricName
+
+
+def grid(comparison: Comparison) -> Iterator[Cell]:
+    """All runs of a comparison, in order.
+
+    Raises:
+        UserError: a task or a reducer that does not exist, or arguments it does not take.
+    """
+    for name in comparison.tasks:
+        path = find_config("task", name)
+        task = read_config(path)
+        data = {**task.get("data", {}), **comparison.data}
+        metric = task.get("model", {}).get("metric", "accuracy")
+        for seed in comparison.seeds:
+            for method, described in comparison.methods.items():
+                for point, changes in described.operating_points.items():
+                    arguments = {**described.reducer.get("init_args", {}), **changes}
+                    reducer = {"class_path": described.reducer.get("class_path")}
+                    reducer |= {"init_args": arguments} if arguments else {}
+                    from_spec(reducer)
+                    yield Cell(Run(path.stem, method, point, seed), reducer, data, metric)

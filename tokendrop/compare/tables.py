@@ -1,0 +1,285 @@
+"""The numbers as tables: a CSV file of the runs, a summary over seeds for files and terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from tokendrop.compare.records import (
+    DENSE,
+    Point,
+    Record,
+    by_task,
+    dense_point,
+    gap,
+    ordered,
+)
+from tokendrop.files import write_text
+
+COLUMNS = (
+    "method",
+    "operating_point",
+    "task",
+    "seed",
+    "metric",
+    "value",
+    "flops_speedup_padded",
+    "flops_speedup_unpadded",
+    "throughput_speedup_padded",
+    "throughput_speedup_unpadded",
+    "latency_speedup_b1",
+    "kept_tokens_mean",
+    "layers_mean",
+    "train_seconds",
+    "examples_eval",
+)
+
+TEXT_COLUMNS = {"Method", "Point", "Task", "Metric"}
+
+RATIOS = {
+    "FLOPs (unpadded)": "flops_speedup_unpadded",
+    "FLOPs (padded)": "flops_speedup_padded",
+    "Clock (unpadded)": "throughput_speedup_unpadded",
+    "Clock (padded)": "throughput_speedup_padded",
+    "Clock (1 row)": "latency_speedup_b1",
+}
+
+LEGEND = {
+    "Method": "the reducer that decides what is dropped; `dense` drops nothing.",
+    "Point": "the operating point: the setting of the method's knob between quality and compute.",
+    "Task": "the data set that the model was trained and tested on.",
+    "Seeds": "how many random seeds the row is the mean of.",
+    "Metric": "what is measured on the test split.",
+    "Value": "the metric on the test split, ± the standard deviation over seeds if several ran.",
+    "vs dense": "how much better (+) or worse (-) than the dense model of the same task: a score "
+    "in points of a per cent, an error in its own unit.",
+    "FLOPs (unpadded)": "how many times fewer FLOPs than the same packed encoder with nothing "
+    "dropped. What the method itself saves on paper; its own scores and exits count against it.",
+    "FLOPs (padded)": "how many times fewer FLOPs than the plain Hugging Face model on padded "
+    "batches of the same rows in the same order. Papers report this one; a part of it is only "
+    "the padding that no packed model computes, which is why dense is above 1 too.",
+    "Clock (unpadded)": "how many times more rows per second than the same packed encoder with "
+    "nothing dropped, measured at 32 rows a batch. What the method itself saves on the clock.",
+    "Clock (padded)": "how many times more rows per second than the plain Hugging Face model on "
+    "padded batches of the same rows in the same order, measured at 32 rows a batch.",
+    "Clock (1 row)": "how many times faster one row alone is answered than by the same packed "
+    "encoder with nothing dropped.",
+    "Tokens kept": "the share of a row's tokens x layers that were processed, mean over rows.",
+    "Layers": "how many layers a row went through, mean over rows.",
+    "Train s": "seconds of training, all stages from the pretrained model on; a stage that several "
+    "methods share, such as the fine-tuned start, was run once and counts in each.",
+}
+
+
+def results_frame(records: Sequence[Record]) -> pd.DataFrame:
+    """One row per run, the columns of `results.csv`."""
+    rows = [[getattr(record, column) for column in COLUMNS] for record in ordered(records)]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def write_results(folder: Path, records: Sequence[Record]) -> Path:
+    """Write `results.csv`."""
+    path = folder / "results.csv"
+    write_text(path, results_frame(records).to_csv(index=False))
+    return path
+
+
+def summary_frame(records: Sequence[Record]) -> pd.DataFrame:
+    """One row per method, operating point and task: numbers, means over the seeds."""
+    rows = [
+        _summary_row(point, dense_point(of_task))
+        for of_task in by_task(records).values()
+        for point in of_task
+    ]
+    return pd.DataFrame(rows)
+
+
+def _summary_row(point: Point, dense: Point | None) -> dict[str, Any]:
+    return {
+        "Method": point.method,
+        "Point": point.operating_point,
+        "Task": point.task,
+        "Seeds": len(point.runs),
+        "Metric": point.runs[0].metric,
+        "Value": point.mean("value"),
+        "Std": point.std("value"),
+        "vs dense": gap(point, dense) if dense else None,
+        **{column: point.mean(field) for column, field in RATIOS.items()},
+        "Tokens kept": point.mean("kept_tokens_mean"),
+        "Layers": point.mean("layers_mean"),
+        "Train s": point.mean("train_seconds"),
+    }
+
+
+def show_value(value: float, higher_is_better: bool) -> str:
+    """A metric for people: a score in per cent, an error as it is.
+
+    >>> show_value(0.8125, True), show_value(0.8125, False)
+    ('81.25 %', '0.8125')
+    """
+    return f"{100 * value:.2f} %" if higher_is_better else f"{value:.4f}"
+
+
+def display_frame(records: Sequence[Record]) -> pd.DataFrame:
+    """The summary as text for people, without the columns that say the same in every row."""
+    frame = summary_frame(records)
+    higher = {record.metric: record.higher_is_better for record in records}
+
+    def value(row: pd.Series[Any]) -> str:
+        text = show_value(row["Value"], higher[row["Metric"]])
+        if row["Seeds"] == 1:
+            return text
+        spread = show_value(row["Std"], higher[row["Metric"]])
+        return f"{text.removesuffix(' %')} ± {spread}"
+
+    def difference(row: pd.Series[Any]) -> str:
+        if pd.isna(row["vs dense"]):
+            return ""
+        if higher[row["Metric"]]:
+            return f"{100 * row['vs dense']:+.2f}"
+        return f"{row['vs dense']:+.4f}"
+
+    formats: dict[str, Callable[[float], str]] = {
+        **dict.fromkeys(RATIOS, "{:.2f}x".format),
+        "Tokens kept": "{:.0%}".format,
+        "Layers": "{:.1f}".format,
+        "Train s": "{:.0f}".format,
+        "Seeds": str,
+    }
+    text = frame.drop(columns="Std").assign(
+        **{
+            "Value": frame.apply(value, axis=1),
+            "vs dense": frame.apply(difference, axis=1),
+            **{column: frame[column].map(form) for column, form in formats.items()},
+        }
+    )
+    constant = [c for c in ("Task", "Seeds", "Metric") if frame[c].nunique() == 1]
+    text = text.drop(columns=constant)
+    return text.rename(columns={"Value": records[0].metric}) if "Metric" in constant else text
+
+
+def explain(column: str) -> str:
+    """What a column of the summary says; one with another name is the metric itself."""
+    return LEGEND.get(column, LEGEND["Value"])
+
+
+def heading(records: Sequence[Record]) -> str:
+    """What the table shows, with everything that is the same in every row."""
+    metrics = " and ".join(sorted({record.metric for record in records}))
+    tasks = ", ".join(sorted({record.task for record in records}))
+    return f"{metrics} on {tasks}, test split"
+
+
+def write_summary(folder: Path, records: Sequence[Record]) -> Path:
+    """Write `summary.md`: the table, what its columns mean, and where its numbers come from."""
+    table = display_frame(records)
+    align = ["left" if column in TEXT_COLUMNS else "right" for column in table.columns]
+    parts = [
+        f"# Comparison: {heading(records)}",
+        table.to_markdown(index=False, disable_numparse=True, colalign=align),
+        "## The columns",
+        _bullets((column, explain(column)) for column in table.columns),
+    ]
+    if notes := notes_of(records):
+        parts += [
+            "## Notes",
+            "\n".join(f"- {note} ({'; '.join(names)})" for note, names in notes.items()),
+        ]
+    parts += ["## Where the numbers come from", _bullets(provenance_of(records).items())]
+    path = folder / "summary.md"
+    write_text(path, "\n\n".join(parts) + "\n")
+    return path
+
+
+def _bullets(items: Any) -> str:
+    return "\n".join(f"- **{name}**: {text}" for name, text in items)
+
+
+def print_summary(records: Sequence[Record], console: Console | None = None) -> None:
+    """Print the summary for the terminal: one table per task."""
+    console = console or Console()
+    for task in by_task(records):
+        of_task = [record for record in records if record.task == task]
+        frame = display_frame(of_task)
+        table = Table(box=box.SIMPLE_HEAD, title=heading(of_task), padding=0)
+        for column in frame.columns:
+            words = column in TEXT_COLUMNS
+            # the full names do not fit the width of a terminal
+            table.add_column(
+                column.replace("unpadded", "unpad.")
+                .replace("(", "")
+                .rstrip(")")
+                .replace(" ", "\n", 1),
+                justify="left" if words else "right",
+                overflow="fold",
+                no_wrap=not words,
+            )
+        for cells in frame.to_numpy().tolist():
+            table.add_row(*cells, style="bold" if cells[0] == DENSE else None)
+        console.print(table)
+    console.print(
+        "unpad.: against the same packed encoder with nothing dropped; padded: against the plain "
+        "Hugging Face model on padded batches of the same rows.",
+        style="dim",
+    )
+
+
+def notes_of(records: Sequence[Record]) -> dict[str, list[str]]:
+    """Each note that runs left, with the names of the points that left it."""
+    notes: dict[str, list[str]] = {}
+    for record in ordered(records):
+        name = Point(record.method, record.operating_point, record.task, (record,)).name
+        for note in record.notes:
+            names = notes.setdefault(note, [])
+            if name not in names:
+                names.append(name)
+    return notes
+
+
+def provenance_of(records: Sequence[Record]) -> dict[str, str]:
+    """What made the numbers, one line each; where runs differ, the range or the number of values.
+
+    A run's configuration is left to its own record: it is long and differs in every run.
+    """
+    rows = {
+        task: f"{of_task[0].runs[0].examples_eval} test rows"
+        for task, of_task in by_task(records).items()
+    }
+    lines = {
+        "data": "; ".join(f"{task}, {size}" for task, size in rows.items()),
+        "seeds": ", ".join(str(seed) for seed in sorted({record.seed for record in records})),
+        "runs": str(len(records)),
+    }
+    keys = dict.fromkeys(key for record in records for key in record.provenance)
+    for key in keys:
+        if key not in {"config", "seed"}:
+            values = [r.provenance[key] for r in records if r.provenance.get(key) is not None]
+            if values:
+                lines[key.replace("_", " ")] = _common(values)
+    return lines
+
+
+def _common(values: list[Any]) -> str:
+    distinct = sorted({_line(value) for value in values})
+    if len(distinct) == 1:
+        return distinct[0]
+    if all(isinstance(value, int | float) for value in values):
+        return f"{_line(min(values))} to {_line(max(values))}"
+    if len(distinct) <= 3:
+        return "; ".join(distinct)
+    return f"{distinct[0]} to {distinct[-1]}, {len(distinct)} values: see runs/*.json"
+
+
+def _line(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_line(item)}" for key, item in value.items())
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

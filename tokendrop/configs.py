@@ -1,0 +1,64 @@
+"""Finding and reading the YAML files under ``configs/``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError
+
+from tokendrop.errors import UserError, one_line, unknown
+from tokendrop.reducers import REDUCERS
+
+# in an installed package the folder lies inside it, in a source tree beside it
+_PLACES = (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs")
+
+
+def config_folder() -> Path:
+    """The folder of the configurations that come with the package."""
+    return next(place for place in _PLACES if place.is_dir())
+
+
+def find_config(kind: str, name: str) -> Path:
+    """A configuration by path, or by the name of a file that comes with the package.
+
+    Args:
+        kind: sub-folder, e.g. "task" or "compare".
+        name: a path ending in .yaml, or a file name without it.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    if name.endswith((".yaml", ".yml")):
+        if not Path(name).is_file():
+            raise UserError(f"no configuration file {name}: check the path")
+        return Path(name)
+    known = {file.stem: file for file in (config_folder() / kind).glob("*.yaml")}
+    if name not in known:
+        raise unknown(kind, name, known)
+    return known[name]
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A YAML file as a dictionary.
+
+    Raises:
+        UserError: it is not one.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"cannot read {path}: {one_line(error)}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold settings as 'name: value' lines")
+    return content
+
+
+def setting_error(error: ArgumentError) -> UserError:
+    """The parser's complaint about a setting, on one line, for the command line to print."""
+    message = re.sub(r'Parser key "([\w.]+)":', r"\1:", one_line(error))
+    if found := re.search(r"Expected a dot import path string: (\w+)", message):
+        return unknown("reducer", found.group(1), REDUCERS)
+    return UserError(message)

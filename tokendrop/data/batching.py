@@ -1,0 +1,127 @@
+"""Which rows form a batch, and the packed batch of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from tokendrop.packed import Batch
+
+_GROUP = 50  # batches that are sorted by length together: more would make epochs alike
+
+
+@dataclass(frozen=True)
+class Split:
+    """The N tokenised examples of a split.
+
+    Attributes:
+        texts: the text or pair of texts of each.
+        input_ids: token ids of each, special tokens included.
+        token_type_ids: beside them.
+        labels: index of the class of each.
+        truncated: how many examples lost their end.
+    """
+
+    texts: list[tuple[str, ...]]
+    input_ids: list[list[int]]
+    token_type_ids: list[list[int]]
+    labels: list[int]
+    truncated: int
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        """Tokens of each example."""
+        return [len(row) for row in self.input_ids]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+class Batches(Dataset[Batch]):
+    """A split cut into batches; item i is the i-th packed batch.
+
+    The batches are items of a dataset instead of the work of a batch sampler, because a sampler
+    of one's own is replaced by Lightning in prediction and on several devices.
+    """
+
+    def __init__(self, split: Split, cut: Sequence[Sequence[int]]) -> None:
+        """
+        Args:
+            split: the examples.
+            cut: the examples of each batch, by their index in the split.
+        """
+        self._split = split
+        self._cut = cut
+
+    def __len__(self) -> int:
+        return len(self._cut)
+
+    def __getitem__(self, index: int) -> Batch:
+        """One batch, its rows in ascending order of length; ``examples`` are split indices."""
+        split = self._split
+        # rows of equal length become neighbours, which one dense attention call can serve
+        rows = sorted(self._cut[index], key=split.lengths.__getitem__)
+        return Batch.pack(
+            [split.input_ids[row] for row in rows],
+            [split.token_type_ids[row] for row in rows],
+            labels=[split.labels[row] for row in rows],
+            examples=rows,
+        )
+
+
+def consecutive(rows: int, batch_size: int) -> list[list[int]]:
+    """Batches of neighbouring rows in the order of the split."""
+    return _by_rows(range(rows), batch_size)
+
+
+def shuffled_by_length(
+    lengths: Sequence[int], batch_size: int, token_budget: int | None, seed: int, epoch: int
+) -> list[list[int]]:
+    """Batches of rows of similar length, random otherwise; every row once.
+
+    The order follows from seed and epoch alone, so a resumed run sees what it would have seen.
+
+    Args:
+        lengths: tokens of each row.
+        batch_size: rows of a batch.
+        token_budget: if given, a batch has as many rows as fit into so many tokens instead; a
+            row that is longer is alone in its batch.
+        seed: of the run.
+        epoch: counted from 0.
+    """
+    random = np.random.default_rng([seed, epoch])
+    order: list[int] = random.permutation(len(lengths)).tolist()
+    usual = batch_size
+    if token_budget is not None:
+        usual = max(1, token_budget * len(lengths) // sum(lengths))
+    # sorting is stable: rows of one length stay shuffled
+    grouped = [
+        row
+        for group in _by_rows(order, _GROUP * usual)
+        for row in sorted(group, key=lengths.__getitem__)
+    ]
+    if token_budget is None:
+        batches = _by_rows(grouped, batch_size)
+    else:
+        batches = _by_tokens(grouped, lengths, token_budget)
+    return [batches[i] for i in random.permutation(len(batches))]
+
+
+def _by_rows(rows: Sequence[int], size: int) -> list[list[int]]:
+    return [list(rows[start : start + size]) for start in range(0, len(rows), size)]
+
+
+def _by_tokens(rows: Iterable[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
+    batches: list[list[int]] = []
+    tokens = 0
+    for row in rows:
+        if not batches or tokens + lengths[row] > budget:
+            batches.append([])
+            tokens = 0
+        batches[-1].append(row)
+        tokens += lengths[row]
+    return batches

@@ -1,0 +1,1 @@
+"""What a pass cost and what it kept."""

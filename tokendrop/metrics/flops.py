@@ -1,0 +1,71 @@
+"""Floating-point operations of a pass: from the trace by formula, and counted as they run.
+
+A multiply-add is two operations. Counted are the matrix products of the linear layers and of
+attention, as every paper compared here does; softmax, GELU, LayerNorm, biases and look-ups are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+from transformers import PreTrainedModel
+
+from tokendrop.encoder import encode
+from tokendrop.families import family_of
+from tokendrop.packed import Batch
+from tokendrop.reducers.base import Reducer, Shape
+from tokendrop.trace import Trace
+
+
+def layer_flops(
+    attended: Sequence[int], fed: int, shape: Shape, projected: int | None = None
+) -> int:
+    """FLOPs of one layer.
+
+    Args:
+        attended: tokens of each row that attend to each other.
+        fed: tokens, over all rows, that go through the feed-forward part.
+        shape: sizes of the backbone.
+        projected: tokens that go through attention's output projection; all that attend by
+            default, which is the common formula of the papers. This encoder projects only the
+            tokens that stay.
+    """
+    tokens, width = sum(attended), shape.hidden
+    projected = tokens if projected is None else projected
+    linear = 6 * tokens * width**2 + 2 * projected * width**2
+    attention = 4 * width * sum(n * n for n in attended)
+    return linear + attention + 4 * fed * width * shape.intermediate
+
+
+def pass_flops(trace: Trace, reducer: Reducer, model: PreTrainedModel, shape: Shape) -> int:
+    """FLOPs of a pass that left this trace, the method's own operators and heads included."""
+    layers = sum(
+        layer_flops(layer.attention.lengths, fed, shape, projected=fed)
+        for layer in trace.layers
+        for fed in [sum(layer.feed_forward.lengths)]
+    )
+    head = family_of(model).head_flops(model.config) * trace.head_rows
+    return layers + head + reducer.flops(trace, shape)
+
+
+def dense_flops(lengths: Iterable[int], model: PreTrainedModel, shape: Shape) -> int:
+    """FLOPs of the plain model on rows of these lengths; give the padded ones to count padding."""
+    lengths = list(lengths)
+    layers = shape.layers * layer_flops(lengths, sum(lengths), shape)
+    return layers + len(lengths) * family_of(model).head_flops(model.config)
+
+
+def counted_flops(model: PreTrainedModel, batch: Batch, reducer: Reducer) -> int:
+    """FLOPs of a pass as counted from the operators that really ran."""
+    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+
+    def attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+        return sdpa_flop_count(query, key, value)
+
+    # the counter does not know CPU attention before torch 2.15 and would silently count 0
+    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping={fused: attention}) as mode:
+        encode(model, batch, reducer)
+    return mode.get_total_flops()

@@ -1,0 +1,242 @@
+"""A backbone and a reducer as one model: forward, save, load, predict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import (
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from tokendrop import backbones
+from tokendrop.encoder import encode
+from tokendrop.errors import UserError, one_line
+from tokendrop.families import family_of
+from tokendrop.files import whole_folder
+from tokendrop.packed import Batch
+from tokendrop.reducers import from_spec
+from tokendrop.reducers.base import Reducer
+from tokendrop.trace import Encoded
+
+SIDE_CAR = "reducer"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one text.
+
+    Attributes:
+        label: name of the most probable class.
+        probabilities: by class name.
+        tokens: the text as the model saw it, special tokens included.
+        token_depth: for each token, the layers it went through; 0 if dropped in the first.
+        row_depth: layers after which the row left.
+        layers: layers of the backbone.
+    """
+
+    label: str
+    probabilities: dict[str, float]
+    tokens: list[str]
+    token_depth: list[int]
+    row_depth: int
+    layers: int
+
+
+class TokenDropModel(nn.Module):
+    """An unmodified Hugging Face classifier whose tokens a reducer drops.
+
+    On disk it is a plain Hugging Face checkpoint, with the reducer in the folder ``reducer``
+    beside the weights.
+    """
+
+    def __init__(
+        self,
+        backbone: PreTrainedModel,
+        reducer: Reducer,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+    ) -> None:
+        """
+        Args:
+            backbone: a sequence classification model of a supported family.
+            reducer: the method; its weights are made here.
+            tokenizer: the backbone's.
+            max_length: longest row in tokens; texts are cut to it.
+
+        Raises:
+            UserError: the reducer's arguments or ``max_length`` do not fit the backbone.
+        """
+        super().__init__()
+        self.backbone = backbone
+        self.reducer = reducer
+        self.tokenizer = tokenizer
+        self.shape = backbones.shape_of(backbone, max_length)
+        reducer.build(self.shape)
+
+    @property
+    def labels(self) -> list[str]:
+        """Class names in the order of the logits."""
+        return list((self.backbone.config.id2label or {}).values())
+
+    def forward(self, batch: Batch) -> Encoded:
+        return encode(self.backbone, batch, self.reducer)
+
+    @torch.inference_mode()
+    def predict(
+        self, texts: Sequence[str | tuple[str, ...]], batch_size: int = 32
+    ) -> list[Prediction]:
+        """Classify texts, or pairs of texts.
+
+        Args:
+            texts: one string or a pair of strings each; longer ones are cut to ``max_length``.
+            batch_size: rows at a time; no answer depends on it.
+
+        Raises:
+            UserError: a text is empty.
+        """
+        if isinstance(texts, str):
+            raise UserError(f"predict takes a list of texts, not one text: predict([{texts!r}])")
+        pairs = [text if isinstance(text, tuple) else (text,) for text in texts]
+        for number, pair in enumerate(pairs, start=1):
+            if not any(part.strip() for part in pair):
+                raise UserError(f"text {number} of {len(pairs)} is empty: leave it out")
+        self.eval()
+        predictions: list[Prediction] = []
+        for start in range(0, len(pairs), batch_size):
+            rows = [self._tokenize(pair) for pair in pairs[start : start + batch_size]]
+            predictions.extend(self._predict_batch(rows))
+        return predictions
+
+    def _tokenize(self, pair: tuple[str, ...]) -> tuple[list[int], list[int]]:
+        encoded = self.tokenizer(
+            *pair, truncation=True, max_length=self.shape.max_tokens, return_token_type_ids=True
+        )
+        return encoded["input_ids"], encoded["token_type_ids"]
+
+    def _predict_batch(self, rows: list[tuple[list[int], list[int]]]) -> Iterable[Prediction]:
+        batch = Batch.pack([ids for ids, _ in rows], [types for _, types in rows])
+        encoded = self(batch.to(self.backbone.device))
+        probabilities = encoded.logits.softmax(-1).tolist()
+        depths = encoded.trace.token_depth().split([len(ids) for ids, _ in rows])
+        leaving = encoded.trace.row_depth().tolist()
+        for (ids, _), row, depth, left in zip(rows, probabilities, depths, leaving, strict=True):
+            by_name = dict(zip(self.labels, row, strict=True))
+            yield Prediction(
+                max(by_name, key=by_name.__getitem__),
+                by_name,
+                list(self.tokenizer.convert_ids_to_tokens(ids)),
+                depth.tolist(),
+                left,
+                self.shape.layers,
+            )
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model; the folder appears only once it is complete.
+
+        Raises:
+            UserError: the disk is full or the folder cannot be written.
+        """
+        try:
+            with whole_folder(Path(folder)) as draft:
+                self.backbone.save_pretrained(draft)
+                self.tokenizer.save_pretrained(draft)
+                side_car = draft / SIDE_CAR
+                side_car.mkdir()
+                described = {
+                    "reducer": self.reducer.spec(),
+                    "model_type": self.backbone.config.model_type,
+                    "max_length": self.shape.max_tokens,
+                }
+                (side_car / "config.json").write_text(json.dumps(described, indent=1) + "\n")
+                save_file(self.reducer.state_dict(), side_car / "reducer.safetensors")
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"cannot save the model to {folder}: {one_line(error)}") from error
+
+
+def load(path: str | Path, **operating_point: Any) -> TokenDropModel:
+    """A trained model, ready to predict.
+
+    Args:
+        path: a folder that :meth:`TokenDropModel.save` wrote, or a Hugging Face classifier, which
+            is run dense.
+        operating_point: changes to the reducer's ``operating_arguments``.
+
+    Raises:
+        UserError: not a model folder, weights of another architecture, or a bad operating point.
+    """
+    folder = Path(path)
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder} is not a model folder: it has no config.json")
+    described = _read_side_car(folder)
+    reducer = _with_operating_point(described["reducer"], operating_point)
+    backbone = _load_classifier(folder)
+    if described.get("model_type", backbone.config.model_type) != backbone.config.model_type:
+        raise UserError(
+            f"the reducer in {folder / SIDE_CAR} was trained on a {described['model_type']} "
+            f"backbone but the weights beside it are {backbone.config.model_type}: put the two "
+            "that belong together into one folder"
+        )
+    tokenizer = backbones.load_tokenizer(str(folder))
+    positions = family_of(backbone).positions(backbone.config)
+    model = TokenDropModel(backbone, reducer, tokenizer, described.get("max_length", positions))
+    weights = folder / SIDE_CAR / "reducer.safetensors"
+    if weights.is_file():
+        try:
+            reducer.load_state_dict(load_file(weights))
+        except (RuntimeError, SafetensorError) as error:
+            raise UserError(
+                f"the reducer weights {weights} do not fit {type(reducer).__name__} on this "
+                f"backbone: {one_line(error)}"
+            ) from error
+    return model.eval()
+
+
+def _read_side_car(folder: Path) -> dict[str, Any]:
+    file = folder / SIDE_CAR / "config.json"
+    if not file.is_file():
+        return {"reducer": {"class_path": "Dense"}}
+    try:
+        return json.loads(file.read_text())
+    except json.JSONDecodeError as error:
+        raise UserError(f"{file} is torn or not JSON ({error}): restore it") from error
+
+
+def _with_operating_point(spec: dict[str, Any], changes: dict[str, Any]) -> Reducer:
+    reducer = from_spec(spec)
+    fixed = set(changes) - reducer.operating_arguments
+    if fixed:
+        allowed = ", ".join(sorted(reducer.operating_arguments)) or "none"
+        raise UserError(
+            f"{', '.join(sorted(fixed))} cannot be changed on a trained {type(reducer).__name__}; "
+            f"it can be run at other values of: {allowed}"
+        )
+    if not changes:
+        return reducer
+    return from_spec({**spec, "init_args": {**spec.get("init_args", {}), **changes}})
+
+
+def _load_classifier(folder: Path) -> PreTrainedModel:
+    try:
+        with backbones.quiet_loading():
+            model, report = AutoModelForSequenceClassification.from_pretrained(
+                folder, dtype=torch.float32, output_loading_info=True
+            )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"cannot load the model in {folder}: {one_line(error)}") from error
+    if report["missing_keys"]:
+        missing = sorted(report["missing_keys"])
+        raise UserError(
+            f"the weights in {folder} lack {len(missing)} tensors, e.g. {missing[0]}: it is not a "
+            "trained classifier; train one with 'tokendrop fit'"
+        )
+    return model

@@ -1,0 +1,221 @@
+"""The one LightningModule: steps, logging, optimisers. It knows no method by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim import Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from torchmetrics import MetricCollection
+
+from tokendrop.errors import UserError
+from tokendrop.metrics.kept import Kept
+from tokendrop.modeling import TokenDropModel
+from tokendrop.packed import Batch
+from tokendrop.reducers.base import Group, Reducer, Stage, Step
+from tokendrop.tasks import MetricName, SequenceClassification
+from tokendrop.trace import Encoded
+
+FINE_TUNE = Stage("fine_tune", 3, 5e-5, weight_decay=0.01, warmup=0.06, clip=1.0)
+
+
+class TokenDropModule(LightningModule):
+    """Train a method through the stages of its recipe, one at a time, and evaluate it."""
+
+    model: TokenDropModel
+    task: SequenceClassification
+
+    def __init__(
+        self,
+        reducer: Reducer,
+        backbone: str = "minilm-l6",
+        metric: MetricName = "accuracy",
+        fine_tune: Stage = FINE_TUNE,
+        random_init: dict[str, Any] | None = None,
+    ) -> None:
+        """
+        Args:
+            reducer: the method.
+            backbone: pretrained encoder: the installed "minilm-l6", a folder, or a Hub name.
+            metric: what checkpoints are chosen by, and reported first.
+            fine_tune: the first stage, shared by all methods: plain fine-tuning.
+            random_init: use only the backbone's architecture, with these changes to its
+                configuration (e.g. num_hidden_layers), and random weights.
+        """
+        super().__init__()
+        self.backbone = backbone
+        # a description, not the module: every stage begins with a reducer of its own
+        self.reducer_spec = reducer.spec()
+        self.metric: MetricName = metric
+        self.fine_tune = fine_tune
+        self.random_init = random_init
+        # several groups may follow different losses, which one backward pass cannot do
+        self.automatic_optimization = False
+
+    def begin(self, model: TokenDropModel, stage: Stage | None = None, seed: int = 0) -> None:
+        """Take a model to train through a stage, or only to evaluate.
+
+        Dropout in epoch e depends on ``seed`` and e alone, so a stage that was stopped and resumed
+        after any epoch ends as if it had never stopped.
+        """
+        self.model = model
+        self.stage = stage
+        self.seed = seed
+        self.task = SequenceClassification(model.shape.classes, self.metric)
+        self.scores = nn.ModuleDict(
+            {split: self.task.metrics(f"{split}/") for split in ("dev", "test")}
+        )
+        self.kept = Kept(model.shape.layers)
+
+    # -- training -------------------------------------------------------------------------------
+
+    def on_train_epoch_start(self) -> None:
+        # Hugging Face loads models in eval mode and Lightning leaves that as it finds it
+        self.model.train()
+        torch.manual_seed(self.seed * 100_003 + self.current_epoch)
+
+    def training_step(self, batch: Batch, index: int) -> None:
+        step = Step(forward=lambda: self.model(batch), task_loss=self._task_loss)
+        self._optimizers(lambda optimizer: optimizer.zero_grad())
+        logged: dict[str, Tensor] = {}
+        for losses in self.model.reducer.training_passes(step):
+            self._backward(losses)
+            for name, loss in losses.items():
+                logged[f"train/{name}"] = logged.get(f"train/{name}", 0) + loss.detach()
+        total = torch.stack(list(logged.values())).sum()
+        if not torch.isfinite(total):
+            terms = ", ".join(f"{name} {float(value):g}" for name, value in logged.items())
+            raise UserError(
+                f"the loss is not a number in step {index + 1} of epoch {self.current_epoch + 1} "
+                f"({terms}): lower the learning rate of stage {self._stage.name!r}"
+            )
+        if self._stage.clip is not None:
+            for group in self.groups:
+                nn.utils.clip_grad_norm_(group.parameters.values(), self._stage.clip)
+        self._optimizers(lambda optimizer: optimizer.step())
+        for scheduler in _listed(self.lr_schedulers()):
+            scheduler.step()
+        self.model.reducer.after_step()
+        self.log_dict(logged, batch_size=len(batch))
+        self.log("loss", total, batch_size=len(batch), prog_bar=True, logger=False)
+
+    def _task_loss(self, encoded: Encoded) -> Tensor:
+        assert encoded.batch.labels is not None
+        return self.task.loss(encoded.logits, encoded.batch.labels)
+
+    def _backward(self, losses: Mapping[str, Tensor]) -> None:
+        """Add to each group the gradient of the loss terms that it follows."""
+        objectives = {group.terms for group in self.groups}
+        if objectives == {None}:
+            self.manual_backward(torch.stack(list(losses.values())).sum())
+            return
+        for terms in objectives:
+            total = torch.stack([v for k, v in losses.items() if terms is None or k in terms])
+            parameters = [
+                parameter
+                for group in self.groups
+                if group.terms == terms
+                for parameter in group.parameters.values()
+            ]
+            gradients = torch.autograd.grad(
+                total.sum(), parameters, retain_graph=True, allow_unused=True
+            )
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                if gradient is not None:
+                    held = parameter.grad
+                    parameter.grad = gradient if held is None else held + gradient
+
+    def _optimizers(self, act: Callable[[Any], object]) -> None:
+        for optimizer in _listed(self.optimizers()):
+            act(optimizer)
+
+    @property
+    def _stage(self) -> Stage:
+        if self.stage is None:
+            raise RuntimeError("this module was begun to evaluate: it has no training stage")
+        return self.stage
+
+    def configure_optimizers(self) -> list[dict[str, Any]]:  # type: ignore[override]
+        self.groups = self.model.reducer.groups(self._stage, self.model.backbone)
+        steps = int(self.trainer.estimated_stepping_batches)
+        return [self._configure(group, steps) for group in self.groups]
+
+    def _configure(self, group: Group, steps: int) -> dict[str, Any]:
+        stage = self._stage
+        kind = Adam if stage.optimizer == "adam" else AdamW
+        decayed = {name: p for name, p in group.parameters.items() if p.ndim > 1}
+        plain = [p for name, p in group.parameters.items() if name not in decayed]
+        optimizer: Optimizer = kind(
+            [
+                {"params": list(decayed.values()), "weight_decay": stage.weight_decay},
+                {"params": plain, "weight_decay": 0.0},
+            ],
+            lr=stage.learning_rate if group.learning_rate is None else group.learning_rate,
+            betas=stage.betas,
+            eps=stage.eps,
+            fused=True,
+        )
+        scheduler = LambdaLR(optimizer, learning_rate_factor(stage, steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler}}
+
+    # -- evaluation -----------------------------------------------------------------------------
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        self._evaluate(batch, "dev")
+
+    def test_step(self, batch: Batch, index: int) -> None:
+        self._evaluate(batch, "test")
+
+    def _evaluate(self, batch: Batch, split: str) -> None:
+        encoded = self.model(batch)
+        scores = self.scores[split]
+        assert isinstance(scores, MetricCollection)
+        scores.update(encoded.logits, batch.labels)
+        self.kept.update(encoded.trace)
+        self.log_dict(scores, batch_size=len(batch))
+        self.log(f"{split}/loss", self._task_loss(encoded), batch_size=len(batch))
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_kept("dev")
+        described = self.model.reducer.describe()
+        self.log_dict(
+            {f"reducer/{k}": v for k, v in described.items() if isinstance(v, (int, float))}
+        )
+
+    def on_test_epoch_end(self) -> None:
+        self._log_kept("test")
+
+    def _log_kept(self, split: str) -> None:
+        kept = self.kept.compute()
+        self.kept.reset()
+        self.log(f"{split}/kept_tokens", kept["tokens"])
+        self.log(f"{split}/layers", kept["layers"])
+
+
+def learning_rate_factor(stage: Stage, steps: int) -> Callable[[int], float]:
+    """The learning rate's factor as a function of the optimiser steps already taken.
+
+    "linear" is the usual warm-up from 0 in step 0 and decay to 0; "keras" numbers steps from 1 and
+    decays as 1 - t / steps, so it falls at once to 1 - warm-up after the warm-up.
+    """
+    warmup = int(stage.warmup * steps)
+
+    def linear(done: int) -> float:
+        if done < warmup:
+            return done / warmup
+        return max(0.0, (steps - done) / max(1, steps - warmup))
+
+    def keras(done: int) -> float:
+        t = done + 1
+        return t / warmup if t <= warmup else max(0.0, 1 - t / steps)
+
+    return keras if stage.schedule == "keras" else linear
+
+
+def _listed(value: Any) -> list[Any]:
+    """Lightning gives one optimiser or scheduler bare and several as a list."""
+    return value if isinstance(value, list) else [value]

@@ -1,0 +1,269 @@
+"""Recipes: a method's chain of training stages, each trained once and found again.
+
+A stage's folder is named by a hash of everything that decides its weights: data, backbone, seed,
+the stage's settings and all stages before it. So the fine-tuned start is shared by all methods,
+and an interrupted recipe goes on where it stopped: finished stages are skipped, and the one that
+was cut off resumes after its last whole epoch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
+from lightning.pytorch.loggers import Logger
+
+from tokendrop import backbones
+from tokendrop.data import TextData
+from tokendrop.errors import UserError
+from tokendrop.files import make_folder, write_text
+from tokendrop.modeling import TokenDropModel, load
+from tokendrop.module import TokenDropModule
+from tokendrop.reducers import from_spec
+from tokendrop.reducers.base import Reducer, Setting, Stage
+from tokendrop.reducers.dense import Dense
+
+MakeTrainer = Callable[[Stage, list[Callback]], Trainer]
+
+
+@dataclass(frozen=True)
+class TrainedStage:
+    """A finished stage.
+
+    Attributes:
+        folder: the stage's folder; the model lies in ``model`` inside it.
+        seconds: training time, over all its resumptions.
+        curve: the logged metrics after each epoch.
+    """
+
+    name: str
+    epochs: int
+    folder: Path
+    seconds: float
+    curve: list[dict[str, float]]
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+
+def train(
+    module: TokenDropModule, data: TextData, seed: int, root: Path, make_trainer: MakeTrainer
+) -> list[TrainedStage]:
+    """Train a method's whole recipe, beginning with the shared fine-tuning.
+
+    Args:
+        module: the method and the settings of its training.
+        data: the task.
+        seed: decides the head's random start, the order of the batches and dropout.
+        root: where the folders of the stages lie, for all methods of a comparison.
+        make_trainer: gives a trainer for a stage, with these callbacks added.
+
+    Returns:
+        the stages in order; the last one holds the trained method.
+
+    Raises:
+        UserError: bad data or arguments, a loss that is not a number, a full disk.
+    """
+    make_folder(root)
+    data.seed = seed
+    data.setup("fit")
+    # the method's arguments are checked against the backbone before anything is trained
+    _fresh(module, data, from_spec(module.reducer_spec), seed)
+    described: dict[str, Any] = {
+        "backbone": module.backbone,
+        "random_init": module.random_init,
+        "data": data.fingerprint(),
+        "metric": module.metric,
+        "seed": seed,
+    }
+    done: list[TrainedStage] = []
+    plan = [(module.fine_tune, Dense().spec())]
+    reducer = from_spec(module.reducer_spec)
+    plan += [(stage, reducer.spec(trained=True)) for stage in reducer.stages()]
+    for stage, spec in plan:
+        described = {"after": described, "stage": asdict(stage), "reducer": spec}
+        key = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
+        folder = root / f"{stage.name}-{key}"
+        if (trained := _finished(folder)) is None:
+            before = done[-1].model if done and stage.start == "previous" else None
+            model = _start(module, data, spec, seed, before)
+            trained = _train_stage(module, data, model, stage, seed, folder, make_trainer)
+        done.append(trained)
+    return done
+
+
+def _fresh(module: TokenDropModule, data: TextData, reducer: Reducer, seed: int) -> TokenDropModel:
+    seed_everything(seed, verbose=False)
+    tokenizer = backbones.load_tokenizer(module.backbone)
+    backbone = backbones.load_backbone(module.backbone, data.labels, module.random_init)
+    return TokenDropModel(backbone, reducer, tokenizer, data.longest)
+
+
+def _start(
+    module: TokenDropModule, data: TextData, spec: dict[str, Any], seed: int, before: Path | None
+) -> TokenDropModel:
+    """The model that a stage begins with: pretrained, or as the stage before left it."""
+    if before is None:
+        return _fresh(module, data, from_spec(spec), seed)
+    previous = load(before)
+    if previous.reducer.spec(trained=True) == spec:
+        return previous
+    seed_everything(seed, verbose=False)
+    reducer = from_spec(spec)
+    return TokenDropModel(previous.backbone, reducer, previous.tokenizer, data.longest)
+
+
+def _train_stage(
+    module: TokenDropModule,
+    data: TextData,
+    model: TokenDropModel,
+    stage: Stage,
+    seed: int,
+    folder: Path,
+    make_trainer: MakeTrainer,
+) -> TrainedStage:
+    module.begin(model, stage, seed)
+    monitor = f"dev/{module.metric}"
+    best = ModelCheckpoint(
+        folder, "best", monitor=monitor, mode="max", save_weights_only=True,
+        enable_version_counter=False,
+    )  # fmt: skip
+    last = ModelCheckpoint(folder, "last", enable_version_counter=False)
+    curve = _Curve()
+    trainer = make_trainer(stage, [curve, best, last])
+    lengths = torch.tensor(data.splits["train"].lengths)
+    model.reducer.enter(stage, Setting(lengths, _steps(data, stage)))
+    resumed = folder / "last.ckpt"
+    try:
+        trainer.fit(module, data, ckpt_path=resumed if resumed.is_file() else None)
+    except OSError as error:
+        raise UserError(f"cannot write checkpoints to {folder} ({error.strerror})") from error
+    except SystemExit as error:
+        # Lightning turns Ctrl-C into an exit, which would skip the word on how to go on
+        raise KeyboardInterrupt from error
+    if stage.keep == "best":
+        weights = torch.load(best.best_model_path, weights_only=True)["state_dict"]
+        module.load_state_dict(weights)
+    model.reducer.leave(stage)
+    model.save(folder / "model")
+    finished: dict[str, Any] = {
+        "name": stage.name,
+        "epochs": stage.epochs,
+        "seconds": curve.seconds,
+        "curve": curve.epochs,
+    }
+    write_text(folder / "done.json", json.dumps(finished, indent=1))
+    for checkpoint in (folder / "best.ckpt", resumed):
+        checkpoint.unlink(missing_ok=True)
+    return TrainedStage(folder=folder, **finished)
+
+
+def _steps(data: TextData, stage: Stage) -> int:
+    return len(data.train_dataloader()) * stage.epochs
+
+
+def _finished(folder: Path) -> TrainedStage | None:
+    """A finished stage, or None. The marker is written last, so what it marks is complete."""
+    marker = folder / "done.json"
+    if not marker.is_file():
+        return None
+    return TrainedStage(folder=folder, **json.loads(marker.read_text()))
+
+
+class _Curve(Callback):
+    """Metrics after each epoch and the time spent, both kept across a resumption."""
+
+    def __init__(self) -> None:
+        self.epochs: list[dict[str, float]] = []
+        self.seconds = 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.started = time.perf_counter()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking or trainer.state.fn != "fit":
+            return
+        self.seconds += time.perf_counter() - self.started
+        metrics = {k: round(float(v), 6) for k, v in trainer.callback_metrics.items()}
+        self.epochs.append({"epoch": trainer.current_epoch + 1, **metrics})
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epochs": self.epochs, "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.epochs = state_dict["epochs"]
+        self.seconds = state_dict["seconds"]
+
+
+def trainer_maker(loggers: Sequence[Logger], label: str) -> MakeTrainer:
+    """Trainers for the stages of a recipe, on one device.
+
+    Args:
+        loggers: shared by all stages.
+        label: what progress is shown under, before the stage's name.
+    """
+
+    def make(stage: Stage, callbacks: list[Callback]) -> Trainer:
+        return Trainer(
+            devices=1,
+            max_epochs=stage.epochs,
+            logger=list(loggers),
+            callbacks=[*callbacks, progress(f"{label} {stage.name}")],
+            num_sanity_val_steps=0,
+            log_every_n_steps=10,
+            enable_model_summary=False,
+            # training batches are drawn anew from (seed, epoch)
+            reload_dataloaders_every_n_epochs=1,
+        )
+
+    return make
+
+
+def progress(label: str) -> Callback:
+    """A progress bar on a terminal; one line per epoch where the output is not one."""
+    return StageBar(label) if sys.stderr.isatty() else EpochLines(label)
+
+
+class StageBar(TQDMProgressBar):
+    """A progress bar that says which stage is running."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__(leave=True)
+        self.label = label
+
+    def on_train_epoch_start(self, trainer: Trainer, *arguments: Any) -> None:
+        super().on_train_epoch_start(trainer, *arguments)
+        epoch = f"{trainer.current_epoch + 1}/{trainer.max_epochs}"
+        self.train_progress_bar.set_description(f"{self.label} {epoch}")
+
+
+class EpochLines(ProgressBar):
+    """One line for each finished epoch."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__()
+        self.label = label
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.started = time.perf_counter()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        shown = {k: v for k, v in trainer.callback_metrics.items() if k.startswith("dev/")}
+        scores = ", ".join(f"{name} {float(value):.4f}" for name, value in shown.items())
+        epoch = f"{trainer.current_epoch + 1}/{trainer.max_epochs}"
+        seconds = time.perf_counter() - self.started
+        print(f"{self.label} {epoch}: {scores} ({seconds:.0f} s)", file=sys.stderr, flush=True)
+
+    def disable(self) -> None:
+        """Lightning asks for this on all but the first of several processes."""
+        self.on_validation_end = lambda *_: None  # type: ignore[method-assign]
