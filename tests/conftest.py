@@ -24,6 +24,7 @@ from hypothesis import settings  # noqa: E402
 
 settings.register_profile("tokendrop", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("tokendrop")
+torch.set_num_threads(1)  # tiny tensors, and pytest -n has the cores busy already
 
 
 class _Deprecations(logging.Handler):

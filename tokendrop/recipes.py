@@ -133,6 +133,7 @@ def _train_stage(
     make_trainer: MakeTrainer,
 ) -> TrainedStage:
     module.begin(model, stage, seed)
+    model.train()
     monitor = f"dev/{module.metric}"
     best = ModelCheckpoint(
         folder, "best", monitor=monitor, mode="max", save_weights_only=True,

@@ -54,6 +54,7 @@ class Tracker:
                     job_type=run.method,
                     offline=not logged_in(),
                     reinit="finish_previous",
+                    settings=wandb.Settings(silent=True),
                 )
             )
 
@@ -65,7 +66,8 @@ class Tracker:
             if isinstance(logger, WandbLogger):
                 experiment = logger.experiment
                 experiment.config.update(dict(config), allow_val_change=True)
-                experiment.summary.update(dict(results))
+                numbers = {k: v for k, v in results.items() if isinstance(v, (int, float))}
+                experiment.summary.update(numbers)
                 experiment.log({"tokens": _token_table(shown)})
                 experiment.finish()
 
@@ -91,6 +93,7 @@ def log_comparison(folder: Path, figures: Mapping[str, Path], table: Any) -> Non
         dir=folder,
         mode="online" if logged_in() else "offline",
         reinit="finish_previous",
+        settings=wandb.Settings(silent=True),
     ) as run:
         images = {name: wandb.Image(str(path)) for name, path in figures.items()}
         run.log({**images, "results": wandb.Table(dataframe=table)})

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from tests.tiny import LAYERS, built, run, tiny_model, tiny_rows
+from tests.tiny import CLASSES, LAYERS, built, run, tiny_model, tiny_rows
 from tokendrop.attention import Received
 from tokendrop.errors import UserError
-from tokendrop.reducers.base import Reducer, Setting
+from tokendrop.reducers.base import Decision, Reducer, Setting, View
 from tokendrop.reducers.chain import Chain
 from tokendrop.reducers.dact_bert import DactBert
 from tokendrop.reducers.dense import Dense
@@ -78,3 +78,21 @@ def test_two_scores_cannot_be_combined(nested: bool) -> None:
     first = Chain([PowerBert()]) if nested else PowerBert()
     with pytest.raises(UserError, match="without_diagonal"):
         Chain([first, WithDiagonal()])
+
+
+def test_the_first_part_that_lets_a_row_leave_answers_it() -> None:
+    class Exit(Reducer):
+        def __init__(self, row: int, answer: float) -> None:
+            super().__init__()
+            self.row, self.answer = row, answer
+
+        def after_layer(self, view: View) -> Decision:
+            answer = torch.full((len(view.layout.rows), CLASSES), self.answer)
+            return Decision(leave=view.layout.rows <= self.row, answer=answer)
+
+    model, rows = tiny_model("bert"), tiny_rows([4, 3, 5])
+    encoded = run(model, Chain([Exit(0, 1.0), Exit(1, 2.0)]), rows)
+    assert encoded.logits[:2].tolist() == [[1.0] * CLASSES, [2.0] * CLASSES]
+    assert encoded.trace.row_depth().tolist() == [1, 1, LAYERS]
+    dense = run(model, Dense(), rows).logits
+    torch.testing.assert_close(encoded.logits[2], dense[2], atol=1e-5, rtol=0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -273,6 +273,7 @@ def check_exact(answers: Tensor, halting: Tensor) -> None:
     assert (exits["tight", "strict", 1] <= exits["paper", "strict", 1]).all()
 
 
+@settings(max_examples=40)
 @given(
     st.integers(2, 4).flatmap(
         lambda classes: st.integers(1, 6).flatmap(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
+from os import PathLike
 from pathlib import Path
 
 from jsonargparse import ArgumentError, ArgumentParser
@@ -15,7 +17,9 @@ from tokendrop.configs import find_config, setting_error
 
 def run(arguments: Sequence[str]) -> None:
     """Parse the command line and compare."""
-    default = [] if "--config" in arguments else [str(find_config("compare", "demo"))]
+    default: list[str | PathLike[str]] = []
+    if "--config" not in arguments:
+        default = [find_config("compare", "demo")]
     parser = ArgumentParser(
         prog="tokendrop compare",
         exit_on_error=False,
@@ -37,8 +41,7 @@ def run(arguments: Sequence[str]) -> None:
     except ArgumentError as error:
         raise setting_error(error) from error
     made = parser.instantiate(parsed)
-    settings = {k: v for k, v in vars(made).items() if k not in ("config", "out")}
-    settings.pop("__default_config__", None)
+    settings = {field.name: made[field.name] for field in fields(Comparison)}
     out = Path(made.out)
     compare(Comparison(**settings), out)
     print(f"\nreport: {out / 'report.html'}\ntables: {out / 'summary.md'}, {out / 'results.csv'}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ def measure(
     order = list(contenders)
     shuffle = random.Random(0)
     times: dict[str, list[float]] = {name: [] for name in order}
-    for _ in track(range(rounds), note, transient=True):
+    for _ in track(range(rounds), note, transient=True, disable=not sys.stdout.isatty()):
         shuffle.shuffle(order)
         for name in order:
             times[name].append(_seconds(contenders[name], device))

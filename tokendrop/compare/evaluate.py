@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +51,8 @@ def evaluate(model: TokenDropModel, task: SequenceClassification, data: TextData
     split = data.splits["test"]
     probabilities = torch.empty(len(split), model.shape.classes)
     spent = 0
-    for number, batch in enumerate(track(loader, "evaluate", transient=True)):
+    bar = track(loader, "evaluate", transient=True, disable=not sys.stdout.isatty())
+    for number, batch in enumerate(bar):
         batch = batch.to(device)
         encoded = model(batch)
         scores.update(encoded.logits, batch.labels)

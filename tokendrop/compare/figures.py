@@ -107,8 +107,9 @@ def _metric_axis(axes: Axes, record: Record, split: str) -> float:
     return 100.0
 
 
-def _legend(figure: Figure, handles: list[Any]) -> None:
-    columns = int(figure.get_figwidth() / 2)
+def _legend(figure: Figure, handles: Sequence[Line2D]) -> None:
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    columns = max(1, int(figure.get_figwidth() / (0.75 + 0.08 * longest)))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=10)
 
 
@@ -143,7 +144,7 @@ def _trade_off(records: Sequence[Record], saving: str, label: str, theme: Theme)
                 elinewidth=1.2,
                 zorder=3,
             )
-    handles: list[Any] = [
+    handles = [
         Line2D([], [], color=color, marker=marker, ms=12 if method == DENSE else 7, label=method)
         for method, (color, marker) in looks.items()
     ]

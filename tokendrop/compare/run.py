@@ -43,17 +43,17 @@ def make_data(settings: dict[str, Any], backbone: str) -> TextData:
         raise setting_error(error) from error
 
 
-def run_cell(comparison: Comparison, cell: Cell, out: Path) -> Record:
+def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> Record:
     """Train a method at an operating point, unless that was done before, and measure it.
 
     Args:
         comparison: settings common to all runs.
         cell: the run.
+        data: its task, from :func:`make_data`.
         out: output folder; stages, logs and predictions go there.
     """
     started, begun = datetime.now(UTC), time.perf_counter()
     run = cell.run
-    data = make_data(cell.data, comparison.backbone)
     module = TokenDropModule(
         from_spec(cell.reducer),
         comparison.backbone,
@@ -108,8 +108,7 @@ def run_cell(comparison: Comparison, cell: Cell, out: Path) -> Record:
 def _load_trained(cell: Cell, folder: Path) -> TokenDropModel:
     """The trained method at its operating point, on the accelerator if there is one."""
     reducer = from_spec(cell.reducer)
-    arguments = cell.reducer.get("init_args", {})
-    point = {k: v for k, v in arguments.items() if k in reducer.operating_arguments}
+    point = {k: v for k, v in reducer.arguments.items() if k in reducer.operating_arguments}
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return load(folder, **point).to(device)
 

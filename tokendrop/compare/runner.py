@@ -16,9 +16,10 @@ from tokendrop.compare import records
 from tokendrop.compare.figures import write_figures
 from tokendrop.compare.records import Record
 from tokendrop.compare.report import write_report
-from tokendrop.compare.run import run_cell
+from tokendrop.compare.run import make_data, run_cell
 from tokendrop.compare.settings import Comparison, grid
 from tokendrop.compare.tables import print_summary, results_frame, write_results, write_summary
+from tokendrop.data import TextData
 from tokendrop.errors import UserError
 from tokendrop.files import make_folder, write_text
 from tokendrop.tracking import log_comparison
@@ -38,6 +39,7 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
     _same_comparison(comparison, out)
     runs = list(grid(comparison))
     console = Console(stderr=True)
+    tasks: dict[str, TextData] = {}
     for number, cell in enumerate(runs, start=1):
         run = cell.run
         path = records.record_path(out, run.method, run.operating_point, run.task, run.seed)
@@ -45,7 +47,10 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
             console.print(f"[{number}/{len(runs)}] {run.name}: done before")
             continue
         console.print(f"[bold][{number}/{len(runs)}] {run.name}[/bold]")
-        records.write(run_cell(comparison, cell, out), out)
+        # read and tokenised once for all methods
+        if run.task not in tasks:
+            tasks[run.task] = make_data(cell.data, comparison.backbone)
+        records.write(run_cell(comparison, cell, tasks[run.task], out), out)
     found = records.read_all(out)
     write_results(out, found)
     write_summary(out, found)

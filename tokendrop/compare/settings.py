@@ -20,12 +20,14 @@ class Method:
     """A method in the grid.
 
     Attributes:
-        reducer: ``class_path`` and ``init_args`` of the reducer.
-        operating_points: changes to ``init_args`` by the name of the point; one point with none
-            by default.
+        reducer: class of the reducer, by its name or by a dotted path.
+        arguments: what it is made with.
+        operating_points: changes to the arguments by the name of the point; one point without
+            changes by default.
     """
 
-    reducer: dict[str, Any]
+    reducer: str
+    arguments: dict[str, Any] = field(default_factory=dict)
     operating_points: dict[str, dict[str, Any]] = field(default_factory=lambda: {"default": {}})
 
 
@@ -82,8 +84,7 @@ def grid(comparison: Comparison) -> Iterator[Cell]:
         for seed in comparison.seeds:
             for method, described in comparison.methods.items():
                 for point, changes in described.operating_points.items():
-                    arguments = {**described.reducer.get("init_args", {}), **changes}
-                    reducer = {"class_path": described.reducer.get("class_path")}
-                    reducer |= {"init_args": arguments} if arguments else {}
+                    arguments = {**described.arguments, **changes}
+                    reducer = {"class_path": described.reducer, "init_args": arguments}
                     from_spec(reducer)
                     yield Cell(Run(path.stem, method, point, seed), reducer, data, metric)

@@ -148,7 +148,7 @@ def display_frame(records: Sequence[Record]) -> pd.DataFrame:
 
     formats: dict[str, Callable[[float], str]] = {
         **dict.fromkeys(RATIOS, "{:.2f}x".format),
-        "Tokens kept": "{:.0%}".format,
+        "Tokens kept": lambda share: f"{100 * share:.0f} %",
         "Layers": "{:.1f}".format,
         "Train s": "{:.0f}".format,
         "Seeds": str,

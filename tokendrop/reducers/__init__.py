@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import pkgutil
 from typing import Any
@@ -35,7 +36,8 @@ def from_spec(spec: dict[str, Any]) -> Reducer:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--reducer", type=Reducer)
     try:
-        parsed = parser.parse_object({"reducer": spec})
+        # the parser replaces what it has parsed inside lists, so it gets its own copy
+        parsed = parser.parse_object({"reducer": copy.deepcopy(spec)})
         return parser.instantiate(parsed).reducer
     except ArgumentError as error:
         raise UserError(f"reducer {name}: {one_line(error)}") from error
