@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,18 +12,79 @@ from transformers import PreTrainedModel
 
 from tokendrop.attention import attend
 from tokendrop.families import family_of
-from tokendrop.packed import Batch
+from tokendrop.packed import Batch, Layout
 from tokendrop.reducers.base import Decision, Reducer, View
 from tokendrop.trace import Encoded, LayerTrace, Trace
 
 
-def encode(model: PreTrainedModel, batch: Batch, reducer: Reducer) -> Encoded:
+def encode(
+    model: PreTrainedModel, batch: Batch, reducer: Reducer, embeddings: Tensor | None = None
+) -> Encoded:
     """Run a sequence classification model on a batch, letting a reducer drop tokens and rows.
 
     The model's own training flag decides about dropout.
 
+    Args:
+        model: of a supported family.
+        batch: what goes in.
+        reducer: the method.
+        embeddings: (T, hidden) in place of the embedding output, e.g. to take gradients of it.
+
     Raises:
         RuntimeError: the reducer dropped a row's first token, which the head reads.
+    """
+    walked = walk(model, batch, reducer, embeddings)
+    layout, answers = walked.layout, walked.answers
+    if layout.lengths:
+        first = layout.first
+        if not torch.equal(layout.tokens[first], batch.layout.first[layout.rows]):
+            raise RuntimeError(f"{type(reducer).__name__} dropped the [CLS] token of a row")
+        logits = family_of(model).classify(model, walked.hidden[first]).float()
+        whole = Decision(leave=torch.ones_like(layout.rows, dtype=torch.bool), answer=logits)
+        answers = _record(answers, whole, batch, layout.rows)
+        walked.trace.head_rows = len(layout.lengths)
+    assert answers is not None
+    return Encoded(batch, answers, walked.trace, walked.memory)
+
+
+@dataclass(frozen=True, eq=False)
+class Walked:
+    """What the layers leave for a task's head. R rows and T tokens are still alive.
+
+    Attributes:
+        hidden: (T, hidden) states leaving the last layer.
+        layout: where the live rows lie.
+        answers: (B, classes) logits of the rows that left early, nan elsewhere; None if none did.
+        trace: what was alive where.
+        memory: the reducer's own record of the pass.
+        restored: (T_0, hidden) a state for every original token: of the last layer it went
+            through, or the embedding output (Drop-and-Restore); None if not asked for.
+    """
+
+    hidden: Tensor
+    layout: Layout
+    answers: Tensor | None
+    trace: Trace
+    memory: Any
+    restored: Tensor | None
+
+
+def walk(
+    model: PreTrainedModel,
+    batch: Batch,
+    reducer: Reducer,
+    embeddings: Tensor | None = None,
+    *,
+    restore: bool = False,
+) -> Walked:
+    """Run the layers of a model, without a head, letting a reducer drop tokens and rows.
+
+    Args:
+        model: of a supported family.
+        batch: what goes in.
+        reducer: the method.
+        embeddings: (T, hidden) in place of the embedding output.
+        restore: put the states of dropped tokens back in place, for heads that read every token.
     """
     family = family_of(model)
     layers = family.layers(model)
@@ -29,7 +92,8 @@ def encode(model: PreTrainedModel, batch: Batch, reducer: Reducer) -> Encoded:
     trace = Trace(layout)
     memory = reducer.start(batch)
     answers: Tensor | None = None
-    hidden = family.embed(model, batch)
+    departed: list[tuple[Tensor, Tensor]] = []
+    hidden = family.embed(model, batch) if embeddings is None else embeddings
 
     for index, layer in enumerate(layers):
         view = View(index, len(layers), layout, hidden, memory, batch)
@@ -38,6 +102,8 @@ def encode(model: PreTrainedModel, batch: Batch, reducer: Reducer) -> Encoded:
             continue
         entered, key_bias = layout, decision.key_bias
         if decision.keep is not None:
+            if restore:
+                departed.append((layout.tokens[~decision.keep], hidden[~decision.keep]))
             kept, layout = layout.keep(decision.keep)
             hidden, key_bias = hidden[kept], None if key_bias is None else key_bias[kept]
             view = View(index, len(layers), layout, hidden, memory, batch)
@@ -55,6 +121,8 @@ def encode(model: PreTrainedModel, batch: Batch, reducer: Reducer) -> Encoded:
         decision = _ask(reducer.after_attention, view)
         scale = decision.scale
         if decision.keep is not None:
+            if restore:
+                departed.append((layout.tokens[~decision.keep], hidden[~decision.keep]))
             kept, layout = layout.keep(decision.keep)
             # before the output projection, which works token by token: dropped ones need none
             context, hidden = context[kept], hidden[kept]
@@ -65,26 +133,23 @@ def encode(model: PreTrainedModel, batch: Batch, reducer: Reducer) -> Encoded:
         hidden = family.feed_forward(layer, hidden)
         trace.layers.append(LayerTrace(index, entered, attended, layout))
 
-        decision = _ask(
-            reducer.after_layer, View(index, len(layers), layout, hidden, memory, batch)
-        )
+        view = View(index, len(layers), layout, hidden, memory, batch)
+        decision = _ask(reducer.after_layer, view)
         if decision.leave is not None:
             answers = _record(answers, decision, batch, layout.rows)
-            kept, layout = layout.keep(~decision.leave[layout.row])
+            leaving = decision.leave[layout.row]
+            if restore:
+                departed.append((layout.tokens[leaving], hidden[leaving]))
+            kept, layout = layout.keep(~leaving)
             hidden = hidden[kept]
         if not layout.lengths:
             break
 
-    if layout.lengths:
-        first = layout.first
-        if not torch.equal(layout.tokens[first], batch.layout.first[layout.rows]):
-            raise RuntimeError(f"{type(reducer).__name__} dropped the [CLS] token of a row")
-        logits = family.classify(model, hidden[first]).float()
-        whole = Decision(leave=torch.ones_like(layout.rows, dtype=torch.bool), answer=logits)
-        answers = _record(answers, whole, batch, layout.rows)
-        trace.head_rows = len(layout.lengths)
-    assert answers is not None
-    return Encoded(batch, answers, trace, memory)
+    restored = None
+    if restore:
+        tokens, states = zip(*departed, (layout.tokens, hidden), strict=True)
+        restored = torch.cat(states)[torch.cat(tokens).argsort()]
+    return Walked(hidden, layout, answers, trace, memory, restored)
 
 
 def _ask(moment: Callable[[View], Decision | None], view: View) -> Decision:

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import MetricCollection
 
 from tokendrop.errors import UserError
+from tokendrop.metrics.flops import dense_flops, pass_flops
 from tokendrop.metrics.kept import Kept
 from tokendrop.modeling import TokenDropModel
 from tokendrop.packed import Batch
@@ -70,6 +71,7 @@ class TokenDropModule(LightningModule):
             {split: self.task.metrics(f"{split}/") for split in ("dev", "test")}
         )
         self.kept = Kept(model.shape.layers)
+        self.flops = torch.zeros(2, dtype=torch.long)
 
     # -- training -------------------------------------------------------------------------------
 
@@ -80,6 +82,7 @@ class TokenDropModule(LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> None:
         step = Step(forward=lambda: self.model(batch), task_loss=self._task_loss)
+        self.model.reducer.before_step(self.current_epoch)
         self._optimizers(lambda optimizer: optimizer.zero_grad())
         logged: dict[str, Tensor] = {}
         for losses in self.model.reducer.training_passes(step):
@@ -99,7 +102,7 @@ class TokenDropModule(LightningModule):
         self._optimizers(lambda optimizer: optimizer.step())
         for scheduler in _listed(self.lr_schedulers()):
             scheduler.step()
-        self.model.reducer.after_step()
+        self.model.reducer.after_step(self.current_epoch)
         self.log_dict(logged, batch_size=len(batch))
         self.log("loss", total, batch_size=len(batch), prog_bar=True, logger=False)
 
@@ -176,24 +179,46 @@ class TokenDropModule(LightningModule):
         assert isinstance(scores, MetricCollection)
         scores.update(encoded.logits, batch.labels)
         self.kept.update(encoded.trace)
+        model = self.model
+        self.flops += torch.tensor(
+            [
+                dense_flops(encoded.trace.start.lengths, model.backbone, model.shape),
+                pass_flops(encoded.trace, model.reducer, model.backbone, model.shape),
+            ]
+        )
         self.log_dict(scores, batch_size=len(batch))
         self.log(f"{split}/loss", self._task_loss(encoded), batch_size=len(batch))
 
     def on_validation_epoch_end(self) -> None:
-        self._log_kept("dev")
+        scores = self.scores["dev"]
+        assert isinstance(scores, MetricCollection)
+        metrics = self._cost() | {
+            name.removeprefix("dev/"): float(value) for name, value in scores.compute().items()
+        }
+        score = self.model.reducer.score(metrics[self.metric], metrics)
+        self._log_cost("dev", metrics | {"score": score})
         described = self.model.reducer.describe()
         self.log_dict(
             {f"reducer/{k}": v for k, v in described.items() if isinstance(v, (int, float))}
         )
 
     def on_test_epoch_end(self) -> None:
-        self._log_kept("test")
+        self._log_cost("test", self._cost())
 
-    def _log_kept(self, split: str) -> None:
-        kept = self.kept.compute()
+    def _log_cost(self, split: str, metrics: Mapping[str, float]) -> None:
+        shown = ("kept_tokens", "layers", "flops_speedup", "score")
+        self.log_dict({f"{split}/{name}": metrics[name] for name in shown if name in metrics})
+
+    def _cost(self) -> dict[str, float]:
+        """What the passes since the last call cost and kept."""
+        kept, (dense, reduced) = self.kept.compute(), self.flops.tolist()
         self.kept.reset()
-        self.log(f"{split}/kept_tokens", kept["tokens"])
-        self.log(f"{split}/layers", kept["layers"])
+        self.flops.zero_()
+        return {
+            "kept_tokens": float(kept["tokens"]),
+            "layers": float(kept["layers"]),
+            "flops_speedup": dense / reduced,
+        }
 
 
 def learning_rate_factor(stage: Stage, steps: int) -> Callable[[int], float]:

@@ -21,16 +21,22 @@ import torch
 from lightning import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
 from lightning.pytorch.loggers import Logger
+from safetensors.torch import save_file
+from torch import Tensor
 
 from tokendrop import backbones
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
-from tokendrop.files import make_folder, write_text
+from tokendrop.files import make_folder, whole_file, write_text
 from tokendrop.modeling import TokenDropModel, load
 from tokendrop.module import TokenDropModule
 from tokendrop.reducers import from_spec
 from tokendrop.reducers.base import Reducer, Setting, Stage
 from tokendrop.reducers.dense import Dense
+from tokendrop.saliency import saliency
+
+# AdapLeR averages saliencies over so many of the best epochs
+BEST_EPOCHS = 3
 
 MakeTrainer = Callable[[Stage, list[Callback]], Trainer]
 
@@ -97,7 +103,8 @@ def train(
         if (trained := _finished(folder)) is None:
             before = done[-1].model if done and stage.start == "previous" else None
             model = _start(module, data, spec, seed, before)
-            trained = _train_stage(module, data, model, stage, seed, folder, make_trainer)
+            setting = _setting(data, stage, done[0] if done else None)
+            trained = _train_stage(module, data, model, stage, setting, seed, folder, make_trainer)
         done.append(trained)
     return done
 
@@ -128,22 +135,25 @@ def _train_stage(
     data: TextData,
     model: TokenDropModel,
     stage: Stage,
+    setting: Setting,
     seed: int,
     folder: Path,
     make_trainer: MakeTrainer,
 ) -> TrainedStage:
     module.begin(model, stage, seed)
     model.train()
-    monitor = f"dev/{module.metric}"
+    data.reshuffle = stage.reshuffle
     best = ModelCheckpoint(
-        folder, "best", monitor=monitor, mode="max", save_weights_only=True,
+        folder, "best", monitor="dev/score", mode="max", save_weights_only=True,
         enable_version_counter=False,
     )  # fmt: skip
     last = ModelCheckpoint(folder, "last", enable_version_counter=False)
     curve = _Curve()
-    trainer = make_trainer(stage, [curve, best, last])
-    lengths = torch.tensor(data.splits["train"].lengths)
-    model.reducer.enter(stage, Setting(lengths, _steps(data, stage)))
+    callbacks: list[Callback] = [curve, best, last]
+    if stage == module.fine_tune:
+        callbacks.append(_EveryEpoch(folder))
+    trainer = make_trainer(stage, callbacks)
+    model.reducer.enter(stage, setting)
     resumed = folder / "last.ckpt"
     try:
         trainer.fit(module, data, ckpt_path=resumed if resumed.is_file() else None)
@@ -152,10 +162,11 @@ def _train_stage(
     except SystemExit as error:
         # Lightning turns Ctrl-C into an exit, which would skip the word on how to go on
         raise KeyboardInterrupt from error
+    chosen = curve.epochs[-1]
     if stage.keep == "best":
-        weights = torch.load(best.best_model_path, weights_only=True)["state_dict"]
-        module.load_state_dict(weights)
-    model.reducer.leave(stage)
+        chosen = max(curve.epochs, key=lambda metrics: metrics["dev/score"])
+        module.load_state_dict(torch.load(folder / "best.ckpt", weights_only=True)["state_dict"])
+    model.reducer.leave(stage, {k.removeprefix("dev/"): v for k, v in chosen.items()})
     model.save(folder / "model")
     finished: dict[str, Any] = {
         "name": stage.name,
@@ -169,8 +180,20 @@ def _train_stage(
     return TrainedStage(folder=folder, **finished)
 
 
-def _steps(data: TextData, stage: Stage) -> int:
-    return len(data.train_dataloader()) * stage.epochs
+def _setting(data: TextData, stage: Stage, start: TrainedStage | None) -> Setting:
+    """What a stage may ask about the data and about the shared fine-tuning before it."""
+    lengths = torch.tensor(data.splits["train"].lengths)
+    steps = len(data.train_dataloader()) * stage.epochs
+    if start is None:
+        return Setting(lengths, steps)
+    scores = [metrics["dev/score"] for metrics in start.curve]
+
+    def find() -> list[Tensor]:
+        order = sorted(range(len(scores)), key=lambda epoch: -scores[epoch])
+        weights = [_EveryEpoch.weights(start.folder, epoch + 1) for epoch in order[:BEST_EPOCHS]]
+        return saliency(start.model, weights, data, start.folder / "saliency.safetensors")
+
+    return Setting(lengths, steps, max(scores), find)
 
 
 def _finished(folder: Path) -> TrainedStage | None:
@@ -179,6 +202,22 @@ def _finished(folder: Path) -> TrainedStage | None:
     if not marker.is_file():
         return None
     return TrainedStage(folder=folder, **json.loads(marker.read_text()))
+
+
+class _EveryEpoch(Callback):
+    """Keep the weights of each epoch of the fine-tuning, which saliencies are averaged over."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @staticmethod
+    def weights(folder: Path, epoch: int) -> Path:
+        return folder / f"epoch{epoch}.safetensors"
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, TokenDropModule)
+        with whole_file(self.weights(self.folder, trainer.current_epoch + 1)) as draft:
+            save_file(pl_module.model.backbone.state_dict(), draft)
 
 
 class _Curve(Callback):

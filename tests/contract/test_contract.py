@@ -274,7 +274,7 @@ class TestTraining:
             offered = {id(p) for g in reducer.groups(stage, model) for p in g.parameters.values()}
             assert all(id(p) in offered for n, p in reducer.named_parameters() if n in taught)
             missing -= taught
-            reducer.leave(stage)
+            reducer.leave(stage, {})
         model.zero_grad()
         assert not missing, f"never gets a gradient: {sorted(missing)}"
 

@@ -63,7 +63,7 @@ def test_the_recipes_follow_each_other_and_all_losses_count() -> None:
         terms.append(set(reducer.losses(run(model, reducer, ROWS))))
         with torch.no_grad():
             reducer.parts[0].retention[:, 6:] = 0
-        reducer.leave(stage)
+        reducer.leave(stage, {})
     assert terms == [{"mass_0", "ponder_1"}, {"ponder_1"}, {"ponder_1"}]
     # what the first part found in its stages holds in those of the second
     trace = run(model, reducer, ROWS).trace

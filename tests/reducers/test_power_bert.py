@@ -94,7 +94,7 @@ def test_the_search_ends_with_the_configuration_of_the_masses(
     with torch.no_grad():
         for retention, mass in zip(reducer.retention, MASSES, strict=True):
             retention.copy_((mass - torch.arange(64)).clamp(0, 1))
-    reducer.leave(stage)
+    reducer.leave(stage, {})
     assert reducer.configuration == expected
 
 
@@ -105,7 +105,7 @@ def test_after_the_search_tokens_are_really_removed() -> None:
     assert run(model, reducer, rows).trace.processed_tokens().tolist() == [30, 9]
     with torch.no_grad():
         reducer.retention[:, 4:] = 0
-    reducer.leave(stage)
+    reducer.leave(stage, {})
     assert run(model, reducer, rows).trace.processed_tokens().tolist() == [12, 9]
     # the configuration travels with the weights
     again = built(PowerBert())
@@ -336,7 +336,7 @@ def test_adam_lets_unused_ranks_fall_alike_whatever_the_mass_weight(mass_weight:
         optimizer.zero_grad()
         mass_loss(reducer).backward()
         optimizer.step()
-        reducer.after_step()
+        reducer.after_step(0)
         schedule.step()
     expected = torch.full_like(reducer.retention, 0.76187)
     torch.testing.assert_close(reducer.retention.detach(), expected, atol=2e-5, rtol=0)
@@ -346,7 +346,7 @@ def test_retention_stays_between_nothing_and_everything() -> None:
     reducer = built(PowerBert())
     with torch.no_grad():
         reducer.retention[0, 0], reducer.retention[0, 1] = -0.5, 1.5
-    reducer.after_step()
+    reducer.after_step(0)
     assert reducer.retention[0, :2].tolist() == [0, 1]
 
 

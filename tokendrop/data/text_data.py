@@ -29,6 +29,9 @@ class TextData(LightningDataModule):
     """Texts or pairs of texts with one class each, as packed batches.
 
     Rows are read, split, tokenised and remembered on first use; :meth:`setup` does it at once.
+
+    Attributes:
+        reshuffle: whether training batches come in a new order each epoch; a recipe decides.
     """
 
     def __init__(
@@ -132,6 +135,7 @@ class TextData(LightningDataModule):
         self.test_fraction = test_fraction
         self.split_seed = split_seed
         self.seed = seed
+        self.reshuffle = True
         self.cache = cache
         self._ready_tokenizer: PreTrainedTokenizerBase | None = None
         self._labels: list[str] = []
@@ -229,11 +233,15 @@ class TextData(LightningDataModule):
         The trainer must ask again every epoch: ``reload_dataloaders_every_n_epochs=1``.
         """
         split = self.splits["train"]
-        epoch = 0 if self.trainer is None else self.trainer.current_epoch
+        epoch = self.trainer.current_epoch if self.trainer and self.reshuffle else 0
         return _loader(
             split,
             shuffled_by_length(split.lengths, self.batch_size, self.token_budget, self.seed, epoch),
         )
+
+    def train_rows_in_order(self) -> DataLoader[Batch]:
+        """The train split in its own order, for what is worked out once per example."""
+        return self._in_order("train")
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The dev split in its own order."""

@@ -109,6 +109,7 @@ class Stage:
         keep: which weights go on to the next stage: those of the epoch with the best dev metric,
             or the last.
         start: weights to begin with: the previous stage's, or the pretrained ones.
+        reshuffle: a new order of the batches each epoch, or the first one for all.
     """
 
     name: str
@@ -123,6 +124,7 @@ class Stage:
     clip: float | None = None
     keep: Literal["best", "last"] = "best"
     start: Literal["previous", "pretrained"] = "previous"
+    reshuffle: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,10 +150,16 @@ class Setting:
     Attributes:
         lengths: (examples,) tokens of each training row.
         steps: optimiser steps of the stage.
+        fine_tuned_score: best dev metric of the shared fine-tuning, from 0 to 1.
+        saliency: gradient x input of the fine-tuned model at the embeddings, one (tokens,)
+            tensor per training row, in the order of the split; worked out when first called and
+            remembered beside the fine-tuned model.
     """
 
     lengths: Tensor
     steps: int
+    fine_tuned_score: float = 0.0
+    saliency: Callable[[], list[Tensor]] = list
 
 
 @dataclass(frozen=True)
@@ -252,11 +260,29 @@ class Reducer(nn.Module):
     def enter(self, stage: Stage, setting: Setting) -> None:
         """Called before a stage begins."""
 
-    def leave(self, stage: Stage) -> None:
-        """Called when a stage's weights are chosen, before they are saved."""
+    def leave(self, stage: Stage, metrics: Mapping[str, float]) -> None:
+        """Called when a stage's weights are chosen, before they are saved.
 
-    def after_step(self) -> None:
-        """Called after each optimiser step, e.g. to clamp."""
+        Args:
+            stage: the one that ends.
+            metrics: dev metrics of the chosen epoch: the task's by name, ``kept_tokens``,
+                ``layers`` and ``flops_speedup`` (on the unpadded base).
+        """
+
+    def before_step(self, epoch: int) -> None:
+        """Called before each optimiser step; epochs count from 0."""
+
+    def after_step(self, epoch: int) -> None:
+        """Called after each optimiser step, e.g. to clamp; epochs count from 0."""
+
+    def score(self, metric: float, metrics: Mapping[str, float]) -> float:
+        """What the best epoch of a stage is chosen by, larger being better.
+
+        Args:
+            metric: the task's own dev metric, which is the default.
+            metrics: as in :meth:`leave`.
+        """
+        return metric
 
     def groups(self, stage: Stage, backbone: nn.Module) -> list[Group]:
         """Who is trained in a stage. By default everything, together."""

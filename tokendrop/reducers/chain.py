@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -91,13 +91,17 @@ class Chain(Reducer):
         part, own = self._owner(stage)
         part.enter(own, setting)
 
-    def leave(self, stage: Stage) -> None:
+    def leave(self, stage: Stage, metrics: Mapping[str, float]) -> None:
         part, own = self._owner(stage)
-        part.leave(own)
+        part.leave(own, metrics)
 
-    def after_step(self) -> None:
+    def before_step(self, epoch: int) -> None:
         for part in self._reducers:
-            part.after_step()
+            part.before_step(epoch)
+
+    def after_step(self, epoch: int) -> None:
+        for part in self._reducers:
+            part.after_step(epoch)
 
     def groups(self, stage: Stage, backbone: nn.Module) -> list[Group]:
         owner, own = self._owner(stage)

@@ -18,6 +18,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from tokendrop.errors import UserError
 from tokendrop.packed import Batch
 from tokendrop.reducers.base import Decision, Reducer, Shape, Stage, View
 from tokendrop.trace import Encoded, Trace
@@ -106,6 +107,10 @@ class DactBert(Reducer):
         self.check_every = check_every
 
     def build(self, shape: Shape) -> None:
+        if shape.classes < 2:
+            raise UserError("DACT-BERT's stopping rule needs at least 2 classes, this head has 1")
+        if self.check_every < 1:
+            raise UserError(f"check_every {self.check_every} is too small: use 1 or more")
         width = self.trunk_width or shape.hidden
         count = 1 if self.share_units else shape.layers
         self.classes = shape.classes

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Literal
 
@@ -183,14 +183,14 @@ class PowerBert(Reducer):
             share = (setting.lengths[:, None] > ranks).float().mean(0)
             self.retention.data.copy_(share.to(self.retention.device))
 
-    def leave(self, stage: Stage) -> None:
+    def leave(self, stage: Stage, metrics: Mapping[str, float]) -> None:
         if stage.name == "search":
             masses = self.retention.detach().sum(1).tolist()
             self.counts.copy_(torch.tensor(configuration_from_mass(masses, self.mass_rounding)))
             self.searching = False
             log.info("PoWER-BERT: configuration %s", list(self.configuration))
 
-    def after_step(self) -> None:
+    def after_step(self, epoch: int) -> None:
         self.retention.data.clamp_(0, 1)
 
     def groups(self, stage: Stage, backbone: nn.Module) -> list[Group]:

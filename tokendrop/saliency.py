@@ -1,0 +1,71 @@
+"""Gradient x input saliency of a fine-tuned model, one number per token of each training row.
+
+Modarressi et al., AdapLeR, ACL 2022, section 3: the L2 norm over channels of the gradient of the
+gold label's logit with respect to the embedding output, times that output.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from rich.progress import track
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from tokendrop.data import TextData
+from tokendrop.encoder import encode
+from tokendrop.families import family_of
+from tokendrop.files import whole_file
+from tokendrop.modeling import load
+from tokendrop.packed import Batch
+from tokendrop.reducers.dense import Dense
+
+
+def batch_saliency(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """(T,) saliency of each token for the gold label, special tokens included, not normalised.
+
+    The model must be in eval mode.
+    """
+    assert batch.labels is not None
+    with torch.enable_grad():
+        embeddings = family_of(model).embed(model, batch).detach().requires_grad_()
+        logits = encode(model, batch, Dense(), embeddings).logits
+        # rows never interact, so one backward pass of the sum serves all of them
+        gold = logits.gather(1, batch.labels[:, None]).sum()
+        (gradient,) = torch.autograd.grad(gold, embeddings)
+    return (gradient * embeddings.detach()).norm(dim=-1)
+
+
+def saliency(
+    model_folder: Path, weights: Sequence[Path], data: TextData, remembered: Path
+) -> list[Tensor]:
+    """Saliency of every training row, averaged over several sets of weights.
+
+    Args:
+        model_folder: a fine-tuned dense model.
+        weights: safetensors files of its backbone after the epochs to average over.
+        data: the task.
+        remembered: where the result is kept; read if it is there.
+
+    Returns:
+        a (tokens,) tensor per row, in the order of the train split.
+    """
+    lengths = data.splits["train"].lengths
+    if not remembered.is_file():
+        model = load(model_folder).backbone
+        total = torch.zeros(sum(lengths))
+        first = torch.tensor([0, *lengths]).cumsum(0)
+        for number, file in enumerate(weights, start=1):
+            model.load_state_dict(load_file(file))
+            note = f"saliency {number}/{len(weights)}"
+            loader = data.train_rows_in_order()
+            for batch in track(loader, note, transient=True, disable=not sys.stdout.isatty()):
+                places = first[batch.examples][batch.layout.row] + batch.positions
+                total[places] += batch_saliency(model, batch)
+        with whole_file(remembered) as draft:
+            save_file({"saliency": total / len(weights)}, draft)
+    return list(load_file(remembered)["saliency"].split(lengths))
