@@ -67,9 +67,7 @@ class TokenDropModule(LightningModule):
         self.stage = stage
         self.seed = seed
         self.task = SequenceClassification(model.shape.classes, self.metric)
-        self.scores = nn.ModuleDict(
-            {split: self.task.metrics(f"{split}/") for split in ("dev", "test")}
-        )
+        self.scores = nn.ModuleDict({split: self.task.metrics() for split in ("dev", "test")})
         self.kept = Kept(model.shape.layers)
         self.flops = torch.zeros(2, dtype=torch.long)
 
@@ -78,7 +76,11 @@ class TokenDropModule(LightningModule):
     def on_train_epoch_start(self) -> None:
         # Hugging Face loads models in eval mode and Lightning leaves that as it finds it
         self.model.train()
-        torch.manual_seed(self.seed * 100_003 + self.current_epoch)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        # not at the start of the epoch: loaders draw a number when they begin, sooner or later
+        if batch_idx == 0:
+            torch.manual_seed(self.seed * 100_003 + self.current_epoch)
 
     def training_step(self, batch: Batch, index: int) -> None:
         step = Step(forward=lambda: self.model(batch), task_loss=self._task_loss)
@@ -186,28 +188,28 @@ class TokenDropModule(LightningModule):
                 pass_flops(encoded.trace, model.reducer, model.backbone, model.shape),
             ]
         )
-        self.log_dict(scores, batch_size=len(batch))
         self.log(f"{split}/loss", self._task_loss(encoded), batch_size=len(batch))
 
     def on_validation_epoch_end(self) -> None:
-        scores = self.scores["dev"]
-        assert isinstance(scores, MetricCollection)
-        metrics = self._cost() | {
-            name.removeprefix("dev/"): float(value) for name, value in scores.compute().items()
-        }
-        score = self.model.reducer.score(metrics[self.metric], metrics)
-        self._log_cost("dev", metrics | {"score": score})
+        metrics = self._finish("dev")
+        self.log("dev/score", self.model.reducer.score(metrics[self.metric], metrics))
         described = self.model.reducer.describe()
         self.log_dict(
             {f"reducer/{k}": v for k, v in described.items() if isinstance(v, (int, float))}
         )
 
     def on_test_epoch_end(self) -> None:
-        self._log_cost("test", self._cost())
+        self._finish("test")
 
-    def _log_cost(self, split: str, metrics: Mapping[str, float]) -> None:
-        shown = ("kept_tokens", "layers", "flops_speedup", "score")
-        self.log_dict({f"{split}/{name}": metrics[name] for name in shown if name in metrics})
+    def _finish(self, split: str) -> dict[str, float]:
+        """Log what the pass over a split gave and cost, and begin anew."""
+        scores = self.scores[split]
+        assert isinstance(scores, MetricCollection)
+        found = {name: float(value) for name, value in scores.compute().items()}
+        scores.reset()
+        metrics = found | self._cost()
+        self.log_dict({f"{split}/{name}": value for name, value in metrics.items()})
+        return metrics
 
     def _cost(self) -> dict[str, float]:
         """What the passes since the last call cost and kept."""

@@ -147,7 +147,9 @@ def _train_stage(
         folder, "best", monitor="dev/score", mode="max", save_weights_only=True,
         enable_version_counter=False,
     )  # fmt: skip
-    last = ModelCheckpoint(folder, "last", enable_version_counter=False)
+    last = ModelCheckpoint(
+        folder, "last", save_on_train_epoch_end=True, enable_version_counter=False
+    )
     curve = _Curve()
     callbacks: list[Callback] = [curve, best, last]
     if stage == module.fine_tune:

@@ -29,12 +29,12 @@ class SequenceClassification:
         """Mean cross-entropy of (B, classes) logits over the rows."""
         return F.cross_entropy(logits, labels)
 
-    def metrics(self, prefix: str = "") -> MetricCollection:
+    def metrics(self) -> MetricCollection:
         """The metrics, to be updated with (B, classes) logits and (B,) labels."""
         # two classes: the binary score reads the predicted class, not the logits
         f1 = _BinaryF1() if self.classes == 2 else MulticlassF1Score(self.classes, average="macro")
         accuracy = MulticlassAccuracy(self.classes, average="micro")
-        return MetricCollection({"accuracy": accuracy, "f1": f1}, prefix=prefix)
+        return MetricCollection({"accuracy": accuracy, "f1": f1})
 
 
 class _BinaryF1(BinaryF1Score):

@@ -48,7 +48,7 @@ def parse(arguments: Sequence[str]) -> TokenDropCLI:
             seed_everything_default=1,
             save_config_callback=None,
             auto_configure_optimizers=False,
-            parser_kwargs={"exit_on_error": False},
+            parser_kwargs={"exit_on_error": False, "prog": "tokendrop fit"},
             trainer_defaults={
                 "logger": False,
                 "devices": 1,

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from jsonargparse import set_parsing_settings
+
 from tokendrop.compare.clock import Clock
 from tokendrop.configs import find_config, read_config
 from tokendrop.module import FINE_TUNE
@@ -13,6 +15,9 @@ from tokendrop.reducers import from_spec
 from tokendrop.reducers.base import Stage
 from tokendrop.tasks import MetricName
 from tokendrop.tracking import LoggerName, Run
+
+# a method's arguments may describe reducers inside a chain; they are made by from_spec only
+set_parsing_settings(instantiate_subclass_spec_in_any=False)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -204,7 +205,8 @@ def _bullets(items: Any) -> str:
 
 def print_summary(records: Sequence[Record], console: Console | None = None) -> None:
     """Print the summary for the terminal: one table per task."""
-    console = console or Console()
+    # a file or a pipe has no width, and 80 columns would fold the names
+    console = console or Console(width=None if sys.stdout.isatty() else 120)
     for task in by_task(records):
         of_task = [record for record in records if record.task == task]
         frame = display_frame(of_task)

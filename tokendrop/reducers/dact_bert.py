@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from tokendrop.errors import UserError
 from tokendrop.packed import Batch
-from tokendrop.reducers.base import Decision, Reducer, Shape, Stage, View
+from tokendrop.reducers.base import Decision, Group, Reducer, Shape, Stage, View
 from tokendrop.trace import Encoded, Trace
 
 
@@ -74,6 +74,7 @@ class DactBert(Reducer):
         tau: float = 5e-3,
         epochs: int = 3,
         learning_rate: float = 3e-5,
+        unit_learning_rate: float | None = None,
         halt_bias: float = 2.197,
         trunk_width: int | None = None,
         share_units: bool = False,
@@ -87,6 +88,8 @@ class DactBert(Reducer):
                 accurate. One model is trained per value.
             epochs: passes of the joint training.
             learning_rate: its peak rate.
+            unit_learning_rate: peak rate of the units, by default the same; they start from
+                nothing, so short trainings want more.
             halt_bias: bias of the halting output at the start; 2.197 makes h = 0.9.
             trunk_width: units of the trunk, by default the hidden size.
             share_units: one unit for all blocks instead of one each.
@@ -99,6 +102,7 @@ class DactBert(Reducer):
         self.tau = tau
         self.epochs = epochs
         self.learning_rate = learning_rate
+        self.unit_learning_rate = unit_learning_rate
         self.halt_bias = halt_bias
         self.trunk_width = trunk_width
         self.share_units = share_units
@@ -170,6 +174,13 @@ class DactBert(Reducer):
     def stages(self) -> list[Stage]:
         return [
             Stage("joint", self.epochs, self.learning_rate, clip=1.0, keep="best"),
+        ]
+
+    def groups(self, stage: Stage, backbone: nn.Module) -> list[Group]:
+        units = {f"reducer.{name}": p for name, p in self.named_parameters()}
+        return [
+            Group("backbone", dict(backbone.named_parameters())),
+            Group("units", units, self.unit_learning_rate),
         ]
 
     def flops(self, trace: Trace, shape: Shape) -> int:

@@ -1,0 +1,124 @@
+"""`tokendrop compare` on the smoke comparison: complete, continued after a kill, never mixed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tokendrop.cli import main
+from tokendrop.compare.tables import COLUMNS
+from tokendrop.configs import config_folder
+
+SMOKE = str(config_folder() / "compare" / "smoke.yaml")
+# what depends on the clock and may differ from run to run
+TIMES = [
+    "throughput_speedup_padded",
+    "throughput_speedup_unpadded",
+    "latency_speedup_b1",
+    "train_seconds",
+]
+METHODS = {"dense", "power_bert", "dact_bert", "truncation"}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("undisturbed")
+    assert main(["compare", "--config", SMOKE, "--out", str(out)]) == 0
+    return out
+
+
+def test_it_writes_everything_it_promises(undisturbed: Path) -> None:
+    results = pd.read_csv(undisturbed / "results.csv")
+    assert tuple(results.columns) == COLUMNS
+    assert set(results.method) >= METHODS
+    assert (results.examples_eval == 64).all()
+    assert results[TIMES].gt(0).all(axis=None)
+    for name in ("summary.md", "report.html", "figures/trade_off_flops.png"):
+        assert (undisturbed / name).stat().st_size > 0
+    assert len(list((undisturbed / "runs").glob("*.json"))) == len(results)
+    assert list((undisturbed / "wandb").glob("offline-run-*"))
+    assert list((undisturbed / "logs").glob("*/metrics.csv"))
+
+
+def test_dense_costs_what_dense_costs_and_methods_cost_less(undisturbed: Path) -> None:
+    results = pd.read_csv(undisturbed / "results.csv").set_index(["method", "operating_point"])
+    dense = results.loc[("dense", "default")]
+    assert dense.flops_speedup_unpadded == pytest.approx(1)
+    assert dense.kept_tokens_mean == 1
+    assert (results.flops_speedup_padded > results.flops_speedup_unpadded).all()
+    assert results.loc[("truncation", "first_8")].flops_speedup_unpadded > 2
+
+
+def test_a_record_says_how_its_numbers_were_made(undisturbed: Path) -> None:
+    record = json.loads(next((undisturbed / "runs").glob("power_bert--mild*.json")).read_text())
+    made = record["provenance"]
+    assert {"command", "versions", "hardware", "threads", "config", "seed"} <= set(made)
+    assert made["config"]["reducer"]["init_args"]["mass_weight"] == 1e-4
+    assert record["details"]["configuration"]
+    assert [stage["name"] for stage in record["stages"]] == ["fine_tune", "search", "retrain"]
+    predictions = pd.read_csv(undisturbed / record["predictions_file"])
+    assert len(predictions) == 64
+    right = predictions[["negative", "positive"]].idxmax(axis=1) == predictions.label
+    assert right.mean() == pytest.approx(record["value"])
+
+
+def test_the_fine_tuned_start_is_trained_once(undisturbed: Path) -> None:
+    assert len(list((undisturbed / "stages").glob("fine_tune-*"))) == 1
+
+
+def test_again_it_only_reports(undisturbed: Path) -> None:
+    stages = sorted((undisturbed / "stages").iterdir())
+    before = [path.stat().st_mtime_ns for path in stages]
+    assert main(["compare", "--config", SMOKE, "--out", str(undisturbed)]) == 0
+    assert [path.stat().st_mtime_ns for path in stages] == before
+
+
+def test_another_comparison_is_not_mixed_in(
+    undisturbed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["compare", "--config", SMOKE, "--out", str(undisturbed), "--seeds", "[2]"]
+    assert main(words) == 2
+    assert "holds another comparison" in capsys.readouterr().err
+
+
+def test_an_unknown_reducer_is_found_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--methods", "{x: {reducer: Dens}}", "--out", str(tmp_path / "out")]
+    assert main(["compare", "--config", SMOKE, *words]) == 2
+    assert "did you mean 'Dense'" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "stages").exists()
+
+
+def test_killed_and_started_again_it_ends_with_the_same_numbers(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    words = [sys.executable, "-m", "tokendrop.cli", "compare", "--config", SMOKE]
+    words += ["--out", str(tmp_path), "--loggers", "[csv]"]
+    # one thread, as in this process: other sums would round differently
+    settings = {**os.environ, "OMP_NUM_THREADS": "1"}
+    moment = random.Random(time.time_ns())
+    for finished in (1, 3):
+        process = subprocess.Popen(words, env=settings, stderr=subprocess.DEVNULL)
+        runs, deadline = tmp_path / "runs", time.monotonic() + 120
+        while len(list(runs.glob("*.json"))) < finished and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(moment.uniform(0, 1.5))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert subprocess.run(words, env=settings, check=False).returncode == 0
+    key = ["method", "operating_point"]
+    ours, theirs = (
+        pd.read_csv(out / "results.csv").drop(columns=TIMES).set_index(key)
+        for out in (tmp_path, undisturbed)
+    )
+    pd.testing.assert_frame_equal(ours, theirs, check_exact=False, rtol=1e-6)

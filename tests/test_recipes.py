@@ -1,0 +1,158 @@
+"""Recipes: stages are trained once, resumed after a whole epoch, and end as if undisturbed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from lightning import Callback, LightningModule, Trainer
+
+import tokendrop
+from tests.test_modeling import tokenizer
+from tests.tiny import LAYERS, tiny_model
+from tokendrop import recipes
+from tokendrop.data import TextData
+from tokendrop.module import TokenDropModule
+from tokendrop.reducers.base import Stage
+from tokendrop.reducers.dact_bert import DactBert
+from tokendrop.reducers.dense import Dense
+from tokendrop.reducers.power_bert import PowerBert
+
+FINE_TUNE = Stage("fine_tune", 3, 1e-3, weight_decay=0.01, warmup=0.1, clip=1.0)
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A tiny encoder without a head, as people start from."""
+    folder = tmp_path_factory.mktemp("backbone")
+    tiny_model("bert").base_model.save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def data(backbone: str, tmp_path: Path) -> TextData:
+    good = [f"we laughed a lot {'!' * n}" for n in range(1, 15)]
+    bad = [f"the plot is thin {'but ' * n}" for n in range(1, 15)]
+    rows = [f"{text},good" for text in good] + [f"{text},bad" for text in bad]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label", *rows]))
+    file = str(tmp_path / "rows.csv")
+    return TextData(train=file, tokenizer=backbone, max_length=24, batch_size=4)
+
+
+class StopAfter(Callback):
+    """Break off in the middle of an epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: object) -> None:
+        if trainer.current_epoch == self.epoch:
+            raise ConnectionAbortedError
+
+
+def trained(
+    module: TokenDropModule, data: TextData, root: Path, *callbacks: Callback
+) -> list[recipes.TrainedStage]:
+    def make(stage: Stage, given: list[Callback]) -> Trainer:
+        return Trainer(
+            max_epochs=stage.epochs,
+            callbacks=[*given, *callbacks],
+            logger=False,
+            accelerator="cpu",
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            reload_dataloaders_every_n_epochs=1,
+        )
+
+    return recipes.train(module, data, 1, root, make)
+
+
+def weights(stage: recipes.TrainedStage) -> dict[str, torch.Tensor]:
+    return tokendrop.load(stage.model).state_dict()
+
+
+def test_a_stage_cut_off_in_an_epoch_ends_as_if_it_had_not_been(
+    backbone: str, data: TextData, tmp_path: Path
+) -> None:
+    module = TokenDropModule(DactBert(epochs=1), backbone, fine_tune=FINE_TUNE)
+    whole = trained(module, data, tmp_path / "whole")
+    with pytest.raises((ConnectionAbortedError, recipes.UserError)):
+        trained(module, data, tmp_path / "cut", StopAfter(1))
+    resumed = trained(module, data, tmp_path / "cut")
+    assert [stage.name for stage in resumed] == ["fine_tune", "joint"]
+    for one, other in zip(whole, resumed, strict=True):
+        assert one.curve == other.curve
+        for name, weight in weights(one).items():
+            torch.testing.assert_close(weights(other)[name], weight, rtol=0, atol=0)
+
+
+def test_methods_share_the_fine_tuning_and_repeat_no_stage(
+    backbone: str, data: TextData, tmp_path: Path
+) -> None:
+    dense = trained(TokenDropModule(Dense(), backbone, fine_tune=FINE_TUNE), data, tmp_path)
+    method = TokenDropModule(DactBert(epochs=1), backbone, fine_tune=FINE_TUNE)
+    first = trained(method, data, tmp_path)
+    assert first[0].folder == dense[0].folder
+    changed = (first[1].folder / "done.json").stat().st_mtime_ns
+    assert trained(method, data, tmp_path)[1].folder == first[1].folder
+    assert (first[1].folder / "done.json").stat().st_mtime_ns == changed
+
+
+def test_what_only_matters_at_inference_needs_no_training(
+    backbone: str, data: TextData, tmp_path: Path
+) -> None:
+    folders = {
+        trained(
+            TokenDropModule(DactBert(epochs=1, exit_rule=rule), backbone, fine_tune=FINE_TUNE),
+            data,
+            tmp_path,
+        )[-1].folder
+        for rule in ("paper", "tight")
+    }
+    assert len(folders) == 1
+
+
+def test_training_turns_dropout_on(backbone: str, data: TextData, tmp_path: Path) -> None:
+    class Watch(Callback):
+        seen: bool | None = None
+
+        def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: object) -> None:
+            self.seen = module.model.backbone.base_model.embeddings.dropout.training
+
+    watch = Watch()
+    trained(TokenDropModule(Dense(), backbone, fine_tune=FINE_TUNE), data, tmp_path, watch)
+    assert watch.seen
+
+
+def test_the_search_of_power_bert_decides_what_is_kept_afterwards(
+    backbone: str, data: TextData, tmp_path: Path
+) -> None:
+    reducer = PowerBert(mass_weight=1.0, soft_learning_rate=0.2, search_epochs=2, retrain_epochs=1)
+    stages = trained(TokenDropModule(reducer, backbone, fine_tune=FINE_TUNE), data, tmp_path)
+    model = tokendrop.load(stages[-1].model)
+    configuration = model.reducer.describe()["configuration"]
+    assert len(configuration) == LAYERS
+    assert configuration == sorted(configuration, reverse=True)
+    assert configuration[-1] < 24
+    found = tokendrop.load(stages[-2].model).reducer.describe()["configuration"]
+    assert configuration == found
+    (prediction,) = model.predict(["the plot is thin but but but but but but but but"])
+    assert sum(depth == LAYERS for depth in prediction.token_depth) == min(
+        configuration[-1], len(prediction.tokens)
+    )
+
+
+def test_the_best_epoch_goes_on(backbone: str, data: TextData, tmp_path: Path) -> None:
+    stages = trained(TokenDropModule(Dense(), backbone, fine_tune=FINE_TUNE), data, tmp_path)
+    curve = [metrics["dev/accuracy"] for metrics in stages[0].curve]
+    model = tokendrop.load(stages[0].model)
+    split = data.splits["dev"]
+    predicted = model.predict(split.texts)
+    right = [
+        prediction.label == data.labels[label]
+        for prediction, label in zip(predicted, split.labels, strict=True)
+    ]
+    assert sum(right) / len(right) == pytest.approx(max(curve), abs=1e-6)
