@@ -16,6 +16,7 @@ COMMANDS = {
     "test": "evaluate a trained model on the test split",
     "predict": "classify texts and show which tokens were dropped where",
     "compare": "train, evaluate and time a grid of methods; write the tables and the report",
+    "search": "find a Length-Adaptive model's best configuration for a budget",
 }
 
 USAGE = f"""usage: tokendrop COMMAND [options]

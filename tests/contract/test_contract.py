@@ -9,6 +9,8 @@ defines:
 - ``DROPS``: named functions giving reducers that drop tokens or retire rows of the tiny rows.
 - ``SOFT_EQUALS_HARD``: a function giving two built reducers, one whose soft pass is saturated and
   one that really removes, which must agree; or a string saying why the method has no such pair.
+- ``NO_GRADIENT``, only if needed: a pattern of the names of parameters whose gradient is 0 in exact
+  arithmetic, e.g. a bias in front of a softmax.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import pkgutil
 import random
 import re
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -36,14 +39,17 @@ from tests.tiny import (
     run,
     tiny_model,
     tiny_rows,
+    tiny_shape,
 )
 from tokendrop.encoder import encode
 from tokendrop.families import family_of
+from tokendrop.metrics.flops import counted_flops, pass_flops
 from tokendrop.reducers import REDUCERS, from_spec
 from tokendrop.reducers.base import Decision, Reducer, Setting, Step, View
 
 Make = Callable[[], Reducer]
 CLOSE = {"atol": 1e-5, "rtol": 0}
+TEST_FILES = Path(__file__).parents[1] / "reducers"
 
 
 def _all_reducers() -> dict[str, type[Reducer]]:
@@ -61,7 +67,10 @@ def _all_reducers() -> dict[str, type[Reducer]]:
 
 
 def _test_file(name: str) -> str:
-    return "test_" + re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    """``test_power_bert`` for PowerBert; where capitals stand inside a name, as the file has it."""
+    files = {path.stem.replace("_", ""): path.stem for path in TEST_FILES.glob("test_*.py")}
+    split = "test_" + re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    return files.get(f"test{name.lower()}", split)
 
 
 def _declared() -> dict[str, ModuleType]:
@@ -252,10 +261,11 @@ class TestDropping:
 
 
 class TestTraining:
-    @each(WHOLE)
-    def test_every_parameter_learns_in_some_stage(self, make: Make, model: PreTrainedModel) -> None:
-        reducer = built(make()).train()
-        missing = {name for name, _ in reducer.named_parameters()}
+    @pytest.mark.parametrize("name", WHOLE)
+    def test_every_parameter_learns_in_some_stage(self, name: str, model: PreTrainedModel) -> None:
+        reducer = built(WHOLE[name]()).train()
+        exempt = getattr(FILES[name], "NO_GRADIENT", "(?!)")
+        missing = {n for n, _ in reducer.named_parameters() if not re.fullmatch(exempt, n)}
         batch = packed(ROWS)
         assert batch.labels is not None
         step = Step(
@@ -302,3 +312,12 @@ class TestTraining:
         before, after = run(model, reducer, ROWS), run(model, again, ROWS)
         assert torch.equal(before.logits, after.logits)
         assert torch.equal(before.trace.token_depth(), after.trace.token_depth())
+
+
+@each(EVERY)
+def test_flops_of_the_trace_are_those_that_ran(make: Make, model: PreTrainedModel) -> None:
+    reducer = built(make())
+    encoded = run(model, reducer, ROWS)
+    formula = pass_flops(encoded.trace, reducer, model, tiny_shape())
+    counted = counted_flops(model, packed(ROWS), reducer)
+    assert abs(formula - counted) <= 0.01 * counted

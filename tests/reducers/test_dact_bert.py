@@ -31,6 +31,7 @@ DROPS: dict[str, Callable[[], Reducer]] = {
     "tight": lambda: DactBert(halt_bias=-2, exit_rule="tight", exit_tie="nonstrict"),
     "shared": lambda: DactBert(halt_bias=-3, share_units=True, trunk_width=8),
     "every_second": lambda: DactBert(halt_bias=-4, check_every=2),
+    "mean": lambda: DactBert(halt_bias=-3, pooling="mean"),
 }
 SOFT_EQUALS_HARD = "the mixture of all blocks is the hard answer only in its class: see exits below"
 
@@ -345,3 +346,14 @@ def test_only_units_answer() -> None:
     encoded = run(tiny_model("bert"), built(DactBert()), ROWS)
     assert encoded.trace.head_rows == 0
     assert encoded.logits.exp().sum(-1).tolist() == pytest.approx([1.0] * len(ROWS))
+
+
+def test_mean_pooling_reads_every_token_of_the_row_alone() -> None:
+    model, rows = tiny_model("bert"), tiny_rows()
+    reducer = built(DactBert(pooling="mean", halt_bias=9.0))
+    seen: list[torch.Tensor] = []
+    reducer.units[-1].register_forward_hook(lambda _m, inputs, _o: seen.append(inputs[0]))
+    run(model, reducer, rows)
+    _, states = padded_forward(model, rows)
+    last = states[-1].split([len(row.ids) for row in rows])
+    torch.testing.assert_close(seen[0], torch.stack([s.mean(0) for s in last]), atol=1e-5, rtol=0)

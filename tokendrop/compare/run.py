@@ -24,6 +24,7 @@ from tokendrop.modeling import TokenDropModel, load
 from tokendrop.module import TokenDropModule
 from tokendrop.provenance import provenance
 from tokendrop.reducers import from_spec
+from tokendrop.search import load_search
 from tokendrop.tasks import SequenceClassification
 from tokendrop.tracking import Tracker
 
@@ -65,6 +66,9 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
     trainer = recipes.trainer_maker(tracker.loggers, run.name)
     stages = recipes.train(module, data, run.seed, out / "stages", trainer)
     model = _load_trained(cell, stages[-1].model)
+    searched: dict[str, Any] = {}
+    if cell.budget is not None:
+        model, searched = _search(cell, model, stages[-1].model, data, out)
     found = evaluate(model, SequenceClassification(model.shape.classes, cell.metric), data)
     batches, singles = _time(comparison.clock, model, data)
     settings = asdict(comparison) | asdict(cell)
@@ -89,7 +93,7 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
         flops=found.flops,
         timing={"batch32": batches, "batch1": singles},
         stages=[_stage_record(stage) for stage in stages],
-        details=model.reducer.describe(),
+        details=model.reducer.describe() | searched,
         notes=[note for note in (model.reducer.note, _truncation(data)) if note],
         provenance=provenance()
         | {
@@ -111,6 +115,30 @@ def _load_trained(cell: Cell, folder: Path) -> TokenDropModel:
     point = {k: v for k, v in reducer.arguments.items() if k in reducer.operating_arguments}
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return load(folder, **point).to(device)
+
+
+def _search(
+    cell: Cell, model: TokenDropModel, folder: Path, data: TextData, out: Path
+) -> tuple[TokenDropModel, dict[str, Any]]:
+    """The trained method at the best configuration for the cell's budget, and the search's record.
+
+    All budgets of a trained model are points of one search, which is done once.
+    """
+    assert cell.budget is not None
+    task = SequenceClassification(model.shape.classes, cell.metric)
+    place = out / "search" / folder.parent.name
+    front = load_search()(model, data.splits["dev"], task, cell.search, place, [cell.budget])
+    point = front.at(cell.budget)
+    described = {
+        "budget": cell.budget,
+        "flops_share": round(point.share, 6),
+        f"dev_{cell.metric}": round(point.score, 6),
+        "dev_rows": front.rows,
+        "configurations_evaluated": len(front.evaluated),
+        "search_seconds": round(front.seconds, 2),
+    }
+    found = load(folder, configuration=list(point.configuration)).to(model.backbone.device)
+    return found, {"search": described}
 
 
 def _time(

@@ -13,11 +13,30 @@ from tokendrop.configs import find_config, read_config
 from tokendrop.module import FINE_TUNE
 from tokendrop.reducers import from_spec
 from tokendrop.reducers.base import Stage
+from tokendrop.search.front import check_budget
+from tokendrop.search.settings import Settings
 from tokendrop.tasks import MetricName
 from tokendrop.tracking import LoggerName, Run
 
 # a method's arguments may describe reducers inside a chain; they are made by from_spec only
 set_parsing_settings(instantiate_subclass_spec_in_any=False)
+
+
+@dataclass(frozen=True)
+class SearchedPoints:
+    """Operating points found by searching the trained model on the dev split.
+
+    Attributes:
+        budgets: largest share of the full model's FLOPs, by the name of the point.
+        settings: how to search.
+    """
+
+    budgets: dict[str, float]
+    settings: Settings = field(default_factory=Settings)
+
+    def __post_init__(self) -> None:
+        for budget in self.budgets.values():
+            check_budget(budget)
 
 
 @dataclass(frozen=True)
@@ -29,11 +48,13 @@ class Method:
         arguments: what it is made with.
         operating_points: changes to the arguments by the name of the point; one point without
             changes by default.
+        search: further points, for a method that can be searched for configurations.
     """
 
     reducer: str
     arguments: dict[str, Any] = field(default_factory=dict)
     operating_points: dict[str, dict[str, Any]] = field(default_factory=lambda: {"default": {}})
+    search: SearchedPoints | None = None
 
 
 @dataclass(frozen=True)
@@ -67,12 +88,19 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of the grid: who, with which reducer, on which data."""
+    """One run of the grid: who, with which reducer, on which data.
+
+    Attributes:
+        budget: share of the FLOPs for which a configuration is searched, None for no search.
+        search: how.
+    """
 
     run: Run
     reducer: dict[str, Any]
     data: dict[str, Any]
     metric: MetricName
+    budget: float | None = None
+    search: Settings | None = None
 
 
 def grid(comparison: Comparison) -> Iterator[Cell]:
@@ -93,3 +121,10 @@ def grid(comparison: Comparison) -> Iterator[Cell]:
                     reducer = {"class_path": described.reducer, "init_args": arguments}
                     from_spec(reducer)
                     yield Cell(Run(path.stem, method, point, seed), reducer, data, metric)
+                if (searched := described.search) is None:
+                    continue
+                reducer = {"class_path": described.reducer, "init_args": described.arguments}
+                from_spec(reducer)
+                for point, budget in searched.budgets.items():
+                    run = Run(path.stem, method, point, seed)
+                    yield Cell(run, reducer, data, metric, budget, searched.settings)

@@ -266,7 +266,7 @@ class Reducer(nn.Module):
         Args:
             stage: the one that ends.
             metrics: dev metrics of the chosen epoch: the task's by name, ``kept_tokens``,
-                ``layers`` and ``flops_speedup`` (on the unpadded base).
+                ``layers``, ``flops_speedup`` (on the unpadded base) and ``score``.
         """
 
     def before_step(self, epoch: int) -> None:

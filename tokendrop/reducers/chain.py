@@ -106,7 +106,8 @@ class Chain(Reducer):
     def groups(self, stage: Stage, backbone: nn.Module) -> list[Group]:
         owner, own = self._owner(stage)
         others = [part for part in self._reducers if part is not owner]
-        return owner.groups(own, backbone) + [
+        index = self._reducers.index(owner)
+        return [_renamed(group, index) for group in owner.groups(own, backbone)] + [
             Group(type(part).__name__, {f"reducer.{n}": p for n, p in part.named_parameters()})
             for part in others
         ]
@@ -121,6 +122,14 @@ class Chain(Reducer):
         """The part that a stage belongs to, and the stage under the name that the part gave it."""
         index, _, name = stage.name.partition("_")
         return self._reducers[int(index)], replace(stage, name=name)
+
+
+def _renamed(group: Group, index: int) -> Group:
+    """The group with the names that the chain gives the loss terms of its part."""
+    if group.terms is None:
+        return group
+    terms = {name if name == "task" else f"{name}_{index}" for name in group.terms}
+    return replace(group, terms=frozenset(terms))
 
 
 def _own(view: View) -> list[View]:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from tokendrop.errors import UserError
-from tokendrop.packed import Batch
+from tokendrop.packed import Batch, row_sum
 from tokendrop.reducers.base import Decision, Group, Reducer, Shape, Stage, View
 from tokendrop.trace import Encoded, Trace
 
@@ -78,6 +78,7 @@ class DactBert(Reducer):
         halt_bias: float = 2.197,
         trunk_width: int | None = None,
         share_units: bool = False,
+        pooling: Literal["cls", "mean"] = "cls",
         exit_tie: Literal["strict", "nonstrict"] = "strict",
         exit_rule: Literal["paper", "tight"] = "paper",
         check_every: int = 1,
@@ -93,6 +94,8 @@ class DactBert(Reducer):
             halt_bias: bias of the halting output at the start; 2.197 makes h = 0.9.
             trunk_width: units of the trunk, by default the hidden size.
             share_units: one unit for all blocks instead of one each.
+            pooling: what a unit reads of a block's states: the [CLS] state, or the mean over the
+                row, for encoders whose lower blocks put nothing into [CLS].
             exit_tie: whether the stopping rule must hold strictly (as in the code) or may be met
                 with equality (as in the derivation).
             exit_rule: "paper", or "tight", a sharper bound that is also sound (ours).
@@ -106,6 +109,7 @@ class DactBert(Reducer):
         self.halt_bias = halt_bias
         self.trunk_width = trunk_width
         self.share_units = share_units
+        self.pooling = pooling
         self.exit_tie = exit_tie
         self.exit_rule = exit_rule
         self.check_every = check_every
@@ -136,7 +140,7 @@ class DactBert(Reducer):
         running: Running = view.memory
         rows = view.layout.rows
         unit = self.units[0 if self.share_units else view.layer]
-        answer, halting = unit(view.cls)
+        answer, halting = unit(self._pooled(view))
         before = running.remaining[rows]
         mixed = before[:, None] * answer + (1 - before)[:, None] * running.answer[rows]
         remaining = before * halting
@@ -153,6 +157,12 @@ class DactBert(Reducer):
             leave = self._final(mixed, remaining, left)
         # log-probabilities as logits: the softmax of log a is a, and the clamp bounds the loss
         return Decision(leave=leave, answer=mixed.clamp_min(1e-8).log())
+
+    def _pooled(self, view: View) -> Tensor:
+        """(R, hidden) what the units read."""
+        if self.pooling == "cls":
+            return view.cls
+        return row_sum(view.hidden, view.layout) / view.layout.sizes[:, None]
 
     def _final(self, answer: Tensor, remaining: Tensor, left: int) -> Tensor:
         """(R,) whether the ``left`` blocks to go cannot change the class. Section 4."""

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from tokendrop.attention import Received
-from tokendrop.errors import UserError
 from tokendrop.packed import row_rank, top_k
 from tokendrop.reducers.base import Decision, Group, Reducer, Setting, Shape, Stage, View
+from tokendrop.reducers.configuration import check_configuration
 from tokendrop.trace import Encoded
 
 log = logging.getLogger(__name__)
@@ -212,28 +212,3 @@ def configuration_from_mass(
     """Counts from the mass of each layer: rounded, at least 1, never growing. Section 3."""
     whole = math.floor if rounding == "floor" else math.ceil
     return list(accumulate((max(1, whole(mass)) for mass in masses), min))
-
-
-def check_configuration(counts: Sequence[int], layers: int) -> list[int]:
-    """A retention or length configuration that fits the backbone.
-
-    Raises:
-        UserError: its length is not the number of layers, a count is below 1, or it grows.
-    """
-    counts = list(counts)
-    if len(counts) != layers:
-        raise UserError(
-            f"configuration {counts} has {len(counts)} entries but the backbone has {layers} "
-            "layers: give one count per layer"
-        )
-    for layer, count in enumerate(counts):
-        if count < 1:
-            raise UserError(
-                f"configuration {counts} keeps {count} tokens in layer {layer + 1}: keep at least 1"
-            )
-        if layer and count > counts[layer - 1]:
-            raise UserError(
-                f"configuration {counts} grows from {counts[layer - 1]} to {count} in layer "
-                f"{layer + 1}: a dropped token cannot come back, so counts must not grow"
-            )
-    return counts

@@ -1,0 +1,249 @@
+"""AdapLeR: adaptive length reduction by learned contribution scores.
+
+Modarressi, Mohebbi and Pilehvar, "AdapLeR: Speeding up Inference by Adaptive Length Reduction",
+ACL 2022, arXiv 2203.08991. Where paper and code (amodaresi/AdapLeR) differ, the code is followed.
+
+Decides: at the input of every layer which tokens of each row go on: those whose predicted
+contribution is at least a learned fraction of the row's uniform share, and [CLS]. Training removes
+nothing: a token below the threshold gets a negative bias as a key, which saturates into removal.
+Predictors learn the saliency of a fine-tuned model, thresholds learn to shorten rows.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tokendrop.errors import UserError
+from tokendrop.packed import Batch, row_max, row_softmax, row_sum
+from tokendrop.reducers.base import Decision, Group, Reducer, Setting, Shape, Stage, View
+from tokendrop.trace import Encoded, Trace
+
+log = logging.getLogger(__name__)
+
+WIDTH = 32  # hidden units of a contribution predictor
+FLOOR = -10_000.0  # of edits and biases: exp gives 0, and half precision can hold it
+
+
+@dataclass(eq=False)
+class Pass:
+    """What a pass worked out; where tokens are really removed, only the contributions.
+
+    Attributes:
+        contributions: s^l of the tokens entering layer l, in their order there.
+        masks: m^0 to m^L (T,), how far a token survives; a row's sum is its soft length N^l.
+        biases: (T,) 0, and then the key bias of each layer.
+    """
+
+    contributions: list[Tensor]
+    masks: list[Tensor]
+    biases: list[Tensor]
+
+
+class ContributionPredictor(nn.Module):
+    """What each token contributes to the answer, before the softmax over its row. Section 3."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(hidden, WIDTH)
+        self.score = nn.Linear(WIDTH, 1)
+        for linear in (self.hidden, self.score):
+            nn.init.trunc_normal_(linear.weight, std=0.02, a=-0.04, b=0.04)
+            nn.init.zeros_(linear.bias)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(T, hidden) to (T,)."""
+        return self.score(F.gelu(self.hidden(states))).squeeze(-1)
+
+
+class AdapLeR(Reducer):
+    """Drop tokens whose predicted contribution is below eta^l / N^l."""
+
+    attention_dropout = False
+    note: ClassVar[str] = "AdapLeR starts from the pretrained encoder unless init says 'finetuned'."
+
+    def __init__(
+        self,
+        contribution_weight: float = 0.005,
+        length_weight: float = 0.0005,
+        epochs: int = 5,
+        learning_rate: float = 3e-5,
+        threshold_learning_rate: float = 5e-4,
+        init: Literal["pretrained", "finetuned"] = "pretrained",
+        lambda_update: Literal["after_step", "epoch_start"] = "after_step",
+        reshuffle: bool = False,
+    ) -> None:
+        """
+        Args:
+            contribution_weight: gamma, weight of the predictors' loss; like length_weight an
+                operating point: one model is trained per value.
+            length_weight: phi, weight of the soft row lengths: larger is faster, less accurate.
+            epochs: passes of the training; the soft removal gets sharper with each.
+            learning_rate: peak rate of all weights, the predictors' included.
+            threshold_learning_rate: peak rate of eta and theta.
+            init: weights to begin with: "pretrained" as in the code, or "finetuned".
+            lambda_update: begin an epoch's sharpness after its first step, as the code, or with it.
+            reshuffle: a new order of the batches each epoch; the code has one for all.
+        """
+        super().__init__()
+        self.contribution_weight, self.length_weight = contribution_weight, length_weight
+        self.epochs, self.learning_rate = epochs, learning_rate
+        self.threshold_learning_rate = threshold_learning_rate
+        self.init, self.lambda_update, self.reshuffle = init, lambda_update, reshuffle
+        self.dense_score: float | None = None
+        self.saliency: list[Tensor] = []
+
+    def build(self, shape: Shape) -> None:
+        weights = ("contribution_weight", "length_weight")
+        for name in (*weights, "epochs", "learning_rate", "threshold_learning_rate"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf or (value == 0 and name not in weights):
+                least = "0 or more" if name in weights else "more than 0"
+                raise UserError(f"{name} {value} is out of range: use {least}")
+        predictors = [ContributionPredictor(shape.hidden) for _ in range(shape.layers)]
+        self.contribution_predictors = nn.ModuleList(predictors)
+        self.eta = nn.Parameter(torch.full((shape.layers,), 0.25))
+        self.theta = nn.Parameter(torch.ones(shape.layers - 1))
+        self.sharpness = nn.Buffer(torch.tensor(1000.0))  # lambda; a resumed stage goes on with it
+        self.within_one_point = nn.Buffer(torch.tensor(-1))  # until an epoch is chosen
+
+    # -- the encoder's moments ------------------------------------------------------------------
+
+    def start(self, batch: Batch) -> Pass:
+        mask = torch.ones(len(batch.layout.tokens), device=batch.layout.device)
+        return Pass([], [mask], [torch.zeros_like(mask)])
+
+    def before_layer(self, view: View) -> Decision | None:
+        layout = view.layout
+        logits = self.contribution_predictors[view.layer](view.hidden)
+        if self.training:
+            return Decision(key_bias=self._soften(view, logits))
+        contributions = row_softmax(logits, layout)
+        view.memory.contributions.append(contributions)
+        threshold = self.eta[view.layer] / layout.sizes
+        keep = (contributions >= threshold[layout.row]) | layout.is_first
+        return None if keep.all() else Decision(keep=keep)
+
+    def _soften(self, view: View, logits: Tensor) -> Tensor:
+        """(T,) the key bias of this layer, which stands for removal in training. Section 3."""
+        memory, layout, mask = view.memory, view.layout, view.memory.masks[-1]
+        if len(mask) != len(logits):
+            raise UserError("AdapLeR trains on whole rows: put it before what removes tokens")
+        # masked before the softmax: after it, dropped tokens that hold the mass cost precision
+        logits = logits + mask.clamp_min(1e-30).log()
+        if view.layer > 0:
+            # of value 0: the gradient of a [CLS] multiplier that stays 1 is what moves theta
+            theta = self.theta[view.layer - 1]
+            logits = logits + layout.is_first * ((theta - theta.detach()) / (theta.detach() + 1e-7))
+        contributions = row_softmax(logits, layout)
+        threshold = (self.eta[view.layer] / row_sum(mask, layout))[layout.row]
+        editable = mask.masked_fill(layout.is_first, 0)
+        change = edit(contributions, threshold, self.sharpness) * editable
+        memory.contributions.append(contributions)
+        memory.masks.append(torch.where(mask > 1e-6, mask * change.exp(), mask))
+        memory.biases.append((memory.biases[-1] + change).clamp_min(FLOOR))
+        return memory.biases[-1]
+
+    # -- training -------------------------------------------------------------------------------
+
+    def losses(self, encoded: Encoded) -> dict[str, Tensor]:
+        """gamma * sum_l (L - l) KL_l, and phi * sum_l N^l of the tokens that layers process."""
+        memory: Pass = encoded.memory
+        length = torch.stack(memory.masks[1:]).sum() / len(encoded.batch)
+        losses = {"length": self.length_weight * length}
+        if self.saliency:
+            kl = self.divergences(memory, encoded.batch)
+            weights = torch.arange(len(kl), 0, -1, device=kl.device)
+            losses["kl"] = self.contribution_weight * (weights * kl).sum()
+        return losses
+
+    def divergences(self, memory: Pass, batch: Batch) -> Tensor:
+        """(L,) KL of the survivors' saliency from their contributions, mean over rows."""
+        assert batch.examples is not None
+        layout = batch.layout
+        saliency = torch.cat([self.saliency[i] for i in batch.examples.tolist()]).to(layout.device)
+        divergences = []
+        for layer, found in enumerate(memory.contributions):
+            mask = memory.masks[layer]  # the code works it out again for the target, equally
+            target = saliency * mask
+            if layer > 0:
+                target = torch.where(layout.is_first, target * self.theta[layer - 1], target)
+            target = target / (row_sum(target, layout)[layout.row] + 1e-15)
+            target, found = target.clamp(1e-7, 1), found.clamp(1e-7, 1)
+            # a row with nothing left to drop has nothing to learn
+            droppable = row_max(mask.detach().masked_fill(layout.is_first, 0), layout)
+            divergence = row_sum(target * (target / found).log(), layout)
+            divergences.append((droppable * divergence).mean())
+        return torch.stack(divergences)
+
+    def stages(self) -> list[Stage]:
+        stage = Stage("adaptive", self.epochs, self.learning_rate, weight_decay=0.01, eps=1e-12)
+        stage = replace(stage, warmup=0.06, clip=1.0, reshuffle=self.reshuffle)
+        return [replace(stage, start="pretrained" if self.init == "pretrained" else "previous")]
+
+    def groups(self, stage: Stage, backbone: nn.Module) -> list[Group]:
+        """Weights never see the length, thresholds never the contributions. Section 3."""
+        weights = dict(backbone.named_parameters())
+        own = {f"reducer.{name}": parameter for name, parameter in self.named_parameters()}
+        thresholds = {name: own.pop(name) for name in ("reducer.eta", "reducer.theta")}
+        rate, terms = self.threshold_learning_rate, frozenset({"task", "length"})
+        return [
+            Group("weights", weights | own, terms=frozenset({"task", "kl"})),
+            Group("thresholds", thresholds, rate, terms),
+        ]
+
+    def enter(self, stage: Stage, setting: Setting) -> None:
+        self.dense_score = setting.fine_tuned_score
+        self.saliency = setting.saliency()
+        if not self.saliency:
+            log.warning("AdapLeR: no saliency is given, so predictors learn from the task only")
+
+    def leave(self, stage: Stage, metrics: Mapping[str, float]) -> None:
+        self.saliency = []
+        self.within_one_point.fill_(metrics.get("score", 0.0) > 1)
+        if not self.within_one_point:
+            log.warning("AdapLeR: no epoch is within one point of dense; the closest one is kept")
+
+    def before_step(self, epoch: int) -> None:
+        if self.lambda_update == "epoch_start":
+            self.sharpness.fill_(sharpness(epoch, self.epochs))
+
+    def after_step(self, epoch: int) -> None:
+        self.eta.data.clamp_(0.01, 1)
+        if self.lambda_update == "after_step":
+            self.sharpness.fill_(sharpness(epoch, self.epochs))
+
+    def score(self, metric: float, metrics: Mapping[str, float]) -> float:
+        """The fastest epoch within one point of the fine-tuned model, else the most accurate."""
+        if self.dense_score is None or metric <= self.dense_score - 0.01:
+            return metric
+        return 1 + metrics["flops_speedup"]  # above every metric, which is at most 1
+
+    def flops(self, trace: Trace, shape: Shape) -> int:
+        return 2 * WIDTH * (shape.hidden + 1) * sum(len(x.entered.tokens) for x in trace.layers)
+
+    def describe(self) -> dict[str, Any]:
+        eta, within = self.eta.tolist(), bool(self.within_one_point)
+        described = {"init": self.init, "eta": eta, "eta_mean": sum(eta) / len(eta)}
+        return described | ({"within_one_point": within} if self.within_one_point >= 0 else {})
+
+
+def edit(contributions: Tensor, threshold: Tensor, sharpness: Tensor) -> Tensor:
+    """(T,) the bias a token gains: near 0 above its threshold, by -lambda at 0. Section 3."""
+    margin = 0.1 / sharpness  # beta / lambda
+    below = sharpness / threshold * (contributions - threshold) - margin
+    above = (contributions - 1) * margin / (1 - threshold + 1e-7)
+    return torch.minimum(below, above).clamp(FLOOR, 0)
+
+
+def sharpness(epoch: int, epochs: int) -> float:
+    """Lambda in an epoch, counted from 0: the code's plans for 3, 10, and all other counts."""
+    first, factor = {3: (50, 50), 10: (10, 3)}.get(epochs, (10, 10))
+    return min(float(first * factor**epoch), 1e20)  # there soft removal is hard

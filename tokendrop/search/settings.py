@@ -1,0 +1,38 @@
+"""How to search."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from tokendrop.errors import UserError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to search; the defaults are the authors' for SQuAD.
+
+    Attributes:
+        generations: after the initial population.
+        population: constant-ratio configurations to begin with, beside the two bounds.
+        mutations: new configurations by mutation in each generation.
+        crossovers: the same by crossover.
+        rows: rows of the split that scores are measured on; all if it has fewer.
+        seed: of mutation and crossover.
+        pareto_ties: of equally dear configurations keep only the best ("fixed"), or the worse as
+            well, as the reference does by mistake.
+    """
+
+    generations: int = 30
+    population: int = 20
+    mutations: int = 30
+    crossovers: int = 30
+    rows: int = 1000
+    seed: int = 0
+    pareto_ties: Literal["fixed", "reference"] = "fixed"
+
+    def __post_init__(self) -> None:
+        least = {"rows": 1}
+        for name, value in asdict(self).items():
+            if isinstance(value, int) and value < least.get(name, 0):
+                raise UserError(f"{name} {value} is too small: use {least.get(name, 0)} or more")

@@ -1,0 +1,108 @@
+"""Evaluated configurations on disk, so that an interrupted search goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tokendrop.data.batching import Split
+from tokendrop.errors import UserError
+from tokendrop.modeling import TokenDropModel
+from tokendrop.search.front import Configuration
+
+CHUNK = 10  # configurations evaluated between two writes
+
+
+class Store:
+    """Scores by configuration; each is worked out once, also over several runs.
+
+    Attributes:
+        known: score of every configuration evaluated so far, in all runs.
+        seconds: time that evaluating each took.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        evaluate: Callable[[Sequence[Configuration]], list[float]],
+        advance: Callable[[int], None],
+    ) -> None:
+        """
+        Args:
+            path: one line of JSON per configuration. A line that a kill left torn is ignored.
+            evaluate: scores of new configurations.
+            advance: told how many configurations are done.
+        """
+        self.path = path
+        self.evaluate = evaluate
+        self.advance = advance
+        self.known: dict[Configuration, float] = {}
+        self.seconds: dict[Configuration, float] = {}
+        if path.is_file():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                self._read(line)
+
+    def _read(self, line: str) -> None:
+        try:
+            entry = json.loads(line)
+            configuration = tuple(map(int, entry["configuration"]))
+            score, seconds = float(entry["score"]), float(entry["seconds"])
+        except (ValueError, KeyError, TypeError):
+            return
+        self.known[configuration], self.seconds[configuration] = score, seconds
+
+    def scores(self, configurations: Sequence[Configuration]) -> list[float]:
+        """Scores of configurations, known or new."""
+        # in this order neighbours share their first layers
+        new = sorted(set(configurations) - self.known.keys())
+        self.advance(len(configurations) - len(new))
+        for start in range(0, len(new), CHUNK):
+            chunk = new[start : start + CHUNK]
+            begun = time.perf_counter()
+            scores = self.evaluate(chunk)
+            each = (time.perf_counter() - begun) / len(chunk)
+            self.seconds.update(dict.fromkeys(chunk, each))
+            self.known.update(zip(chunk, scores, strict=True))
+            self._append(chunk, scores, each)
+            self.advance(len(chunk))
+        return [self.known[configuration] for configuration in configurations]
+
+    def _append(self, chunk: list[Configuration], scores: list[float], seconds: float) -> None:
+        lines = [
+            json.dumps({"configuration": one, "score": score, "seconds": round(seconds, 4)})
+            for one, score in zip(chunk, scores, strict=True)
+        ]
+        try:
+            with self.path.open("a+b") as file:
+                # a line that a kill left torn must not swallow the next one
+                if file.tell() and _last_byte(self.path) != b"\n":
+                    lines.insert(0, "")
+                file.write(("\n".join(lines) + "\n").encode())
+        except OSError as error:
+            raise UserError(f"cannot write {self.path} ({error.strerror})") from error
+
+
+def _last_byte(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read(1)
+
+
+def fingerprint(model: TokenDropModel, split: Split, rows: Sequence[int], metric: str) -> str:
+    """A hash of all that a score depends on: weights, method, rows and metric."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.backbone.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    described = {
+        "reducer": model.reducer.spec(trained=True),
+        "longest": model.shape.max_tokens,
+        "rows": [[split.input_ids[row], split.token_type_ids[row]] for row in rows],
+        "labels": [split.labels[row] for row in rows],
+        "metric": metric,
+    }
+    digest.update(json.dumps(described, sort_keys=True).encode())
+    return digest.hexdigest()[:16]
