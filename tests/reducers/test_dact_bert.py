@@ -350,7 +350,7 @@ def test_only_units_answer() -> None:
 
 def test_mean_pooling_reads_every_token_of_the_row_alone() -> None:
     model, rows = tiny_model("bert"), tiny_rows()
-    reducer = built(DactBert(pooling="mean", halt_bias=9.0))
+    reducer = built(DactBert(pooling="mean", check_every=99))
     seen: list[torch.Tensor] = []
     reducer.units[-1].register_forward_hook(lambda _m, inputs, _o: seen.append(inputs[0]))
     run(model, reducer, rows)
