@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from tokendrop.attention import attend
 from tokendrop.encoder import encode, walk
 from tokendrop.errors import UserError
 from tokendrop.families import Family
+from tokendrop.golden.length_adaptive import check
 from tokendrop.metrics.flops import layer_flops
 from tokendrop.packed import Batch, Layout
 from tokendrop.reducers.base import Reducer, Shape, Step
@@ -210,6 +212,13 @@ def test_drop_and_restore(
     restored.sum().backward()
     assert embeddings.grad is not None
     assert embeddings.grad.eq(1).all()
+
+
+@pytest.mark.parametrize("kind", ["classification", "question_answering"])
+def test_the_authors_own_numbers(kind: str) -> None:
+    differences = list(check(Path(__file__).parents[1] / "golden" / "length_adaptive" / kind))
+    assert len(differences) >= 42
+    assert max(difference.value for difference in differences) < 1e-5
 
 
 # -- training -----------------------------------------------------------------------------------
