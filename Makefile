@@ -10,7 +10,7 @@ compare: setup
 	$(BIN)/tokendrop compare --config configs/compare/demo.yaml --out $(OUT)
 
 test: setup lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 lint: setup
 	$(BIN)/ruff check .
