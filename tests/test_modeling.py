@@ -79,10 +79,11 @@ def test_a_prediction_says_which_token_lived_how_long() -> None:
     assert prediction.label == max(prediction.probabilities, key=prediction.probabilities.get)
 
 
-def test_long_texts_are_cut_and_pairs_are_read() -> None:
+def test_long_texts_are_cut_and_pairs_are_read(caplog: pytest.LogCaptureFixture) -> None:
     model = model_of(Dense())
     (long, pair) = model.predict(["plot " * 500, ("the plot", "is thin")])
     assert len(long.tokens) == MAX_TOKENS
+    assert f"1 of 2 texts were cut to {MAX_TOKENS} tokens" in caplog.text
     assert pair.tokens.count("[SEP]") == 2
 
 

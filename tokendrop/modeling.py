@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from tokenizers import Encoding
 from torch import nn
 from transformers import (
     AutoModelForSequenceClassification,
@@ -27,6 +29,8 @@ from tokendrop.packed import Batch
 from tokendrop.reducers import from_spec
 from tokendrop.reducers.base import Reducer
 from tokendrop.trace import Encoded
+
+log = logging.getLogger(__name__)
 
 SIDE_CAR = "reducer"
 
@@ -110,31 +114,30 @@ class TokenDropModel(nn.Module):
         for number, pair in enumerate(pairs, start=1):
             if not any(part.strip() for part in pair):
                 raise UserError(f"text {number} of {len(pairs)} is empty: leave it out")
+        limit = self.shape.max_tokens
+        rows = [
+            self.tokenizer(*pair, truncation=True, max_length=limit).encodings[0] for pair in pairs
+        ]
+        if cut := sum(bool(row.overflowing) for row in rows):
+            log.warning("%d of %d texts were cut to %d tokens", cut, len(rows), limit)
         self.eval()
         predictions: list[Prediction] = []
-        for start in range(0, len(pairs), batch_size):
-            rows = [self._tokenize(pair) for pair in pairs[start : start + batch_size]]
-            predictions.extend(self._predict_batch(rows))
+        for start in range(0, len(rows), batch_size):
+            predictions.extend(self._predict_batch(rows[start : start + batch_size]))
         return predictions
 
-    def _tokenize(self, pair: tuple[str, ...]) -> tuple[list[int], list[int]]:
-        encoded = self.tokenizer(
-            *pair, truncation=True, max_length=self.shape.max_tokens, return_token_type_ids=True
-        )
-        return encoded["input_ids"], encoded["token_type_ids"]
-
-    def _predict_batch(self, rows: list[tuple[list[int], list[int]]]) -> Iterable[Prediction]:
-        batch = Batch.pack([ids for ids, _ in rows], [types for _, types in rows])
+    def _predict_batch(self, rows: Sequence[Encoding]) -> Iterable[Prediction]:
+        batch = Batch.pack([row.ids for row in rows], [row.type_ids for row in rows])
         encoded = self(batch.to(self.backbone.device))
         probabilities = encoded.logits.softmax(-1).tolist()
-        depths = encoded.trace.token_depth().split([len(ids) for ids, _ in rows])
+        depths = encoded.trace.token_depth().split([len(row.ids) for row in rows])
         leaving = encoded.trace.row_depth().tolist()
-        for (ids, _), row, depth, left in zip(rows, probabilities, depths, leaving, strict=True):
-            by_name = dict(zip(self.labels, row, strict=True))
+        for row, answer, depth, left in zip(rows, probabilities, depths, leaving, strict=True):
+            by_name = dict(zip(self.labels, answer, strict=True))
             yield Prediction(
                 max(by_name, key=by_name.__getitem__),
                 by_name,
-                list(self.tokenizer.convert_ids_to_tokens(ids)),
+                row.tokens,
                 depth.tolist(),
                 left,
                 self.shape.layers,
