@@ -122,6 +122,15 @@ class TestMistakes:
         words = ["--data.train", str(reviews), "--out", str(tmp_path / "file" / "out")]
         assert "cannot write to the folder" in complaint(capsys, "fit", *SMALL, *words)
 
+    def test_a_full_disk(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def full(_: object) -> None:
+            raise OSError(28, "No space left on device", "runs/record.json")
+
+        monkeypatch.setattr("tokendrop.commands.compare.run", full)
+        assert "No space left on device (runs/record.json)" in complaint(capsys, "compare")
+
     def test_an_unknown_command(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert "did you mean 'predict'" in complaint(capsys, "predit")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import sys
@@ -18,6 +19,8 @@ COMMANDS = {
     "compare": "train, evaluate and time a grid of methods; write the tables and the report",
     "search": "find a Length-Adaptive model's best configuration for a budget",
 }
+
+CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 
 USAGE = f"""usage: tokendrop COMMAND [options]
 
@@ -53,6 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 0
+    except OSError as error:
+        if error.errno not in CANNOT_WRITE:
+            raise
+        cure = "make room or name another folder; the same command continues from here"
+        print(f"tokendrop: error: {error.strerror} ({error.filename}): {cure}", file=sys.stderr)
+        return 2
     return 0
 
 
