@@ -166,7 +166,7 @@ def test_in_half_precision_received_attention_is_summed_in_fp32(kind: Received) 
         assert sums == pytest.approx([HEADS * n for n in (9, 9, 2)], rel=1e-5)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="the ragged kernel of GPUs")
+@pytest.mark.gpu
 def test_the_ragged_kernel_equals_the_reference() -> None:
     lengths = [5, 1, 64, 33, 5]
     shape = (sum(lengths), 4, 64)

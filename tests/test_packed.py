@@ -167,7 +167,7 @@ def test_to_moves_everything() -> None:
     assert Batch.pack([[1]]).to("meta").labels is None
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="pins memory for a GPU")
+@pytest.mark.gpu
 def test_pin_memory() -> None:
     pinned = example().pin_memory()
     assert pinned.input_ids.is_pinned()

