@@ -49,6 +49,7 @@ class TrainedStage:
         folder: the stage's folder; the model lies in ``model`` inside it.
         seconds: training time, over all its resumptions.
         curve: the logged metrics after each epoch.
+        chosen: those of the epoch whose weights are kept.
     """
 
     name: str
@@ -56,6 +57,7 @@ class TrainedStage:
     folder: Path
     seconds: float
     curve: list[dict[str, float]]
+    chosen: dict[str, float]
 
     @property
     def model(self) -> Path:
@@ -175,6 +177,7 @@ def _train_stage(
         "epochs": stage.epochs,
         "seconds": curve.seconds,
         "curve": curve.epochs,
+        "chosen": chosen,
     }
     write_text(folder / "done.json", json.dumps(finished, indent=1))
     for checkpoint in (folder / "best.ckpt", resumed):

@@ -38,6 +38,6 @@ def run(arguments: Sequence[str]) -> None:
         text = cli.parser.dump(cli.config, skip_link_targets=True)
         (draft / SIDE_CAR / TRAINING_CONFIG).write_text(text)
     tracker.finish({"train_seconds": sum(stage.seconds for stage in stages)}, {}, [])
-    last = stages[-1].curve[-1]
-    print(f"{cli.model.metric} on dev after the last epoch: {last[f'dev/{cli.model.metric}']:.4f}")
+    score = stages[-1].chosen[f"dev/{cli.model.metric}"]
+    print(f"{cli.model.metric} on dev: {score:.4f}")
     print(f"model: {out / 'model'}\nnext:  tokendrop test --checkpoint {out / 'model'}")
