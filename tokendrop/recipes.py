@@ -38,6 +38,14 @@ from tokendrop.saliency import saliency
 # AdapLeR averages saliencies over so many of the best epochs
 BEST_EPOCHS = 3
 
+# what every trainer of this package begins with
+TRAINER_DEFAULTS: dict[str, Any] = {
+    "devices": 1,
+    "num_sanity_val_steps": 0,
+    "log_every_n_steps": 10,
+    "enable_model_summary": False,
+}
+
 MakeTrainer = Callable[[Stage, list[Callback]], Trainer]
 
 
@@ -260,13 +268,10 @@ def trainer_maker(loggers: Sequence[Logger], label: str) -> MakeTrainer:
 
     def make(stage: Stage, callbacks: list[Callback]) -> Trainer:
         return Trainer(
-            devices=1,
+            **TRAINER_DEFAULTS,
             max_epochs=stage.epochs,
             logger=list(loggers),
             callbacks=[*callbacks, progress(f"{label} {stage.name}")],
-            num_sanity_val_steps=0,
-            log_every_n_steps=10,
-            enable_model_summary=False,
             # training batches are drawn anew from (seed, epoch)
             reload_dataloaders_every_n_epochs=1,
         )

@@ -13,6 +13,7 @@ from tokendrop.data import TextData
 from tokendrop.errors import UserError
 from tokendrop.modeling import SIDE_CAR, TokenDropModel, load
 from tokendrop.module import TokenDropModule
+from tokendrop.recipes import TRAINER_DEFAULTS
 from tokendrop.tracking import LoggerName
 
 TRAINING_CONFIG = "training.yaml"
@@ -49,13 +50,7 @@ def parse(arguments: Sequence[str]) -> TokenDropCLI:
             save_config_callback=None,
             auto_configure_optimizers=False,
             parser_kwargs={"exit_on_error": False, "prog": "tokendrop fit"},
-            trainer_defaults={
-                "logger": False,
-                "devices": 1,
-                "num_sanity_val_steps": 0,
-                "enable_model_summary": False,
-                "log_every_n_steps": 10,
-            },
+            trainer_defaults={"logger": False, **TRAINER_DEFAULTS},
         )
     except ArgumentError as error:
         raise setting_error(error) from error

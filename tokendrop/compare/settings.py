@@ -116,15 +116,20 @@ def grid(comparison: Comparison) -> Iterator[Cell]:
         metric = task.get("model", {}).get("metric", "accuracy")
         for seed in comparison.seeds:
             for method, described in comparison.methods.items():
-                for point, changes in described.operating_points.items():
+                for point, changes, budget, search in _points(described):
                     arguments = {**described.arguments, **changes}
                     reducer = {"class_path": described.reducer, "init_args": arguments}
                     from_spec(reducer)
-                    yield Cell(Run(path.stem, method, point, seed), reducer, data, metric)
-                if (searched := described.search) is None:
-                    continue
-                reducer = {"class_path": described.reducer, "init_args": described.arguments}
-                from_spec(reducer)
-                for point, budget in searched.budgets.items():
                     run = Run(path.stem, method, point, seed)
-                    yield Cell(run, reducer, data, metric, budget, searched.settings)
+                    yield Cell(run, reducer, data, metric, budget, search)
+
+
+def _points(
+    method: Method,
+) -> Iterator[tuple[str, dict[str, Any], float | None, Settings | None]]:
+    """Name, changes to the arguments, and for searched points the budget and how to search."""
+    for point, changes in method.operating_points.items():
+        yield point, changes, None, None
+    if method.search is not None:
+        for point, budget in method.search.budgets.items():
+            yield point, {}, budget, method.search.settings

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -18,6 +16,7 @@ from tqdm.auto import tqdm  # type: ignore[import-untyped]
 from transformers import PreTrainedTokenizerBase
 
 from tokendrop.errors import UserError
+from tokendrop.files import whole_file
 
 _CHUNK = 1000  # rows tokenised between two steps of the progress bar
 _SECONDS_BEFORE_BAR = 3
@@ -125,19 +124,11 @@ def _read(file: Path, rows: int) -> pa.Table | None:
 
 
 def _write(table: pa.Table, file: Path) -> None:
-    draft: str | None = None
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
-        with os.fdopen(handle, "wb") as stream:
-            pq.write_table(table, stream, compression="zstd")
-        os.chmod(draft, 0o644)
-        os.replace(draft, file)
+        with whole_file(file) as draft:
+            pq.write_table(table, draft, compression="zstd")
     except OSError as error:
         raise UserError(
             f"cannot write to the cache folder {file.parent} ({error.strerror}): name another "
             "with --data.cache or the environment variable TOKENDROP_CACHE"
         ) from error
-    finally:
-        if draft is not None:
-            Path(draft).unlink(missing_ok=True)
