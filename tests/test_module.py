@@ -48,6 +48,7 @@ def begun(reducer: Reducer, stage: Stage = LINEAR) -> TokenDropModule:
     tokenizer: Any = SimpleNamespace()
     module = TokenDropModule(Dense())
     module.begin(TokenDropModel(tiny_model("bert"), reducer, tokenizer, MAX_TOKENS), stage)
+    module.model.eval()  # the gradients of two passes are compared
     module.groups = reducer.groups(stage, module.model.backbone)
     module.manual_backward = lambda loss: loss.backward()  # what it is without a trainer
     return module

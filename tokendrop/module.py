@@ -63,7 +63,8 @@ class TokenDropModule(LightningModule):
         Dropout in epoch e depends on ``seed`` and e alone, so a stage that was stopped and resumed
         after any epoch ends as if it had never stopped.
         """
-        self.model = model
+        # Hugging Face loads models in eval mode and Lightning trains in the mode that it finds
+        self.model = model.train(stage is not None)
         self.stage = stage
         self.seed = seed
         self.task = SequenceClassification(model.shape.classes, self.metric)
@@ -72,10 +73,6 @@ class TokenDropModule(LightningModule):
         self.flops = torch.zeros(2, dtype=torch.long)
 
     # -- training -------------------------------------------------------------------------------
-
-    def on_train_epoch_start(self) -> None:
-        # Hugging Face loads models in eval mode and Lightning leaves that as it finds it
-        self.model.train()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # not at the start of the epoch: loaders draw a number when they begin, sooner or later

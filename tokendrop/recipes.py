@@ -151,7 +151,6 @@ def _train_stage(
     make_trainer: MakeTrainer,
 ) -> TrainedStage:
     module.begin(model, stage, seed)
-    model.train()
     data.reshuffle = stage.reshuffle
     best = ModelCheckpoint(
         folder, "best", monitor="dev/score", mode="max", save_weights_only=True,
