@@ -54,6 +54,22 @@ def test_row_softmax(rows: list[list[float]]) -> None:
     torch.testing.assert_close(got, wanted)
 
 
+WEIGHT = st.sampled_from([0.0, 1e-20, 1e-4, 0.3, 1.0])
+
+
+@given(rows_of(st.tuples(st.floats(-300, 300, width=32), WEIGHT)))
+def test_weighted_row_softmax_keeps_the_mass_with_those_that_have_weight(
+    rows: list[list[tuple[float, float]]],
+) -> None:
+    """However far above them a token without weight stands."""
+    rows = [[(row[0][0], 1.0), *row[1:]] for row in rows]  # as [CLS], which always counts
+    scores, layout = laid([[score for score, _ in row] for row in rows])
+    weight, _ = laid([[weight for _, weight in row] for row in rows])
+    exact = (scores.double() + weight.double().log()).split(layout.lengths)
+    expected = torch.cat([row.softmax(0) for row in exact]).float()
+    torch.testing.assert_close(row_softmax(scores, layout, weight), expected, atol=1e-5, rtol=1e-4)
+
+
 def test_row_softmax_is_exact_in_half_precision() -> None:
     layout = Layout.of([2000, 3])
     result = row_softmax(torch.zeros(2003, dtype=torch.bfloat16), layout)

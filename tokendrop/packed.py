@@ -185,11 +185,20 @@ def row_max(values: Tensor, layout: Layout) -> Tensor:
     return out.scatter_reduce(0, layout.row, values, "amax")
 
 
-def row_softmax(scores: Tensor, layout: Layout) -> Tensor:
-    """Softmax over the tokens of each row, in fp32: (T,) to (T,)."""
+def row_softmax(scores: Tensor, layout: Layout, weight: Tensor | None = None) -> Tensor:
+    """Softmax over the tokens of each row, in fp32: (T,) to (T,).
+
+    A weight (T,) in [0, 1] multiplies each token's exponential: the softmax of
+    ``scores + log(weight)``, without the rounding of that sum.
+    """
     scores = scores.float()
-    shifted = (scores - row_max(scores.detach(), layout)[layout.row]).exp()
-    return shifted / row_sum(shifted, layout)[layout.row]
+    top = scores.detach()
+    if weight is not None:
+        # a heavy token without weight must not push those that count into underflow
+        top = top.masked_fill(weight <= 1e-6, -torch.inf)
+    exponentials = (scores - row_max(top, layout)[layout.row]).clamp_max(70.0).exp()
+    exponentials = exponentials if weight is None else exponentials * weight
+    return exponentials / row_sum(exponentials, layout)[layout.row]
 
 
 def row_rank(scores: Tensor, layout: Layout) -> Tensor:

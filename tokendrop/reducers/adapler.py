@@ -136,15 +136,13 @@ class AdapLeR(Reducer):
         memory, layout, mask = view.memory, view.layout, view.memory.masks[-1]
         if len(mask) != len(logits):
             raise UserError("AdapLeR trains on whole rows: put it before what removes tokens")
-        # masked before the softmax: after it, dropped tokens that hold the mass cost precision
-        logits = logits + mask.clamp_min(1e-30).log()
         if view.layer > 0:
             # of value 0: the gradient of a [CLS] multiplier that stays 1 is what moves theta
             theta = self.theta[view.layer - 1]
             logits = logits + layout.is_first * ((theta - theta.detach()) / (theta.detach() + 1e-7))
-        contributions = row_softmax(logits, layout)
-        threshold = (self.eta[view.layer] / row_sum(mask, layout))[layout.row]
+        contributions = row_softmax(logits, layout, mask)
         editable = mask.masked_fill(layout.is_first, 0)
+        threshold = (self.eta[view.layer] / (1 + row_sum(editable, layout)))[layout.row]
         change = edit(contributions, threshold, self.sharpness) * editable
         memory.contributions.append(contributions)
         memory.masks.append(torch.where(mask > 1e-6, mask * change.exp(), mask))
