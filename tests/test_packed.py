@@ -54,7 +54,7 @@ def test_row_softmax(rows: list[list[float]]) -> None:
     torch.testing.assert_close(got, wanted)
 
 
-WEIGHT = st.sampled_from([0.0, 1e-20, 1e-4, 0.3, 1.0])
+WEIGHT = st.sampled_from([0.0, 1e-4, 0.3, 1.0])
 
 
 @given(rows_of(st.tuples(st.floats(-300, 300, width=32), WEIGHT)))
