@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
 from tokendrop.errors import UserError
+from tokendrop.linear import linear
 from tokendrop.packed import Batch
 
 
@@ -43,9 +44,9 @@ class Family:
         attention = layer.attention.self
         shape = (len(hidden), attention.num_attention_heads, -1)
         return (
-            attention.query(hidden).view(shape),
-            attention.key(hidden).view(shape),
-            attention.value(hidden).view(shape),
+            linear(attention.query, hidden).view(shape),
+            linear(attention.key, hidden).view(shape),
+            linear(attention.value, hidden).view(shape),
         )
 
     def attention_dropout(self, layer: Any) -> float:
@@ -53,11 +54,14 @@ class Family:
 
     def close_attention(self, layer: Any, context: Tensor, residual: Tensor) -> Tensor:
         """Output projection, dropout, residual and LayerNorm of the attention sub-layer."""
-        return layer.attention.output(context, residual)
+        output = layer.attention.output
+        return output.LayerNorm(output.dropout(linear(output.dense, context)) + residual)
 
     def feed_forward(self, layer: Any, hidden: Tensor) -> Tensor:
         """The feed-forward sub-layer with its residual and LayerNorm."""
-        return layer.feed_forward_chunk(hidden)
+        inner, output = layer.intermediate, layer.output
+        widened = inner.intermediate_act_fn(linear(inner.dense, hidden))
+        return output.LayerNorm(output.dropout(linear(output.dense, widened)) + hidden)
 
     def classify(self, model: Any, first: Tensor) -> Tensor:
         """(B, classes) logits of a sequence classification head from (B, hidden) [CLS] states."""
@@ -85,19 +89,21 @@ class DistilBert(Family):
         attention = layer.attention
         shape = (len(hidden), attention.n_heads, -1)
         return (
-            attention.q_lin(hidden).view(shape),
-            attention.k_lin(hidden).view(shape),
-            attention.v_lin(hidden).view(shape),
+            linear(attention.q_lin, hidden).view(shape),
+            linear(attention.k_lin, hidden).view(shape),
+            linear(attention.v_lin, hidden).view(shape),
         )
 
     def attention_dropout(self, layer: Any) -> float:
         return layer.attention.dropout.p
 
     def close_attention(self, layer: Any, context: Tensor, residual: Tensor) -> Tensor:
-        return layer.sa_layer_norm(layer.attention.out_lin(context) + residual)
+        return layer.sa_layer_norm(linear(layer.attention.out_lin, context) + residual)
 
     def feed_forward(self, layer: Any, hidden: Tensor) -> Tensor:
-        return layer.output_layer_norm(layer.ffn.ff_chunk(hidden) + hidden)
+        inner = layer.ffn
+        widened = inner.activation(linear(inner.lin1, hidden))
+        return layer.output_layer_norm(inner.dropout(linear(inner.lin2, widened)) + hidden)
 
     def classify(self, model: Any, first: Tensor) -> Tensor:
         pooled = torch.relu(model.pre_classifier(first))
