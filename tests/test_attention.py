@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from tests.tiny import packed, tiny_model, tiny_rows
 from tokendrop.attention import Received, attend
 from tokendrop.families import family_of
-from tokendrop.packed import Layout, row_sum
+from tokendrop.packed import WASTE, Layout, row_sum
 
 LENGTHS = st.lists(st.integers(1, 9), min_size=1, max_size=7)
 KINDS: tuple[Received | None, ...] = (None, "with_diagonal", "without_diagonal")
@@ -57,14 +58,17 @@ def received_by(probabilities: Tensor, lengths: list[int], kind: Received) -> Te
 
 @pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-@given(lengths=LENGTHS, seed=st.integers(0, 99))
+@given(lengths=LENGTHS, seed=st.integers(0, 99), waste=st.sampled_from([0, 9, 1200]))
 def test_attention_and_its_gradients_equal_the_padded_reference(
-    kind: Received | None, biased: bool, lengths: list[int], seed: int
+    kind: Received | None, biased: bool, lengths: list[int], seed: int, waste: int
 ) -> None:
+    """However the rows are put into blocks."""
     query, key, value, bias = inputs(lengths, seed)
     leaves = [query, key, value, *([bias] if biased else [])]
     used = bias if biased else None
-    context, received = attend(query, key, value, Layout.of(lengths), received=kind, key_bias=used)
+    with patch.dict(WASTE, cpu=waste):
+        layout = Layout.of(lengths)
+        context, received = attend(query, key, value, layout, received=kind, key_bias=used)
     expected, probabilities = padded(query, key, value, used, lengths)
     torch.testing.assert_close(context.double(), expected, atol=1e-5, rtol=1e-5)
     if kind is None:
@@ -78,6 +82,21 @@ def test_attention_and_its_gradients_equal_the_padded_reference(
     wanted_gradients = torch.autograd.grad((expected * weights).sum(), leaves)
     for mine, theirs in zip(got, wanted_gradients, strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("cached", [1, 30, 100, 1000])
+@pytest.mark.parametrize("kind", ["with_diagonal", "without_diagonal"])
+def test_received_attention_does_not_depend_on_the_size_of_the_cache(
+    kind: Received, cached: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query, key, value, bias = inputs([3, 9, 9, 8, 2])
+    layout = Layout.of([3, 9, 9, 8, 2])
+    context, received = attend(query, key, value, layout, received=kind, key_bias=bias)
+    monkeypatch.setattr("tokendrop.attention.CACHED", cached)
+    with torch.no_grad():
+        again, counted = attend(query, key, value, layout, received=kind, key_bias=bias)
+    torch.testing.assert_close(again, context)
+    torch.testing.assert_close(counted, received)
 
 
 @given(LENGTHS)

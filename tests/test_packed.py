@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tokendrop.packed import Batch, Layout, row_max, row_rank, row_softmax, row_sum, top_k
+from tokendrop.packed import WASTE, Batch, Layout, row_max, row_rank, row_softmax, row_sum, top_k
 
 # few different values, so that ties are common
 SCORES = st.sampled_from([-3.0, -0.5, 0.0, 0.0, 0.25, 0.25, 1.0, 4.0])
@@ -52,6 +53,32 @@ def test_row_softmax(rows: list[list[float]]) -> None:
     torch.testing.assert_close(result, expected)
     got, wanted = (torch.autograd.grad((x * weights).sum(), values)[0] for x in (result, expected))
     torch.testing.assert_close(got, wanted)
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=9), st.sampled_from([0, 50, 1200]))
+def test_blocks_give_every_token_a_slot_of_its_row(lengths: list[int], waste: int) -> None:
+    with patch.dict(WASTE, cpu=waste):
+        layout = Layout.of(lengths)
+        blocks = layout.blocks
+    widths = [width for rows, width in blocks.shapes for _ in range(rows)]
+    assert len(widths) == len(lengths)
+    assert all(width >= n for width, n in zip(widths, lengths, strict=True))
+    for rows, _ in blocks.shapes:
+        own, lengths = lengths[:rows], lengths[rows:]
+        # one call each more, and no padding, would cost as much
+        assert rows * max(own) ** 2 - sum(n * n for n in own) <= waste * (rows - 1)
+    if blocks.source is None:
+        assert widths == list(layout.lengths)
+        return
+    assert blocks.real is not None
+    assert blocks.slots is not None
+    assert blocks.source[blocks.slots].tolist() == layout.tokens.tolist()
+    assert blocks.real.nonzero().flatten().tolist() == blocks.slots.tolist()
+    starts = [sum(widths[:row]) for row in range(len(widths))]
+    rows_of_slots = [starts[row] for row in layout.row.tolist()]
+    places = [token - layout.first[row] for token, row in enumerate(layout.row.tolist())]
+    wanted = [start + int(place) for start, place in zip(rows_of_slots, places, strict=True)]
+    assert blocks.slots.tolist() == wanted
 
 
 WEIGHT = st.sampled_from([0.0, 1e-4, 0.3, 1.0])
@@ -104,7 +131,7 @@ def test_top_k(rows: list[list[float]], data: st.DataObject, keep_first: bool) -
         best = first + sorted(rest, key=lambda j, row=row: (-row[j], j))[: count - len(first)]
         expected.append([j in best for j in range(len(row))])
     scores, layout = laid(rows)
-    mask = top_k(scores, torch.tensor(counts), layout, keep_first=keep_first)
+    mask = top_k(scores, counts, layout, keep_first=keep_first)
     assert by_row(mask, layout) == expected
 
 
@@ -124,7 +151,6 @@ def test_keep(rows: list[list[bool]]) -> None:
     assert after.offsets.tolist() == [sum(after.lengths[:i]) for i in range(len(after.lengths) + 1)]
     assert after.row.tolist() == [i for i, n in enumerate(after.lengths) for _ in range(n)]
     assert after.first.tolist() == after.is_first.nonzero().flatten().tolist()
-    assert [length for n, length in after.runs for _ in range(n)] == list(after.lengths)
 
 
 @given(rows_of(st.tuples(st.booleans(), st.booleans())))

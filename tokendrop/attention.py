@@ -1,8 +1,9 @@
 """Self-attention inside the rows of a packed batch, and the attention that each token received.
 
-A run of rows with equal lengths is a dense block, so it goes through one call on a view, without a
-copy and without a mask. The same call can return *received attention*, the column sums of the
-attention probabilities, by which PoWER-BERT and Length-Adaptive Transformer rank tokens.
+Rows of equal length are a dense block, which goes through one call on a view, without a copy and
+without a mask; short rows of nearly equal lengths are padded into one (see
+:class:`tokendrop.packed.Blocks`). The same call can return *received attention*, the column sums of
+the attention probabilities, by which PoWER-BERT and Length-Adaptive Transformer rank tokens.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from torch import Tensor
 from tokendrop.packed import Layout
 
 Received = Literal["with_diagonal", "without_diagonal"]
+
+CACHED = 1 << 18  # probabilities at a time in inference: 1 MiB
 
 
 def attend(
@@ -48,43 +51,91 @@ def attend(
     """
     if _use_varlen(query, received, key_bias, dropout):
         return _varlen(query, key, value, layout), None
-    sizes = [rows * length for rows, length in layout.runs]
-    biases = [None] * len(sizes) if key_bias is None else torch.split(key_bias, sizes)
+    blocks = layout.blocks
+    if blocks.source is not None:
+        query, key, value = query[blocks.source], key[blocks.source], value[blocks.source]
+        key_bias = None if key_bias is None else key_bias[blocks.source]
+    shapes = blocks.shapes
+    if received is not None and not torch.is_grad_enabled():
+        shapes = _small(shapes, query.shape[1])
+    sizes = [rows * width for rows, width in shapes]
     contexts, sums = [], []
-    # split, not slices: its backward is one concatenation instead of one full-size tensor a run
-    blocks = zip(
-        layout.runs,
+    # split, not slices: its backward is one concatenation instead of one full-size tensor a block
+    parts = zip(
+        shapes,
         torch.split(query, sizes),
         torch.split(key, sizes),
         torch.split(value, sizes),
-        biases,
+        [None] * len(sizes) if key_bias is None else torch.split(key_bias, sizes),
+        [None] * len(sizes) if blocks.real is None else torch.split(blocks.real, sizes),
         strict=True,
     )
-    for run, q, k, v, bias in blocks:
-        rows, length = run
-        q, k, v = (x.unflatten(0, (rows, length)).transpose(1, 2) for x in (q, k, v))
-        mask = None if bias is None else bias.view(rows, 1, 1, length)
+    for shape, q, k, v, bias, real in parts:
+        q, k, v = (x.unflatten(0, shape).transpose(1, 2) for x in (q, k, v))
+        bias, real = (None if x is None else x.view(shape) for x in (bias, real))
         if received is None:
-            mask = None if mask is None else mask.to(q.dtype)
+            mask = _mask(bias, real)
+            mask = None if mask is None else mask.to(q.dtype)[:, None, None]
             out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
         else:
-            out, total = _explicit(q, k, v, mask, received, dropout)
+            out, total = _explicit(q, k, v, bias, real, received, dropout)
             sums.append(total)
-        contexts.append(out.transpose(1, 2).reshape(rows * length, -1))
-    return torch.cat(contexts), torch.cat(sums) if sums else None
+        contexts.append(out.transpose(1, 2).flatten(0, 1))
+    context = torch.cat(contexts) if len(contexts) > 1 else contexts[0]
+    received_sums = torch.cat(sums) if sums else None
+    if blocks.slots is not None:
+        context = context[blocks.slots]
+        received_sums = None if received_sums is None else received_sums[blocks.slots]
+    return context.flatten(1), received_sums
+
+
+def _mask(bias: Tensor | None, real: Tensor | None) -> Tensor | None:
+    """(rows, width) added to the logits of each key, or None where nothing is."""
+    if real is None:
+        return bias
+    if bias is None:
+        bias = torch.zeros_like(real, dtype=torch.float32)
+    return bias.masked_fill(~real, -torch.inf)
+
+
+def _small(shapes: list[tuple[int, int]], heads: int) -> list[tuple[int, int]]:
+    """Blocks cut into fewer rows, so that their probabilities stay in the processor's cache."""
+    cut = []
+    for rows, width in shapes:
+        step = max(1, CACHED // (heads * width**2))
+        whole, rest = divmod(rows, step)
+        cut += [(step, width)] * whole + [(rest, width)] * bool(rest)
+    return cut
 
 
 def _explicit(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, received: Received, dropout: float
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Tensor | None,
+    real: Tensor | None,
+    received: Received,
+    dropout: float,
 ) -> tuple[Tensor, Tensor]:
-    """Attention of a (rows, heads, length, head size) block with its probabilities at hand."""
-    logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-    logits = logits.float() if mask is None else logits.float() + mask
-    probabilities = F.dropout(logits.softmax(-1), dropout)
-    sums = probabilities.detach().sum((1, 2))
-    if received == "without_diagonal":
-        sums = sums - probabilities.detach().diagonal(dim1=-2, dim2=-1).sum(1)
-    return probabilities.to(v.dtype) @ v, sums.flatten()
+    """Attention of a (rows, heads, width, head size) block with its probabilities at hand."""
+    rows, heads, width, size = q.shape
+    mask = _mask(bias, real)
+    step = width if torch.is_grad_enabled() else max(1, CACHED // (rows * heads * width))
+    contexts, sums = [], torch.zeros(rows, width, device=q.device)
+    for start in range(0, width, step):
+        queries = q[:, :, start : start + step]
+        logits = ((queries * size**-0.5) @ k.transpose(-1, -2)).float()
+        logits = logits if mask is None else logits + mask[:, None, None]
+        probabilities = F.dropout(logits.softmax(-1), dropout)
+        found = probabilities.detach()
+        if real is not None:  # padding does not vote
+            found = found * real[:, None, start : start + step, None]
+        sums += found.sum((1, 2))
+        if received == "without_diagonal":
+            own = found.diagonal(offset=start, dim1=-2, dim2=-1).sum(1)
+            sums[:, start : start + step] -= own
+        contexts.append(probabilities.to(v.dtype) @ v)
+    return torch.cat(contexts, 2) if len(contexts) > 1 else contexts[0], sums.flatten()
 
 
 def _use_varlen(

@@ -11,10 +11,12 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tokendrop.attention import attend
-from tokendrop.families import family_of
+from tokendrop.families import Family, family_of
 from tokendrop.packed import Batch, Layout
 from tokendrop.reducers.base import Decision, Reducer, View
 from tokendrop.trace import Encoded, LayerTrace, Trace
+
+SLICE = 1024  # tokens that go through the feed-forward part at a time
 
 
 def encode(
@@ -104,7 +106,7 @@ def walk(
         if decision.keep is not None:
             if restore:
                 departed.append((layout.tokens[~decision.keep], hidden[~decision.keep]))
-            kept, layout = layout.keep(decision.keep)
+            kept, layout = layout.keep(decision.keep, decision.counts)
             hidden, key_bias = hidden[kept], None if key_bias is None else key_bias[kept]
             view = View(index, len(layers), layout, hidden, memory, batch)
         attended = layout
@@ -123,14 +125,14 @@ def walk(
         if decision.keep is not None:
             if restore:
                 departed.append((layout.tokens[~decision.keep], hidden[~decision.keep]))
-            kept, layout = layout.keep(decision.keep)
+            kept, layout = layout.keep(decision.keep, decision.counts)
             # before the output projection, which works token by token: dropped ones need none
             context, hidden = context[kept], hidden[kept]
             scale = None if scale is None else scale[kept]
         hidden = family.close_attention(layer, context, hidden)
         if scale is not None:
             hidden = hidden * scale[:, None]
-        hidden = family.feed_forward(layer, hidden)
+        hidden = _feed_forward(family, layer, hidden)
         trace.layers.append(LayerTrace(index, entered, attended, layout))
 
         view = View(index, len(layers), layout, hidden, memory, batch)
@@ -152,8 +154,19 @@ def walk(
     return Walked(hidden, layout, answers, trace, memory, restored)
 
 
+def _feed_forward(family: Family, layer: Any, hidden: Tensor) -> Tensor:
+    """The feed-forward part, on a processor in slices: larger blocks of memory are handed back to
+    the system after each use, and faulting them in again costs more than the activation.
+    """
+    if hidden.is_cuda or len(hidden) <= SLICE:
+        return family.feed_forward(layer, hidden)
+    return torch.cat([family.feed_forward(layer, part) for part in hidden.split(SLICE)])
+
+
 def _ask(moment: Callable[[View], Decision | None], view: View) -> Decision:
     """Let a reducer decide, in full precision whatever the backbone runs in."""
+    if not torch.is_autocast_enabled(view.states.device.type):
+        return moment(view) or Decision()
     with torch.autocast(view.states.device.type, enabled=False):
         return moment(view) or Decision()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -23,13 +23,13 @@ class Layout:
 
     Attributes:
         lengths: tokens of each live row, on the host, in packed order.
-        rows: (R,) the row of the original batch that each live row is.
+        origin: the row of the original batch that each live row is, on the host.
         tokens: (T,) the index in the original packed batch of each live token.
         offsets: (R + 1,) first token of each row, closed by T.
     """
 
     lengths: tuple[int, ...]
-    rows: Tensor
+    origin: tuple[int, ...]
     tokens: Tensor
     offsets: Tensor
 
@@ -40,7 +40,7 @@ class Layout:
             raise ValueError(f"every row needs at least one token, got lengths {list(lengths)}")
         return cls(
             tuple(lengths),
-            torch.arange(len(lengths), device=device),
+            tuple(range(len(lengths))),
             torch.arange(sum(lengths), device=device),
             _offsets(lengths, device),
         )
@@ -53,6 +53,11 @@ class Layout:
     def first(self) -> Tensor:
         """(R,) the first token of each row: [CLS] as long as nobody dropped it."""
         return self.offsets[:-1]
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """(R,) the row of the original batch that each live row is."""
+        return torch.tensor(self.origin, dtype=torch.long, device=self.device)
 
     @cached_property
     def row(self) -> Tensor:
@@ -72,32 +77,56 @@ class Layout:
         return mask
 
     @cached_property
-    def runs(self) -> list[tuple[int, int]]:
-        """Neighbouring rows of equal length, as (rows, length): what one dense call can serve."""
-        return [(len(list(group)), length) for length, group in groupby(self.lengths)]
+    def _slots(self) -> Tensor | None:
+        """(T,) the slot of each token in a padded matrix, None where no row needs padding."""
+        longest = max(self.lengths)
+        if longest == min(self.lengths):
+            return None
+        shift = longest * torch.arange(len(self.lengths), device=self.device) - self.first
+        return torch.arange(sum(self.lengths), device=self.device) + shift[self.row]
 
-    def keep(self, mask: Tensor) -> tuple[Tensor, Layout]:
+    def pad(self, values: Tensor, fill: float) -> Tensor:
+        """(T,) values as a matrix (R, longest), with ``fill`` behind the end of shorter rows."""
+        shape = (len(self.lengths), max(self.lengths))
+        if self._slots is None:
+            return values.view(shape)
+        return values.new_full(shape, fill).flatten().index_copy(0, self._slots, values).view(shape)
+
+    def unpad(self, matrix: Tensor) -> Tensor:
+        """The (T,) values that :meth:`pad` laid out in a matrix (R, longest)."""
+        return matrix.flatten() if self._slots is None else matrix.flatten()[self._slots]
+
+    @cached_property
+    def blocks(self) -> Blocks:
+        """The rows as dense blocks for attention."""
+        return Blocks.of(self)
+
+    def keep(self, mask: Tensor, counts: Sequence[int] | None = None) -> tuple[Tensor, Layout]:
         """Compact to the tokens where ``mask`` (T,) is true; rows left empty disappear.
 
         Rows are laid in ascending order of their new length, so that equal lengths are neighbours;
         the tokens of a row keep their order.
 
+        Args:
+            mask: which tokens stay.
+            counts: how many of each row do, where that is known; else they are read back from the
+                device.
+
         Returns:
             the (T',) gather index into the present tokens, and the layout after the gather.
         """
-        counts = row_sum(mask, self).tolist()
+        if counts is None:
+            counts = row_sum(mask, self).tolist()
         order = sorted((r for r, count in enumerate(counts) if count), key=counts.__getitem__)
-        index = mask.nonzero().squeeze(1)
         lengths = [counts[r] for r in order]
+        index = mask.nonzero_static(size=sum(lengths)).squeeze(1)
         if order != sorted(order):
             rank = torch.zeros(len(counts), dtype=torch.long)
             rank[order] = torch.arange(len(order))
             index = index[rank.to(self.device)[self.row[index]].argsort(stable=True)]
-        live = torch.tensor(order, dtype=torch.long, device=self.device)
-        after = Layout(
-            tuple(lengths), self.rows[live], self.tokens[index], _offsets(lengths, self.device)
-        )
-        return index, after
+        origin = tuple(self.origin[r] for r in order)
+        offsets = _offsets(lengths, self.device)
+        return index, Layout(tuple(lengths), origin, self.tokens[index], offsets)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Layout:
         return self._map(lambda value: value.to(device, non_blocking=non_blocking))
@@ -106,11 +135,63 @@ class Layout:
         return self._map(lambda value: value.pin_memory())
 
     def _map(self, move: Callable[[Tensor], Tensor]) -> Layout:
-        return Layout(self.lengths, move(self.rows), move(self.tokens), move(self.offsets))
+        return Layout(self.lengths, self.origin, move(self.tokens), move(self.offsets))
 
 
 def _offsets(lengths: Sequence[int], device: torch.device | str) -> Tensor:
-    return torch.tensor([0, *lengths], device=device).cumsum(0)
+    return torch.tensor(list(accumulate(lengths, initial=0)), device=device)
+
+
+# squared tokens of padding that cost less than one more call, by the kind of device
+WASTE = {"cpu": 1_200, "cuda": 1_000_000}
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """Neighbouring rows of equal or nearly equal lengths, each block as wide as its longest row.
+
+    Short rows are padded where that costs less than a call of their own; where no row is, the
+    blocks are views of the packed tensor. S slots in all.
+
+    Attributes:
+        shapes: (rows, width) of each block.
+        source: (S,) the packed token that each slot reads; a padding slot reads any. None if
+            slots are tokens.
+        real: (S,) false at padding slots, None if there are none.
+        slots: (T,) the slot of each packed token, None if slots are tokens.
+    """
+
+    shapes: list[tuple[int, int]]
+    source: Tensor | None = None
+    real: Tensor | None = None
+    slots: Tensor | None = None
+
+    @classmethod
+    def of(cls, layout: Layout) -> Blocks:
+        shapes = _merge(layout.lengths, WASTE.get(layout.device.type, 0))
+        widths = [width for rows, width in shapes for _ in range(rows)]
+        if widths == list(layout.lengths):
+            return cls(shapes)
+        padded = Layout.of(widths, layout.device)
+        place = padded.tokens - padded.first[padded.row]
+        real = place < layout.sizes[padded.row]
+        source = layout.first[padded.row] + place
+        slots = real.nonzero_static(size=sum(layout.lengths)).squeeze(1)
+        return cls(shapes, source.where(real, 0), real, slots)
+
+
+def _merge(lengths: Sequence[int], waste: int) -> list[tuple[int, int]]:
+    """Blocks of neighbouring rows, as (rows, width): a row joins if the padding is worth it."""
+    shapes: list[tuple[int, int]] = []
+    for length in lengths:
+        rows, width = shapes[-1] if shapes else (0, 0)
+        wider = max(width, length)
+        added = rows * (wider**2 - width**2) + wider**2 - length**2
+        if rows and added <= waste:
+            shapes[-1] = (rows + 1, wider)
+        else:
+            shapes.append((1, length))
+    return shapes
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,12 +273,11 @@ def row_softmax(scores: Tensor, layout: Layout, weight: Tensor | None = None) ->
     ``scores + log(weight)``, without the rounding of that sum.
     """
     scores = scores.float()
-    top = scores.detach()
-    if weight is not None:
-        # a heavy token without weight must not push those that count into underflow
-        top = top.masked_fill(weight <= 1e-6, -torch.inf)
-    exponentials = (scores - row_max(top, layout)[layout.row]).clamp_max(70.0).exp()
-    exponentials = exponentials if weight is None else exponentials * weight
+    if weight is None:
+        return layout.unpad(layout.pad(scores, -torch.inf).softmax(1))
+    # a heavy token without weight must not push those that count into underflow
+    top = scores.detach().masked_fill(weight <= 1e-6, -torch.inf)
+    exponentials = (scores - row_max(top, layout)[layout.row]).clamp_max(70.0).exp() * weight
     return exponentials / row_sum(exponentials, layout)[layout.row]
 
 
@@ -206,18 +286,24 @@ def row_rank(scores: Tensor, layout: Layout) -> Tensor:
 
     Of equal scores the earlier token comes first, so the answer does not depend on the batch.
     """
-    order = scores.float().argsort(descending=True, stable=True)
-    order = order[layout.row[order].argsort(stable=True)]
-    rank = torch.empty_like(order)
-    rank[order] = torch.arange(len(order), device=order.device) - layout.first[layout.row[order]]
-    return rank
+    order = layout.pad(scores.float(), -torch.inf).argsort(dim=1, descending=True, stable=True)
+    places = torch.arange(order.shape[1], device=order.device).expand_as(order)
+    return layout.unpad(torch.empty_like(order).scatter_(1, order, places))
 
 
-def top_k(scores: Tensor, count: Tensor, layout: Layout, *, keep_first: bool = True) -> Tensor:
-    """The ``count`` (R,) best tokens of each row, as a (T,) mask.
+def top_k(
+    scores: Tensor, counts: Sequence[int], layout: Layout, *, keep_first: bool = True
+) -> Tensor:
+    """The best tokens of each row, ``counts`` (R,) of them or all there are, as a (T,) mask.
 
-    With ``keep_first`` a row's first token, [CLS], is always among them.
+    With ``keep_first`` a row's first token, [CLS], is always among them. Of equal scores the
+    earlier token is the better one.
     """
+    matrix = layout.pad(scores.float(), -torch.inf)
     if keep_first:
-        scores = scores.float().masked_fill(layout.is_first, torch.inf)
-    return row_rank(scores, layout) < count[layout.row]
+        matrix = matrix.clone()
+        matrix[:, 0] = torch.inf
+    order = matrix.argsort(dim=1, descending=True, stable=True)
+    count = torch.tensor(counts, device=order.device)
+    best = torch.arange(order.shape[1], device=order.device) < count[:, None]
+    return layout.unpad(torch.empty_like(best).scatter_(1, order, best))

@@ -22,6 +22,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -43,7 +44,8 @@ from tests.tiny import (
 )
 from tokendrop.encoder import encode
 from tokendrop.families import family_of
-from tokendrop.metrics.flops import counted_flops, pass_flops
+from tokendrop.linear import linear
+from tokendrop.metrics.flops import counted_flops, padding_flops, pass_flops
 from tokendrop.reducers import REDUCERS, from_spec
 from tokendrop.reducers.base import Decision, Reducer, Setting, Step, View
 
@@ -231,22 +233,20 @@ class TestDropping:
     @each(EVERY)
     def test_the_trace_is_what_was_computed(self, make: Make, model: PreTrainedModel) -> None:
         """A layer's first linear map sees what attends, its last one what is fed forward."""
-        layers = family_of(model).layers(model)
-        seen: list[list[int]] = [[] for _ in layers]
-        hooks = [
-            module.register_forward_hook(
-                lambda _m, inputs, _o, counts=counts: counts.append(inputs[0].shape[-2])
-            )
-            for layer, counts in zip(layers, seen, strict=True)
+        seen: dict[int, list[int]] = {}
+        owner = {
+            module: index
+            for index, layer in enumerate(family_of(model).layers(model))
             for module in layer.modules()
-            if isinstance(module, torch.nn.Linear)
-        ]
-        try:
+        }
+
+        def watched(module: torch.nn.Linear, states: Tensor) -> Tensor:
+            seen.setdefault(owner[module], []).append(len(states))
+            return linear(module, states)
+
+        with patch("tokendrop.families.linear", watched):
             trace = run(model, built(make()), ROWS).trace
-        finally:
-            for hook in hooks:
-                hook.remove()
-        computed = {index: (n[0], n[-1]) for index, n in enumerate(seen) if n}
+        computed = {index: (n[0], n[-1]) for index, n in seen.items()}
         assert computed == {
             layer.index: (len(layer.attention.tokens), len(layer.feed_forward.tokens))
             for layer in trace.layers
@@ -319,5 +319,6 @@ def test_flops_of_the_trace_are_those_that_ran(make: Make, model: PreTrainedMode
     reducer = built(make())
     encoded = run(model, reducer, ROWS)
     formula = pass_flops(encoded.trace, reducer, model, tiny_shape())
+    formula += padding_flops(encoded.trace, tiny_shape())
     counted = counted_flops(model, packed(ROWS), reducer)
     assert abs(formula - counted) <= 0.01 * counted

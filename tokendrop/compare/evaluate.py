@@ -11,7 +11,7 @@ from rich.progress import track
 from torch import Tensor
 
 from tokendrop.data import TextData
-from tokendrop.metrics.flops import counted_flops, dense_flops, pass_flops
+from tokendrop.metrics.flops import counted_flops, dense_flops, padding_flops, pass_flops
 from tokendrop.metrics.kept import Kept
 from tokendrop.modeling import TokenDropModel
 from tokendrop.tasks import SequenceClassification
@@ -60,7 +60,8 @@ def evaluate(model: TokenDropModel, task: SequenceClassification, data: TextData
         flops = pass_flops(encoded.trace, model.reducer, model.backbone, model.shape)
         spent += flops
         if number == 0:
-            _check(flops, counted_flops(model.backbone, batch, model.reducer))
+            padding = padding_flops(encoded.trace, model.shape)
+            _check(flops + padding, counted_flops(model.backbone, batch, model.reducer))
         probabilities[batch.examples.cpu()] = encoded.logits.softmax(-1).float().cpu()
     size, lengths = data.batch_size, split.lengths
     chunks = [lengths[start : start + size] for start in range(0, len(lengths), size)]

@@ -8,7 +8,7 @@ alike. One method is one file.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -77,6 +77,8 @@ class Decision:
 
     Attributes:
         keep: (T,) mask of the tokens that go on.
+        counts: how many of each row do, in the order of the layout, where the method knows it;
+            that spares reading them back from the device.
         scale: (T,) factors on the attention output (``after_attention`` only).
         key_bias: (T,) added to the logits of each key (``before_layer`` only).
         skip: pass over this layer altogether (``before_layer`` only).
@@ -85,6 +87,7 @@ class Decision:
     """
 
     keep: Tensor | None = None
+    counts: Sequence[int] | None = None
     scale: Tensor | None = None
     key_bias: Tensor | None = None
     skip: bool = False

@@ -148,8 +148,10 @@ def _merge(one: Decision, other: Decision) -> Decision:
         other.answer,
         lambda a, b: torch.where(one.leave[:, None], a, b) if one.leave is not None else b,
     )
+    counts = one.counts if other.keep is None else other.counts
     return Decision(
         keep=both(one.keep, other.keep, torch.logical_and),
+        counts=None if one.keep is not None and other.keep is not None else counts,
         scale=both(one.scale, other.scale, torch.mul),
         key_bias=both(one.key_bias, other.key_bias, torch.add),
         skip=one.skip or other.skip,

@@ -40,12 +40,12 @@ class Plan:
     Attributes:
         runs: for each layer, whether it runs.
         drops: for each layer, whether any row loses a token in it.
-        kept: (layers, B) tokens of each row that leave each layer at most.
+        kept: for each layer, the tokens of each row that leave it at most.
     """
 
     runs: tuple[bool, ...]
     drops: tuple[bool, ...]
-    kept: Tensor
+    kept: tuple[tuple[int, ...], ...]
 
     @classmethod
     def of(
@@ -53,7 +53,6 @@ class Plan:
         rows: Sequence[int],
         lengths: Sequence[Sequence[int]],
         runs: Sequence[bool],
-        device: torch.device | str = "cpu",
     ) -> Plan:
         """The plan for rows of so many tokens, each with its own l_1, ..., l_N."""
         drops = []
@@ -62,7 +61,7 @@ class Plan:
             after = [min(n, length[layer]) for n, length in zip(alive, lengths, strict=True)]
             drops.append(runs_here and after != alive)
             alive = after if runs_here else alive
-        return cls(tuple(runs), tuple(drops), torch.tensor(lengths, device=device).T)
+        return cls(tuple(runs), tuple(drops), tuple(zip(*lengths, strict=True)))
 
 
 class LengthAdaptive(Reducer):
@@ -145,8 +144,10 @@ class LengthAdaptive(Reducer):
         if not plan.drops[view.layer]:
             return None
         assert view.received is not None
-        kept = plan.kept[view.layer][view.layout.rows]
-        return Decision(keep=top_k(view.received, kept, view.layout, keep_first=self.keep_cls))
+        rows = zip(view.layout.origin, view.layout.lengths, strict=True)
+        counts = [min(plan.kept[view.layer][row], n) for row, n in rows]
+        keep = top_k(view.received, counts, view.layout, keep_first=self.keep_cls)
+        return Decision(keep=keep, counts=counts)
 
     def lengths_of(self, tokens: int, configuration: Sequence[int] | None = None) -> list[int]:
         """l_1, ..., l_N for a row of so many tokens at a configuration, by default the present."""
@@ -161,7 +162,7 @@ class LengthAdaptive(Reducer):
     ) -> Plan:
         rows = batch.layout.lengths
         by_length = {n: lengths(n) for n in set(rows)}
-        return Plan.of(rows, [by_length[n] for n in rows], runs, batch.layout.device)
+        return Plan.of(rows, [by_length[n] for n in rows], runs)
 
     # -- training -------------------------------------------------------------------------------
 

@@ -108,22 +108,17 @@ class PowerBert(Reducer):
         if wanted is None:
             return None
         assert view.received is not None
-        return Decision(keep=top_k(view.received, wanted, view.layout))
+        return Decision(keep=top_k(view.received, wanted, view.layout), counts=wanted)
 
-    def _wanted(self, view: View) -> Tensor | None:
+    def _wanted(self, view: View) -> list[int] | None:
         """(R,) tokens to keep of each row, or None where every row stays whole. Section 2.2."""
-        count = view.memory[view.layer]
+        count, lengths = view.memory[view.layer], view.layout.lengths
+        counts = [count] * len(lengths)
         if self.retention_basis == "row":
-            starts = view.batch.layout.lengths
-            counts = [
-                max(1, math.ceil(starts[row] * count / self.longest))
-                for row in view.layout.rows.tolist()
-            ]
-        else:
-            counts = [count] * len(view.layout.lengths)
-        if all(k >= n for k, n in zip(counts, view.layout.lengths, strict=True)):
-            return None
-        return torch.tensor(counts, device=view.layout.device)
+            starts = [view.batch.layout.lengths[row] for row in view.layout.origin]
+            counts = [max(1, math.ceil(start * count / self.longest)) for start in starts]
+        kept = [min(k, n) for k, n in zip(counts, lengths, strict=True)]
+        return None if kept == list(lengths) else kept
 
     def _soft_extract(self, view: View) -> Tensor:
         """(T,) r_l[rank of the token]: nothing is removed, low ranks are weakened. Section 2.3."""

@@ -173,7 +173,7 @@ class _Part:
         """Run one layer by the encoder's own loop, with all others skipped."""
         runs = [index == layer for index in range(self._reducer.layers)]
         lengths = [[kept[place]] * len(runs) for place in state.lengths]
-        plan = Plan.of(state.batch.layout.lengths, lengths, runs, state.hidden.device)
+        plan = Plan.of(state.batch.layout.lengths, lengths, runs)
         self._reducer.sub_model = lambda batch: plan
         walked = walk(self._model.backbone, state.batch, self._reducer, state.hidden)
         rows, tokens = walked.layout.rows, walked.layout.tokens
@@ -183,7 +183,7 @@ class _Part:
             state.batch.positions[tokens],
             Layout.of(walked.layout.lengths, state.hidden.device),
         )
-        order = tuple(state.lengths[row] for row in rows.tolist())
+        order = tuple(state.lengths[row] for row in walked.layout.origin)
         return _State(walked.hidden, batch, state.rows[rows], order)
 
     def _answer(self, state: _State) -> Tensor:
