@@ -11,7 +11,7 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +66,7 @@ def measure(
     chunks = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
     # packed batches lie in length order, as the data module makes them
     packed = [Batch.pack(sorted(chunk, key=len)).to(device) for chunk in chunks]
-    padded = [_pad(chunk, model.tokenizer.pad_token_id, device) for chunk in chunks]
+    padded = [pad_rows(chunk, model.tokenizer.pad_token_id, device) for chunk in chunks]
     dense = Dense()
 
     def run_dense() -> None:
@@ -82,6 +82,27 @@ def measure(
             model.backbone(**batch)
 
     contenders = {DENSE: run_dense, AGAIN: run_dense, METHOD: run_method, PADDED: run_padded}
+    times = interleave(contenders, rounds, device, note)
+    return {
+        **{name: statistics.median(seconds) for name, seconds in times.items()},
+        "speedup_unpadded": median_ratio(times[DENSE], times[METHOD]),
+        "speedup_padded": median_ratio(times[PADDED], times[METHOD]),
+        "packing_speedup": median_ratio(times[PADDED], times[DENSE]),
+        "noise": noise(times[AGAIN], times[DENSE]),
+        "batch_size": batch_size,
+        "rows": len(rows),
+        "rounds": rounds,
+    }
+
+
+def interleave(
+    contenders: Mapping[str, Callable[[], None]], rounds: int, device: torch.device, note: str
+) -> dict[str, list[float]]:
+    """Run every contender once unmeasured, then once in each round, in a random order.
+
+    Returns:
+        the seconds of each contender in each round, by name.
+    """
     for contender in contenders.values():
         contender()
     order = list(contenders)
@@ -91,22 +112,19 @@ def measure(
         shuffle.shuffle(order)
         for name in order:
             times[name].append(_seconds(contenders[name], device))
-    again = sorted(a / b for a, b in zip(times[AGAIN], times[DENSE], strict=True))
-    middle = again[rounds // 4 : rounds - rounds // 4]
-    return {
-        **{name: statistics.median(seconds) for name, seconds in times.items()},
-        "speedup_unpadded": _median_ratio(times[DENSE], times[METHOD]),
-        "speedup_padded": _median_ratio(times[PADDED], times[METHOD]),
-        "packing_speedup": _median_ratio(times[PADDED], times[DENSE]),
-        "noise": max(abs(ratio - 1) for ratio in middle),
-        "batch_size": batch_size,
-        "rows": len(rows),
-        "rounds": rounds,
-    }
+    return times
 
 
-def _median_ratio(slow: list[float], fast: list[float]) -> float:
+def median_ratio(slow: Sequence[float], fast: Sequence[float]) -> float:
+    """The median over the rounds of how many times faster one contender is than another."""
     return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
+
+
+def noise(again: Sequence[float], first: Sequence[float]) -> float:
+    """Largest deviation from 1 of one contender against itself, over the middle half of rounds."""
+    ratios = sorted(a / b for a, b in zip(again, first, strict=True))
+    middle = ratios[len(ratios) // 4 : len(ratios) - len(ratios) // 4]
+    return max(abs(ratio - 1) for ratio in middle)
 
 
 def _seconds(run: Callable[[], None], device: torch.device) -> float:
@@ -119,7 +137,10 @@ def _seconds(run: Callable[[], None], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def _pad(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> dict[str, torch.Tensor]:
+def pad_rows(
+    rows: Sequence[Sequence[int]], pad: int, device: torch.device
+) -> dict[str, torch.Tensor]:
+    """Rows of token ids as the arguments of a plain Hugging Face model."""
     longest = max(map(len, rows))
     ids = [[*row, *[pad] * (longest - len(row))] for row in rows]
     mask = [[1] * len(row) + [0] * (longest - len(row)) for row in rows]

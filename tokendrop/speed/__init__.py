@@ -1,0 +1,1 @@
+"""``tokendrop speed``: what dropping tokens saves on the clock, without training anything."""

@@ -1,0 +1,138 @@
+"""The clock of inference: padded, packed, and packed with tokens dropped, interleaved."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from tokendrop.backbones import shape_of
+from tokendrop.compare.clock import AGAIN, DENSE, PADDED, interleave, median_ratio, noise, pad_rows
+from tokendrop.encoder import encode
+from tokendrop.metrics.flops import dense_flops, pass_flops
+from tokendrop.packed import Batch
+from tokendrop.reducers.base import Reducer
+from tokendrop.reducers.dense import Dense
+from tokendrop.speed.by_hand import METHODS
+from tokendrop.speed.shapes import LENGTH_MIXES, random_rows
+
+SORTED = "padded_dense_sorted"
+FEWEST_ROWS = 8  # so that one row at a time is an average over several
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One place of the grid: everything in it is timed together.
+
+    Attributes:
+        mix: see LENGTH_MIXES.
+        batch_size: rows at a time.
+        rounds: repetitions.
+    """
+
+    mix: str
+    batch_size: int
+    rounds: int
+
+    @property
+    def rows(self) -> int:
+        # two batches, so that sorting by length has something to do
+        return max(FEWEST_ROWS, 2 * self.batch_size)
+
+
+@torch.inference_mode()
+def time_cell(
+    model: PreTrainedModel, cell: Cell, shares: Sequence[float], methods: Sequence[str], note: str
+) -> Iterator[dict[str, Any]]:
+    """Time every method at every kept share against both dense models.
+
+    Args:
+        model: a random classifier, on its device.
+        cell: the place of the grid.
+        shares: kept share of the linear layers' work, set by hand.
+        methods: names of METHODS.
+        note: what the progress bar says.
+
+    Yields:
+        one record each for the packed dense model and for the methods. ``eta`` is the wall-clock
+        speed-up over the packed dense model divided by the speed-up in FLOPs.
+    """
+    device = model.device
+    rows = random_rows(cell.mix, cell.rows)
+    shape = shape_of(model, LENGTH_MIXES[cell.mix][1])
+    chunks = _chunks(rows, cell.batch_size)
+    batches = [Batch.pack(sorted(chunk, key=len)).to(device) for chunk in chunks]
+    padded = [pad_rows(chunk, 0, device) for chunk in chunks]
+    by_length = _chunks(sorted(rows, key=len), cell.batch_size)
+    padded_sorted = [pad_rows(chunk, 0, device) for chunk in by_length]
+    reduced = {
+        (method, share): [
+            METHODS[method](share, batch, shape).to(device).eval() for batch in batches
+        ]
+        for method, share in product(methods, shares)
+    }
+    dense = [Dense()] * len(batches)
+
+    def packed(reducers: Sequence[Reducer]) -> Callable[[], None]:
+        def run() -> None:
+            for batch, reducer in zip(batches, reducers, strict=True):
+                encode(model, batch, reducer)
+
+        return run
+
+    def plain(inputs: Sequence[dict[str, torch.Tensor]]) -> Callable[[], None]:
+        def run() -> None:
+            for batch in inputs:
+                model(**batch)
+
+        return run
+
+    contenders = {
+        DENSE: packed(dense),
+        AGAIN: packed(dense),
+        PADDED: plain(padded),
+        SORTED: plain(padded_sorted),
+        **{f"{method} {share}": packed(reducers) for (method, share), reducers in reduced.items()},
+    }
+    times = interleave(contenders, cell.rounds, device, note)
+
+    def flops(reducers: Sequence[Reducer]) -> int:
+        passes = ((encode(model, b, r).trace, r) for b, r in zip(batches, reducers, strict=True))
+        return sum(pass_flops(trace, reducer, model, shape) for trace, reducer in passes)
+
+    whole = dense_flops([len(row) for row in rows], model, shape)
+    padded_lengths = [len(chunk) * [max(map(len, chunk))] for chunk in chunks]
+    whole_padded = dense_flops([n for lengths in padded_lengths for n in lengths], model, shape)
+
+    def record(method: str, share: float, name: str, spent: int) -> dict[str, Any]:
+        seconds, unpadded = times[name], median_ratio(times[DENSE], times[name])
+        return {
+            "method": method,
+            "kept_share": share,
+            "length_mix": cell.mix,
+            "batch_size": cell.batch_size,
+            "flops_speedup_padded": whole_padded / spent,
+            "flops_speedup_unpadded": whole / spent,
+            "throughput_speedup_padded": median_ratio(times[PADDED], seconds),
+            "throughput_speedup_padded_sorted": median_ratio(times[SORTED], seconds),
+            "throughput_speedup_unpadded": unpadded,
+            "eta": unpadded / (whole / spent),
+            "noise": noise(times[AGAIN], times[DENSE]),
+            "milliseconds": 1000 * statistics.median(seconds),
+            "gflops_per_second": spent / statistics.median(seconds) / 1e9,
+            "rows": cell.rows,
+            "rounds": cell.rounds,
+        }
+
+    yield record("dense", 1.0, DENSE, whole)
+    for (method, share), reducers in reduced.items():
+        yield record(method, share, f"{method} {share}", flops(reducers))
+
+
+def _chunks(rows: Sequence[list[int]], size: int) -> list[Sequence[list[int]]]:
+    return [rows[i : i + size] for i in range(0, len(rows), size)]
