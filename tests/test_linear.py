@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tokendrop.linear import linear
+from tokendrop.linear import linear, linears
 
 
 def train(layer: nn.Linear, states: Tensor, fused: bool) -> None:
@@ -43,6 +43,17 @@ def test_it_is_the_layer(wide: int, out: int, tokens: int, bias: bool) -> None:
         torch.testing.assert_close(linear(layer, states), layer(states), atol=1e-5, rtol=1e-5)
     expected = torch.autograd.grad(layer(states).sum(), layer.weight)
     assert torch.equal(torch.autograd.grad(linear(layer, states).sum(), layer.weight)[0], *expected)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_several_layers_at_once_are_the_layers(bias: bool) -> None:
+    layers = [nn.Linear(8, width, bias=bias) for width in (6, 3, 9)]
+    states = torch.randn(5, 8)
+    with torch.no_grad():
+        for mine, layer in zip(linears(layers, states), layers, strict=True):
+            torch.testing.assert_close(mine, layer(states))
+        layers[-1].weight.mul_(2)
+        torch.testing.assert_close(linears(layers, states)[-1], layers[-1](states))
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def attend(
         return _varlen(query, key, value, layout), None
     blocks = layout.blocks
     if blocks.source is not None:
-        query, key, value = query[blocks.source], key[blocks.source], value[blocks.source]
+        query, key, value = (x.index_select(0, blocks.source) for x in (query, key, value))
         key_bias = None if key_bias is None else key_bias[blocks.source]
     shapes = blocks.shapes
     if received is not None and not torch.is_grad_enabled():
@@ -84,7 +84,7 @@ def attend(
     context = torch.cat(contexts) if len(contexts) > 1 else contexts[0]
     received_sums = torch.cat(sums) if sums else None
     if blocks.slots is not None:
-        context = context[blocks.slots]
+        context = context.index_select(0, blocks.slots)
         received_sums = None if received_sums is None else received_sums[blocks.slots]
     return context.flatten(1), received_sums
 
@@ -120,22 +120,29 @@ def _explicit(
     """Attention of a (rows, heads, width, head size) block with its probabilities at hand."""
     rows, heads, width, size = q.shape
     mask = _mask(bias, real)
+    keys, values = k.flatten(0, 1).transpose(1, 2), v.flatten(0, 1)
     step = width if torch.is_grad_enabled() else max(1, CACHED // (rows * heads * width))
-    contexts, sums = [], torch.zeros(rows, width, device=q.device)
+    contexts: list[Tensor] = []
+    sums: Tensor | None = None
     for start in range(0, width, step):
-        queries = q[:, :, start : start + step]
-        logits = ((queries * size**-0.5) @ k.transpose(-1, -2)).float()
+        queries = q[:, :, start : start + step].flatten(0, 1)
+        # one operator for the product and its scale; what it would add is multiplied by 0
+        logits = torch.baddbmm(q.new_zeros(()), queries, keys, beta=0, alpha=size**-0.5).float()
+        logits = logits.unflatten(0, (rows, heads))
         logits = logits if mask is None else logits + mask[:, None, None]
-        probabilities = F.dropout(logits.softmax(-1), dropout)
+        probabilities = F.dropout(logits.softmax(-1), dropout) if dropout else logits.softmax(-1)
         found = probabilities.detach()
         if real is not None:  # padding does not vote
             found = found * real[:, None, start : start + step, None]
-        sums += found.sum((1, 2))
+        voted = found.sum((1, 2))
         if received == "without_diagonal":
             own = found.diagonal(offset=start, dim1=-2, dim2=-1).sum(1)
-            sums[:, start : start + step] -= own
-        contexts.append(probabilities.to(v.dtype) @ v)
-    return torch.cat(contexts, 2) if len(contexts) > 1 else contexts[0], sums.flatten()
+            voted[:, start : start + step] -= own
+        sums = voted if sums is None else sums + voted
+        contexts.append(torch.bmm(probabilities.flatten(0, 1).to(v.dtype), values))
+    assert sums is not None
+    context = contexts[0] if len(contexts) == 1 else torch.cat(contexts, 1)
+    return context.unflatten(0, (rows, heads)), sums.flatten()
 
 
 def _use_varlen(

@@ -107,7 +107,8 @@ def walk(
             if restore:
                 departed.append((layout.tokens[~decision.keep], hidden[~decision.keep]))
             kept, layout = layout.keep(decision.keep, decision.counts)
-            hidden, key_bias = hidden[kept], None if key_bias is None else key_bias[kept]
+            hidden = hidden.index_select(0, kept)
+            key_bias = None if key_bias is None else key_bias[kept]
             view = View(index, len(layers), layout, hidden, memory, batch)
         attended = layout
 
@@ -127,7 +128,7 @@ def walk(
                 departed.append((layout.tokens[~decision.keep], hidden[~decision.keep]))
             kept, layout = layout.keep(decision.keep, decision.counts)
             # before the output projection, which works token by token: dropped ones need none
-            context, hidden = context[kept], hidden[kept]
+            context, hidden = context.index_select(0, kept), hidden.index_select(0, kept)
             scale = None if scale is None else scale[kept]
         hidden = family.close_attention(layer, context, hidden)
         if scale is not None:
@@ -143,7 +144,7 @@ def walk(
             if restore:
                 departed.append((layout.tokens[leaving], hidden[leaving]))
             kept, layout = layout.keep(~leaving)
-            hidden = hidden[kept]
+            hidden = hidden.index_select(0, kept)
         if not layout.lengths:
             break
 

@@ -6,6 +6,7 @@ architecture is another entry in :data:`FAMILIES`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
 from tokendrop.errors import UserError
-from tokendrop.linear import linear
+from tokendrop.linear import linear, linears
 from tokendrop.packed import Batch
 
 
@@ -42,12 +43,8 @@ class Family:
     def project(self, layer: Any, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key and value, each (T, heads, head size)."""
         attention = layer.attention.self
-        shape = (len(hidden), attention.num_attention_heads, -1)
-        return (
-            linear(attention.query, hidden).view(shape),
-            linear(attention.key, hidden).view(shape),
-            linear(attention.value, hidden).view(shape),
-        )
+        projections = linears([attention.query, attention.key, attention.value], hidden)
+        return _by_head(projections, attention.num_attention_heads)
 
     def attention_dropout(self, layer: Any) -> float:
         return layer.attention.self.dropout.p
@@ -87,12 +84,8 @@ class DistilBert(Family):
 
     def project(self, layer: Any, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         attention = layer.attention
-        shape = (len(hidden), attention.n_heads, -1)
-        return (
-            linear(attention.q_lin, hidden).view(shape),
-            linear(attention.k_lin, hidden).view(shape),
-            linear(attention.v_lin, hidden).view(shape),
-        )
+        projections = linears([attention.q_lin, attention.k_lin, attention.v_lin], hidden)
+        return _by_head(projections, attention.n_heads)
 
     def attention_dropout(self, layer: Any) -> float:
         return layer.attention.dropout.p
@@ -108,6 +101,11 @@ class DistilBert(Family):
     def classify(self, model: Any, first: Tensor) -> Tensor:
         pooled = torch.relu(model.pre_classifier(first))
         return model.classifier(model.dropout(pooled))
+
+
+def _by_head(projections: Sequence[Tensor], heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    query, key, value = (states.unflatten(1, (heads, -1)) for states in projections)
+    return query, key, value
 
 
 FAMILIES: dict[str, Family] = {"bert": Family(), "distilbert": DistilBert()}

@@ -7,6 +7,7 @@ the dense model as well as every method.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -15,51 +16,75 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True, eq=False)
-class _Reordered:
-    """The weights of a layer in oneDNN's order, and what they were made of."""
+class _Source:
+    """The state of a layer's weights when a copy was made of them."""
 
-    weight: Tensor
-    version: int
     address: int
+    version: int
     first_row: Tensor
 
     @classmethod
-    def of(cls, weight: Tensor) -> _Reordered:
-        with torch.inference_mode(False):
-            reordered = torch.ops.mkldnn._reorder_linear_weight(weight.detach())
-            row = weight[0].detach().clone()
-        return cls(reordered, weight._version, weight.data_ptr(), row)
+    def of(cls, weight: Tensor) -> _Source:
+        return cls(weight.data_ptr(), weight._version, weight[0].detach().clone())
 
-    def fits(self, weight: Tensor) -> bool:
-        same = self.version == weight._version and self.address == weight.data_ptr()
+    def is_still(self, weight: Tensor) -> bool:
+        same = self.address == weight.data_ptr() and self.version == weight._version
         # fused optimisers and writes through .data leave the version as it was
         return same and torch.equal(self.first_row, weight[0])
+
+
+@dataclass(frozen=True, eq=False)
+class _Reordered:
+    """The weights of some layers below each other, in oneDNN's order."""
+
+    weight: Tensor
+    sources: list[_Source]
+
+    @classmethod
+    def of(cls, layers: Sequence[nn.Linear]) -> _Reordered:
+        with torch.inference_mode(False), torch.no_grad():
+            weight = torch.cat([layer.weight for layer in layers])
+            reordered = torch.ops.mkldnn._reorder_linear_weight(weight)
+            return cls(reordered, [_Source.of(layer.weight) for layer in layers])
+
+    def fits(self, layers: Sequence[nn.Linear]) -> bool:
+        pairs = zip(self.sources, layers, strict=True)
+        return all(source.is_still(layer.weight) for source, layer in pairs)
 
 
 _KNOWN: WeakKeyDictionary[nn.Linear, _Reordered] = WeakKeyDictionary()
 
 
 def linear(layer: nn.Linear, states: Tensor) -> Tensor:
-    """``layer(states)`` of (T, in); in inference on a CPU with the weights in oneDNN's order.
+    """``layer(states)`` of (T, in); see :func:`linears`."""
+    return linears([layer], states)[0]
 
-    The reordered copy is made at the first use and again when the weights have changed; it takes
-    as much memory as they do and goes with the layer.
+
+def linears(layers: Sequence[nn.Linear], states: Tensor) -> Sequence[Tensor]:
+    """What layers of a kind make of the same (T, in) states.
+
+    In inference on a CPU they are one product with weights in oneDNN's order. That copy is made at
+    the first use and again when the weights have changed; it takes as much memory as they do, and
+    goes with the first of the layers, which is always asked for together with the same others.
     """
-    if not _can_reorder(layer, states):
-        return layer(states)
-    known = _KNOWN.get(layer)
-    if known is None or not known.fits(layer.weight):
-        known = _KNOWN[layer] = _Reordered.of(layer.weight)
+    first = layers[0]
+    if not _can_reorder(first.weight, states):
+        return [layer(states) for layer in layers]
+    known = _KNOWN.get(first)
+    if known is None or not known.fits(layers):
+        known = _KNOWN[first] = _Reordered.of(layers)
+    bias = first.bias
+    if bias is not None and len(layers) > 1:
+        bias = torch.cat([layer.bias for layer in layers])  # type: ignore[assignment]
     operator = torch.ops.mkldnn._linear_pointwise
-    result: Tensor = operator(states, known.weight, layer.bias, "none", [], "")
-    return result
+    result: Tensor = operator(states, known.weight, bias, "none", [], "")
+    return [result] if len(layers) == 1 else result.split([x.out_features for x in layers], 1)
 
 
-def _can_reorder(layer: nn.Linear, states: Tensor) -> bool:
-    weight = layer.weight
+def _can_reorder(weight: Tensor, states: Tensor) -> bool:
     return (
         not torch.is_grad_enabled()
-        and weight.device.type == "cpu"
+        and weight.is_cpu
         and weight.dtype == states.dtype == torch.float32
         and len(states) > 0
         and not weight.is_inference()

@@ -94,7 +94,11 @@ class Layout:
 
     def unpad(self, matrix: Tensor) -> Tensor:
         """The (T,) values that :meth:`pad` laid out in a matrix (R, longest)."""
-        return matrix.flatten() if self._slots is None else matrix.flatten()[self._slots]
+        return (
+            matrix.flatten()
+            if self._slots is None
+            else matrix.flatten().index_select(0, self._slots)
+        )
 
     @cached_property
     def blocks(self) -> Blocks:
@@ -126,7 +130,7 @@ class Layout:
             index = index[rank.to(self.device)[self.row[index]].argsort(stable=True)]
         origin = tuple(self.origin[r] for r in order)
         offsets = _offsets(lengths, self.device)
-        return index, Layout(tuple(lengths), origin, self.tokens[index], offsets)
+        return index, Layout(tuple(lengths), origin, self.tokens.index_select(0, index), offsets)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Layout:
         return self._map(lambda value: value.to(device, non_blocking=non_blocking))

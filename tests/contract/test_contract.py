@@ -19,7 +19,7 @@ import importlib
 import pkgutil
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from unittest.mock import patch
@@ -44,7 +44,7 @@ from tests.tiny import (
 )
 from tokendrop.encoder import encode
 from tokendrop.families import family_of
-from tokendrop.linear import linear
+from tokendrop.linear import linears
 from tokendrop.metrics.flops import counted_flops, padding_flops, pass_flops
 from tokendrop.reducers import REDUCERS, from_spec
 from tokendrop.reducers.base import Decision, Reducer, Setting, Step, View
@@ -240,11 +240,14 @@ class TestDropping:
             for module in layer.modules()
         }
 
-        def watched(module: torch.nn.Linear, states: Tensor) -> Tensor:
-            seen.setdefault(owner[module], []).append(len(states))
-            return linear(module, states)
+        def watched(modules: Sequence[torch.nn.Linear], states: Tensor) -> Sequence[Tensor]:
+            seen.setdefault(owner[modules[0]], []).append(len(states))
+            return linears(modules, states)
 
-        with patch("tokendrop.families.linear", watched):
+        with (
+            patch("tokendrop.families.linears", watched),
+            patch("tokendrop.families.linear", lambda module, x: watched([module], x)[0]),
+        ):
             trace = run(model, built(make()), ROWS).trace
         computed = {index: (n[0], n[-1]) for index, n in seen.items()}
         assert computed == {
