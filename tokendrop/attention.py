@@ -18,7 +18,8 @@ from tokendrop.packed import Layout
 
 Received = Literal["with_diagonal", "without_diagonal"]
 
-CACHED = 1 << 18  # probabilities at a time in inference: 1 MiB
+CACHED = 1 << 19  # probabilities at a time in inference on a CPU: 2 MiB
+SHORT = 64  # up to so many tokens, several rows are faster by two plain products than by SDPA
 
 
 def attend(
@@ -56,8 +57,9 @@ def attend(
         query, key, value = (x.index_select(0, blocks.source) for x in (query, key, value))
         key_bias = None if key_bias is None else key_bias[blocks.source]
     shapes = blocks.shapes
-    if received is not None and not torch.is_grad_enabled():
-        shapes = _small(shapes, query.shape[1])
+    training = torch.is_grad_enabled() or query.is_cuda
+    if not training:
+        shapes = _small(shapes, query.shape[1], SHORT if received is None else max(layout.lengths))
     sizes = [rows * width for rows, width in shapes]
     contexts, sums = [], []
     # split, not slices: its backward is one concatenation instead of one full-size tensor a block
@@ -73,13 +75,13 @@ def attend(
     for shape, q, k, v, bias, real in parts:
         q, k, v = (x.unflatten(0, shape).transpose(1, 2) for x in (q, k, v))
         bias, real = (None if x is None else x.view(shape) for x in (bias, real))
-        if received is None:
+        if received is None and (training or shape[0] == 1 or shape[1] > SHORT):
             mask = _mask(bias, real)
             mask = None if mask is None else mask.to(q.dtype)[:, None, None]
             out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
         else:
             out, total = _explicit(q, k, v, bias, real, received, dropout)
-            sums.append(total)
+            sums += [] if total is None else [total]
         contexts.append(out.transpose(1, 2).flatten(0, 1))
     context = torch.cat(contexts) if len(contexts) > 1 else contexts[0]
     received_sums = torch.cat(sums) if sums else None
@@ -98,11 +100,14 @@ def _mask(bias: Tensor | None, real: Tensor | None) -> Tensor | None:
     return bias.masked_fill(~real, -torch.inf)
 
 
-def _small(shapes: list[tuple[int, int]], heads: int) -> list[tuple[int, int]]:
-    """Blocks cut into fewer rows, so that their probabilities stay in the processor's cache."""
+def _small(shapes: list[tuple[int, int]], heads: int, widest: int) -> list[tuple[int, int]]:
+    """Blocks cut into fewer rows, so that their probabilities stay in the processor's cache.
+
+    Blocks wider than ``widest`` stay whole.
+    """
     cut = []
     for rows, width in shapes:
-        step = max(1, CACHED // (heads * width**2))
+        step = max(1, CACHED // (heads * width**2)) if width <= widest else rows
         whole, rest = divmod(rows, step)
         cut += [(step, width)] * whole + [(rest, width)] * bool(rest)
     return cut
@@ -114,9 +119,9 @@ def _explicit(
     v: Tensor,
     bias: Tensor | None,
     real: Tensor | None,
-    received: Received,
+    received: Received | None,
     dropout: float,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor | None]:
     """Attention of a (rows, heads, width, head size) block with its probabilities at hand."""
     rows, heads, width, size = q.shape
     mask = _mask(bias, real)
@@ -131,6 +136,9 @@ def _explicit(
         logits = logits.unflatten(0, (rows, heads))
         logits = logits if mask is None else logits + mask[:, None, None]
         probabilities = F.dropout(logits.softmax(-1), dropout) if dropout else logits.softmax(-1)
+        contexts.append(torch.bmm(probabilities.flatten(0, 1).to(v.dtype), values))
+        if received is None:
+            continue
         found = probabilities.detach()
         if real is not None:  # padding does not vote
             found = found * real[:, None, start : start + step, None]
@@ -139,10 +147,8 @@ def _explicit(
             own = found.diagonal(offset=start, dim1=-2, dim2=-1).sum(1)
             voted[:, start : start + step] -= own
         sums = voted if sums is None else sums + voted
-        contexts.append(torch.bmm(probabilities.flatten(0, 1).to(v.dtype), values))
-    assert sums is not None
     context = contexts[0] if len(contexts) == 1 else torch.cat(contexts, 1)
-    return context.unflatten(0, (rows, heads)), sums.flatten()
+    return context.unflatten(0, (rows, heads)), None if sums is None else sums.flatten()
 
 
 def _use_varlen(
