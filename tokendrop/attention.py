@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tokendrop.dropout import dropout as drop_out
 from tokendrop.packed import Layout
 
 Received = Literal["with_diagonal", "without_diagonal"]
@@ -57,8 +58,8 @@ def attend(
         query, key, value = (x.index_select(0, blocks.source) for x in (query, key, value))
         key_bias = None if key_bias is None else key_bias[blocks.source]
     shapes = blocks.shapes
-    training = torch.is_grad_enabled() or query.is_cuda
-    if not training:
+    inference = not torch.is_grad_enabled() and not query.is_cuda
+    if inference:
         shapes = _small(shapes, query.shape[1], SHORT if received is None else max(layout.lengths))
     sizes = [rows * width for rows, width in shapes]
     contexts, sums = [], []
@@ -75,7 +76,9 @@ def attend(
     for shape, q, k, v, bias, real in parts:
         q, k, v = (x.unflatten(0, shape).transpose(1, 2) for x in (q, k, v))
         bias, real = (None if x is None else x.view(shape) for x in (bias, real))
-        if received is None and (training or shape[0] == 1 or shape[1] > SHORT):
+        # with dropout on a CPU, SDPA would take plain products itself, and a slower dropout
+        explicit = received is not None or (dropout > 0 and not query.is_cuda)
+        if not explicit and not (inference and shape[0] > 1 and shape[1] <= SHORT):
             mask = _mask(bias, real)
             mask = None if mask is None else mask.to(q.dtype)[:, None, None]
             out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
@@ -135,7 +138,7 @@ def _explicit(
         logits = torch.baddbmm(q.new_zeros(()), queries, keys, beta=0, alpha=size**-0.5).float()
         logits = logits.unflatten(0, (rows, heads))
         logits = logits if mask is None else logits + mask[:, None, None]
-        probabilities = F.dropout(logits.softmax(-1), dropout) if dropout else logits.softmax(-1)
+        probabilities = drop_out(logits.softmax(-1), dropout, training=True)
         contexts.append(torch.bmm(probabilities.flatten(0, 1).to(v.dtype), values))
         if received is None:
             continue

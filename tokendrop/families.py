@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
+from tokendrop.dropout import dropout
 from tokendrop.errors import UserError
 from tokendrop.linear import linear, linears
 from tokendrop.packed import Batch
@@ -52,13 +53,14 @@ class Family:
     def close_attention(self, layer: Any, context: Tensor, residual: Tensor) -> Tensor:
         """Output projection, dropout, residual and LayerNorm of the attention sub-layer."""
         output = layer.attention.output
-        return output.LayerNorm(output.dropout(linear(output.dense, context)) + residual)
+        projected = _dropped(output.dropout, linear(output.dense, context))
+        return output.LayerNorm(projected + residual)
 
     def feed_forward(self, layer: Any, hidden: Tensor) -> Tensor:
         """The feed-forward sub-layer with its residual and LayerNorm."""
         inner, output = layer.intermediate, layer.output
         widened = inner.intermediate_act_fn(linear(inner.dense, hidden))
-        return output.LayerNorm(output.dropout(linear(output.dense, widened)) + hidden)
+        return output.LayerNorm(_dropped(output.dropout, linear(output.dense, widened)) + hidden)
 
     def classify(self, model: Any, first: Tensor) -> Tensor:
         """(B, classes) logits of a sequence classification head from (B, hidden) [CLS] states."""
@@ -96,11 +98,17 @@ class DistilBert(Family):
     def feed_forward(self, layer: Any, hidden: Tensor) -> Tensor:
         inner = layer.ffn
         widened = inner.activation(linear(inner.lin1, hidden))
-        return layer.output_layer_norm(inner.dropout(linear(inner.lin2, widened)) + hidden)
+        return layer.output_layer_norm(
+            _dropped(inner.dropout, linear(inner.lin2, widened)) + hidden
+        )
 
     def classify(self, model: Any, first: Tensor) -> Tensor:
         pooled = torch.relu(model.pre_classifier(first))
         return model.classifier(model.dropout(pooled))
+
+
+def _dropped(module: Any, states: Tensor) -> Tensor:
+    return dropout(states, module.p, module.training)
 
 
 def _by_head(projections: Sequence[Tensor], heads: int) -> tuple[Tensor, Tensor, Tensor]:

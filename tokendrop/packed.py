@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -25,13 +26,14 @@ class Layout:
         lengths: tokens of each live row, on the host, in packed order.
         origin: the row of the original batch that each live row is, on the host.
         tokens: (T,) the index in the original packed batch of each live token.
-        offsets: (R + 1,) first token of each row, closed by T.
+
+    Everything else follows from the lengths, so it is worked out on the host, in numpy, and no
+    device is waited for.
     """
 
     lengths: tuple[int, ...]
     origin: tuple[int, ...]
     tokens: Tensor
-    offsets: Tensor
 
     @classmethod
     def of(cls, lengths: Sequence[int], device: torch.device | str = "cpu") -> Layout:
@@ -39,42 +41,44 @@ class Layout:
         if any(length < 1 for length in lengths):
             raise ValueError(f"every row needs at least one token, got lengths {list(lengths)}")
         return cls(
-            tuple(lengths),
-            tuple(range(len(lengths))),
-            torch.arange(sum(lengths), device=device),
-            _offsets(lengths, device),
+            tuple(lengths), tuple(range(len(lengths))), torch.arange(sum(lengths), device=device)
         )
 
     @property
     def device(self) -> torch.device:
         return self.tokens.device
 
-    @property
+    @cached_property
     def first(self) -> Tensor:
         """(R,) the first token of each row: [CLS] as long as nobody dropped it."""
-        return self.offsets[:-1]
+        return self._put(_starts(self.lengths))
+
+    @cached_property
+    def offsets(self) -> Tensor:
+        """(R + 1,) the first token of each row, closed by T."""
+        return self._put(np.append(_starts(self.lengths), sum(self.lengths)))
 
     @cached_property
     def rows(self) -> Tensor:
         """(R,) the row of the original batch that each live row is."""
-        return torch.tensor(self.origin, dtype=torch.long, device=self.device)
+        return self._put(np.array(self.origin, dtype=np.int64))
 
     @cached_property
     def row(self) -> Tensor:
         """(T,) the live row, 0..R-1, of each token."""
-        return torch.repeat_interleave(self.sizes, output_size=sum(self.lengths))
+        return self._put(np.repeat(np.arange(len(self.lengths)), self.lengths))
 
     @cached_property
     def sizes(self) -> Tensor:
         """(R,) tokens of each row, on the device."""
-        return self.offsets[1:] - self.offsets[:-1]
+        return self._put(np.array(self.lengths, dtype=np.int64))
 
     @cached_property
     def is_first(self) -> Tensor:
         """(T,) true at the first token of each row."""
-        mask = torch.zeros(sum(self.lengths), dtype=torch.bool, device=self.device)
-        mask[self.first] = True
-        return mask
+        mask = np.zeros(sum(self.lengths), dtype=bool)
+        mask[_starts(self.lengths)] = True
+        return self._put(mask)
 
     @cached_property
     def _slots(self) -> Tensor | None:
@@ -82,8 +86,10 @@ class Layout:
         longest = max(self.lengths)
         if longest == min(self.lengths):
             return None
-        shift = longest * torch.arange(len(self.lengths), device=self.device) - self.first
-        return torch.arange(sum(self.lengths), device=self.device) + shift[self.row]
+        return self._put(_spread(self.lengths, longest * np.arange(len(self.lengths))))
+
+    def _put(self, values: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(values).to(self.device, non_blocking=True)
 
     def pad(self, values: Tensor, fill: float) -> Tensor:
         """(T,) values as a matrix (R, longest), with ``fill`` behind the end of shorter rows."""
@@ -125,12 +131,9 @@ class Layout:
         lengths = [counts[r] for r in order]
         index = mask.nonzero_static(size=sum(lengths)).squeeze(1)
         if order != sorted(order):
-            rank = torch.zeros(len(counts), dtype=torch.long)
-            rank[order] = torch.arange(len(order))
-            index = index[rank.to(self.device)[self.row[index]].argsort(stable=True)]
+            index = index.index_select(0, self._put(_spread(lengths, _starts(counts)[order])))
         origin = tuple(self.origin[r] for r in order)
-        offsets = _offsets(lengths, self.device)
-        return index, Layout(tuple(lengths), origin, self.tokens.index_select(0, index), offsets)
+        return index, Layout(tuple(lengths), origin, self.tokens.index_select(0, index))
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Layout:
         return self._map(lambda value: value.to(device, non_blocking=non_blocking))
@@ -139,11 +142,17 @@ class Layout:
         return self._map(lambda value: value.pin_memory())
 
     def _map(self, move: Callable[[Tensor], Tensor]) -> Layout:
-        return Layout(self.lengths, self.origin, move(self.tokens), move(self.offsets))
+        return Layout(self.lengths, self.origin, move(self.tokens))
 
 
-def _offsets(lengths: Sequence[int], device: torch.device | str) -> Tensor:
-    return torch.tensor(list(accumulate(lengths, initial=0)), device=device)
+def _starts(lengths: Sequence[int]) -> NDArray[np.int64]:
+    """Where rows of these lengths begin when laid end to end."""
+    return np.cumsum(lengths, dtype=np.int64) - np.array(lengths, dtype=np.int64)
+
+
+def _spread(lengths: Sequence[int], starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The places of all tokens, row after row, where each row begins at its own place."""
+    return np.arange(sum(lengths)) + np.repeat(starts - _starts(lengths), lengths)
 
 
 # squared tokens of padding that cost less than one more call, by the kind of device
@@ -176,12 +185,10 @@ class Blocks:
         widths = [width for rows, width in shapes for _ in range(rows)]
         if widths == list(layout.lengths):
             return cls(shapes)
-        padded = Layout.of(widths, layout.device)
-        place = padded.tokens - padded.first[padded.row]
-        real = place < layout.sizes[padded.row]
-        source = layout.first[padded.row] + place
-        slots = real.nonzero_static(size=sum(layout.lengths)).squeeze(1)
-        return cls(shapes, source.where(real, 0), real, slots)
+        slots = _spread(layout.lengths, _starts(widths))
+        source, real = np.zeros(sum(widths), dtype=np.int64), np.zeros(sum(widths), dtype=bool)
+        source[slots], real[slots] = np.arange(len(slots)), True
+        return cls(shapes, *(torch.from_numpy(x).to(layout.device) for x in (source, real, slots)))
 
 
 def _merge(lengths: Sequence[int], waste: int) -> list[tuple[int, int]]:

@@ -7,6 +7,7 @@ noise, below which a difference is no result.
 
 from __future__ import annotations
 
+import math
 import random
 import statistics
 import sys
@@ -23,6 +24,7 @@ from tokendrop.modeling import TokenDropModel
 from tokendrop.packed import Batch
 from tokendrop.reducers.dense import Dense
 
+FEWEST_ROUNDS = 3
 DENSE, AGAIN, PADDED, METHOD = "packed_dense", "packed_dense_again", "padded_dense", "method"
 
 
@@ -96,9 +98,20 @@ def measure(
 
 
 def interleave(
-    contenders: Mapping[str, Callable[[], None]], rounds: int, device: torch.device, note: str
+    contenders: Mapping[str, Callable[[], None]],
+    rounds: int,
+    device: torch.device,
+    note: str,
+    seconds: float = math.inf,
 ) -> dict[str, list[float]]:
     """Run every contender once unmeasured, then once in each round, in a random order.
+
+    Args:
+        contenders: what to time, by name.
+        rounds: how often, at most.
+        device: what to wait for.
+        note: what the progress bar says.
+        seconds: no new round begins after this time, from the third on.
 
     Returns:
         the seconds of each contender in each round, by name.
@@ -108,7 +121,10 @@ def interleave(
     order = list(contenders)
     shuffle = random.Random(0)
     times: dict[str, list[float]] = {name: [] for name in order}
-    for _ in track(range(rounds), note, transient=True, disable=not sys.stdout.isatty()):
+    start = time.perf_counter()
+    for done in track(range(rounds), note, transient=True, disable=not sys.stdout.isatty()):
+        if done >= FEWEST_ROUNDS and time.perf_counter() - start > seconds:
+            break
         shuffle.shuffle(order)
         for name in order:
             times[name].append(_seconds(contenders[name], device))

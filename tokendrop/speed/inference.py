@@ -30,14 +30,14 @@ class Cell:
     """One place of the grid: everything in it is timed together.
 
     Attributes:
+        shape: see MODEL_SHAPES.
         mix: see LENGTH_MIXES.
         batch_size: rows at a time.
-        rounds: repetitions.
     """
 
+    shape: str
     mix: str
     batch_size: int
-    rounds: int
 
     @property
     def rows(self) -> int:
@@ -47,7 +47,12 @@ class Cell:
 
 @torch.inference_mode()
 def time_cell(
-    model: PreTrainedModel, cell: Cell, shares: Sequence[float], methods: Sequence[str], note: str
+    model: PreTrainedModel,
+    cell: Cell,
+    shares: Sequence[float],
+    methods: Sequence[str],
+    rounds: int,
+    seconds: float,
 ) -> Iterator[dict[str, Any]]:
     """Time every method at every kept share against both dense models.
 
@@ -56,7 +61,8 @@ def time_cell(
         cell: the place of the grid.
         shares: kept share of the linear layers' work, set by hand.
         methods: names of METHODS.
-        note: what the progress bar says.
+        rounds: repetitions, at most.
+        seconds: after which no more rounds begin.
 
     Yields:
         one record each for the packed dense model and for the methods. ``eta`` is the wall-clock
@@ -99,7 +105,8 @@ def time_cell(
         SORTED: plain(padded_sorted),
         **{f"{method} {share}": packed(reducers) for (method, share), reducers in reduced.items()},
     }
-    times = interleave(contenders, cell.rounds, device, note)
+    note = f"time {cell.shape}, {cell.mix} rows, {cell.batch_size} at a time"
+    times = interleave(contenders, rounds, device, note, seconds)
 
     def flops(reducers: Sequence[Reducer]) -> int:
         passes = ((encode(model, b, r).trace, r) for b, r in zip(batches, reducers, strict=True))
@@ -110,23 +117,24 @@ def time_cell(
     whole_padded = dense_flops([n for lengths in padded_lengths for n in lengths], model, shape)
 
     def record(method: str, share: float, name: str, spent: int) -> dict[str, Any]:
-        seconds, unpadded = times[name], median_ratio(times[DENSE], times[name])
+        found, unpadded = times[name], median_ratio(times[DENSE], times[name])
         return {
             "method": method,
             "kept_share": share,
+            "model_shape": cell.shape,
             "length_mix": cell.mix,
             "batch_size": cell.batch_size,
             "flops_speedup_padded": whole_padded / spent,
             "flops_speedup_unpadded": whole / spent,
-            "throughput_speedup_padded": median_ratio(times[PADDED], seconds),
-            "throughput_speedup_padded_sorted": median_ratio(times[SORTED], seconds),
+            "throughput_speedup_padded": median_ratio(times[PADDED], found),
+            "throughput_speedup_padded_sorted": median_ratio(times[SORTED], found),
             "throughput_speedup_unpadded": unpadded,
             "eta": unpadded / (whole / spent),
             "noise": noise(times[AGAIN], times[DENSE]),
-            "milliseconds": 1000 * statistics.median(seconds),
-            "gflops_per_second": spent / statistics.median(seconds) / 1e9,
+            "milliseconds": 1000 * statistics.median(found),
+            "gflops_per_second": spent / statistics.median(found) / 1e9,
             "rows": cell.rows,
-            "rounds": cell.rounds,
+            "rounds": len(found),
         }
 
     yield record("dense", 1.0, DENSE, whole)

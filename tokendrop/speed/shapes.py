@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
 
 MODEL_SHAPES: dict[str, dict[str, int]] = {
@@ -24,11 +25,13 @@ LENGTH_MIXES = {"short": (5, 60), "medium": (60, 128), "long": (128, 512), "all_
 WORDS = 2000  # of the vocabulary; a look-up costs the same in a larger one
 
 
-def random_model(name: str) -> PreTrainedModel:
+def random_model(name: str, device: torch.device | str = "cpu") -> PreTrainedModel:
     """A BERT classifier of this shape with random weights, for inference."""
     torch.manual_seed(0)
     sizes: dict[str, Any] = MODEL_SHAPES[name]
-    return BertForSequenceClassification(BertConfig(vocab_size=WORDS, **sizes)).eval()
+    model = BertForSequenceClassification(BertConfig(vocab_size=WORDS, **sizes)).eval()
+    nn.Module.to(model, device)
+    return model
 
 
 def random_rows(mix: str, count: int, seed: int = 0) -> list[list[int]]:

@@ -20,16 +20,17 @@ from tokendrop.speed.shapes import random_rows
 
 
 def time_training(
-    model: PreTrainedModel, mix: str, batch_size: int, rounds: int, note: str
+    model: PreTrainedModel, shape: str, mix: str, batch_size: int, rounds: int, seconds: float
 ) -> dict[str, Any]:
     """A step of each: forward, loss, backward, gradient clipping and AdamW, as methods are trained.
 
     Args:
         model: a random classifier; copies of it are trained.
+        shape: the model's name in MODEL_SHAPES.
         mix: see LENGTH_MIXES.
         batch_size: rows of a step.
-        rounds: steps of each contender.
-        note: what the progress bar says.
+        rounds: steps of each contender, at most.
+        seconds: after which no more rounds begin.
     """
     device = model.device
     rows = random_rows(mix, batch_size)
@@ -40,14 +41,17 @@ def time_training(
     dense = Dense()
     packed = _step(packed_model, lambda: encode(packed_model, batch, dense).logits, labels)
     plain = _step(padded_model, lambda: padded_model(**padded).logits, labels)
-    times = interleave({DENSE: packed, AGAIN: packed, PADDED: plain}, rounds, device, note)
+    contenders = {DENSE: packed, AGAIN: packed, PADDED: plain}
+    note = f"time training steps of {shape}, {batch_size} {mix} rows"
+    times = interleave(contenders, rounds, device, note, seconds)
     return {
+        "model_shape": shape,
         "length_mix": mix,
         "batch_size": batch_size,
         "throughput_speedup_padded": median_ratio(times[PADDED], times[DENSE]),
         "noise": noise(times[AGAIN], times[DENSE]),
         "milliseconds": 1000 * statistics.median(times[DENSE]),
-        "rounds": rounds,
+        "rounds": len(times[DENSE]),
     }
 
 

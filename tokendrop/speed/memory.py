@@ -1,0 +1,55 @@
+"""Peak memory of padded and packed passes, each in a process of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import sys
+from typing import Any
+
+import torch
+
+from tokendrop.compare.clock import pad_rows
+from tokendrop.encoder import encode
+from tokendrop.packed import Batch
+from tokendrop.reducers.dense import Dense
+from tokendrop.speed.shapes import random_model, random_rows
+
+
+def peak_memory(shape: str, mix: str, batch_size: int, device: str) -> dict[str, Any]:
+    """MiB that a pass and a training step take beyond the loaded model, padded and packed."""
+    context = multiprocessing.get_context("spawn")
+    row: dict[str, Any] = {"model_shape": shape, "length_mix": mix, "batch_size": batch_size}
+    for kind in ("inference", "training"):
+        for contender in ("padded", "packed"):
+            with context.Pool(1) as pool:
+                words = (shape, mix, batch_size, device, contender, kind == "training")
+                row[f"{kind}_{contender}_mib"] = pool.apply(_peak, words)
+    return row
+
+
+def _peak(
+    shape: str, mix: str, batch_size: int, device: str, contender: str, training: bool
+) -> float:
+    model = random_model(shape, device).train(training)
+    rows = random_rows(mix, batch_size)
+    batch = Batch.pack(sorted(rows, key=len)).to(device)
+    padded = pad_rows(rows, 0, model.device)
+    before = _mib(device)
+    with torch.inference_mode(not training):
+        for _ in range(2):
+            if contender == "padded":
+                logits = model(**padded).logits
+            else:
+                logits = encode(model, batch, Dense()).logits
+            if training:
+                logits.sum().backward()
+    return _mib(device) - before
+
+
+def _mib(device: str) -> float:
+    """The most memory that this process has used so far."""
+    if device != "cpu":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
