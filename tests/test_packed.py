@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tokendrop.packed import WASTE, Batch, Layout, row_max, row_rank, row_softmax, row_sum, top_k
+from tokendrop.blocks import WASTE
+from tokendrop.packed import Batch, Layout, row_max, row_rank, row_softmax, row_sum, top_k
 
 # few different values, so that ties are common
 SCORES = st.sampled_from([-3.0, -0.5, 0.0, 0.0, 0.25, 0.25, 1.0, 4.0])

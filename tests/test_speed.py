@@ -51,7 +51,7 @@ def test_a_method_set_by_hand_keeps_the_share(method: str, share: float) -> None
 def test_its_file_has_every_ratio(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "speed.json"
     words = ["--shapes", "minilm-l6", "--mixes", "short", "--batch-sizes", "4", "--kept", "0.5"]
-    few = ["--rounds", "3", "--seconds", "0", "--memory", "minilm-l6:short:4"]
+    few = ["--rounds", "3", "--seconds", "0", "--attainable", "--memory", "minilm-l6:short:4"]
     assert main(["speed", *words, *few, "--json", str(out)]) == 0
     found: dict[str, Any] = json.loads(out.read_text())
     assert {"versions", "hardware", "threads", "matmul_gflops_per_second"} <= set(found["machine"])
@@ -66,6 +66,8 @@ def test_its_file_has_every_ratio(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert row["flops_speedup_padded"] > row["flops_speedup_unpadded"] >= 1
         ratio = row["throughput_speedup_unpadded"] / row["flops_speedup_unpadded"]
         assert row["eta"] == pytest.approx(ratio)
+        alone = row["throughput_speedup_attainable"]
+        assert alone is None if row["method"] == "dense" else alone > 0
     assert found["training"][0]["throughput_speedup_padded"] > 0
     assert {"inference_packed_mib", "training_padded_mib"} <= set(found["memory"][0])
     assert "eta" in capsys.readouterr().out

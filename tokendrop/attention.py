@@ -2,7 +2,7 @@
 
 Rows of equal length are a dense block, which goes through one call on a view, without a copy and
 without a mask; short rows of nearly equal lengths are padded into one (see
-:class:`tokendrop.packed.Blocks`). The same call can return *received attention*, the column sums of
+:class:`tokendrop.blocks.Blocks`). The same call can return *received attention*, the column sums of
 the attention probabilities, by which PoWER-BERT and Length-Adaptive Transformer rank tokens.
 """
 

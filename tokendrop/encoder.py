@@ -133,7 +133,7 @@ def walk(
         hidden = family.close_attention(layer, context, hidden)
         if scale is not None:
             hidden = hidden * scale[:, None]
-        hidden = _feed_forward(family, layer, hidden)
+        hidden = feed_forward(family, layer, hidden)
         trace.layers.append(LayerTrace(index, entered, attended, layout))
 
         view = View(index, len(layers), layout, hidden, memory, batch)
@@ -155,7 +155,7 @@ def walk(
     return Walked(hidden, layout, answers, trace, memory, restored)
 
 
-def _feed_forward(family: Family, layer: Any, hidden: Tensor) -> Tensor:
+def feed_forward(family: Family, layer: Any, hidden: Tensor) -> Tensor:
     """The feed-forward part, on a processor in slices: larger blocks of memory are handed back to
     the system after each use, and faulting them in again costs more than the activation.
     """

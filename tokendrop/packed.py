@@ -17,6 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tokendrop.blocks import Blocks, spread, starts
+
 
 @dataclass(frozen=True, eq=False)
 class Layout:
@@ -51,12 +53,12 @@ class Layout:
     @cached_property
     def first(self) -> Tensor:
         """(R,) the first token of each row: [CLS] as long as nobody dropped it."""
-        return self._put(_starts(self.lengths))
+        return self._put(starts(self.lengths))
 
     @cached_property
     def offsets(self) -> Tensor:
         """(R + 1,) the first token of each row, closed by T."""
-        return self._put(np.append(_starts(self.lengths), sum(self.lengths)))
+        return self._put(np.append(starts(self.lengths), sum(self.lengths)))
 
     @cached_property
     def rows(self) -> Tensor:
@@ -77,7 +79,7 @@ class Layout:
     def is_first(self) -> Tensor:
         """(T,) true at the first token of each row."""
         mask = np.zeros(sum(self.lengths), dtype=bool)
-        mask[_starts(self.lengths)] = True
+        mask[starts(self.lengths)] = True
         return self._put(mask)
 
     @cached_property
@@ -86,7 +88,7 @@ class Layout:
         longest = max(self.lengths)
         if longest == min(self.lengths):
             return None
-        return self._put(_spread(self.lengths, longest * np.arange(len(self.lengths))))
+        return self._put(spread(self.lengths, longest * np.arange(len(self.lengths))))
 
     def _put(self, values: NDArray[Any]) -> Tensor:
         return torch.from_numpy(values).to(self.device, non_blocking=True)
@@ -109,7 +111,7 @@ class Layout:
     @cached_property
     def blocks(self) -> Blocks:
         """The rows as dense blocks for attention."""
-        return Blocks.of(self)
+        return Blocks.of(self.lengths, self.device)
 
     def keep(self, mask: Tensor, counts: Sequence[int] | None = None) -> tuple[Tensor, Layout]:
         """Compact to the tokens where ``mask`` (T,) is true; rows left empty disappear.
@@ -131,7 +133,7 @@ class Layout:
         lengths = [counts[r] for r in order]
         index = mask.nonzero_static(size=sum(lengths)).squeeze(1)
         if order != sorted(order):
-            index = index.index_select(0, self._put(_spread(lengths, _starts(counts)[order])))
+            index = index.index_select(0, self._put(spread(lengths, starts(counts)[order])))
         origin = tuple(self.origin[r] for r in order)
         return index, Layout(tuple(lengths), origin, self.tokens.index_select(0, index))
 
@@ -143,66 +145,6 @@ class Layout:
 
     def _map(self, move: Callable[[Tensor], Tensor]) -> Layout:
         return Layout(self.lengths, self.origin, move(self.tokens))
-
-
-def _starts(lengths: Sequence[int]) -> NDArray[np.int64]:
-    """Where rows of these lengths begin when laid end to end."""
-    return np.cumsum(lengths, dtype=np.int64) - np.array(lengths, dtype=np.int64)
-
-
-def _spread(lengths: Sequence[int], starts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The places of all tokens, row after row, where each row begins at its own place."""
-    return np.arange(sum(lengths)) + np.repeat(starts - _starts(lengths), lengths)
-
-
-# squared tokens of padding that cost less than one more call, by the kind of device
-WASTE = {"cpu": 1_200, "cuda": 1_000_000}
-
-
-@dataclass(frozen=True, eq=False)
-class Blocks:
-    """Neighbouring rows of equal or nearly equal lengths, each block as wide as its longest row.
-
-    Short rows are padded where that costs less than a call of their own; where no row is, the
-    blocks are views of the packed tensor. S slots in all.
-
-    Attributes:
-        shapes: (rows, width) of each block.
-        source: (S,) the packed token that each slot reads; a padding slot reads any. None if
-            slots are tokens.
-        real: (S,) false at padding slots, None if there are none.
-        slots: (T,) the slot of each packed token, None if slots are tokens.
-    """
-
-    shapes: list[tuple[int, int]]
-    source: Tensor | None = None
-    real: Tensor | None = None
-    slots: Tensor | None = None
-
-    @classmethod
-    def of(cls, layout: Layout) -> Blocks:
-        shapes = _merge(layout.lengths, WASTE.get(layout.device.type, 0))
-        widths = [width for rows, width in shapes for _ in range(rows)]
-        if widths == list(layout.lengths):
-            return cls(shapes)
-        slots = _spread(layout.lengths, _starts(widths))
-        source, real = np.zeros(sum(widths), dtype=np.int64), np.zeros(sum(widths), dtype=bool)
-        source[slots], real[slots] = np.arange(len(slots)), True
-        return cls(shapes, *(torch.from_numpy(x).to(layout.device) for x in (source, real, slots)))
-
-
-def _merge(lengths: Sequence[int], waste: int) -> list[tuple[int, int]]:
-    """Blocks of neighbouring rows, as (rows, width): a row joins if the padding is worth it."""
-    shapes: list[tuple[int, int]] = []
-    for length in lengths:
-        rows, width = shapes[-1] if shapes else (0, 0)
-        wider = max(width, length)
-        added = rows * (wider**2 - width**2) + wider**2 - length**2
-        if rows and added <= waste:
-            shapes[-1] = (rows + 1, wider)
-        else:
-            shapes.append((1, length))
-    return shapes
 
 
 @dataclass(frozen=True, eq=False)

@@ -99,6 +99,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHAPE:MIX:ROWS",
         help="also measure the peak memory of a pass and of a training step there",
     )
+    parser.add_argument(
+        "--attainable",
+        action="store_true",
+        help="also time the operators alone, on the tokens kept: what the machine allows",
+    )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--json", type=Path, help="file for all figures")
     return parser
@@ -123,8 +128,10 @@ def _inference(options: argparse.Namespace, device: torch.device) -> Iterator[li
         if loaded != cell.shape:
             model, loaded = random_model(cell.shape, device), cell.shape
         assert model is not None
-        shares, methods = options.kept, options.methods
-        yield list(time_cell(model, cell, shares, methods, options.rounds, options.seconds))
+        methods, rounds, seconds = options.methods, options.rounds, options.seconds
+        yield list(
+            time_cell(model, cell, options.kept, methods, rounds, seconds, options.attainable)
+        )
 
 
 def _matmul(device: torch.device, size: int = 3072, rounds: int = 7) -> dict[str, float]:
@@ -147,13 +154,15 @@ def _show(rows: Sequence[dict[str, Any]]) -> None:
     place = rows[0]
     title = f"{place['model_shape']}, {place['length_mix']}, {place['batch_size']} at a time"
     title += f" (noise {place['noise']:.0%})"
-    names = ("method", "kept", "FLOPs", "clock", "eta", "padded FLOPs", "clock", "sorted")
-    table = Table(*names, title=title)
+    names = ("method", "kept", "FLOPs", "attainable", "clock", "eta", "padded FLOPs", "clock")
+    table = Table(*names, "sorted", title=title)
     for row in rows:
+        attainable = row["throughput_speedup_attainable"] is not None
         table.add_row(
             row["method"],
             f"{row['kept_share']:g}",
             f"{row['flops_speedup_unpadded']:.2f}x",
+            f"{row['throughput_speedup_attainable']:.2f}x" if attainable else "",
             f"{row['throughput_speedup_unpadded']:.2f}x",
             f"{row['eta']:.2f}",
             f"{row['flops_speedup_padded']:.2f}x",

@@ -5,21 +5,25 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
+from tokendrop.attention import attend
 from tokendrop.backbones import shape_of
 from tokendrop.compare.clock import AGAIN, DENSE, PADDED, interleave, median_ratio, noise, pad_rows
-from tokendrop.encoder import encode
+from tokendrop.encoder import encode, feed_forward
+from tokendrop.families import family_of
 from tokendrop.metrics.flops import dense_flops, pass_flops
 from tokendrop.packed import Batch
 from tokendrop.reducers.base import Reducer
 from tokendrop.reducers.dense import Dense
 from tokendrop.speed.by_hand import METHODS
 from tokendrop.speed.shapes import LENGTH_MIXES, random_rows
+from tokendrop.trace import Trace
 
 SORTED = "padded_dense_sorted"
 FEWEST_ROWS = 8  # so that one row at a time is an average over several
@@ -53,6 +57,7 @@ def time_cell(
     methods: Sequence[str],
     rounds: int,
     seconds: float,
+    attainable: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Time every method at every kept share against both dense models.
 
@@ -63,6 +68,8 @@ def time_cell(
         methods: names of METHODS.
         rounds: repetitions, at most.
         seconds: after which no more rounds begin.
+        attainable: also time the encoder's operators alone on the tokens that each method kept,
+            which is what this machine allows a method that decides for nothing.
 
     Yields:
         one record each for the packed dense model and for the methods. ``eta`` is the wall-clock
@@ -105,12 +112,15 @@ def time_cell(
         SORTED: plain(padded_sorted),
         **{f"{method} {share}": packed(reducers) for (method, share), reducers in reduced.items()},
     }
+    passes = {
+        key: [encode(model, b, r).trace for b, r in zip(batches, reducers, strict=True)]
+        for key, reducers in reduced.items()
+    }
+    if attainable:
+        for (method, share), traces in passes.items():
+            contenders[f"{method} {share} operators"] = partial(_operators, model, batches, traces)
     note = f"time {cell.shape}, {cell.mix} rows, {cell.batch_size} at a time"
     times = interleave(contenders, rounds, device, note, seconds)
-
-    def flops(reducers: Sequence[Reducer]) -> int:
-        passes = ((encode(model, b, r).trace, r) for b, r in zip(batches, reducers, strict=True))
-        return sum(pass_flops(trace, reducer, model, shape) for trace, reducer in passes)
 
     whole = dense_flops([len(row) for row in rows], model, shape)
     padded_lengths = [len(chunk) * [max(map(len, chunk))] for chunk in chunks]
@@ -118,6 +128,8 @@ def time_cell(
 
     def record(method: str, share: float, name: str, spent: int) -> dict[str, Any]:
         found, unpadded = times[name], median_ratio(times[DENSE], times[name])
+        operators = times.get(f"{name} operators")
+        allowed = median_ratio(times[DENSE], operators) if operators else None
         return {
             "method": method,
             "kept_share": share,
@@ -130,6 +142,7 @@ def time_cell(
             "throughput_speedup_padded_sorted": median_ratio(times[SORTED], found),
             "throughput_speedup_unpadded": unpadded,
             "eta": unpadded / (whole / spent),
+            "throughput_speedup_attainable": allowed,
             "noise": noise(times[AGAIN], times[DENSE]),
             "milliseconds": 1000 * statistics.median(found),
             "gflops_per_second": spent / statistics.median(found) / 1e9,
@@ -139,7 +152,24 @@ def time_cell(
 
     yield record("dense", 1.0, DENSE, whole)
     for (method, share), reducers in reduced.items():
-        yield record(method, share, f"{method} {share}", flops(reducers))
+        pairs = zip(passes[method, share], reducers, strict=True)
+        spent = sum(pass_flops(trace, reducer, model, shape) for trace, reducer in pairs)
+        yield record(method, share, f"{method} {share}", spent)
+
+
+def _operators(model: PreTrainedModel, batches: Sequence[Batch], traces: Sequence[Trace]) -> None:
+    """Every linear layer and every attention of these passes, without a decision or a gather."""
+    family = family_of(model)
+    layers = family.layers(model)
+    for batch, trace in zip(batches, traces, strict=True):
+        states = family.embed(model, batch)
+        for record in trace.layers:
+            layer, fed = layers[record.index], len(record.feed_forward.tokens)
+            states = states[: len(record.attention.tokens)]
+            context, _ = attend(*family.project(layer, states), record.attention)
+            states = family.close_attention(layer, context[:fed], states[:fed])
+            states = feed_forward(family, layer, states)
+        family.classify(model, states[: len(batch)])
 
 
 def _chunks(rows: Sequence[list[int]], size: int) -> list[Sequence[list[int]]]:
