@@ -44,6 +44,8 @@ def run(arguments: Sequence[str]) -> None:
     device = torch.device(options.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"--device {options.device}: torch sees no GPU here; use --device cpu")
+    if options.memory and device.type == "cpu" and not Path("/proc/self/clear_refs").exists():
+        raise UserError("--memory reads a CPU process's peak from /proc, which only Linux has")
     for share in options.kept:
         if not 0 < share <= 1:
             raise UserError(f"--kept {share} is no share: use more than 0, and at most 1")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
-import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,7 +34,7 @@ def _peak(
     rows = random_rows(mix, batch_size)
     batch = Batch.pack(sorted(rows, key=len)).to(device)
     padded = pad_rows(rows, 0, model.device)
-    before = _mib(device)
+    before = _peak_mib(device, afresh=True)
     with torch.inference_mode(not training):
         for _ in range(2):
             if contender == "padded":
@@ -44,12 +43,18 @@ def _peak(
                 logits = encode(model, batch, Dense()).logits
             if training:
                 logits.sum().backward()
-    return _mib(device) - before
+    return _peak_mib(device) - before
 
 
-def _mib(device: str) -> float:
-    """The most memory that this process has used so far."""
+def _peak_mib(device: str, *, afresh: bool = False) -> float:
+    """The most memory that this process has used so far, or from now on: then what it uses now."""
     if device != "cpu":
+        if afresh:
+            torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.max_memory_allocated(device) / 2**20
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+    # Linux: a process begins with its parent's peak in getrusage, but not in its own status
+    process = Path("/proc/self")
+    if afresh:
+        (process / "clear_refs").write_text("5")
+    status = (process / "status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 2**10
