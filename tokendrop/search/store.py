@@ -13,7 +13,7 @@ from tokendrop.errors import UserError
 from tokendrop.modeling import TokenDropModel
 from tokendrop.search.front import Configuration
 
-CHUNK = 10  # configurations evaluated between two writes
+CHUNK = 20  # configurations evaluated between two writes
 
 
 class Store:
