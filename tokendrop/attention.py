@@ -76,15 +76,15 @@ def attend(
     for shape, q, k, v, bias, real in parts:
         q, k, v = (x.unflatten(0, shape).transpose(1, 2) for x in (q, k, v))
         bias, real = (None if x is None else x.view(shape) for x in (bias, real))
+        faster = inference and shape[0] > 1 and shape[1] <= SHORT
         # with dropout on a CPU, SDPA would take plain products itself, and a slower dropout
-        explicit = received is not None or (dropout > 0 and not query.is_cuda)
-        if not explicit and not (inference and shape[0] > 1 and shape[1] <= SHORT):
+        if faster or received is not None or (dropout > 0 and not query.is_cuda):
+            out, total = _explicit(q, k, v, bias, real, received, dropout)
+            sums += [] if total is None else [total]
+        else:
             mask = _mask(bias, real)
             mask = None if mask is None else mask.to(q.dtype)[:, None, None]
             out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
-        else:
-            out, total = _explicit(q, k, v, bias, real, received, dropout)
-            sums += [] if total is None else [total]
         contexts.append(out.transpose(1, 2).flatten(0, 1))
     context = torch.cat(contexts) if len(contexts) > 1 else contexts[0]
     received_sums = torch.cat(sums) if sums else None
@@ -129,7 +129,8 @@ def _explicit(
     rows, heads, width, size = q.shape
     mask = _mask(bias, real)
     keys, values = k.flatten(0, 1).transpose(1, 2), v.flatten(0, 1)
-    step = width if torch.is_grad_enabled() else max(1, CACHED // (rows * heads * width))
+    whole = torch.is_grad_enabled() or q.is_cuda
+    step = width if whole else max(1, CACHED // (rows * heads * width))
     contexts: list[Tensor] = []
     sums: Tensor | None = None
     for start in range(0, width, step):

@@ -252,11 +252,6 @@ def top_k(
     With ``keep_first`` a row's first token, [CLS], is always among them. Of equal scores the
     earlier token is the better one.
     """
-    matrix = layout.pad(scores.float(), -torch.inf)
     if keep_first:
-        matrix = matrix.clone()
-        matrix[:, 0] = torch.inf
-    order = matrix.argsort(dim=1, descending=True, stable=True)
-    count = torch.tensor(counts, device=order.device)
-    best = torch.arange(order.shape[1], device=order.device) < count[:, None]
-    return layout.unpad(torch.empty_like(best).scatter_(1, order, best))
+        scores = scores.float().masked_fill(layout.is_first, torch.inf)
+    return row_rank(scores, layout) < torch.tensor(counts, device=layout.device)[layout.row]
