@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tokendrop.dropout import dropout as drop_out
+from tokendrop.linear import with_room
 from tokendrop.packed import Layout
 
 Received = Literal["with_diagonal", "without_diagonal"]
@@ -36,7 +37,8 @@ def attend(
     """Softmax attention of each row over itself, scaled by 1/sqrt(head size).
 
     Args:
-        query: (T, heads, head size), as are key and value.
+        query: (T, heads, head size), as are key and value; rows behind the layout's tokens are
+            passed over.
         key: what queries are compared with.
         value: what is averaged.
         layout: where the rows lie.
@@ -47,13 +49,14 @@ def attend(
             after it, as in the Length-Adaptive code.
 
     Returns:
-        context (T, heads * head size), and received attention (T,) in fp32 summed over heads and
+        context (T, heads * head size), followed by as many meaningless rows as the query had behind
+        its tokens, and received attention (T,) in fp32 summed over heads and
         over the queries of the row, or None if not asked for. Without dropout, and with the
         diagonal, a row of n tokens sums to heads * n.
     """
     if _use_varlen(query, received, key_bias, dropout):
         return _varlen(query, key, value, layout), None
-    blocks = layout.blocks
+    blocks, beyond = layout.blocks, value[len(layout.tokens) :]
     if blocks.source is not None:
         query, key, value = (x.index_select(0, blocks.source) for x in (query, key, value))
         key_bias = None if key_bias is None else key_bias[blocks.source]
@@ -62,6 +65,8 @@ def attend(
     if inference:
         shapes = _small(shapes, query.shape[1], SHORT if received is None else max(layout.lengths))
     sizes = [rows * width for rows, width in shapes]
+    if blocks.source is None and len(beyond):
+        query, key, value = (x[: len(layout.tokens)] for x in (query, key, value))
     contexts, sums = [], []
     # split, not slices: its backward is one concatenation instead of one full-size tensor a block
     parts = zip(
@@ -86,11 +91,14 @@ def attend(
             mask = None if mask is None else mask.to(q.dtype)[:, None, None]
             out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
         contexts.append(out.transpose(1, 2).flatten(0, 1))
-    context = torch.cat(contexts) if len(contexts) > 1 else contexts[0]
     received_sums = torch.cat(sums) if sums else None
     if blocks.slots is not None:
-        context = context.index_select(0, blocks.slots)
+        context = torch.cat(contexts) if len(contexts) > 1 else contexts[0]
+        context = context.index_select(0, with_room(blocks.slots, len(beyond)))
         received_sums = None if received_sums is None else received_sums[blocks.slots]
+    else:
+        contexts += [beyond] if len(beyond) else []
+        context = torch.cat(contexts) if len(contexts) > 1 else contexts[0]
     return context.flatten(1), received_sums
 
 

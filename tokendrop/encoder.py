@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,12 @@ from transformers import PreTrainedModel
 
 from tokendrop.attention import attend
 from tokendrop.families import Family, family_of
+from tokendrop.linear import spare_rows, takes_reordered, with_room
 from tokendrop.packed import Batch, Layout
 from tokendrop.reducers.base import Decision, Reducer, View
 from tokendrop.trace import Encoded, LayerTrace, Trace
 
-SLICE = 1024  # tokens that go through the feed-forward part at a time
+SLICE = 512  # tokens that go through the feed-forward part at a time
 
 
 def encode(
@@ -96,37 +97,49 @@ def walk(
     answers: Tensor | None = None
     departed: list[tuple[Tensor, Tensor]] = []
     hidden = family.embed(model, batch) if embeddings is None else embeddings
+    # spare rows lie behind the live tokens throughout; no reducer and no head sees them
+    spare = spare_rows if takes_reordered(hidden) else lambda tokens: 0
+    hidden = with_room(hidden, spare(len(hidden)))
+
+    def live() -> Tensor:
+        tokens = len(layout.tokens)
+        return hidden if tokens == len(hidden) else hidden[:tokens]
+
+    def look(received: Tensor | None = None) -> View:
+        return View(index, len(layers), layout, live(), memory, batch, received)
+
+    def compact(keep: Tensor, counts: Sequence[int] | None = None) -> tuple[Tensor, Layout]:
+        """The gather index of the tokens that stay, spare rows included, and their layout."""
+        if restore:
+            departed.append((layout.tokens[~keep], live()[~keep]))
+        kept, after = layout.keep(keep, counts)
+        return with_room(kept, spare(len(kept))), after
 
     for index, layer in enumerate(layers):
-        view = View(index, len(layers), layout, hidden, memory, batch)
-        decision = _ask(reducer.before_layer, view)
+        decision = _ask(reducer.before_layer, look())
         if decision.skip:
             continue
         entered, key_bias = layout, decision.key_bias
         if decision.keep is not None:
-            if restore:
-                departed.append((layout.tokens[~decision.keep], hidden[~decision.keep]))
-            kept, layout = layout.keep(decision.keep, decision.counts)
+            kept, layout = compact(decision.keep, decision.counts)
             hidden = hidden.index_select(0, kept)
-            key_bias = None if key_bias is None else key_bias[kept]
-            view = View(index, len(layers), layout, hidden, memory, batch)
-        attended = layout
+            key_bias = None if key_bias is None else key_bias[kept[: len(layout.tokens)]]
+        attended, projected = layout, len(hidden)
 
         dropout = family.attention_dropout(layer) if reducer.attention_dropout else 0.0
         context, received = attend(
             *family.project(layer, hidden),
             layout,
-            received=reducer.wants_received(view),
+            received=reducer.wants_received(look()),
             key_bias=key_bias,
             dropout=dropout if model.training else 0.0,
         )
-        view = View(index, len(layers), layout, hidden, memory, batch, received)
-        decision = _ask(reducer.after_attention, view)
+        decision = _ask(reducer.after_attention, look(received))
         scale = decision.scale
+        if scale is not None:
+            scale = with_room(scale, len(hidden) - len(scale))
         if decision.keep is not None:
-            if restore:
-                departed.append((layout.tokens[~decision.keep], hidden[~decision.keep]))
-            kept, layout = layout.keep(decision.keep, decision.counts)
+            kept, layout = compact(decision.keep, decision.counts)
             # before the output projection, which works token by token: dropped ones need none
             context, hidden = context.index_select(0, kept), hidden.index_select(0, kept)
             scale = None if scale is None else scale[kept]
@@ -134,19 +147,17 @@ def walk(
         if scale is not None:
             hidden = hidden * scale[:, None]
         hidden = feed_forward(family, layer, hidden)
-        trace.layers.append(LayerTrace(index, entered, attended, layout))
+        spares = projected - len(attended.tokens), len(hidden) - len(layout.tokens)
+        trace.layers.append(LayerTrace(index, entered, attended, layout, spares))
 
-        view = View(index, len(layers), layout, hidden, memory, batch)
-        decision = _ask(reducer.after_layer, view)
+        decision = _ask(reducer.after_layer, look())
         if decision.leave is not None:
             answers = _record(answers, decision, batch, layout.rows)
-            leaving = decision.leave[layout.row]
-            if restore:
-                departed.append((layout.tokens[leaving], hidden[leaving]))
-            kept, layout = layout.keep(~leaving)
+            kept, layout = compact(~decision.leave[layout.row])
             hidden = hidden.index_select(0, kept)
         if not layout.lengths:
             break
+    hidden = live()
 
     restored = None
     if restore:
@@ -164,12 +175,15 @@ def feed_forward(family: Family, layer: Any, hidden: Tensor) -> Tensor:
     return torch.cat([family.feed_forward(layer, part) for part in hidden.split(SLICE)])
 
 
+_NOTHING = Decision()
+
+
 def _ask(moment: Callable[[View], Decision | None], view: View) -> Decision:
     """Let a reducer decide, in full precision whatever the backbone runs in."""
     if not torch.is_autocast_enabled(view.states.device.type):
-        return moment(view) or Decision()
+        return moment(view) or _NOTHING
     with torch.autocast(view.states.device.type, enabled=False):
-        return moment(view) or Decision()
+        return moment(view) or _NOTHING
 
 
 def _record(answers: Tensor | None, decision: Decision, batch: Batch, rows: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -82,12 +83,36 @@ def linears(layers: Sequence[nn.Linear], states: Tensor) -> Sequence[Tensor]:
 
 
 def _can_reorder(weight: Tensor, states: Tensor) -> bool:
+    same = weight.dtype == states.dtype
+    return same and takes_reordered(states) and weight.is_cpu and not weight.is_inference()
+
+
+_AVAILABLE = torch.backends.mkldnn.is_available()
+
+
+def takes_reordered(states: Tensor) -> bool:
+    """Whether products of these (T, in) states can use weights in oneDNN's order."""
     return (
-        not torch.is_grad_enabled()
-        and weight.is_cpu
-        and weight.dtype == states.dtype == torch.float32
+        _AVAILABLE
+        and states.is_cpu
+        and states.dtype == torch.float32
         and len(states) > 0
-        and not weight.is_inference()
+        and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
-        and torch.backends.mkldnn.is_available()
     )
+
+
+def spare_rows(tokens: int) -> int:
+    """Rows to add to a product of so many, so that few different numbers of rows occur.
+
+    oneDNN prepares itself for every number of rows that it has not seen, which takes as long as a
+    product of 50 to 100 rows, and a method that decides by content makes a new number in every
+    layer of every batch.
+    """
+    step = 4 if tokens <= 128 else 8 if tokens <= 512 else 32
+    return -tokens % step
+
+
+def with_room(values: Tensor, spare: int) -> Tensor:
+    """(T, ...) values with so many rows of zeros behind them."""
+    return F.pad(values, [0, 0] * (values.ndim - 1) + [0, spare]) if spare else values

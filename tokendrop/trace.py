@@ -20,12 +20,15 @@ class LayerTrace:
         entered: tokens that reached the layer, before any decision in it.
         attention: tokens that attended to each other.
         feed_forward: tokens that went through the output projection and the feed-forward part.
+        spare: rows that the products before and after attention had beside these tokens, see
+            :func:`tokendrop.linear.spare_rows`.
     """
 
     index: int
     entered: Layout
     attention: Layout
     feed_forward: Layout
+    spare: tuple[int, int]
 
 
 @dataclass(eq=False)

@@ -251,9 +251,14 @@ class TestDropping:
             trace = run(model, built(make()), ROWS).trace
         computed = {index: (n[0], n[-1]) for index, n in seen.items()}
         assert computed == {
-            layer.index: (len(layer.attention.tokens), len(layer.feed_forward.tokens))
+            layer.index: (
+                len(layer.attention.tokens) + layer.spare[0],
+                len(layer.feed_forward.tokens) + layer.spare[1],
+            )
             for layer in trace.layers
         }
+        spares = [rows for layer in trace.layers for rows in layer.spare]
+        assert max(spares) < 4  # of at most 128 tokens
 
     @each(DROPS)
     def test_bf16_autocast_runs(self, make: Make, model: PreTrainedModel) -> None:

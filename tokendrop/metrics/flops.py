@@ -59,15 +59,18 @@ def dense_flops(lengths: Iterable[int], model: PreTrainedModel, shape: Shape) ->
 
 
 def padding_flops(trace: Trace, shape: Shape) -> int:
-    """FLOPs that attention spends on the padding of its blocks: cheaper on the clock than calls.
+    """FLOPs spent on the padding of attention's blocks and on spare rows: they save more time.
 
     No part of a method's or the dense model's FLOPs; only what is counted as it runs has them.
     """
-    squares = 0
+    total = 0
     for layer in trace.layers:
         blocks = sum(rows * width**2 for rows, width in layer.attention.blocks.shapes)
-        squares += blocks - sum(n * n for n in layer.attention.lengths)
-    return 4 * shape.hidden * squares
+        total += 4 * shape.hidden * (blocks - sum(n * n for n in layer.attention.lengths))
+        before, after = layer.spare
+        total += 6 * before * shape.hidden**2
+        total += after * (2 * shape.hidden**2 + 4 * shape.hidden * shape.intermediate)
+    return total
 
 
 def counted_flops(model: PreTrainedModel, batch: Batch, reducer: Reducer) -> int:

@@ -17,6 +17,7 @@ from tokendrop.backbones import shape_of
 from tokendrop.compare.clock import AGAIN, DENSE, PADDED, interleave, median_ratio, noise, pad_rows
 from tokendrop.encoder import encode, feed_forward
 from tokendrop.families import family_of
+from tokendrop.linear import with_room
 from tokendrop.metrics.flops import dense_flops, pass_flops
 from tokendrop.packed import Batch
 from tokendrop.reducers.base import Reducer
@@ -165,9 +166,10 @@ def _operators(model: PreTrainedModel, batches: Sequence[Batch], traces: Sequenc
         states = family.embed(model, batch)
         for record in trace.layers:
             layer, fed = layers[record.index], len(record.feed_forward.tokens)
-            states = states[: len(record.attention.tokens)]
+            before, after = record.spare
+            states = with_room(states[: len(record.attention.tokens)], before)
             context, _ = attend(*family.project(layer, states), record.attention)
-            states = family.close_attention(layer, context[:fed], states[:fed])
+            states = family.close_attention(layer, context[: fed + after], states[: fed + after])
             states = feed_forward(family, layer, states)
         family.classify(model, states[: len(batch)])
 
