@@ -65,21 +65,20 @@ def attend(
     if inference:
         shapes = _small(shapes, query.shape[1], SHORT if received is None else max(layout.lengths))
     sizes = [rows * width for rows, width in shapes]
-    if blocks.source is None and len(beyond):
-        query, key, value = (x[: len(layout.tokens)] for x in (query, key, value))
+    if blocks.source is None and beyond.shape[0]:
+        query, key, value = (x[: sum(sizes)] for x in (query, key, value))
     contexts, sums = [], []
     # split, not slices: its backward is one concatenation instead of one full-size tensor a block
     parts = zip(
         shapes,
-        torch.split(query, sizes),
-        torch.split(key, sizes),
-        torch.split(value, sizes),
-        [None] * len(sizes) if key_bias is None else torch.split(key_bias, sizes),
-        [None] * len(sizes) if blocks.real is None else torch.split(blocks.real, sizes),
+        *(
+            [x] * len(sizes) if x is None or len(sizes) == 1 else torch.split(x, sizes)
+            for x in (query, key, value, key_bias, blocks.real)
+        ),
         strict=True,
     )
     for shape, q, k, v, bias, real in parts:
-        q, k, v = (x.unflatten(0, shape).transpose(1, 2) for x in (q, k, v))
+        q, k, v = (x.view(*shape, *x.shape[1:]).transpose(1, 2) for x in (q, k, v))
         bias, real = (None if x is None else x.view(shape) for x in (bias, real))
         faster = inference and shape[0] > 1 and shape[1] <= SHORT
         # with dropout on a CPU, SDPA would take plain products itself, and a slower dropout
@@ -94,10 +93,10 @@ def attend(
     received_sums = torch.cat(sums) if sums else None
     if blocks.slots is not None:
         context = torch.cat(contexts) if len(contexts) > 1 else contexts[0]
-        context = context.index_select(0, with_room(blocks.slots, len(beyond)))
+        context = context.index_select(0, with_room(blocks.slots, beyond.shape[0]))
         received_sums = None if received_sums is None else received_sums[blocks.slots]
     else:
-        contexts += [beyond] if len(beyond) else []
+        contexts += [beyond] if beyond.shape[0] else []
         context = torch.cat(contexts) if len(contexts) > 1 else contexts[0]
     return context.flatten(1), received_sums
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 def starts(lengths: Sequence[int]) -> NDArray[np.int64]:
     """Where rows of these lengths begin when laid end to end."""
-    return np.cumsum(lengths, dtype=np.int64) - np.array(lengths, dtype=np.int64)
+    sizes = np.array(lengths, dtype=np.int64)
+    return sizes.cumsum() - sizes
 
 
 def spread(lengths: Sequence[int], begins: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -102,8 +102,8 @@ def walk(
     hidden = with_room(hidden, spare(len(hidden)))
 
     def live() -> Tensor:
-        tokens = len(layout.tokens)
-        return hidden if tokens == len(hidden) else hidden[:tokens]
+        tokens = layout.tokens.shape[0]
+        return hidden if tokens == hidden.shape[0] else hidden[:tokens]
 
     def look(received: Tensor | None = None) -> View:
         return View(index, len(layers), layout, live(), memory, batch, received)

@@ -112,7 +112,7 @@ def _dropped(module: Any, states: Tensor) -> Tensor:
 
 
 def _by_head(projections: Sequence[Tensor], heads: int) -> tuple[Tensor, Tensor, Tensor]:
-    query, key, value = (states.unflatten(1, (heads, -1)) for states in projections)
+    query, key, value = (states.view(states.shape[0], heads, -1) for states in projections)
     return query, key, value
 
 

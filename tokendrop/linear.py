@@ -20,18 +20,22 @@ from torch import Tensor, nn
 class _Source:
     """The state of a layer's weights when a copy was made of them."""
 
-    address: int
     version: int
-    first_row: Tensor
+    row: Tensor  # a view, so that no other weight can get this address
+    values: Tensor
 
     @classmethod
     def of(cls, weight: Tensor) -> _Source:
-        return cls(weight.data_ptr(), weight._version, weight[0].detach().clone())
+        row = weight.detach()[0]
+        return cls(weight._version, row, row.clone())
 
     def is_still(self, weight: Tensor) -> bool:
-        same = self.address == weight.data_ptr() and self.version == weight._version
         # fused optimisers and writes through .data leave the version as it was
-        return same and torch.equal(self.first_row, weight[0])
+        return (
+            self.version == weight._version
+            and self.row.data_ptr() == weight.data_ptr()
+            and torch.equal(self.row, self.values)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +57,7 @@ class _Reordered:
         return all(source.is_still(layer.weight) for source, layer in pairs)
 
 
+_LINEAR = torch.ops.mkldnn._linear_pointwise.default
 _KNOWN: WeakKeyDictionary[nn.Linear, _Reordered] = WeakKeyDictionary()
 
 
@@ -77,9 +82,10 @@ def linears(layers: Sequence[nn.Linear], states: Tensor) -> Sequence[Tensor]:
     bias = first.bias
     if bias is not None and len(layers) > 1:
         bias = torch.cat([layer.bias for layer in layers])  # type: ignore[assignment]
-    operator = torch.ops.mkldnn._linear_pointwise
-    result: Tensor = operator(states, known.weight, bias, "none", [], "")
-    return [result] if len(layers) == 1 else result.split([x.out_features for x in layers], 1)
+    result: Tensor = _LINEAR(states, known.weight, bias, "none", [], "")
+    if len(layers) == 1:
+        return [result]
+    return torch.split_with_sizes(result, [layer.out_features for layer in layers], 1)
 
 
 def _can_reorder(weight: Tensor, states: Tensor) -> bool:
@@ -96,7 +102,7 @@ def takes_reordered(states: Tensor) -> bool:
         _AVAILABLE
         and states.is_cpu
         and states.dtype == torch.float32
-        and len(states) > 0
+        and states.shape[0] > 0
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
     )

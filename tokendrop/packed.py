@@ -239,9 +239,14 @@ def row_rank(scores: Tensor, layout: Layout) -> Tensor:
 
     Of equal scores the earlier token comes first, so the answer does not depend on the batch.
     """
-    order = layout.pad(scores.float(), -torch.inf).argsort(dim=1, descending=True, stable=True)
+    return layout.unpad(_ranks(layout.pad(scores.float(), -torch.inf)))
+
+
+def _ranks(matrix: Tensor) -> Tensor:
+    """The place of each element in the descending order of its row of a matrix."""
+    order = matrix.argsort(dim=1, descending=True, stable=True)
     places = torch.arange(order.shape[1], device=order.device).expand_as(order)
-    return layout.unpad(torch.empty_like(order).scatter_(1, order, places))
+    return torch.empty_like(order).scatter_(1, order, places)
 
 
 def top_k(
@@ -252,6 +257,8 @@ def top_k(
     With ``keep_first`` a row's first token, [CLS], is always among them. Of equal scores the
     earlier token is the better one.
     """
+    matrix = layout.pad(scores.float(), -torch.inf)
     if keep_first:
-        scores = scores.float().masked_fill(layout.is_first, torch.inf)
-    return row_rank(scores, layout) < torch.tensor(counts, device=layout.device)[layout.row]
+        matrix = torch.cat([matrix.new_full((len(matrix), 1), torch.inf), matrix[:, 1:]], 1)
+    wanted = torch.tensor(counts, device=layout.device)[:, None]
+    return layout.unpad(_ranks(matrix) < wanted)
