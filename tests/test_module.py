@@ -16,6 +16,7 @@ from tokendrop.modeling import TokenDropModel
 from tokendrop.module import TokenDropModule, learning_rate_factor
 from tokendrop.reducers.base import Group, Reducer, Shape, Stage, Step
 from tokendrop.reducers.dense import Dense
+from tokendrop.tasks import SequenceClassification
 
 KERAS = Stage("search", 10, 1.0, warmup=0.1, schedule="keras")
 LINEAR = Stage("fine_tune", 1, 1.0, warmup=0.06)
@@ -47,7 +48,8 @@ class TwoObjectives(Reducer):
 def begun(reducer: Reducer, stage: Stage = LINEAR) -> TokenDropModule:
     tokenizer: Any = SimpleNamespace()
     module = TokenDropModule(Dense())
-    module.begin(TokenDropModel(tiny_model("bert"), reducer, tokenizer, MAX_TOKENS), stage)
+    model = TokenDropModel(tiny_model("bert"), reducer, tokenizer, MAX_TOKENS)
+    module.begin(model, SequenceClassification(["a", "b", "c"]), {}, stage)
     module.model.eval()  # the gradients of two passes are compared
     module.groups = reducer.groups(stage, module.model.backbone)
     module.manual_backward = lambda loss: loss.backward()  # what it is without a trainer

@@ -26,7 +26,7 @@ from tokendrop.search.run import search
 from tokendrop.search.settings import Settings
 from tokendrop.tasks import SequenceClassification
 
-TASK = SequenceClassification(CLASSES)
+TASK = SequenceClassification([str(label) for label in range(CLASSES)])
 SMALL = Settings(generations=4, population=5, mutations=6, crossovers=6)
 
 

@@ -10,15 +10,15 @@ from lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
-from torchmetrics import MetricCollection
 
+from tokendrop.data.batching import Split
 from tokendrop.errors import UserError
 from tokendrop.metrics.flops import dense_flops, pass_flops
 from tokendrop.metrics.kept import Kept
 from tokendrop.modeling import TokenDropModel
 from tokendrop.packed import Batch
 from tokendrop.reducers.base import Group, Reducer, Stage, Step
-from tokendrop.tasks import MetricName, SequenceClassification
+from tokendrop.tasks import MetricName, Scores, Task
 from tokendrop.trace import Encoded
 
 FINE_TUNE = Stage("fine_tune", 3, 5e-5, weight_decay=0.01, warmup=0.06, clip=1.0)
@@ -28,7 +28,7 @@ class TokenDropModule(LightningModule):
     """Train a method through the stages of its recipe, one at a time, and evaluate it."""
 
     model: TokenDropModel
-    task: SequenceClassification
+    task: Task
 
     def __init__(
         self,
@@ -57,8 +57,15 @@ class TokenDropModule(LightningModule):
         # several groups may follow different losses, which one backward pass cannot do
         self.automatic_optimization = False
 
-    def begin(self, model: TokenDropModel, stage: Stage | None = None, seed: int = 0) -> None:
-        """Take a model to train through a stage, or only to evaluate.
+    def begin(
+        self,
+        model: TokenDropModel,
+        task: Task,
+        splits: Mapping[str, Split],
+        stage: Stage | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Take a model to train through a stage, or only to evaluate, on the splits of a task.
 
         Dropout in epoch e depends on ``seed`` and e alone, so a stage that was stopped and resumed
         after any epoch ends as if it had never stopped.
@@ -67,8 +74,9 @@ class TokenDropModule(LightningModule):
         self.model = model.train(stage is not None)
         self.stage = stage
         self.seed = seed
-        self.task = SequenceClassification(model.shape.classes, self.metric)
-        self.scores = nn.ModuleDict({split: self.task.metrics() for split in ("dev", "test")})
+        self.task = task
+        evaluated = {name: split for name, split in splits.items() if name != "train"}
+        self.scores = nn.ModuleDict({k: task.scores(split) for k, split in evaluated.items()})
         self.kept = Kept(model.shape.layers)
         self.flops = torch.zeros(2, dtype=torch.long)
 
@@ -106,8 +114,7 @@ class TokenDropModule(LightningModule):
         self.log("loss", total, batch_size=len(batch), prog_bar=True, logger=False)
 
     def _task_loss(self, encoded: Encoded) -> Tensor:
-        assert encoded.batch.labels is not None
-        return self.task.loss(encoded.logits, encoded.batch.labels)
+        return self.task.loss(encoded.logits, encoded.batch)
 
     def _backward(self, losses: Mapping[str, Tensor]) -> None:
         """Add to each group the gradient of the loss terms that it follows."""
@@ -175,8 +182,8 @@ class TokenDropModule(LightningModule):
     def _evaluate(self, batch: Batch, split: str) -> None:
         encoded = self.model(batch)
         scores = self.scores[split]
-        assert isinstance(scores, MetricCollection)
-        scores.update(encoded.logits, batch.labels)
+        assert isinstance(scores, Scores)
+        scores.update(encoded.logits, batch)
         self.kept.update(encoded.trace)
         model = self.model
         self.flops += torch.tensor(
@@ -201,7 +208,7 @@ class TokenDropModule(LightningModule):
     def _finish(self, split: str) -> dict[str, float]:
         """Log what the pass over a split gave and cost, and begin anew."""
         scores = self.scores[split]
-        assert isinstance(scores, MetricCollection)
+        assert isinstance(scores, Scores)
         found = {name: float(value) for name, value in scores.compute().items()}
         scores.reset()
         metrics = found | self._cost()

@@ -150,7 +150,7 @@ def _train_stage(
     folder: Path,
     make_trainer: MakeTrainer,
 ) -> TrainedStage:
-    module.begin(model, stage, seed)
+    module.begin(model, data.make_task(module.metric), data.splits, stage, seed)
     data.reshuffle = stage.reshuffle
     best = ModelCheckpoint(
         folder, "best", monitor="dev/score", mode="max", save_weights_only=True,

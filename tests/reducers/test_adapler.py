@@ -36,6 +36,7 @@ from tokendrop.reducers.chain import Chain
 from tokendrop.reducers.dact_bert import DactBert
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.power_bert import PowerBert
+from tokendrop.tasks import SequenceClassification
 from tokendrop.trace import Encoded, Trace
 
 ROWS = tiny_rows()
@@ -266,7 +267,7 @@ def trained_part(reducer: AdapLeR) -> tuple[TokenDropModule, dict[str, Tensor]]:
     module = TokenDropModule(Dense())
     model = TokenDropModel(tiny_model("bert"), reducer, tokenizer, MAX_TOKENS)
     stage = reducer.stages()[0]
-    module.begin(model, stage)
+    module.begin(model, SequenceClassification(["a", "b", "c"]), {}, stage)
     reducer.sharpness.fill_(10)
     module.groups = reducer.groups(stage, model.backbone)
     reducer.train()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -16,7 +17,6 @@ from tests.tiny import FAMILY_NAMES, LAYERS, Row, built, padded_forward, run, ti
 from tokendrop.packed import Batch
 from tokendrop.reducers.base import Reducer, Shape, View
 from tokendrop.reducers.dact_bert import DactBert, Unit
-from tokendrop.tasks import SequenceClassification
 from tokendrop.trace import Encoded, Trace
 
 KEEPS_ALL = None  # its units answer, the backbone's own head never does
@@ -84,7 +84,7 @@ def drive(reducer: DactBert, answers: Tensor, halting: Tensor) -> Outcome:
     ponder = reducer.losses(encoded)["ponder"]
 
     def loss(labels: list[int]) -> float:
-        task = SequenceClassification(classes).loss(logits, torch.tensor(labels))
+        task = F.cross_entropy(logits, torch.tensor(labels))
         return float(task + ponder)
 
     return Outcome(logits.softmax(-1), exits, float(ponder) / reducer.tau, loss)

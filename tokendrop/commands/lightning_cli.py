@@ -78,5 +78,6 @@ def parse_trained(command: str, arguments: Sequence[str]) -> tuple[TokenDropCLI,
     saved = folder / SIDE_CAR / TRAINING_CONFIG
     defaults = ["--config", str(saved)] if saved.is_file() else []
     cli = parse([*defaults, *words, "--model.backbone", str(folder)])
-    cli.model.begin(model)
+    data = cli.datamodule
+    cli.model.begin(model, data.make_task(cli.model.metric), data.splits)
     return cli, model

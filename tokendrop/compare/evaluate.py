@@ -6,15 +6,15 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 import torch
 from rich.progress import track
-from torch import Tensor
 
 from tokendrop.data import TextData
 from tokendrop.metrics.flops import counted_flops, dense_flops, padding_flops, pass_flops
 from tokendrop.metrics.kept import Kept
 from tokendrop.modeling import TokenDropModel
-from tokendrop.tasks import SequenceClassification
+from tokendrop.tasks import Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,20 +23,20 @@ class Evaluation:
 
     Attributes:
         metrics: by name, of the task.
-        probabilities: (examples, classes) in the order of the split.
+        examples: the answers, see :meth:`tokendrop.tasks.Scores.examples`.
         flops: summed over the split: the method, the packed model with nothing dropped, and the
             plain model on padded batches of the same rows.
         kept: see :class:`tokendrop.metrics.kept.Kept`.
     """
 
     metrics: dict[str, float]
-    probabilities: Tensor
+    examples: pd.DataFrame
     flops: dict[str, float]
     kept: dict[str, Any]
 
 
 @torch.inference_mode()
-def evaluate(model: TokenDropModel, task: SequenceClassification, data: TextData) -> Evaluation:
+def evaluate(model: TokenDropModel, task: Task, data: TextData) -> Evaluation:
     """Evaluate on the test split in batches of its own order.
 
     Raises:
@@ -45,24 +45,22 @@ def evaluate(model: TokenDropModel, task: SequenceClassification, data: TextData
     """
     model.eval()
     device = model.backbone.device
-    scores = task.metrics().to(device)
     kept = Kept(model.shape.layers)
     loader = data.test_dataloader()
     split = data.splits["test"]
-    probabilities = torch.empty(len(split), model.shape.classes)
+    scores = task.scores(split).to(device)
     spent = 0
     bar = track(loader, "evaluate", transient=True, disable=not sys.stdout.isatty())
     for number, batch in enumerate(bar):
         batch = batch.to(device)
         encoded = model(batch)
-        scores.update(encoded.logits, batch.labels)
+        scores.update(encoded.logits, batch)
         kept.update(encoded.trace)
         flops = pass_flops(encoded.trace, model.reducer, model.backbone, model.shape)
         spent += flops
         if number == 0:
             padding = padding_flops(encoded.trace, model.shape)
             _check(flops + padding, counted_flops(model.backbone, batch, model.reducer))
-        probabilities[batch.examples.cpu()] = encoded.logits.softmax(-1).float().cpu()
     size, lengths = data.batch_size, split.lengths
     chunks = [lengths[start : start + size] for start in range(0, len(lengths), size)]
     padded = [length for rows in chunks for length in len(rows) * [max(rows)]]
@@ -75,7 +73,7 @@ def evaluate(model: TokenDropModel, task: SequenceClassification, data: TextData
     found = kept.compute()
     return Evaluation(
         {name: float(value) for name, value in scores.compute().items()},
-        probabilities,
+        scores.examples(),
         every,
         {
             "tokens": float(found["tokens"]),

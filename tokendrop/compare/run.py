@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from jsonargparse import ArgumentError, ArgumentParser
 
@@ -25,7 +24,6 @@ from tokendrop.module import TokenDropModule
 from tokendrop.provenance import provenance
 from tokendrop.reducers import from_spec
 from tokendrop.search import load_search
-from tokendrop.tasks import SequenceClassification
 from tokendrop.tracking import Tracker
 
 
@@ -69,7 +67,7 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
     searched: dict[str, Any] = {}
     if cell.budget is not None:
         model, searched = _search(cell, model, stages[-1].model, data, out)
-    found = evaluate(model, SequenceClassification(model.shape.classes, cell.metric), data)
+    found = evaluate(model, data.make_task(cell.metric), data)
     batches, singles = _time(comparison.clock, model, data)
     settings = asdict(comparison) | asdict(cell)
     record = Record(
@@ -102,7 +100,7 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
             "started": started.isoformat(timespec="seconds"),
             "wall_seconds": round(time.perf_counter() - begun, 2),
         },
-        predictions_file=_save_predictions(out, cell, data, found),
+        predictions_file=_save_examples(out, cell, found),
     )
     shown = model.predict(data.splits["test"].texts[: comparison.samples])
     tracker.finish(asdict(record), settings, shown)
@@ -125,7 +123,7 @@ def _search(
     All budgets of a trained model are points of one search, which is done once.
     """
     assert cell.budget is not None
-    task = SequenceClassification(model.shape.classes, cell.metric)
+    task = data.make_task(cell.metric)
     place = out / "search" / folder.parent.name
     front = load_search()(model, data.splits["dev"], task, cell.search, place, [cell.budget])
     point = front.at(cell.budget)
@@ -167,10 +165,8 @@ def _truncation(data: TextData) -> str:
     return f"{cut} of {len(data.splits['test'])} test texts were cut to {data.max_length} tokens."
 
 
-def _save_predictions(out: Path, cell: Cell, data: TextData, found: Evaluation) -> str:
-    """Probabilities of every test example, from which methods can be compared pair by pair."""
-    frame = pd.DataFrame(found.probabilities.numpy(), columns=data.labels)
-    frame.insert(0, "label", [data.labels[label] for label in data.splits["test"].labels])
+def _save_examples(out: Path, cell: Cell, found: Evaluation) -> str:
+    """The answers to every test example, from which methods can be compared pair by pair."""
     path = out / "predictions" / f"{cell.run.name}.csv"
-    write_text(path, frame.to_csv(index_label="example"))
+    write_text(path, found.examples.to_csv())
     return str(path.relative_to(out))

@@ -19,6 +19,7 @@ from tokendrop.data.sources import DEMO, Table, read_demo, read_file, read_hub
 from tokendrop.data.tokens import Tokeniser
 from tokendrop.errors import UserError
 from tokendrop.packed import Batch
+from tokendrop.tasks import MetricName, SequenceClassification, Task
 
 log = logging.getLogger(__name__)
 
@@ -217,6 +218,10 @@ class TextData(LightningDataModule):
     def longest(self) -> int:
         """Tokens that no row exceeds: the width to which papers pad."""
         return self.max_length
+
+    def make_task(self, metric: MetricName) -> Task:
+        """The task that these data pose, compared in a metric."""
+        return SequenceClassification(self.labels, metric)
 
     def fingerprint(self) -> str:
         """A hash of all that a model trained on these data depends on, but for the seed.

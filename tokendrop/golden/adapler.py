@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -21,7 +22,6 @@ from tokendrop.packed import Batch, Layout, row_sum
 from tokendrop.reducers.adapler import AdapLeR, Pass
 from tokendrop.reducers.base import Setting
 from tokendrop.saliency import batch_saliency
-from tokendrop.tasks import SequenceClassification
 from tokendrop.trace import Encoded
 
 
@@ -88,7 +88,7 @@ def _soft(
     encoded = encode(model.eval(), batch, reducer)
     memory: Pass = encoded.memory
     assert batch.labels is not None
-    task = SequenceClassification(encoded.logits.shape[1]).loss(encoded.logits, batch.labels)
+    task = F.cross_entropy(encoded.logits, batch.labels)
     losses = reducer.losses(encoded)
     speedup = task + losses["length"]
     (gradient,) = torch.autograd.grad(speedup, reducer.eta, retain_graph=True)

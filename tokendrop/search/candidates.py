@@ -26,7 +26,7 @@ from tokendrop.packed import Batch, Layout
 from tokendrop.reducers import from_spec
 from tokendrop.reducers.length_adaptive import LengthAdaptive, Plan
 from tokendrop.search.front import Configuration
-from tokendrop.tasks import SequenceClassification
+from tokendrop.tasks import Task
 
 # for each layer, tokens that leave it, by the lengths that rows of a batch have at first
 Path = tuple[tuple[int, ...], ...]
@@ -44,7 +44,7 @@ class Candidates:
     """Length configurations of one trained model, on rows of a split."""
 
     def __init__(
-        self, model: TokenDropModel, split: Split, rows: Sequence[int], task: SequenceClassification
+        self, model: TokenDropModel, split: Split, rows: Sequence[int], task: Task
     ) -> None:
         """
         Args:
@@ -58,6 +58,7 @@ class Candidates:
         reducer.build(model.shape)
         self.reducer = reducer.eval()
         self.task = task
+        self._split = split
         self._model = model
         model.eval()
         batches = Batches(
@@ -91,12 +92,12 @@ class Candidates:
         """The task's metric of each configuration."""
         for part in self._parts:
             part.run(configurations)
-        labels = torch.cat([part.labels for part in self._parts])
         found = []
         for configuration in configurations:
-            metrics = self.task.metrics()
-            metrics.update(torch.cat([part.logits(configuration) for part in self._parts]), labels)
-            found.append(float(metrics.compute()[self.task.metric]))
+            scores = self.task.scores(self._split)
+            for part in self._parts:
+                scores.update(part.logits(configuration), part.batch)
+            found.append(float(scores.compute()[self.task.metric]))
         return found
 
 
@@ -121,14 +122,9 @@ class _Part:
     def __init__(self, model: TokenDropModel, reducer: LengthAdaptive, batch: Batch) -> None:
         self._model = model
         self._reducer = reducer
-        self._batch = batch
+        self.batch = batch
         self._lengths = sorted(set(batch.layout.lengths))
         self._answers: dict[Path, Tensor] = {}
-
-    @cached_property
-    def labels(self) -> Tensor:
-        assert self._batch.labels is not None
-        return self._batch.labels.cpu()
 
     def logits(self, configuration: Configuration) -> Tensor:
         """(B, classes) answers at a configuration that was run before."""
@@ -161,10 +157,10 @@ class _Part:
     @cached_property
     def _embedded(self) -> _State:
         place = {n: i for i, n in enumerate(self._lengths)}
-        layout = self._batch.layout
+        layout = self.batch.layout
         return _State(
-            family_of(self._model.backbone).embed(self._model.backbone, self._batch),
-            self._batch,
+            family_of(self._model.backbone).embed(self._model.backbone, self.batch),
+            self.batch,
             layout.rows,
             tuple(place[n] for n in layout.lengths),
         )
@@ -190,4 +186,4 @@ class _Part:
         backbone = self._model.backbone
         first = state.hidden[state.batch.layout.first]
         logits = family_of(backbone).classify(backbone, first).float()
-        return torch.empty_like(logits).index_copy(0, state.rows, logits).cpu()
+        return torch.empty_like(logits).index_copy(0, state.rows, logits)

@@ -29,13 +29,13 @@ from tokendrop.search.front import Configuration, Front, Point, check_budget, to
 from tokendrop.search.picture import draw
 from tokendrop.search.settings import Settings
 from tokendrop.search.store import Store, fingerprint
-from tokendrop.tasks import SequenceClassification
+from tokendrop.tasks import Task
 
 
 def search(
     model: TokenDropModel,
     split: Split,
-    task: SequenceClassification,
+    task: Task,
     settings: Settings,
     folder: Path,
     budgets: Sequence[float] = (),

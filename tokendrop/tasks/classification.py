@@ -1,0 +1,100 @@
+"""One class for each text or pair of texts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics import MetricCollection
+from torchmetrics.classification import BinaryF1Score, MulticlassAccuracy, MulticlassF1Score
+
+from tokendrop.packed import Batch
+from tokendrop.tasks.base import Kind, MetricName, Scores, Task
+
+if TYPE_CHECKING:
+    from tokendrop.data.batching import Split
+
+
+class SequenceClassification(Task):
+    """One class for each text or pair of texts."""
+
+    kind: ClassVar[Kind] = "classification"
+    reads_tokens: ClassVar[bool] = False
+
+    def __init__(self, labels: list[str], metric: MetricName = "accuracy") -> None:
+        """
+        Args:
+            labels: names of the classes, at least 2.
+            metric: what checkpoints are chosen by and methods are compared in. "f1" is that of
+                the second class if there are two, else the mean over the classes.
+        """
+        self.labels = labels
+        self.outputs = len(labels)
+        self.metric = metric
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Mean cross-entropy of (B, classes) logits over the rows."""
+        assert batch.labels is not None
+        return F.cross_entropy(logits, batch.labels)
+
+    def gold(self, logits: Tensor, batch: Batch) -> Tensor:
+        assert batch.labels is not None
+        return logits.gather(1, batch.labels[:, None]).sum()
+
+    def scores(self, split: Split) -> Scores:
+        """Accuracy and F1."""
+        return ClassScores(self.labels, split)
+
+
+class ClassScores(Scores):
+    """Accuracy and F1 of (B, classes) logits."""
+
+    def __init__(self, labels: list[str], split: Split) -> None:
+        super().__init__()
+        self.labels = labels
+        self.split = split
+        classes = len(labels)
+        # two classes: the binary score reads the predicted class, not the logits
+        f1 = _BinaryF1() if classes == 2 else MulticlassF1Score(classes, average="macro")
+        accuracy = MulticlassAccuracy(classes, average="micro")
+        self.metrics = MetricCollection({"accuracy": accuracy, "f1": f1})
+        self.answers: dict[int, list[float]] = {}
+
+    def update(self, logits: Tensor, batch: Batch) -> None:
+        assert batch.labels is not None
+        assert batch.examples is not None
+        self.metrics.update(logits, batch.labels)
+        probabilities = logits.softmax(-1).tolist()
+        self.answers.update(zip(batch.examples.tolist(), probabilities, strict=True))
+
+    def compute(self) -> dict[str, Tensor]:
+        return self.metrics.compute()
+
+    def reset(self) -> None:
+        super().reset()
+        self.metrics.reset()
+        self.answers = {}
+
+    def examples(self) -> pd.DataFrame:
+        """The label, the probability of each class, and whether the likeliest class is right."""
+        numbers = sorted(self.answers)
+        frame = pd.DataFrame(
+            [self.answers[number] for number in numbers],
+            columns=self.labels,
+            index=pd.Index(numbers, name="example"),
+        )
+        gold = [self.split.labels[number] for number in numbers]
+        found = torch.tensor(frame.to_numpy()).argmax(-1)
+        frame.insert(0, "label", [self.labels[label] for label in gold])
+        frame["score"] = (found == torch.tensor(gold)).float().tolist()
+        return frame
+
+
+class _BinaryF1(BinaryF1Score):
+    """F1 of the second class from logits of both."""
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        super().update(preds.argmax(-1), target)
