@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -167,12 +168,16 @@ def walk(
 
 
 def feed_forward(family: Family, layer: Any, hidden: Tensor) -> Tensor:
-    """The feed-forward part, on a processor in slices: larger blocks of memory are handed back to
-    the system after each use, and faulting them in again costs more than the activation.
+    """The feed-forward part, in inference on a processor in slices: larger blocks of memory are
+    handed back to the system after each use, and faulting them in again costs more than the
+    activation.
     """
-    if hidden.is_cuda or len(hidden) <= SLICE:
+    if hidden.is_cuda or torch.is_grad_enabled() or len(hidden) <= SLICE:
         return family.feed_forward(layer, hidden)
-    return torch.cat([family.feed_forward(layer, part) for part in hidden.split(SLICE)])
+    # nearly equal ones, as a short one is slow for its length, and of few different sizes
+    slices = math.ceil(len(hidden) / SLICE)
+    size = 32 * math.ceil(len(hidden) / slices / 32)
+    return torch.cat([family.feed_forward(layer, part) for part in hidden.split(size)])
 
 
 _NOTHING = Decision()
