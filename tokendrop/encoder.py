@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from tokendrop.attention import attend
 from tokendrop.families import Family, family_of
+from tokendrop.heads import reads_tokens
 from tokendrop.linear import spare_rows, takes_reordered, with_room
 from tokendrop.packed import Batch, Layout
 from tokendrop.reducers.base import Decision, Reducer, View
@@ -24,9 +25,11 @@ SLICE = 512  # tokens that go through the feed-forward part at a time
 def encode(
     model: PreTrainedModel, batch: Batch, reducer: Reducer, embeddings: Tensor | None = None
 ) -> Encoded:
-    """Run a sequence classification model on a batch, letting a reducer drop tokens and rows.
+    """Run a model with its head on a batch, letting a reducer drop tokens and rows.
 
-    The model's own training flag decides about dropout.
+    The model's own training flag decides about dropout. Where the head reads every token, dropped
+    ones are put back in place with the last state they had (Drop-and-Restore; Kim and Cho,
+    Length-Adaptive Transformer, ACL 2021, section 3.2).
 
     Args:
         model: of a supported family.
@@ -37,16 +40,22 @@ def encode(
     Raises:
         RuntimeError: the reducer dropped a row's first token, which the head reads.
     """
-    walked = walk(model, batch, reducer, embeddings)
+    family, by_token = family_of(model), reads_tokens(model)
+    walked = walk(model, batch, reducer, embeddings, restore=by_token)
     layout, answers = walked.layout, walked.answers
     if layout.lengths:
         first = layout.first
         if not torch.equal(layout.tokens[first], batch.layout.first[layout.rows]):
             raise RuntimeError(f"{type(reducer).__name__} dropped the [CLS] token of a row")
-        logits = family_of(model).classify(model, walked.hidden[first]).float()
-        whole = Decision(leave=torch.ones_like(layout.rows, dtype=torch.bool), answer=logits)
-        answers = _record(answers, whole, batch, layout.rows)
-        walked.trace.head_rows = len(layout.lengths)
+        places = layout.rows
+        if by_token:
+            assert walked.restored is not None
+            places = _tokens_of(layout.rows, batch.layout)
+            logits = family.read_tokens(model, walked.restored[places])
+        else:
+            logits = family.classify(model, walked.hidden[first])
+        answers = _record(answers, places, logits.float(), batch.layout, by_token)
+        walked.trace.head_states = len(places)
     assert answers is not None
     return Encoded(batch, answers, walked.trace, walked.memory)
 
@@ -58,7 +67,8 @@ class Walked:
     Attributes:
         hidden: (T, hidden) states leaving the last layer.
         layout: where the live rows lie.
-        answers: (B, classes) logits of the rows that left early, nan elsewhere; None if none did.
+        answers: (B, classes) logits of the rows that left early, or (T_0, outputs) of their tokens
+            with ``restore``; nan elsewhere, None if none left.
         trace: what was alive where.
         memory: the reducer's own record of the pass.
         restored: (T_0, hidden) a state for every original token: of the last layer it went
@@ -153,7 +163,12 @@ def walk(
 
         decision = _ask(reducer.after_layer, look())
         if decision.leave is not None:
-            answers = _record(answers, decision, batch, layout.rows)
+            assert decision.answer is not None
+            places, answer = layout.rows[decision.leave], decision.answer
+            if restore:
+                places = _tokens_of(places, batch.layout)
+            answer = answer[places] if restore else answer[decision.leave]
+            answers = _record(answers, places, answer, batch.layout, restore)
             kept, layout = compact(~decision.leave[layout.row])
             hidden = hidden.index_select(0, kept)
         if not layout.lengths:
@@ -191,10 +206,17 @@ def _ask(moment: Callable[[View], Decision | None], view: View) -> Decision:
         return moment(view) or _NOTHING
 
 
-def _record(answers: Tensor | None, decision: Decision, batch: Batch, rows: Tensor) -> Tensor:
-    """Write the answers of leaving rows to their places in the (B, classes) result."""
-    assert decision.leave is not None
-    assert decision.answer is not None
+def _tokens_of(rows: Tensor, start: Layout) -> Tensor:
+    """The original tokens, dropped ones included, of these original rows, in ascending order."""
+    chosen = torch.zeros_like(start.rows, dtype=torch.bool).index_fill(0, rows, True)
+    return chosen[start.row].nonzero().squeeze(1)
+
+
+def _record(
+    answers: Tensor | None, places: Tensor, answer: Tensor, start: Layout, by_token: bool
+) -> Tensor:
+    """Write answers to their places in the result, which has one for each row or each token."""
     if answers is None:
-        answers = decision.answer.new_full((len(batch), decision.answer.shape[1]), torch.nan)
-    return answers.index_put((rows[decision.leave],), decision.answer[decision.leave])
+        count = len(start.tokens) if by_token else len(start.lengths)
+        answers = answer.new_full((count, answer.shape[1]), torch.nan)
+    return answers.index_put((places,), answer)

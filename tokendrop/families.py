@@ -71,6 +71,10 @@ class Family:
         """FLOPs of :meth:`classify` for one row."""
         return 2 * config.hidden_size * (config.hidden_size + config.num_labels)
 
+    def token_head_flops(self, config: PretrainedConfig) -> int:
+        """FLOPs of :meth:`read_tokens` for one token."""
+        return 2 * config.hidden_size * config.num_labels
+
 
 class DistilBert(Family):
     """DistilBERT: no token types, no pooler, other names."""

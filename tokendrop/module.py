@@ -88,7 +88,11 @@ class TokenDropModule(LightningModule):
             torch.manual_seed(self.seed * 100_003 + self.current_epoch)
 
     def training_step(self, batch: Batch, index: int) -> None:
-        step = Step(forward=lambda: self.model(batch), task_loss=self._task_loss)
+        step = Step(
+            lambda: self.model(batch),
+            self._task_loss,
+            lambda one, other: self.task.divergence(one, other, batch),
+        )
         self.model.reducer.before_step(self.current_epoch)
         self._optimizers(lambda optimizer: optimizer.zero_grad())
         logged: dict[str, Tensor] = {}

@@ -122,7 +122,9 @@ def train(
 def _fresh(module: TokenDropModule, data: TextData, reducer: Reducer, seed: int) -> TokenDropModel:
     seed_everything(seed, verbose=False)
     tokenizer = backbones.load_tokenizer(module.backbone)
-    backbone = backbones.load_backbone(module.backbone, data.labels, module.random_init)
+    backbone = backbones.load_backbone(
+        module.backbone, data.labels, module.random_init, data.task
+    )
     return TokenDropModel(backbone, reducer, tokenizer, data.longest)
 
 

@@ -39,12 +39,13 @@ class Trace:
         start: the layout of the batch before the first layer.
         layers: the layers that ran, in order; skipped layers and layers that no row reached are
             absent.
-        head_rows: rows that the backbone's own head answered; an exit answered the others.
+        head_states: states that the backbone's own head read: one of each row, or of each token
+            where it reads every token; an exit answered the other rows.
     """
 
     start: Layout
     layers: list[LayerTrace] = field(default_factory=list)
-    head_rows: int = 0
+    head_states: int = 0
 
     def token_depth(self) -> Tensor:
         """(T,) layers each original token went through entirely: 0 if dropped in the first."""
@@ -74,7 +75,8 @@ class Encoded:
 
     Attributes:
         batch: what went in.
-        logits: (B, classes) in fp32, in the order of the batch.
+        logits: (B, classes) in fp32, in the order of the batch; (T, outputs) of a head that reads
+            every token.
         trace: what was alive where.
         memory: the reducer's own record of the pass.
     """

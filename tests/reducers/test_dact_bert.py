@@ -344,7 +344,7 @@ def test_the_units_read_the_cls_state_of_every_block(family: str, share: bool) -
 
 def test_only_units_answer() -> None:
     encoded = run(tiny_model("bert"), built(DactBert()), ROWS)
-    assert encoded.trace.head_rows == 0
+    assert encoded.trace.head_states == 0
     assert encoded.logits.exp().sum(-1).tolist() == pytest.approx([1.0] * len(ROWS))
 
 

@@ -18,6 +18,6 @@ def test_it_adds_nothing_to_the_model() -> None:
     assert not list(reducer.parameters())
     assert reducer.stages() == []
     trace = run(tiny_model("bert"), reducer, tiny_rows([4, 1])).trace
-    assert trace.head_rows == 2
+    assert trace.head_states == 2
     assert [layer.feed_forward.lengths for layer in trace.layers] == [(4, 1)] * LAYERS
     assert torch.equal(trace.token_depth(), torch.full((5,), LAYERS))

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from tokendrop.encoder import encode
 from tokendrop.families import family_of
+from tokendrop.heads import reads_tokens
 from tokendrop.packed import Batch
 from tokendrop.reducers.base import Reducer, Shape
 from tokendrop.trace import Trace
@@ -47,7 +48,7 @@ def pass_flops(trace: Trace, reducer: Reducer, model: PreTrainedModel, shape: Sh
         for layer in trace.layers
         for fed in [sum(layer.feed_forward.lengths)]
     )
-    head = family_of(model).head_flops(model.config) * trace.head_rows
+    head = head_flops(model) * trace.head_states
     return layers + head + reducer.flops(trace, shape)
 
 
@@ -55,7 +56,14 @@ def dense_flops(lengths: Iterable[int], model: PreTrainedModel, shape: Shape) ->
     """FLOPs of the plain model on rows of these lengths; give the padded ones to count padding."""
     lengths = list(lengths)
     layers = shape.layers * layer_flops(lengths, sum(lengths), shape)
-    return layers + len(lengths) * family_of(model).head_flops(model.config)
+    return layers + head_flops(model) * (sum(lengths) if reads_tokens(model) else len(lengths))
+
+
+def head_flops(model: PreTrainedModel) -> int:
+    """FLOPs of the backbone's own head for one state that it reads."""
+    if reads_tokens(model):
+        return family_of(model).token_head_flops(model.config)
+    return family_of(model).head_flops(model.config)
 
 
 def padding_flops(trace: Trace, shape: Shape) -> int:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, Self
 from torch import Tensor, nn
 
 from tokendrop.attention import Received
+from tokendrop.heads import Kind, mean_divergence
 from tokendrop.packed import Batch, Layout
 from tokendrop.trace import Encoded, Trace
 
@@ -26,6 +27,7 @@ class Shape:
     Attributes:
         max_tokens: longest row of the task, special tokens included.
         classes: outputs of the head.
+        task: what the head is for.
     """
 
     layers: int
@@ -34,6 +36,7 @@ class Shape:
     intermediate: int
     classes: int
     max_tokens: int
+    task: Kind = "classification"
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +86,8 @@ class Decision:
         key_bias: (T,) added to the logits of each key (``before_layer`` only).
         skip: pass over this layer altogether (``before_layer`` only).
         leave: (R,) mask of the rows that stop here (``after_layer`` only).
-        answer: (R, classes) logits of the rows; read where ``leave`` is true.
+        answer: (R, classes) logits of the rows, read where ``leave`` is true; for tasks that answer
+            for every token, (T_0, outputs) of all original tokens.
     """
 
     keep: Tensor | None = None
@@ -154,6 +158,7 @@ class Setting:
         lengths: (examples,) tokens of each training row.
         steps: optimiser steps of the stage.
         fine_tuned_score: best dev metric of the shared fine-tuning, from 0 to 1.
+        answer_range: smallest and largest label of the training rows, in regression.
         saliency: gradient x input of the fine-tuned model at the embeddings, one (tokens,)
             tensor per training row, in the order of the split; worked out when first called and
             remembered beside the fine-tuned model.
@@ -162,6 +167,7 @@ class Setting:
     lengths: Tensor
     steps: int
     fine_tuned_score: float = 0.0
+    answer_range: tuple[float, float] = (0.0, 1.0)
     saliency: Callable[[], list[Tensor]] = list
 
 
@@ -172,10 +178,12 @@ class Step:
     Attributes:
         forward: one pass over the batch, in training mode.
         task_loss: the task's loss of a pass.
+        divergence: mean KL(one || other) of two passes' logits.
     """
 
     forward: Callable[[], Encoded]
     task_loss: Callable[[Encoded], Tensor]
+    divergence: Callable[[Tensor, Tensor], Tensor] = mean_divergence
 
 
 class Reducer(nn.Module):

@@ -182,7 +182,8 @@ class LengthAdaptive(Reducer):
             runs = self._draw_layers()
             draws = torch.rand(self.layers).tolist() if number else [0.0] * self.layers
             student = self._run(step, partial(self._shrunk, draws, runs), runs)
-            distance = divergence(teacher, student.logits, self.kl)
+            passes = [student.logits, teacher]
+            distance = step.divergence(*(passes if self.kl == "reverse" else passes[::-1]))
             yield {"distillation": share * distance}
 
     def _run(
@@ -235,12 +236,3 @@ def shrinking_lengths(
 
     layers = zip(draws, [True] * len(draws) if runs is None else runs, strict=True)
     return list(accumulate(layers, shrink, initial=start))[1:]
-
-
-def divergence(
-    teacher: Tensor, student: Tensor, direction: Literal["reverse", "forward"]
-) -> Tensor:
-    """KL(student || teacher) of (B, classes) logits, mean over rows; "forward" swaps them."""
-    of, to = (student, teacher) if direction == "reverse" else (teacher, student)
-    of, to = of.log_softmax(-1), to.log_softmax(-1)
-    return F.kl_div(to, of, reduction="batchmean", log_target=True)

@@ -20,7 +20,7 @@ from torch import Tensor
 from tokendrop.data.batching import Batches, Split, consecutive
 from tokendrop.encoder import walk
 from tokendrop.families import family_of
-from tokendrop.metrics.flops import layer_flops
+from tokendrop.metrics.flops import head_flops, layer_flops
 from tokendrop.modeling import TokenDropModel
 from tokendrop.packed import Batch, Layout
 from tokendrop.reducers import from_spec
@@ -83,7 +83,7 @@ class Candidates:
                     total += rows * layer_flops([alive], fed, model.shape, projected=fed)
                     alive = fed
             rows = self._tokens.total()
-            total += rows * family_of(model.backbone).head_flops(model.backbone.config)
+            total += rows * head_flops(model.backbone)
             self._costs[configuration] = total / rows
         return self._costs[configuration]
 

@@ -6,16 +6,15 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import pandas as pd
-import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 
+from tokendrop.heads import Kind, mean_divergence
 from tokendrop.packed import Batch
 
 if TYPE_CHECKING:
     from tokendrop.data.batching import Split
 
-Kind = Literal["classification", "regression", "token_classification", "question_answering"]
 MetricName = Literal[
     "accuracy", "f1", "matthews", "pearson", "spearman", "entity_f1", "exact_match"
 ]
@@ -69,8 +68,7 @@ class Task(ABC):
 
     def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
         """Mean KL(one || other) of the answers that two passes over a batch give as logits."""
-        p, q = one.log_softmax(-1), other.log_softmax(-1)
-        return F.kl_div(q, p, reduction="batchmean", log_target=True)
+        return mean_divergence(one, other)
 
     @abstractmethod
     def scores(self, split: Split) -> Scores:
