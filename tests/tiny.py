@@ -74,8 +74,8 @@ def tiny_model(family: str, seed: int = 0, **changes: Any) -> PreTrainedModel:
     return model.eval()
 
 
-def tiny_shape(**changes: int) -> Shape:
-    sizes = {
+def tiny_shape(**changes: Any) -> Shape:
+    sizes: dict[str, Any] = {
         "layers": LAYERS,
         "hidden": HIDDEN,
         "heads": HEADS,
@@ -127,13 +127,7 @@ def run(model: PreTrainedModel, reducer: Reducer, rows: Sequence[Row]) -> Encode
 @torch.no_grad()
 def padded_forward(model: PreTrainedModel, rows: Sequence[Row]) -> tuple[Tensor, list[Tensor]]:
     """Hugging Face's own padded pass: logits, and the packed states leaving each layer."""
-    width = max(len(row.ids) for row in rows) + 2
-    inputs = {
-        "input_ids": _pad([row.ids for row in rows], width, model.config.pad_token_id or 0),
-        "attention_mask": _pad([[1] * len(row.ids) for row in rows], width, 0),
-    }
-    if getattr(model.config, "type_vocab_size", 0) > 1:
-        inputs["token_type_ids"] = _pad([row.types for row in rows], width, 0)
+    inputs = padded_inputs(model, rows)
     states: list[Tensor] = []
     real = inputs["attention_mask"].bool()
     hooks = [
@@ -145,6 +139,18 @@ def padded_forward(model: PreTrainedModel, rows: Sequence[Row]) -> tuple[Tensor,
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def padded_inputs(model: PreTrainedModel, rows: Sequence[Row]) -> dict[str, Tensor]:
+    """The rows as Hugging Face takes them, with more padding than the longest needs."""
+    width = max(len(row.ids) for row in rows) + 2
+    inputs = {
+        "input_ids": _pad([row.ids for row in rows], width, model.config.pad_token_id or 0),
+        "attention_mask": _pad([[1] * len(row.ids) for row in rows], width, 0),
+    }
+    if getattr(model.config, "type_vocab_size", 0) > 1:
+        inputs["token_type_ids"] = _pad([row.types for row in rows], width, 0)
+    return inputs
 
 
 def _pad(rows: list[list[int]], width: int, fill: int) -> Tensor:

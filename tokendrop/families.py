@@ -67,6 +67,12 @@ class Family:
         pooled = self.base(model).pooler(first[:, None])
         return model.classifier(model.dropout(pooled))
 
+    def read_tokens(self, model: Any, states: Tensor) -> Tensor:
+        """(T, outputs) logits of a head that reads every token, from (T, hidden) states."""
+        if hasattr(model, "qa_outputs"):
+            return model.qa_outputs(states)
+        return model.classifier(model.dropout(states))
+
     def head_flops(self, config: PretrainedConfig) -> int:
         """FLOPs of :meth:`classify` for one row."""
         return 2 * config.hidden_size * (config.hidden_size + config.num_labels)

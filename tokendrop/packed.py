@@ -154,7 +154,9 @@ class Batch:
     Attributes:
         input_ids, token_type_ids, positions: (T,) per token; positions count from 0 in each row.
         layout: where the rows lie.
-        labels: (B,) classes, or None where nothing is known.
+        labels: None where nothing is known, else (B,) classes, (B,) numbers (float), (T,) tags
+            with IGNORED at tokens that are not scored, or (B, 2) first and last token of the
+            answer, counted in each row.
         examples: (B,) the number of each example in its split, by which results are matched.
     """
 
@@ -170,7 +172,7 @@ class Batch:
         cls,
         input_ids: Sequence[Sequence[int]],
         token_type_ids: Sequence[Sequence[int]] | None = None,
-        labels: Sequence[int] | Sequence[float] | None = None,
+        labels: Sequence[int] | Sequence[float] | Sequence[tuple[int, int]] | None = None,
         examples: Sequence[int] | None = None,
     ) -> Batch:
         """Lay rows of token ids end to end. Token types default to 0."""

@@ -113,7 +113,7 @@ def train(
         if (trained := _finished(folder)) is None:
             before = done[-1].model if done and stage.start == "previous" else None
             model = _start(module, data, spec, seed, before)
-            setting = _setting(data, stage, done[0] if done else None)
+            setting = _setting(module, data, stage, done[0] if done else None)
             trained = _train_stage(module, data, model, stage, setting, seed, folder, make_trainer)
         done.append(trained)
     return done
@@ -122,9 +122,7 @@ def train(
 def _fresh(module: TokenDropModule, data: TextData, reducer: Reducer, seed: int) -> TokenDropModel:
     seed_everything(seed, verbose=False)
     tokenizer = backbones.load_tokenizer(module.backbone)
-    backbone = backbones.load_backbone(
-        module.backbone, data.labels, module.random_init, data.task
-    )
+    backbone = backbones.load_backbone(module.backbone, data.labels, module.random_init, data.task)
     return TokenDropModel(backbone, reducer, tokenizer, data.longest)
 
 
@@ -194,20 +192,25 @@ def _train_stage(
     return TrainedStage(folder=folder, **finished)
 
 
-def _setting(data: TextData, stage: Stage, start: TrainedStage | None) -> Setting:
+def _setting(
+    module: TokenDropModule, data: TextData, stage: Stage, start: TrainedStage | None
+) -> Setting:
     """What a stage may ask about the data and about the shared fine-tuning before it."""
-    lengths = torch.tensor(data.splits["train"].lengths)
-    steps = len(data.train_dataloader()) * stage.epochs
+    split = data.splits["train"]
+    lengths, steps = torch.tensor(split.lengths), len(data.train_dataloader()) * stage.epochs
+    task = data.make_task(module.metric)
+    ends = (min(split.labels), max(split.labels)) if task.kind == "regression" else (0.0, 1.0)
     if start is None:
-        return Setting(lengths, steps)
+        return Setting(lengths, steps, answer_range=ends)
     scores = [metrics["dev/score"] for metrics in start.curve]
 
     def find() -> list[Tensor]:
         order = sorted(range(len(scores)), key=lambda epoch: -scores[epoch])
         weights = [_EveryEpoch.weights(start.folder, epoch + 1) for epoch in order[:BEST_EPOCHS]]
-        return saliency(start.model, weights, data, start.folder / "saliency.safetensors")
+        file = start.folder / "saliency.safetensors"
+        return saliency(start.model, weights, data, task.gold, file)
 
-    return Setting(lengths, steps, max(scores), find)
+    return Setting(lengths, steps, max(scores), ends, find)
 
 
 def _finished(folder: Path) -> TrainedStage | None:

@@ -7,7 +7,7 @@ gold label's logit with respect to the embedding output, times that output.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -24,24 +24,29 @@ from tokendrop.modeling import load
 from tokendrop.packed import Batch
 from tokendrop.reducers.dense import Dense
 
+Gold = Callable[[Tensor, Batch], Tensor]
 
-def batch_saliency(model: PreTrainedModel, batch: Batch) -> Tensor:
+
+def batch_saliency(model: PreTrainedModel, batch: Batch, gold: Gold) -> Tensor:
     """(T,) saliency of each token for the gold label, special tokens included, not normalised.
 
     The model must be in eval mode.
+
+    Args:
+        model: with its head.
+        batch: with labels.
+        gold: sums up the logits of the right answers, see :meth:`tokendrop.tasks.Task.gold`.
     """
-    assert batch.labels is not None
     with torch.enable_grad():
         embeddings = family_of(model).embed(model, batch).detach().requires_grad_()
         logits = encode(model, batch, Dense(), embeddings).logits
         # rows never interact, so one backward pass of the sum serves all of them
-        gold = logits.gather(1, batch.labels[:, None]).sum()
-        (gradient,) = torch.autograd.grad(gold, embeddings)
+        (gradient,) = torch.autograd.grad(gold(logits, batch), embeddings)
     return (gradient * embeddings.detach()).norm(dim=-1)
 
 
 def saliency(
-    model_folder: Path, weights: Sequence[Path], data: TextData, remembered: Path
+    model_folder: Path, weights: Sequence[Path], data: TextData, gold: Gold, remembered: Path
 ) -> list[Tensor]:
     """Saliency of every training row, averaged over several sets of weights.
 
@@ -49,6 +54,7 @@ def saliency(
         model_folder: a fine-tuned dense model.
         weights: safetensors files of its backbone after the epochs to average over.
         data: the task.
+        gold: see :func:`batch_saliency`.
         remembered: where the result is kept; read if it is there.
 
     Returns:
@@ -65,7 +71,7 @@ def saliency(
             loader = data.train_rows_in_order()
             for batch in track(loader, note, transient=True, disable=not sys.stdout.isatty()):
                 places = first[batch.examples][batch.layout.row] + batch.positions
-                total[places] += batch_saliency(model, batch)
+                total[places] += batch_saliency(model, batch, gold)
         with whole_file(remembered) as draft:
             save_file({"saliency": total / len(weights)}, draft)
     return list(load_file(remembered)["saliency"].split(lengths))

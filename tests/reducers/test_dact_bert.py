@@ -46,9 +46,9 @@ class Prescribed(nn.Module):
         super().__init__()
         self.answer, self.halting = answer, halting
 
-    def forward(self, cls: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, cls: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
         row = cls[:, 0].long()
-        return self.answer[row], self.halting[row]
+        return self.answer[row].log(), self.halting[row]
 
 
 @dataclass
@@ -170,7 +170,7 @@ def test_what_the_halting_bias_means_at_the_start(
     bias: float, first: float, last: float, depth: float, ponder: float
 ) -> None:
     unit = Unit(4, 4, 2, halt_bias=bias)
-    halting = [unit(torch.zeros(1, 4))[1].item()] * 12
+    halting = [unit(torch.zeros(1, 4), torch.zeros(1, 4))[1].item()] * 12
     shares = weights(halting)
     assert shares[0] == pytest.approx(first, rel=5e-3, abs=1.1e-8)
     assert shares[11] == pytest.approx(last, rel=2e-2, abs=1.1e-8)

@@ -20,8 +20,8 @@ from tokendrop.encoder import encode, walk
 from tokendrop.errors import UserError
 from tokendrop.families import Family
 from tokendrop.golden.length_adaptive import check
-from tokendrop.metrics.flops import layer_flops
 from tokendrop.heads import mean_divergence
+from tokendrop.metrics.flops import layer_flops
 from tokendrop.packed import Batch, Layout
 from tokendrop.reducers.base import Reducer, Shape, Step
 from tokendrop.reducers.dense import Dense

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
+from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
 
+from tokendrop.data.questions import Window
+from tokendrop.data.tags import Sentence
 from tokendrop.packed import Batch
 
 _GROUP = 50  # batches that are sorted by length together: more would make epochs alike
@@ -16,21 +20,26 @@ _GROUP = 50  # batches that are sorted by length together: more would make epoch
 
 @dataclass(frozen=True)
 class Split:
-    """The N tokenised examples of a split.
+    """The N tokenised rows of a split: an example each, or a window of one's context.
 
     Attributes:
-        texts: the text or pair of texts of each.
+        texts: the text or pair of texts of each; of tagged words, one text.
         input_ids: token ids of each, special tokens included.
         token_type_ids: beside them.
-        labels: index of the class of each.
+        labels: of each its class; its number (regression); the tag of every token, IGNORED where
+            none is scored; or first and last token of the answer, 0 and 0 if not in the window.
         truncated: how many examples lost their end.
+        sentences: of tagged words, the words of each row.
+        windows: of question answering, the question of each row.
     """
 
     texts: list[tuple[str, ...]]
     input_ids: list[list[int]]
     token_type_ids: list[list[int]]
-    labels: list[int]
+    labels: list[Any]  # int, float, list[int] or tuple[int, int], by the kind of task
     truncated: int
+    sentences: list[Sentence] | None = None
+    windows: list[Window] | None = None
 
     @cached_property
     def lengths(self) -> list[int]:
@@ -39,6 +48,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def packed_labels(self, rows: Sequence[int]) -> list[Any]:
+        """The labels of some rows, one after the other, as a batch has them."""
+        labels: list[Any] = [self.labels[row] for row in rows]
+        return labels if self.sentences is None else list(chain.from_iterable(labels))
 
 
 class Batches(Dataset[Batch]):
@@ -68,7 +82,7 @@ class Batches(Dataset[Batch]):
         return Batch.pack(
             [split.input_ids[row] for row in rows],
             [split.token_type_ids[row] for row in rows],
-            labels=[split.labels[row] for row in rows],
+            labels=split.packed_labels(rows),
             examples=rows,
         )
 

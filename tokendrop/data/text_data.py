@@ -6,7 +6,9 @@ import hashlib
 import json
 import logging
 import os
+from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
@@ -19,7 +21,15 @@ from tokendrop.data.sources import DEMO, Table, read_demo, read_file, read_hub
 from tokendrop.data.tokens import Tokeniser
 from tokendrop.errors import UserError
 from tokendrop.packed import Batch
-from tokendrop.tasks import MetricName, SequenceClassification, Task
+from tokendrop.tasks import (
+    Kind,
+    MetricName,
+    QuestionAnswering,
+    Regression,
+    SequenceClassification,
+    Task,
+    TokenClassification,
+)
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +53,8 @@ class TextData(LightningDataModule):
         test: str | None = None,
         text: str | list[str] = "text",
         label: str = "label",
+        task: Kind = "classification",
+        class_weights: Literal["balanced"] | list[float] | None = None,
         tokenizer: str = "minilm-l6",
         max_length: int = 128,
         batch_size: int = 32,
@@ -68,6 +80,10 @@ class TextData(LightningDataModule):
             test: local file whose scores are reported; cut from train if not given.
             text: column of the text, or a list of two columns for pairs.
             label: column of the class; integers and names both do.
+            task: what is learned: a class, a number, a tag for each word, or where the answer
+                to a question lies.
+            class_weights: how much a row of each class counts in the loss: a number by class,
+                or "balanced" for the same total of each class.
             tokenizer: backbone whose tokenizer is used: "minilm-l6", a model folder or a Hub
                 model.
             max_length: tokens of a row at most, special tokens included. Longer rows lose their
@@ -127,6 +143,8 @@ class TextData(LightningDataModule):
         self.files = files
         self.text = columns
         self.label = label
+        self.task = task
+        self.class_weights = class_weights
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.batch_size = batch_size
@@ -220,8 +238,27 @@ class TextData(LightningDataModule):
         return self.max_length
 
     def make_task(self, metric: MetricName) -> Task:
-        """The task that these data pose, compared in a metric."""
-        return SequenceClassification(self.labels, metric)
+        """The task that these data pose, compared in a metric.
+
+        Raises:
+            UserError: a metric that does not fit the kind of the task.
+        """
+        if self.task == "regression":
+            return Regression(metric)
+        if self.task == "token_classification":
+            return TokenClassification(self.labels, metric)
+        if self.task == "question_answering":
+            windows = self.splits["train"].windows or []
+            return QuestionAnswering(metric, any(not w.question.answers for w in windows))
+        return SequenceClassification(self.labels, metric, self._class_weights())
+
+    def _class_weights(self) -> list[float] | None:
+        if self.class_weights != "balanced":
+            return self.class_weights
+        counts = Counter(self.splits["train"].labels)
+        rows, classes = counts.total(), len(self.labels)
+        # a class that a small run never drew counts as drawn once
+        return [rows / (classes * max(1, counts[index])) for index in range(classes)]
 
     def fingerprint(self) -> str:
         """A hash of all that a model trained on these data depends on, but for the seed.

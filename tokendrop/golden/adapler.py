@@ -22,6 +22,7 @@ from tokendrop.packed import Batch, Layout, row_sum
 from tokendrop.reducers.adapler import AdapLeR, Pass
 from tokendrop.reducers.base import Setting
 from tokendrop.saliency import batch_saliency
+from tokendrop.tasks import SequenceClassification
 from tokendrop.trace import Encoded
 
 
@@ -38,7 +39,8 @@ def check(folder: Path) -> Iterator[Difference]:
         yield from _soft(f"soft {number}, lambda {case['lam']:g}", folder, model, case)
     for number, case in enumerate(cases["saliency"]):
         batch = Batch.pack(integers(case["input_ids"]), labels=_labels(case))
-        found = batch_saliency(model, batch).split(batch.layout.lengths)
+        gold = SequenceClassification(list((model.config.id2label or {}).values())).gold
+        found = batch_saliency(model, batch, gold).split(batch.layout.lengths)
         yield compare_rows(f"saliency {number}", "saliency", found, case["saliency"])
 
 

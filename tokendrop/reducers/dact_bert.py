@@ -7,7 +7,8 @@ is a reconstruction: the BERT-specific choices of the paper could not be verifie
 
 Decides: after how many blocks a row stops. No token is dropped. Training runs all blocks; at
 inference a row leaves as soon as the remaining blocks provably cannot change its class, so halting
-never changes an answer.
+never changes an answer. Other tasks are ours: a tagger's row leaves once no token's tag can change,
+an answered question once neither end of the span can; a number may still change by a tolerance.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tokendrop.errors import UserError
-from tokendrop.packed import Batch, row_sum
-from tokendrop.reducers.base import Decision, Group, Reducer, Shape, Stage, View
+from tokendrop.packed import Batch, Layout, row_max, row_softmax, row_sum
+from tokendrop.reducers.base import Decision, Group, Reducer, Setting, Shape, Stage, View
 from tokendrop.trace import Encoded, Trace
 
 
@@ -29,7 +31,8 @@ class Running:
     """The recursion's state for every row of the batch.
 
     Attributes:
-        answer: (B, classes) a_n, the mixture of the class distributions so far.
+        answer: (B, classes) a_n, the mixture of the class distributions so far; (T, outputs) of
+            every token where the task asks for that. In regression (B, 1), of the numbers.
         remaining: (B,) p_n, a bound on how much later blocks may still change.
         ponder: (B,) rho, the sum of p_n.
     """
@@ -52,17 +55,18 @@ class Unit(nn.Module):
             nn.init.zeros_(linear.bias)
         nn.init.constant_(self.halt.bias, halt_bias)
 
-    def forward(self, cls: Tensor) -> tuple[Tensor, Tensor]:
-        """(R, hidden) to class probabilities y_n (R, classes) and halting values h_n (R,)."""
-        trunk = torch.relu(self.trunk(cls))
-        return self.answer(trunk).softmax(-1), self.halt(trunk).squeeze(-1).sigmoid()
+    def forward(self, read: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (N, classes) of N read states, and halting values h_n (R,) of R pooled ones."""
+        trunk = torch.relu(self.trunk(read))
+        whole = trunk if read is pooled else torch.relu(self.trunk(pooled))
+        return self.answer(trunk), self.halt(whole).squeeze(-1).sigmoid()
 
 
 class DactBert(Reducer):
     """Mix the answers of all blocks; stop when the rest cannot change the class."""
 
     operating_arguments: ClassVar[frozenset[str]] = frozenset(
-        {"exit_tie", "exit_rule", "check_every"}
+        {"exit_tie", "exit_rule", "exit_tolerance", "check_every"}
     )
 
     note: ClassVar[str] = (
@@ -81,6 +85,7 @@ class DactBert(Reducer):
         pooling: Literal["cls", "mean"] = "cls",
         exit_tie: Literal["strict", "nonstrict"] = "strict",
         exit_rule: Literal["paper", "tight"] = "paper",
+        exit_tolerance: float = 0.05,
         check_every: int = 1,
     ) -> None:
         """
@@ -99,6 +104,8 @@ class DactBert(Reducer):
             exit_tie: whether the stopping rule must hold strictly (as in the code) or may be met
                 with equality (as in the derivation).
             exit_rule: "paper", or "tight", a sharper bound that is also sound (ours).
+            exit_tolerance: in regression, by what share of the range of the training labels the
+                blocks that are left may still change an answer.
             check_every: test the rule after every so many blocks only; answers stay the same.
         """
         super().__init__()
@@ -112,16 +119,19 @@ class DactBert(Reducer):
         self.pooling = pooling
         self.exit_tie = exit_tie
         self.exit_rule = exit_rule
+        self.exit_tolerance = exit_tolerance
         self.check_every = check_every
 
     def build(self, shape: Shape) -> None:
-        if shape.classes < 2:
-            raise UserError("DACT-BERT's stopping rule needs at least 2 classes, this head has 1")
         if self.check_every < 1:
             raise UserError(f"check_every {self.check_every} is too small: use 1 or more")
         width = self.trunk_width or shape.hidden
         count = 1 if self.share_units else shape.layers
         self.classes = shape.classes
+        self.number = shape.task == "regression"
+        self.answering = shape.task == "question_answering"
+        self.by_token = self.answering or shape.task == "token_classification"
+        self.range = nn.Buffer(torch.tensor([0.0, 1.0]))  # of the answers of a regression
         self.units = nn.ModuleList(
             Unit(shape.hidden, width, shape.classes, self.halt_bias) for _ in range(count)
         )
@@ -131,32 +141,56 @@ class DactBert(Reducer):
     def start(self, batch: Batch) -> Running:
         rows, device = len(batch), batch.input_ids.device
         return Running(
-            torch.zeros(rows, self.classes, device=device),
+            torch.zeros(
+                len(batch.input_ids) if self.by_token else rows, self.classes, device=device
+            ),
             torch.ones(rows, device=device),
             torch.zeros(rows, device=device),
         )
 
     def after_layer(self, view: View) -> Decision | None:
         running: Running = view.memory
-        rows = view.layout.rows
+        layout = view.layout
         unit = self.units[0 if self.share_units else view.layer]
-        answer, halting = unit(self._pooled(view))
-        before = running.remaining[rows]
-        mixed = before[:, None] * answer + (1 - before)[:, None] * running.answer[rows]
+        pooled = self._pooled(view)
+        logits, halting = unit(view.hidden if self.by_token else pooled, pooled)
+        before = running.remaining[layout.rows]
         remaining = before * halting
-        running.answer = running.answer.index_copy(0, rows, mixed)
-        running.remaining = running.remaining.index_copy(0, rows, remaining)
-        running.ponder = running.ponder.index_add(0, rows, remaining)
+        answer = self._distribution(logits, layout)
+        running.answer = self._mix(running.answer, answer, before, view)
+        running.remaining = running.remaining.index_copy(0, layout.rows, remaining)
+        running.ponder = running.ponder.index_add(0, layout.rows, remaining)
 
         left = view.layers - view.layer - 1
         if left == 0:
-            leave = torch.ones_like(rows, dtype=torch.bool)
+            leave = torch.ones_like(layout.rows, dtype=torch.bool)
         elif self.training or (view.layer + 1) % self.check_every:
             return None
         else:
-            leave = self._final(mixed, remaining, left)
+            leave = self._final(running.answer, remaining, left, view)
+        found = running.answer if self.by_token else running.answer[layout.rows]
         # log-probabilities as logits: the softmax of log a is a, and the clamp bounds the loss
-        return Decision(leave=leave, answer=mixed.clamp_min(1e-8).log())
+        return Decision(leave=leave, answer=found if self.number else found.clamp_min(1e-8).log())
+
+    def _distribution(self, logits: Tensor, layout: Layout) -> Tensor:
+        """y_n: over the classes, over the tokens of a row, or a number within the known range."""
+        if self.number:
+            low, high = self.range
+            return low + (high - low) * logits.sigmoid()
+        if self.answering:
+            return torch.stack([row_softmax(side, layout) for side in logits.unbind(1)], 1)
+        return logits.softmax(-1)
+
+    def _mix(self, held: Tensor, answer: Tensor, before: Tensor, view: View) -> Tensor:
+        """a_n = p y_n + (1 - p) a_(n-1), for every row or token that is alive."""
+        layout = view.layout
+        if self.answering:  # a dropped token has no more probability to gain
+            share = torch.zeros_like(view.memory.ponder).index_copy(0, layout.rows, before)
+            held = (1 - share[view.batch.layout.row])[:, None] * held
+            return held.index_add(0, layout.tokens, before[layout.row][:, None] * answer)
+        places = layout.tokens if self.by_token else layout.rows
+        share = (before[layout.row] if self.by_token else before)[:, None]
+        return held.index_copy(0, places, share * answer + (1 - share) * held[places])
 
     def _pooled(self, view: View) -> Tensor:
         """(R, hidden) what the units read."""
@@ -164,16 +198,31 @@ class DactBert(Reducer):
             return view.cls
         return row_sum(view.hidden, view.layout) / view.layout.sizes[:, None]
 
-    def _final(self, answer: Tensor, remaining: Tensor, left: int) -> Tensor:
-        """(R,) whether the ``left`` blocks to go cannot change the class. Section 4."""
-        best, second = answer.topk(2, dim=-1).values.unbind(-1)
+    def _final(self, answer: Tensor, remaining: Tensor, left: int, view: View) -> Tensor:
+        """(R,) whether the ``left`` blocks to go cannot change the answer. Section 4."""
+        layout, change = view.layout, remaining * left
         # the share of the present answer in the final one, (1 - p)^left
         share = torch.exp(left * torch.log1p(-remaining))
-        if self.exit_rule == "paper":
-            margin = best * share - second - remaining * left
+        if self.number:
+            return 1 - share <= self.exit_tolerance
+        if self.answering:
+            sides = [view.batch.layout.pad(side, 0.0)[layout.rows] for side in answer.unbind(1)]
+            margins = [self._margin(F.pad(side, (0, 1)), share, change) for side in sides]
+            margin = torch.stack(margins).amin(0)
+        elif self.by_token:
+            row = layout.row
+            each = self._margin(answer[layout.tokens], share[row], change[row])
+            margin = -row_max(-each, layout)
         else:
-            margin = (best - second) * share - (1 - share)
+            margin = self._margin(answer[layout.rows], share, change)
         return margin > 0 if self.exit_tie == "strict" else margin >= 0
+
+    def _margin(self, answer: Tensor, share: Tensor, change: Tensor) -> Tensor:
+        """(N,) by how much the best of (N, classes) stays ahead of the second in the worst case."""
+        best, second = answer.topk(2, dim=-1).values.unbind(-1)
+        if self.exit_rule == "paper":
+            return best * share - second - change
+        return (best - second) * share - (1 - share)
 
     # -- training -------------------------------------------------------------------------------
 
@@ -182,18 +231,19 @@ class DactBert(Reducer):
         return {"ponder": self.tau * encoded.memory.ponder.mean()}
 
     def stages(self) -> list[Stage]:
-        return [
-            Stage("joint", self.epochs, self.learning_rate, clip=1.0, keep="best"),
-        ]
+        return [Stage("joint", self.epochs, self.learning_rate, clip=1.0, keep="best")]
+
+    def enter(self, stage: Stage, setting: Setting) -> None:
+        self.range.copy_(torch.tensor(setting.answer_range))
 
     def groups(self, stage: Stage, backbone: nn.Module) -> list[Group]:
         units = {f"reducer.{name}": p for name, p in self.named_parameters()}
-        return [
-            Group("backbone", dict(backbone.named_parameters())),
-            Group("units", units, self.unit_learning_rate),
-        ]
+        shared = Group("backbone", dict(backbone.named_parameters()))
+        return [shared, Group("units", units, self.unit_learning_rate)]
 
     def flops(self, trace: Trace, shape: Shape) -> int:
         width = self.trunk_width or shape.hidden
-        unit = 2 * width * (shape.hidden + shape.classes + 1)
-        return unit * sum(len(layer.feed_forward.lengths) for layer in trace.layers)
+        rows = sum(len(layer.feed_forward.lengths) for layer in trace.layers)
+        read = sum(len(layer.feed_forward.tokens) for layer in trace.layers)
+        trunks, answers = (read + rows, read) if self.by_token else (rows, rows)
+        return 2 * width * (shape.hidden * trunks + shape.classes * answers + rows)

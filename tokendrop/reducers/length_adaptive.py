@@ -20,7 +20,6 @@ from itertools import accumulate
 from typing import Any, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from tokendrop.attention import Received

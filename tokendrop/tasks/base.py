@@ -9,6 +9,7 @@ import pandas as pd
 from torch import Tensor
 from torchmetrics import Metric
 
+from tokendrop.errors import UserError
 from tokendrop.heads import Kind, mean_divergence
 from tokendrop.packed import Batch
 
@@ -49,14 +50,28 @@ class Task(ABC):
         kind: see :data:`Kind`.
         reads_tokens: the head reads the state of every token instead of [CLS], and answers with
             logits (T, outputs) in the order of the packed batch instead of (B, outputs).
+        metrics: what its scores measure.
         outputs: numbers that the head gives.
         metric: what checkpoints are chosen by and methods are compared in; larger is better.
     """
 
     kind: ClassVar[Kind]
     reads_tokens: ClassVar[bool]
+    metrics: ClassVar[tuple[MetricName, ...]]
     outputs: int
     metric: MetricName
+
+    def __init__(self, metric: MetricName) -> None:
+        """
+        Raises:
+            UserError: a metric that this kind of task does not have.
+        """
+        if metric not in self.metrics:
+            raise UserError(
+                f"metric {metric!r} does not measure {self.kind.replace('_', ' ')}: choose "
+                f"{' or '.join(self.metrics)} with --model.metric"
+            )
+        self.metric = metric
 
     @abstractmethod
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import pandas as pd
@@ -9,10 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import MetricCollection
-from torchmetrics.classification import BinaryF1Score, MulticlassAccuracy, MulticlassF1Score
+from torchmetrics.classification import (
+    BinaryF1Score,
+    MulticlassAccuracy,
+    MulticlassF1Score,
+    MulticlassMatthewsCorrCoef,
+)
 
+from tokendrop.heads import Kind
 from tokendrop.packed import Batch
-from tokendrop.tasks.base import Kind, MetricName, Scores, Task
+from tokendrop.tasks.base import MetricName, Scores, Task
 
 if TYPE_CHECKING:
     from tokendrop.data.batching import Split
@@ -23,34 +30,45 @@ class SequenceClassification(Task):
 
     kind: ClassVar[Kind] = "classification"
     reads_tokens: ClassVar[bool] = False
+    metrics: ClassVar[tuple[MetricName, ...]] = ("accuracy", "f1", "matthews")
 
-    def __init__(self, labels: list[str], metric: MetricName = "accuracy") -> None:
+    def __init__(
+        self,
+        labels: list[str],
+        metric: MetricName = "accuracy",
+        class_weights: Sequence[float] | None = None,
+    ) -> None:
         """
         Args:
             labels: names of the classes, at least 2.
             metric: what checkpoints are chosen by and methods are compared in. "f1" is that of
                 the second class if there are two, else the mean over the classes.
+            class_weights: by class, how much a row counts in the loss; all alike if not given.
         """
+        super().__init__(metric)
         self.labels = labels
         self.outputs = len(labels)
-        self.metric = metric
+        self.class_weights = class_weights
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Mean cross-entropy of (B, classes) logits over the rows."""
+        """Mean cross-entropy of (B, classes) logits over the rows, weighted by class."""
         assert batch.labels is not None
-        return F.cross_entropy(logits, batch.labels)
+        weights = self.class_weights
+        return F.cross_entropy(
+            logits, batch.labels, None if weights is None else logits.new_tensor(weights)
+        )
 
     def gold(self, logits: Tensor, batch: Batch) -> Tensor:
         assert batch.labels is not None
         return logits.gather(1, batch.labels[:, None]).sum()
 
     def scores(self, split: Split) -> Scores:
-        """Accuracy and F1."""
+        """Accuracy, F1 and Matthews correlation."""
         return ClassScores(self.labels, split)
 
 
 class ClassScores(Scores):
-    """Accuracy and F1 of (B, classes) logits."""
+    """Accuracy, F1 and Matthews correlation of (B, classes) logits."""
 
     def __init__(self, labels: list[str], split: Split) -> None:
         super().__init__()
@@ -60,7 +78,8 @@ class ClassScores(Scores):
         # two classes: the binary score reads the predicted class, not the logits
         f1 = _BinaryF1() if classes == 2 else MulticlassF1Score(classes, average="macro")
         accuracy = MulticlassAccuracy(classes, average="micro")
-        self.metrics = MetricCollection({"accuracy": accuracy, "f1": f1})
+        matthews = _Matthews(classes)
+        self.metrics = MetricCollection({"accuracy": accuracy, "f1": f1, "matthews": matthews})
         self.answers: dict[int, list[float]] = {}
 
     def update(self, logits: Tensor, batch: Batch) -> None:
@@ -98,3 +117,16 @@ class _BinaryF1(BinaryF1Score):
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         super().update(preds.argmax(-1), target)
+
+
+class _Matthews(MulticlassMatthewsCorrCoef):
+    """Matthews correlation, 0 where one class alone is predicted or right.
+
+    It is 0 / 0 there; torchmetrics gives what the limit of some other matrix would be.
+    """
+
+    def compute(self) -> Tensor:
+        matrix = self.confmat
+        if any((matrix.sum(axis) > 0).sum() < 2 for axis in (0, 1)):
+            return torch.zeros((), device=matrix.device)
+        return super().compute()
