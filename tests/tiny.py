@@ -10,11 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import (
+    AlbertConfig,
     AutoModelForSequenceClassification,
     BertConfig,
+    CamembertConfig,
     DistilBertConfig,
+    ElectraConfig,
+    ModernBertConfig,
     PretrainedConfig,
     PreTrainedModel,
+    RobertaConfig,
+    XLMRobertaConfig,
 )
 
 from tokendrop.encoder import encode
@@ -28,16 +34,15 @@ MAX_TOKENS, VOCABULARY, FIRST_WORD = 32, 100, 5
 LENGTHS = (1, 7, 2, 32, 12, 7, 2, 19, 12, 5)
 
 
-def _bert() -> PretrainedConfig:
-    return BertConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=HIDDEN,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS,
-        intermediate_size=INTERMEDIATE,
-        max_position_embeddings=MAX_TOKENS + 8,
-        num_labels=CLASSES,
-    )
+SIZES: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": HIDDEN,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": HEADS,
+    "intermediate_size": INTERMEDIATE,
+    "max_position_embeddings": MAX_TOKENS + 8,
+    "num_labels": CLASSES,
+}
 
 
 def _distilbert() -> PretrainedConfig:
@@ -52,8 +57,41 @@ def _distilbert() -> PretrainedConfig:
     )
 
 
+def _albert() -> PretrainedConfig:
+    # the first two layers share their weights
+    dropouts = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
+    return AlbertConfig(**SIZES, **dropouts, embedding_size=12, num_hidden_groups=2)
+
+
+def _modernbert() -> PretrainedConfig:
+    # one layer that sees everything, and two that see 6 tokens to either side
+    return ModernBertConfig(
+        **SIZES,
+        local_attention=12,
+        pad_token_id=0,
+        norm_bias=True,
+        embedding_dropout=0.1,
+        attention_dropout=0.1,
+        mlp_dropout=0.1,
+        classifier_dropout=0.1,
+        rope_parameters={
+            "full_attention": {"rope_type": "default", "rope_theta": 160.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 10.0},
+        },
+    )
+
+
 # one entry for each entry of tokendrop.families.FAMILIES
-CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {"bert": _bert, "distilbert": _distilbert}
+CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
+    "albert": _albert,
+    "bert": lambda: BertConfig(**SIZES),
+    "camembert": lambda: CamembertConfig(**SIZES, type_vocab_size=1),
+    "distilbert": _distilbert,
+    "electra": lambda: ElectraConfig(**SIZES, embedding_size=12),
+    "modernbert": _modernbert,
+    "roberta": lambda: RobertaConfig(**SIZES, type_vocab_size=1),
+    "xlm-roberta": lambda: XLMRobertaConfig(**SIZES, type_vocab_size=1),
+}
 
 
 def tiny_model(family: str, seed: int = 0, **changes: Any) -> PreTrainedModel:
@@ -138,7 +176,7 @@ def padded_forward(model: PreTrainedModel, rows: Sequence[Row]) -> tuple[Tensor,
     real = inputs["attention_mask"].bool()
     hooks = [
         layer.register_forward_hook(lambda _m, _i, out: states.append(out[real]))
-        for layer in family_of(model).layers(model)
+        for layer in dict.fromkeys(family_of(model).layers(model))  # shared ones once
     ]
     try:
         return model(**inputs).logits, states

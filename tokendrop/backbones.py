@@ -19,7 +19,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from tokendrop.errors import UserError, one_line
-from tokendrop.families import family_of, family_of_type
+from tokendrop.families import supported
 from tokendrop.reducers.base import Shape
 
 # name -> package on the package index that carries the weights, and the folder inside it
@@ -74,7 +74,7 @@ def load_backbone(
     """
     try:
         config = AutoConfig.from_pretrained(resolve(name), **(random_init or {}))
-        family_of_type(config.model_type)
+        supported(config)
         trained = _is_classifier(config)
         if trained and config.num_labels != len(labels):
             raise UserError(
@@ -117,10 +117,12 @@ def shape_of(model: PreTrainedModel, max_tokens: int) -> Shape:
     """The sizes that methods build their weights by.
 
     Raises:
-        UserError: rows may become longer than the backbone has positions for.
+        UserError: the backbone is not supported, or rows may become longer than it has positions
+            for.
     """
     config: Any = model.config
-    positions = family_of(model).positions(config)
+    family = supported(config)
+    positions = family.positions(config)
     if max_tokens > positions:
         raise UserError(
             f"max_length {max_tokens} is more than the {positions} tokens that this backbone has "
@@ -133,6 +135,8 @@ def shape_of(model: PreTrainedModel, max_tokens: int) -> Shape:
         intermediate=getattr(config, "intermediate_size", None) or config.hidden_dim,
         classes=config.num_labels,
         max_tokens=max_tokens,
+        gated=family.gated,
+        projected_embedding=family.projected_embedding(config),
     )
 
 

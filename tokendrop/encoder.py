@@ -36,13 +36,14 @@ def encode(
     Raises:
         RuntimeError: the reducer dropped a row's first token, which the head reads.
     """
+    family = family_of(model)
     walked = walk(model, batch, reducer, embeddings)
     layout, answers = walked.layout, walked.answers
     if layout.lengths:
         first = layout.first
         if not torch.equal(layout.tokens[first], batch.layout.first[layout.rows]):
             raise RuntimeError(f"{type(reducer).__name__} dropped the [CLS] token of a row")
-        logits = family_of(model).classify(model, walked.hidden[first]).float()
+        logits = family.classify(model, family.pool(model, walked.hidden, layout)).float()
         whole = Decision(leave=torch.ones_like(layout.rows, dtype=torch.bool), answer=logits)
         answers = _record(answers, whole, batch, layout.rows)
         walked.trace.head_rows = len(layout.lengths)
@@ -90,7 +91,7 @@ def walk(
         restore: put the states of dropped tokens back in place, for heads that read every token.
     """
     family = family_of(model)
-    layers = family.layers(model)
+    layers, rotary = family.layers(model), family.rotary(model, batch)
     layout = batch.layout
     trace = Trace(layout)
     memory = reducer.start(batch)
@@ -127,9 +128,15 @@ def walk(
         attended, projected = layout, len(hidden)
 
         dropout = family.attention_dropout(layer) if reducer.attention_dropout else 0.0
+        query, key, value = family.project(layer, hidden)
+        if rotary is not None:
+            query, key = rotary.turn(layer, query, key, layout)
         context, received = attend(
-            *family.project(layer, hidden),
+            query,
+            key,
+            value,
             layout,
+            window=family.window(layer, batch, layout),
             received=reducer.wants_received(look()),
             key_bias=key_bias,
             dropout=dropout if model.training else 0.0,

@@ -26,6 +26,9 @@ class Shape:
     Attributes:
         max_tokens: longest row of the task, special tokens included.
         classes: outputs of the head.
+        gated: whether the feed-forward part has a gate, a third matrix.
+        projected_embedding: width of the embeddings where a matrix widens them to ``hidden``,
+            else 0.
     """
 
     layers: int
@@ -34,6 +37,8 @@ class Shape:
     intermediate: int
     classes: int
     max_tokens: int
+    gated: bool = False
+    projected_embedding: int = 0
 
 
 @dataclass(frozen=True, eq=False)
