@@ -69,6 +69,10 @@ def _modernbert() -> PretrainedConfig:
         **SIZES,
         local_attention=12,
         pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        cls_token_id=1,
+        sep_token_id=2,
         norm_bias=True,
         embedding_dropout=0.1,
         attention_dropout=0.1,
@@ -102,7 +106,11 @@ def tiny_model(family: str, seed: int = 0, **changes: Any) -> PreTrainedModel:
     config = CONFIGS[family]()
     for name, value in changes.items():
         setattr(config, name, value)
-    model = AutoModelForSequenceClassification.from_config(config)
+    return randomised(AutoModelForSequenceClassification.from_config(config))
+
+
+def randomised(model: PreTrainedModel) -> PreTrainedModel:
+    """The model in evaluation mode with weights that are far from symmetric."""
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
@@ -162,18 +170,27 @@ def run(model: PreTrainedModel, reducer: Reducer, rows: Sequence[Row]) -> Encode
         return encode(model, packed(rows), reducer)
 
 
-@torch.no_grad()
-def padded_forward(model: PreTrainedModel, rows: Sequence[Row]) -> tuple[Tensor, list[Tensor]]:
-    """Hugging Face's own padded pass: logits, and the packed states leaving each layer."""
-    width = max(len(row.ids) for row in rows) + 2
+def padded_inputs(
+    model: PreTrainedModel, rows: Sequence[Row], room: int = 2
+) -> tuple[dict[str, Tensor], Tensor]:
+    """The arguments of Hugging Face's own model, and a mask of the (rows, width) real tokens."""
+    width = max(len(row.ids) for row in rows) + room
     inputs = {
         "input_ids": _pad([row.ids for row in rows], width, model.config.pad_token_id or 0),
         "attention_mask": _pad([[1] * len(row.ids) for row in rows], width, 0),
     }
     if getattr(model.config, "type_vocab_size", 0) > 1:
         inputs["token_type_ids"] = _pad([row.types for row in rows], width, 0)
+    return inputs, inputs["attention_mask"].bool()
+
+
+@torch.no_grad()
+def padded_forward(
+    model: PreTrainedModel, rows: Sequence[Row], room: int = 2
+) -> tuple[Tensor, list[Tensor]]:
+    """Hugging Face's own padded pass: logits, and the packed states leaving each layer."""
+    inputs, real = padded_inputs(model, rows, room)
     states: list[Tensor] = []
-    real = inputs["attention_mask"].bool()
     hooks = [
         layer.register_forward_hook(lambda _m, _i, out: states.append(out[real]))
         for layer in dict.fromkeys(family_of(model).layers(model))  # shared ones once

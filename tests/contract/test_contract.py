@@ -139,7 +139,9 @@ class TestNothingDropped:
         _, states = padded_forward(model, ROWS)
         assert len(seen) == LAYERS
         for (mine, tokens), theirs in zip(seen, states, strict=True):
-            torch.testing.assert_close(mine, theirs[tokens], **CLOSE)
+            # a backbone that normalises at the end only lets its states grow, and their rounding
+            close = CLOSE["atol"] * max(1.0, float(theirs.std()))
+            torch.testing.assert_close(mine, theirs[tokens], atol=close, rtol=0)
 
     @each(WHOLE)
     def test_the_trace_says_so(self, make: Make, model: PreTrainedModel) -> None:
