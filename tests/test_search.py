@@ -37,8 +37,8 @@ def split_of(count: int = 70) -> Split:
     return Split([("",)] * count, ids, types, [row.label for row in rows], 0)
 
 
-def model_of(reducer: Reducer) -> TokenDropModel:
-    return TokenDropModel(tiny_model("bert"), reducer, None, MAX_TOKENS)  # type: ignore[arg-type]
+def model_of(reducer: Reducer, family: str = "bert") -> TokenDropModel:
+    return TokenDropModel(tiny_model(family), reducer, None, MAX_TOKENS)  # type: ignore[arg-type]
 
 
 SPLIT = split_of()
@@ -47,18 +47,19 @@ SPLIT = split_of()
 # -- evaluating ---------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("family", ["bert", "albert", "modernbert"])
 @pytest.mark.parametrize("basis", ["absolute", "row"])
-def test_shared_evaluation_is_the_plain_one(basis: str) -> None:
+def test_shared_evaluation_is_the_plain_one(basis: str, family: str) -> None:
     """Scores and costs as from running every configuration alone on all rows."""
     rows = draw_rows(SPLIT, 1000)
-    candidates = Candidates(model_of(LengthAdaptive(length_basis=basis)), SPLIT, rows, TASK)  # type: ignore[arg-type]
+    candidates = Candidates(model_of(LengthAdaptive(length_basis=basis), family), SPLIT, rows, TASK)  # type: ignore[arg-type]
     tried = [(32, 32, 32), (20, 9, 9), (20, 9, 2), (20, 10, 4), (31, 9, 2), (12, 12, 12)]
     scores = candidates.scores(tried)
     ids, types = [SPLIT.input_ids[r] for r in rows], [SPLIT.token_type_ids[r] for r in rows]
     labels = torch.tensor([SPLIT.labels[r] for r in rows])
     for configuration, score in zip(tried, scores, strict=True):
         reducer = LengthAdaptive(length_basis=basis, configuration=list(configuration))  # type: ignore[arg-type]
-        model = model_of(reducer).eval()
+        model = model_of(reducer, family).eval()
         with torch.no_grad():
             encoded = model(Batch.pack(ids, types))
         shared = torch.cat([part.logits(configuration) for part in candidates._parts])

@@ -10,11 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import (
+    AlbertConfig,
     AutoModelForSequenceClassification,
     BertConfig,
+    CamembertConfig,
     DistilBertConfig,
+    ElectraConfig,
+    ModernBertConfig,
     PretrainedConfig,
     PreTrainedModel,
+    RobertaConfig,
+    XLMRobertaConfig,
 )
 
 from tokendrop.encoder import encode
@@ -28,16 +34,15 @@ MAX_TOKENS, VOCABULARY, FIRST_WORD = 32, 100, 5
 LENGTHS = (1, 7, 2, 32, 12, 7, 2, 19, 12, 5)
 
 
-def _bert() -> PretrainedConfig:
-    return BertConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=HIDDEN,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS,
-        intermediate_size=INTERMEDIATE,
-        max_position_embeddings=MAX_TOKENS + 8,
-        num_labels=CLASSES,
-    )
+SIZES: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": HIDDEN,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": HEADS,
+    "intermediate_size": INTERMEDIATE,
+    "max_position_embeddings": MAX_TOKENS + 8,
+    "num_labels": CLASSES,
+}
 
 
 def _distilbert() -> PretrainedConfig:
@@ -52,8 +57,45 @@ def _distilbert() -> PretrainedConfig:
     )
 
 
+def _albert() -> PretrainedConfig:
+    # the first two layers share their weights
+    dropouts = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
+    return AlbertConfig(**SIZES, **dropouts, embedding_size=12, num_hidden_groups=2)
+
+
+def _modernbert() -> PretrainedConfig:
+    # one layer that sees everything, and two that see 6 tokens to either side
+    return ModernBertConfig(
+        **SIZES,
+        local_attention=12,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        cls_token_id=1,
+        sep_token_id=2,
+        norm_bias=True,
+        embedding_dropout=0.1,
+        attention_dropout=0.1,
+        mlp_dropout=0.1,
+        classifier_dropout=0.1,
+        rope_parameters={
+            "full_attention": {"rope_type": "default", "rope_theta": 160.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 10.0},
+        },
+    )
+
+
 # one entry for each entry of tokendrop.families.FAMILIES
-CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {"bert": _bert, "distilbert": _distilbert}
+CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
+    "albert": _albert,
+    "bert": lambda: BertConfig(**SIZES),
+    "camembert": lambda: CamembertConfig(**SIZES, type_vocab_size=1),
+    "distilbert": _distilbert,
+    "electra": lambda: ElectraConfig(**SIZES, embedding_size=12),
+    "modernbert": _modernbert,
+    "roberta": lambda: RobertaConfig(**SIZES, type_vocab_size=1),
+    "xlm-roberta": lambda: XLMRobertaConfig(**SIZES, type_vocab_size=1),
+}
 
 
 def tiny_model(family: str, seed: int = 0, **changes: Any) -> PreTrainedModel:
@@ -64,7 +106,11 @@ def tiny_model(family: str, seed: int = 0, **changes: Any) -> PreTrainedModel:
     config = CONFIGS[family]()
     for name, value in changes.items():
         setattr(config, name, value)
-    model = AutoModelForSequenceClassification.from_config(config)
+    return randomised(AutoModelForSequenceClassification.from_config(config))
+
+
+def randomised(model: PreTrainedModel) -> PreTrainedModel:
+    """The model in evaluation mode with weights that are far from symmetric."""
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
@@ -124,33 +170,36 @@ def run(model: PreTrainedModel, reducer: Reducer, rows: Sequence[Row]) -> Encode
         return encode(model, packed(rows), reducer)
 
 
-@torch.no_grad()
-def padded_forward(model: PreTrainedModel, rows: Sequence[Row]) -> tuple[Tensor, list[Tensor]]:
-    """Hugging Face's own padded pass: logits, and the packed states leaving each layer."""
-    inputs = padded_inputs(model, rows)
-    states: list[Tensor] = []
-    real = inputs["attention_mask"].bool()
-    hooks = [
-        layer.register_forward_hook(lambda _m, _i, out: states.append(out[real]))
-        for layer in family_of(model).layers(model)
-    ]
-    try:
-        return model(**inputs).logits, states
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def padded_inputs(model: PreTrainedModel, rows: Sequence[Row]) -> dict[str, Tensor]:
-    """The rows as Hugging Face takes them, with more padding than the longest needs."""
-    width = max(len(row.ids) for row in rows) + 2
+def padded_inputs(
+    model: PreTrainedModel, rows: Sequence[Row], room: int = 2
+) -> tuple[dict[str, Tensor], Tensor]:
+    """The arguments of Hugging Face's own model, and a mask of the (rows, width) real tokens."""
+    width = max(len(row.ids) for row in rows) + room
     inputs = {
         "input_ids": _pad([row.ids for row in rows], width, model.config.pad_token_id or 0),
         "attention_mask": _pad([[1] * len(row.ids) for row in rows], width, 0),
     }
     if getattr(model.config, "type_vocab_size", 0) > 1:
         inputs["token_type_ids"] = _pad([row.types for row in rows], width, 0)
-    return inputs
+    return inputs, inputs["attention_mask"].bool()
+
+
+@torch.no_grad()
+def padded_forward(
+    model: PreTrainedModel, rows: Sequence[Row], room: int = 2
+) -> tuple[Tensor, list[Tensor]]:
+    """Hugging Face's own padded pass: logits, and the packed states leaving each layer."""
+    inputs, real = padded_inputs(model, rows, room)
+    states: list[Tensor] = []
+    hooks = [
+        layer.register_forward_hook(lambda _m, _i, out: states.append(out[real]))
+        for layer in dict.fromkeys(family_of(model).layers(model))  # shared ones once
+    ]
+    try:
+        return model(**inputs).logits, states
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _pad(rows: list[list[int]], width: int, fill: int) -> Tensor:

@@ -8,6 +8,7 @@ the attention probabilities, by which PoWER-BERT and Length-Adaptive Transformer
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -16,12 +17,39 @@ from torch import Tensor
 
 from tokendrop.dropout import dropout as drop_out
 from tokendrop.linear import with_room
-from tokendrop.packed import Layout
+from tokendrop.packed import Batch, Layout
 
 Received = Literal["with_diagonal", "without_diagonal"]
 
 CACHED = 1 << 19  # probabilities at a time in inference on a CPU: 2 MiB
 SHORT = 64  # up to so many tokens, several rows are faster by two plain products than by SDPA
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """What a query sees where that is less than its row: the tokens that stood near it.
+
+    Attributes:
+        reach: the largest difference of positions; both ends are seen.
+        positions: (T,) where each live token stood in its row as it came in.
+        wide: (R,) whether a live row may hold tokens further apart than that, on the host.
+        whole: whether no live row has lost a token.
+    """
+
+    reach: int
+    positions: Tensor
+    wide: tuple[bool, ...]
+    whole: bool
+
+    @classmethod
+    def of(cls, reach: int, batch: Batch, layout: Layout) -> Window | None:
+        """The window over the live tokens, or None if every query sees its whole row."""
+        spans = [batch.spans[row] for row in layout.origin]
+        wide = tuple(span > reach for span in spans)
+        if not any(wide):
+            return None
+        whole = all(n == span + 1 for n, span in zip(layout.lengths, spans, strict=True))
+        return cls(reach, batch.positions.index_select(0, layout.tokens), wide, whole)
 
 
 def attend(
@@ -32,6 +60,7 @@ def attend(
     *,
     received: Received | None = None,
     key_bias: Tensor | None = None,
+    window: Window | None = None,
     dropout: float = 0.0,
 ) -> tuple[Tensor, Tensor | None]:
     """Softmax attention of each row over itself, scaled by 1/sqrt(head size).
@@ -45,6 +74,7 @@ def attend(
         received: whether to sum up the attention each token received, and if so with or without
             the attention it paid to itself.
         key_bias: (T,) added to every logit of that key, for all heads and queries of its row.
+        window: what a query sees; None for its whole row.
         dropout: probability of zeroing an attention probability. Received attention is taken
             after it, as in the Length-Adaptive code.
 
@@ -54,12 +84,14 @@ def attend(
         over the queries of the row, or None if not asked for. Without dropout, and with the
         diagonal, a row of n tokens sums to heads * n.
     """
-    if _use_varlen(query, received, key_bias, dropout):
-        return _varlen(query, key, value, layout), None
+    if _use_varlen(query, received, key_bias, window, dropout):
+        return _varlen(query, key, value, layout, window), None
     blocks, beyond = layout.blocks, value[len(layout.tokens) :]
+    places = None if window is None else window.positions
     if blocks.source is not None:
         query, key, value = (x.index_select(0, blocks.source) for x in (query, key, value))
         key_bias = None if key_bias is None else key_bias[blocks.source]
+        places = None if places is None else places[blocks.source]
     shapes = blocks.shapes
     inference = not torch.is_grad_enabled() and not query.is_cuda
     if inference:
@@ -73,21 +105,30 @@ def attend(
         shapes,
         *(
             [x] * len(sizes) if x is None or len(sizes) == 1 else torch.split(x, sizes)
-            for x in (query, key, value, key_bias, blocks.real)
+            for x in (query, key, value, key_bias, blocks.real, places)
         ),
         strict=True,
     )
-    for shape, q, k, v, bias, real in parts:
+    row = 0
+    for shape, q, k, v, bias, real, place in parts:
         q, k, v = (x.view(*shape, *x.shape[1:]).transpose(1, 2) for x in (q, k, v))
         bias, real = (None if x is None else x.view(shape) for x in (bias, real))
+        far = None
+        if window is not None:
+            if any(window.wide[row : row + shape[0]]):
+                far = _Far(place.view(shape), window.reach, real)
+            row += shape[0]
         faster = inference and shape[0] > 1 and shape[1] <= SHORT
         # with dropout on a CPU, SDPA would take plain products itself, and a slower dropout
         if faster or received is not None or (dropout > 0 and not query.is_cuda):
-            out, total = _explicit(q, k, v, bias, real, received, dropout)
+            out, total = _explicit(q, k, v, bias, real, far, received, dropout)
             sums += [] if total is None else [total]
         else:
             mask = _mask(bias, real)
             mask = None if mask is None else mask.to(q.dtype)[:, None, None]
+            if far is not None:
+                mask = q.new_zeros(()) if mask is None else mask
+                mask = mask.masked_fill(far.of(slice(None)), -torch.inf)
             out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
         contexts.append(out.transpose(1, 2).flatten(0, 1))
     received_sums = torch.cat(sums) if sums else None
@@ -110,6 +151,22 @@ def _mask(bias: Tensor | None, real: Tensor | None) -> Tensor | None:
     return bias.masked_fill(~real, -torch.inf)
 
 
+@dataclass(frozen=True, eq=False)
+class _Far:
+    """The keys of a block of rows that its queries do not see for their distance."""
+
+    places: Tensor
+    reach: int
+    real: Tensor | None
+
+    def of(self, queries: slice) -> Tensor:
+        """(rows, 1, queries, width) true where a key is too far away."""
+        far = (self.places[:, queries, None] - self.places[:, None]).abs() > self.reach
+        if self.real is not None:  # padding that sees no key would be nan
+            far &= self.real[:, queries, None]
+        return far[:, None]
+
+
 def _small(shapes: list[tuple[int, int]], heads: int, widest: int) -> list[tuple[int, int]]:
     """Blocks cut into fewer rows, so that their probabilities stay in the processor's cache.
 
@@ -129,6 +186,7 @@ def _explicit(
     v: Tensor,
     bias: Tensor | None,
     real: Tensor | None,
+    far: _Far | None,
     received: Received | None,
     dropout: float,
 ) -> tuple[Tensor, Tensor | None]:
@@ -146,6 +204,8 @@ def _explicit(
         logits = torch.baddbmm(q.new_zeros(()), queries, keys, beta=0, alpha=size**-0.5).float()
         logits = logits.unflatten(0, (rows, heads))
         logits = logits if mask is None else logits + mask[:, None, None]
+        if far is not None:
+            logits = logits.masked_fill(far.of(slice(start, start + step)), -torch.inf)
         probabilities = drop_out(logits.softmax(-1), dropout, training=True)
         contexts.append(torch.bmm(probabilities.flatten(0, 1).to(v.dtype), values))
         if received is None:
@@ -163,16 +223,28 @@ def _explicit(
 
 
 def _use_varlen(
-    query: Tensor, received: Received | None, key_bias: Tensor | None, dropout: float
+    query: Tensor,
+    received: Received | None,
+    key_bias: Tensor | None,
+    window: Window | None,
+    dropout: float,
 ) -> bool:
     plain = received is None and key_bias is None and dropout == 0.0
+    # the kernel counts a window in the tokens that are left
+    plain = plain and (window is None or window.whole)
     return plain and query.is_cuda and query.dtype in (torch.float16, torch.bfloat16)
 
 
-def _varlen(query: Tensor, key: Tensor, value: Tensor, layout: Layout) -> Tensor:
+def _varlen(
+    query: Tensor, key: Tensor, value: Tensor, layout: Layout, window: Window | None
+) -> Tensor:
     """The GPU's own ragged attention: one launch for all rows, half precision only."""
     from torch.nn.attention.varlen import varlen_attn
 
     offsets, longest = layout.offsets.int(), max(layout.lengths)
-    out = varlen_attn(query, key, value, offsets, offsets, longest, longest)
+    # -1 is no limit
+    reach = -1 if window is None else window.reach
+    out = varlen_attn(
+        query, key, value, offsets, offsets, longest, longest, window_size=(reach, reach)
+    )
     return out.flatten(1)  # type: ignore[union-attr]

@@ -21,7 +21,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from tokendrop.errors import UserError, one_line
-from tokendrop.families import family_of, family_of_type
+from tokendrop.families import supported
 from tokendrop.heads import SUFFIXES, Kind, kind_of
 from tokendrop.reducers.base import Shape
 
@@ -86,7 +86,7 @@ def load_backbone(
     """
     try:
         config = AutoConfig.from_pretrained(resolve(name), **(random_init or {}))
-        family_of_type(config.model_type)
+        supported(config)
         # what a head of one number, or of a start and an end, gives has no names of its own
         names = {"regression": ["LABEL_0"], "question_answering": ["LABEL_0", "LABEL_1"]}
         outputs = names.get(kind, labels)
@@ -131,10 +131,12 @@ def shape_of(model: PreTrainedModel, max_tokens: int) -> Shape:
     """The sizes that methods build their weights by.
 
     Raises:
-        UserError: rows may become longer than the backbone has positions for.
+        UserError: the backbone is not supported, or rows may become longer than it has positions
+            for.
     """
     config: Any = model.config
-    positions = family_of(model).positions(config)
+    family = supported(config)
+    positions = family.positions(config)
     if max_tokens > positions:
         raise UserError(
             f"max_length {max_tokens} is more than the {positions} tokens that this backbone has "
@@ -148,6 +150,8 @@ def shape_of(model: PreTrainedModel, max_tokens: int) -> Shape:
         classes=config.num_labels,
         max_tokens=max_tokens,
         task=kind_of(model),
+        gated=family.gated,
+        projected_embedding=family.projected_embedding(config),
     )
 
 

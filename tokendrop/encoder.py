@@ -53,7 +53,7 @@ def encode(
             places = _tokens_of(layout.rows, batch.layout)
             logits = family.read_tokens(model, walked.restored[places])
         else:
-            logits = family.classify(model, walked.hidden[first])
+            logits = family.classify(model, family.pool(model, walked.hidden, layout))
         answers = _record(answers, places, logits.float(), batch.layout, by_token)
         walked.trace.head_states = len(places)
     assert answers is not None
@@ -101,7 +101,7 @@ def walk(
         restore: put the states of dropped tokens back in place, for heads that read every token.
     """
     family = family_of(model)
-    layers = family.layers(model)
+    layers, rotary = family.layers(model), family.rotary(model, batch)
     layout = batch.layout
     trace = Trace(layout)
     memory = reducer.start(batch)
@@ -138,9 +138,15 @@ def walk(
         attended, projected = layout, len(hidden)
 
         dropout = family.attention_dropout(layer) if reducer.attention_dropout else 0.0
+        query, key, value = family.project(layer, hidden)
+        if rotary is not None:
+            query, key = rotary.turn(layer, query, key, layout)
         context, received = attend(
-            *family.project(layer, hidden),
+            query,
+            key,
+            value,
             layout,
+            window=family.window(layer, batch, layout),
             received=reducer.wants_received(look()),
             key_bias=key_bias,
             dropout=dropout if model.training else 0.0,

@@ -187,6 +187,13 @@ class Batch:
             None if examples is None else torch.tensor(examples),
         )
 
+    @cached_property
+    def spans(self) -> tuple[int, ...]:
+        """(B,) how far from its first token the last one of each row stands, read back once."""
+        layout = self.layout
+        last = self.positions[layout.offsets[1:] - 1]
+        return tuple((last - self.positions[layout.first]).tolist())
+
     def __len__(self) -> int:
         """Rows of the batch."""
         return len(self.layout.lengths)

@@ -34,14 +34,15 @@ from tests.tiny import (
     CONFIGS,
     FAMILY_NAMES,
     LAYERS,
+    MAX_TOKENS,
     built,
     packed,
     padded_forward,
     run,
     tiny_model,
     tiny_rows,
-    tiny_shape,
 )
+from tokendrop.backbones import shape_of
 from tokendrop.encoder import encode
 from tokendrop.families import family_of
 from tokendrop.linear import linears
@@ -138,7 +139,9 @@ class TestNothingDropped:
         _, states = padded_forward(model, ROWS)
         assert len(seen) == LAYERS
         for (mine, tokens), theirs in zip(seen, states, strict=True):
-            torch.testing.assert_close(mine, theirs[tokens], **CLOSE)
+            # a backbone that normalises at the end only lets its states grow, and their rounding
+            close = CLOSE["atol"] * max(1.0, float(theirs.std()))
+            torch.testing.assert_close(mine, theirs[tokens], atol=close, rtol=0)
 
     @each(WHOLE)
     def test_the_trace_says_so(self, make: Make, model: PreTrainedModel) -> None:
@@ -233,30 +236,38 @@ class TestDropping:
     @each(EVERY)
     def test_the_trace_is_what_was_computed(self, make: Make, model: PreTrainedModel) -> None:
         """A layer's first linear map sees what attends, its last one what is fed forward."""
-        seen: dict[int, list[int]] = {}
-        owner = {
-            module: index
-            for index, layer in enumerate(family_of(model).layers(model))
-            for module in layer.modules()
-        }
+        layers = family_of(model).layers(model)
+        owner = {module: layer for layer in layers for module in layer.modules()}
+        seen: list[dict[torch.nn.Linear, int]] = []  # rows of each map, layer by layer
 
         def watched(modules: Sequence[torch.nn.Linear], states: Tensor) -> Sequence[Tensor]:
-            seen.setdefault(owner[modules[0]], []).append(len(states))
+            first = modules[0]
+            # a layer that shares its weights with the one before begins with the same map again
+            if not seen or first in seen[-1] or owner[first] is not owner[next(iter(seen[-1]))]:
+                seen.append({})
+            seen[-1][first] = len(states)
             return linears(modules, states)
 
+        def watched_one(module: torch.nn.Linear, states: Tensor) -> Tensor:
+            return watched([module], states)[0]
+
         with (
-            patch("tokendrop.families.linears", watched),
-            patch("tokendrop.families.linear", lambda module, x: watched([module], x)[0]),
+            patch("tokendrop.families.bert.linears", watched),
+            patch("tokendrop.families.bert.linear", watched_one),
+            patch("tokendrop.families.modernbert.linear", watched_one),
         ):
             trace = run(model, built(make()), ROWS).trace
-        computed = {index: (n[0], n[-1]) for index, n in seen.items()}
-        assert computed == {
-            layer.index: (
+        computed = [
+            (owner[next(iter(rows))], *(list(rows.values())[i] for i in (0, -1))) for rows in seen
+        ]
+        assert computed == [
+            (
+                layers[layer.index],
                 len(layer.attention.tokens) + layer.spare[0],
                 len(layer.feed_forward.tokens) + layer.spare[1],
             )
             for layer in trace.layers
-        }
+        ]
         spares = [rows for layer in trace.layers for rows in layer.spare]
         assert max(spares) < 4  # of at most 128 tokens
 
@@ -326,7 +337,8 @@ class TestTraining:
 def test_flops_of_the_trace_are_those_that_ran(make: Make, model: PreTrainedModel) -> None:
     reducer = built(make())
     encoded = run(model, reducer, ROWS)
-    formula = pass_flops(encoded.trace, reducer, model, tiny_shape())
-    formula += padding_flops(encoded.trace, tiny_shape())
+    shape = shape_of(model, MAX_TOKENS)
+    formula = pass_flops(encoded.trace, reducer, model, shape)
+    formula += padding_flops(encoded.trace, shape)
     counted = counted_flops(model, packed(ROWS), reducer)
     assert abs(formula - counted) <= 0.01 * counted

@@ -38,7 +38,17 @@ def layer_flops(
     projected = tokens if projected is None else projected
     linear = 6 * tokens * width**2 + 2 * projected * width**2
     attention = 4 * width * sum(n * n for n in attended)
-    return linear + attention + 4 * fed * width * shape.intermediate
+    return linear + attention + fed * _feed_forward(shape)
+
+
+def _feed_forward(shape: Shape) -> int:
+    """FLOPs of the feed-forward part for one token."""
+    return 2 * shape.hidden * shape.intermediate * (3 if shape.gated else 2)
+
+
+def embedding_flops(tokens: int, shape: Shape) -> int:
+    """FLOPs of widening narrow embeddings to the hidden size."""
+    return 2 * tokens * shape.projected_embedding * shape.hidden
 
 
 def pass_flops(trace: Trace, reducer: Reducer, model: PreTrainedModel, shape: Shape) -> int:
@@ -49,14 +59,16 @@ def pass_flops(trace: Trace, reducer: Reducer, model: PreTrainedModel, shape: Sh
         for fed in [sum(layer.feed_forward.lengths)]
     )
     head = head_flops(model) * trace.head_states
-    return layers + head + reducer.flops(trace, shape)
+    embedding = embedding_flops(sum(trace.start.lengths), shape)
+    return embedding + layers + head + reducer.flops(trace, shape)
 
 
 def dense_flops(lengths: Iterable[int], model: PreTrainedModel, shape: Shape) -> int:
     """FLOPs of the plain model on rows of these lengths; give the padded ones to count padding."""
     lengths = list(lengths)
     layers = shape.layers * layer_flops(lengths, sum(lengths), shape)
-    return layers + head_flops(model) * (sum(lengths) if reads_tokens(model) else len(lengths))
+    embedding, reads = embedding_flops(sum(lengths), shape), reads_tokens(model)
+    return embedding + layers + head_flops(model) * (sum(lengths) if reads else len(lengths))
 
 
 def head_flops(model: PreTrainedModel) -> int:
@@ -77,7 +89,7 @@ def padding_flops(trace: Trace, shape: Shape) -> int:
         total += 4 * shape.hidden * (blocks - sum(n * n for n in layer.attention.lengths))
         before, after = layer.spare
         total += 6 * before * shape.hidden**2
-        total += after * (2 * shape.hidden**2 + 4 * shape.hidden * shape.intermediate)
+        total += after * (2 * shape.hidden**2 + _feed_forward(shape))
     return total
 
 

@@ -28,6 +28,9 @@ class Shape:
         max_tokens: longest row of the task, special tokens included.
         classes: outputs of the head.
         task: what the head is for.
+        gated: whether the feed-forward part has a gate, a third matrix.
+        projected_embedding: width of the embeddings where a matrix widens them to ``hidden``,
+            else 0.
     """
 
     layers: int
@@ -37,6 +40,8 @@ class Shape:
     classes: int
     max_tokens: int
     task: Kind = "classification"
+    gated: bool = False
+    projected_embedding: int = 0
 
 
 @dataclass(frozen=True, eq=False)

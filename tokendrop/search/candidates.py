@@ -20,7 +20,7 @@ from torch import Tensor
 from tokendrop.data.batching import Batches, Split, consecutive
 from tokendrop.encoder import walk
 from tokendrop.families import family_of
-from tokendrop.metrics.flops import head_flops, layer_flops
+from tokendrop.metrics.flops import embedding_flops, head_flops, layer_flops
 from tokendrop.modeling import TokenDropModel
 from tokendrop.packed import Batch, Layout
 from tokendrop.reducers import from_spec
@@ -78,6 +78,7 @@ class Candidates:
             total = 0
             for tokens, rows in self._tokens.items():
                 alive = tokens
+                total += rows * embedding_flops(tokens, model.shape)
                 for length in self.reducer.lengths_of(tokens, configuration):
                     fed = min(alive, length)
                     total += rows * layer_flops([alive], fed, model.shape, projected=fed)
@@ -184,6 +185,7 @@ class _Part:
 
     def _answer(self, state: _State) -> Tensor:
         backbone = self._model.backbone
-        first = state.hidden[state.batch.layout.first]
-        logits = family_of(backbone).classify(backbone, first).float()
+        family = family_of(backbone)
+        pooled = family.pool(backbone, state.hidden, state.batch.layout)
+        logits = family.classify(backbone, pooled).float()
         return torch.empty_like(logits).index_copy(0, state.rows, logits)

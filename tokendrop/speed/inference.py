@@ -163,15 +163,20 @@ def _operators(model: PreTrainedModel, batches: Sequence[Batch], traces: Sequenc
     family = family_of(model)
     layers = family.layers(model)
     for batch, trace in zip(batches, traces, strict=True):
-        states = family.embed(model, batch)
+        states, rotary = family.embed(model, batch), family.rotary(model, batch)
         for record in trace.layers:
-            layer, fed = layers[record.index], len(record.feed_forward.tokens)
+            layer, layout = layers[record.index], record.attention
+            fed = len(record.feed_forward.tokens)
             before, after = record.spare
-            states = with_room(states[: len(record.attention.tokens)], before)
-            context, _ = attend(*family.project(layer, states), record.attention)
+            states = with_room(states[: len(layout.tokens)], before)
+            query, key, value = family.project(layer, states)
+            if rotary is not None:
+                query, key = rotary.turn(layer, query, key, layout)
+            window = family.window(layer, batch, layout)
+            context, _ = attend(query, key, value, layout, window=window)
             states = family.close_attention(layer, context[: fed + after], states[: fed + after])
             states = feed_forward(family, layer, states)
-        family.classify(model, states[: len(batch)])
+        family.classify(model, family.pool(model, states, record.feed_forward))
 
 
 def _chunks(rows: Sequence[list[int]], size: int) -> list[Sequence[list[int]]]:

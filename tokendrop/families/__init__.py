@@ -1,0 +1,56 @@
+"""Where each architecture keeps the parts that the encoder loop walks.
+
+A family reads an *unmodified* Hugging Face model. The loop never asks which family it has: another
+architecture is another entry in :data:`FAMILIES`.
+"""
+
+from __future__ import annotations
+
+from transformers import PretrainedConfig, PreTrainedModel
+
+from tokendrop.errors import UserError
+from tokendrop.families.bert import Albert, DistilBert, Electra, Family, Roberta
+from tokendrop.families.modernbert import ModernBert
+
+__all__ = ["FAMILIES", "Family", "family_of", "family_of_type", "supported"]
+
+FAMILIES: dict[str, Family] = {
+    "albert": Albert(),
+    "bert": Family(),
+    "camembert": Roberta(),
+    "distilbert": DistilBert(),
+    "electra": Electra(),
+    "modernbert": ModernBert(),
+    "roberta": Roberta(),
+    "xlm-roberta": Roberta(),
+}
+
+
+def family_of(model: PreTrainedModel) -> Family:
+    """The family of a Hugging Face model; see :func:`family_of_type`."""
+    return family_of_type(str(model.config.model_type))
+
+
+def family_of_type(kind: str) -> Family:
+    """The family of an architecture by its ``model_type``.
+
+    Raises:
+        UserError: nobody has described this architecture yet.
+    """
+    if kind not in FAMILIES:
+        raise UserError(
+            f"backbones of type {kind!r} are not supported: choose a model of one of the types "
+            f"{', '.join(sorted(FAMILIES))}, or describe its parts in tokendrop/families"
+        )
+    return FAMILIES[kind]
+
+
+def supported(config: PretrainedConfig) -> Family:
+    """The family of a configuration, which was found to compute what the family describes.
+
+    Raises:
+        UserError: nobody has described this architecture, or what the configuration switches on.
+    """
+    family = family_of_type(config.model_type)
+    family.check(config)
+    return family
