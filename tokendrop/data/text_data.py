@@ -142,6 +142,7 @@ class TextData(LightningDataModule):
                 f"dev_fraction {dev_fraction} and test_fraction {test_fraction} must be above 0 "
                 "and together below 1, to leave rows to train on"
             )
+        self.dataset = dataset
         self.text = columns
         self.label = usual.label if label is None else label
         self.task = task
