@@ -3,8 +3,9 @@ import logging
 import pandas as pd
 import pytest
 
-from tokendrop.data.rows import Rows, class_names, limit, make_splits, read_rows
+from tokendrop.data.rows import Rows, class_names, read_classes
 from tokendrop.data.sources import Table
+from tokendrop.data.splitting import limit, make_splits
 from tokendrop.errors import UserError
 
 
@@ -109,13 +110,13 @@ def test_limit_draws_from_everywhere_and_keeps_the_order():
 )
 def test_class_names(labels, names):
     kept = [label for label in labels if label is not None]
-    rows = read_rows(table(text=["a"] * len(kept), label=kept), ["text"], "label")
+    rows = read_classes(table(text=["a"] * len(kept), label=kept), ["text"], "label")
     assert class_names({"train": rows, "dev": rows, "test": rows}, None) == names
 
 
 def test_declared_names_keep_their_order():
     frame = pd.DataFrame({"text": ["a", "b"], "label": [1, 0]})
-    rows = read_rows(Table(frame, "set", ["zero", "alpha"]), ["text"], "label")
+    rows = read_classes(Table(frame, "set", ["zero", "alpha"]), ["text"], "label")
     assert rows.labels == ["alpha", "zero"]
     splits = {"train": rows, "dev": rows, "test": rows}
     assert class_names(splits, ["zero", "alpha"]) == ["zero", "alpha"]
@@ -124,20 +125,20 @@ def test_declared_names_keep_their_order():
 def test_withheld_label_of_declared_classes_is_missing():
     frame = pd.DataFrame({"text": ["a", "b"], "label": [1, -1]})
     with pytest.raises(UserError, match="set, row 2: no label"):
-        read_rows(Table(frame, "set", ["zero", "alpha"]), ["text"], "label")
+        read_classes(Table(frame, "set", ["zero", "alpha"]), ["text"], "label")
 
 
 def test_missing_column_names_the_nearest():
     with pytest.raises(UserError, match=r"rows.csv: .*'txt': did you mean 'text'\?.*label, text"):
-        read_rows(table(text=["a"], label=[1]), ["txt"], "label")
+        read_classes(table(text=["a"], label=[1]), ["txt"], "label")
     with pytest.raises(UserError, match=r"unknown column 'gold'.*--data.label"):
-        read_rows(table(text=["a"], label=[1]), ["text"], "gold")
+        read_classes(table(text=["a"], label=[1]), ["text"], "gold")
 
 
 def test_file_without_header_still_gives_one_line():
     frame = pd.DataFrame([["x", "y"]], columns=["3", "a line\nof text " * 40])
     with pytest.raises(UserError) as caught:
-        read_rows(Table(frame, "rows.csv"), ["text"], "label")
+        read_classes(Table(frame, "rows.csv"), ["text"], "label")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300
 
@@ -145,34 +146,39 @@ def test_file_without_header_still_gives_one_line():
 def test_empty_text():
     rows = table(text=["a", " \t", None, ""], label=[1, 0, 1, 0])
     with pytest.raises(UserError, match=r"row 2: empty text in column 'text' \(3 such rows in all"):
-        read_rows(rows, ["text"], "label")
+        read_classes(rows, ["text"], "label")
 
 
 def test_one_empty_text_of_a_pair_is_allowed():
     rows = table(first=["a", None], second=["", "b"], label=[1, 0])
-    assert read_rows(rows, ["first", "second"], "label").texts == [("a", ""), ("", "b")]
+    assert read_classes(rows, ["first", "second"], "label").texts == [("a", ""), ("", "b")]
     rows = table(first=["a", None], second=["", " "], label=[1, 0])
     with pytest.raises(UserError, match="row 2: empty text in columns 'first' and 'second'; "):
-        read_rows(rows, ["first", "second"], "label")
+        read_classes(rows, ["first", "second"], "label")
 
 
 def test_text_that_is_a_list():
     with pytest.raises(UserError, match="row 1: column 'text' holds a list, not a text"):
-        read_rows(table(text=[["a", "b"]], label=[1]), ["text"], "label")
+        read_classes(table(text=[["a", 1]], label=[1]), ["text"], "label")
+
+
+def test_list_of_words_is_a_text():
+    rows = read_classes(table(text=[["a", "film"]], label=[1]), ["text"], "label")
+    assert rows.texts == [("a film",)]
 
 
 def test_number_as_text():
-    assert read_rows(table(text=[1984], label=[1]), ["text"], "label").texts == [("1984",)]
+    assert read_classes(table(text=[1984], label=[1]), ["text"], "label").texts == [("1984",)]
 
 
 def test_missing_label():
     with pytest.raises(UserError, match=r"rows.csv, row 2: no label in column 'label' \(2 such"):
-        read_rows(table(text=["a", "b", "c"], label=["x", " ", None]), ["text"], "label")
+        read_classes(table(text=["a", "b", "c"], label=["x", " ", None]), ["text"], "label")
 
 
 def test_no_rows():
     with pytest.raises(UserError, match=r"rows.csv: no rows"):
-        read_rows(table(text=[], label=[]), ["text"], "label")
+        read_classes(table(text=[], label=[]), ["text"], "label")
 
 
 def test_label_that_train_does_not_have():

@@ -52,9 +52,9 @@ def test_missing_file(tmp_path):
 
 
 def test_unknown_suffix(tmp_path):
-    (tmp_path / "rows.txt").write_text("text")
-    with pytest.raises(UserError, match=r"rows.txt: .*'.txt'; use one of .csv, .tsv, .json"):
-        read_file(str(tmp_path / "rows.txt"))
+    (tmp_path / "rows.doc").write_text("text")
+    with pytest.raises(UserError, match=r"rows.doc: .*'.doc'; use one of .csv, .tsv, .txt"):
+        read_file(str(tmp_path / "rows.doc"))
 
 
 @pytest.mark.parametrize(

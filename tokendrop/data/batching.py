@@ -6,14 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch.utils.data import Dataset
 
-from tokendrop.data.questions import Window
-from tokendrop.data.tags import Sentence
 from tokendrop.packed import Batch
+
+if TYPE_CHECKING:
+    from tokendrop.data.questions import Window
+    from tokendrop.data.tags import Sentence
 
 _GROUP = 50  # batches that are sorted by length together: more would make epochs alike
 

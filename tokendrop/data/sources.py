@@ -9,7 +9,7 @@ import csv
 import importlib.util
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -39,22 +39,41 @@ class Table:
     names: list[str] | None = None
 
 
-def read_file(path: str) -> Table:
-    """Rows of a CSV, TSV, JSON, JSONL or Parquet file, told apart by the suffix.
+def existing(path: str) -> Path:
+    """A file that is there.
 
     Raises:
-        UserError: no such file, a suffix not listed above, or a file that cannot be parsed.
+        UserError: it is not.
     """
     file = Path(path).expanduser()
     if not file.is_file():
         raise UserError(f"no such file: {path}; check the path given with --data.train/dev/test")
-    if file.suffix.lower() not in _READERS:
+    return file
+
+
+def read_file(path: str, columns: Sequence[str] | None = None) -> Table:
+    """Rows of a CSV, TSV, JSON, JSONL or Parquet file, told apart by the suffix.
+
+    Args:
+        path: the file; .txt is read as .tsv.
+        columns: names for the columns of a CSV or TSV file without a header. Columns of the same
+            name are joined to one text.
+
+    Raises:
+        UserError: no such file, a suffix not listed above, or a file that cannot be parsed.
+    """
+    file = existing(path)
+    suffix = file.suffix.lower()
+    if suffix not in _READERS:
         raise UserError(
             f"{path}: cannot tell the format from the suffix {file.suffix!r}; "
             f"use one of {', '.join(_READERS)}"
         )
     try:
-        frame = _READERS[file.suffix.lower()](file)
+        if columns is None or suffix not in _QUOTING:
+            frame = _READERS[suffix](file)
+        else:
+            frame = _joined(_delimited(file, columns), columns)
     except (OSError, ValueError, pa.ArrowException, pd.errors.ParserWarning) as error:
         raise UserError(
             f"{path}: not a readable {file.suffix} file ({one_line(error)}); "
@@ -63,16 +82,16 @@ def read_file(path: str) -> Table:
     return Table(frame, path)
 
 
-def _csv(file: Path) -> pd.DataFrame:
-    return _delimited(file, ",", csv.QUOTE_MINIMAL)
+# GLUE's files are not quoted: a lone " in a sentence would swallow the lines that follow
+_QUOTING: dict[str, tuple[str, Literal[0, 3]]] = {
+    ".csv": (",", csv.QUOTE_MINIMAL),
+    ".tsv": ("\t", csv.QUOTE_NONE),
+    ".txt": ("\t", csv.QUOTE_NONE),
+}
 
 
-def _tsv(file: Path) -> pd.DataFrame:
-    # GLUE's files are not quoted: a lone " in a sentence would swallow the lines that follow
-    return _delimited(file, "\t", csv.QUOTE_NONE)
-
-
-def _delimited(file: Path, separator: str, quoting: Literal[0, 3]) -> pd.DataFrame:
+def _delimited(file: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    separator, quoting = _QUOTING[file.suffix.lower()]
     with warnings.catch_warnings():
         # rows with more fields than the header: pandas would only warn and cut them
         warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -80,11 +99,22 @@ def _delimited(file: Path, separator: str, quoting: Literal[0, 3]) -> pd.DataFra
             file,
             sep=separator,
             quoting=quoting,
+            header="infer" if columns is None else None,
+            names=None if columns is None else range(len(columns)),
             dtype=str,
             keep_default_na=False,  # "null" and "NA" are words
             index_col=False,
             encoding="utf-8-sig",
         )
+
+
+def _joined(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Named columns, those of one name joined by a space."""
+    named: dict[str, pd.Series] = {}
+    for place, name in enumerate(columns):
+        column = frame[place]
+        named[name] = named[name].str.cat(column, sep=" ") if name in named else column
+    return pd.DataFrame(named)
 
 
 def _json(file: Path) -> pd.DataFrame:
@@ -115,8 +145,9 @@ def _parquet(file: Path) -> pd.DataFrame:
 
 
 _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
-    ".csv": _csv,
-    ".tsv": _tsv,
+    ".csv": _delimited,
+    ".tsv": _delimited,
+    ".txt": _delimited,
     ".json": _json,
     ".jsonl": _json,
     ".parquet": _parquet,
@@ -150,7 +181,8 @@ def read_hub(dataset: str, label: str) -> dict[str, Table]:
     Where the test labels are withheld (GLUE), the validation split takes the place of "test".
 
     Args:
-        dataset: "name", or "name:config".
+        dataset: "name", "name:config", or "name:config:split" to report another split than its
+            test or validation split.
         label: column of the labels, by which withheld labels are recognised.
 
     Returns:
@@ -160,7 +192,7 @@ def read_hub(dataset: str, label: str) -> dict[str, Table]:
     Raises:
         UserError: the dataset cannot be loaded, or has no training split.
     """
-    name, _, config = dataset.partition(":")
+    name, config, reported = (*dataset.split(":"), "", "")[:3]
     try:
         found = datasets.load_dataset(name, config or None)
     except ConnectionError as error:
@@ -180,6 +212,10 @@ def read_hub(dataset: str, label: str) -> dict[str, Table]:
             "name another dataset, or give local files with --data.train"
         )
     tables = {"train": _hub_table(found, dataset, "train", label)}
+    if reported:
+        if reported not in found:
+            raise unknown(f"split of {name!r}", reported, found)
+        return {**tables, "test": _hub_table(found, dataset, reported, label)}
     dev = next((split for split in _DEV_NAMES if split in found), None)
     if dev is not None:
         tables["dev"] = _hub_table(found, dataset, dev, label)
@@ -195,6 +231,7 @@ def read_hub(dataset: str, label: str) -> dict[str, Table]:
 def _hub_table(found: Any, dataset: str, split: str, label: str) -> Table:
     rows = found[split]
     feature = rows.features.get(label)
+    feature = getattr(feature, "feature", feature)  # of a list: what its items are
     names = feature.names if isinstance(feature, datasets.ClassLabel) else None
     return Table(rows.to_pandas(), f"{dataset} ({split})", names)
 
@@ -203,7 +240,8 @@ def _labelled(table: Table | None, label: str) -> bool:
     if table is None or label not in table.frame:
         return False
     labels = table.frame[label]
-    return not bool((labels.isna() | (labels == -1)).all())
+    withheld = labels == -1 if pd.api.types.is_numeric_dtype(labels) else False
+    return not bool((labels.isna() | withheld).all())
 
 
 def check_columns(table: Table, columns: list[str], option: str) -> None:

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tokendrop.data.batching import Split
+from tokendrop.data.rows import Rows, class_name, missing, refuse
+from tokendrop.data.sources import Table, check_columns, existing
+from tokendrop.data.tokens import Tokeniser
+from tokendrop.errors import UserError
+from tokendrop.tasks import IGNORED
+from tokendrop.tasks.entities import to_iob2
 
 
 @dataclass(frozen=True)
@@ -11,10 +24,120 @@ class Sentence:
 
     Attributes:
         words: as the file has them.
-        tags: the right tag of each word.
+        tags: the right tag of each word; those of entities in IOB2.
         places: position of each word's first token in its row, None if it has no token there.
     """
 
-    words: tuple[str, ...]
+    words: list[str]
     tags: list[str]
-    places: list[int | None]
+    places: list[int | None] = field(default_factory=list)
+
+
+def read_conll(path: str, words: str, tags: str) -> Table:
+    """Sentences of a file in the columns of the CoNLL shared tasks.
+
+    A line is a word, then other columns that are not read, and last its tag, separated by white
+    space; a blank line ends a sentence. Lines of -DOCSTART- are left out.
+
+    Args:
+        path: the file, with any suffix or none.
+        words: the column of the table that gets the words.
+        tags: the column that gets the tags.
+
+    Raises:
+        UserError: no such file, it is no text, or a line has a word without a tag.
+    """
+    file = existing(path)
+    try:
+        content = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a readable text file ({error}): write it as UTF-8") from error
+    sentences: list[tuple[list[str], list[str]]] = [([], [])]
+    for number, line in enumerate(content.split("\n"), 1):
+        fields = line.split()
+        if not fields or fields[0] == "-DOCSTART-":
+            if sentences[-1][0]:
+                sentences.append(([], []))
+            continue
+        if len(fields) < 2:
+            raise UserError(
+                f"{path}, line {number}: {line.strip()!r} has no tag; each line needs a word and, "
+                "as its last column, the tag"
+            )
+        sentences[-1][0].append(fields[0])
+        sentences[-1][1].append(fields[-1])
+    if not sentences[-1][0]:
+        sentences.pop()
+    return Table(pd.DataFrame(sentences, columns=[words, tags]), path)
+
+
+def read_sentences(table: Table, text: Sequence[str], label: str) -> Rows:
+    """Lists of words, each with a list of tags. Tags in IOB1 become IOB2.
+
+    Raises:
+        UserError: a column is missing, the table is empty, a cell is no list, a sentence has no
+            words, or not as many tags as words.
+    """
+    (words,) = text
+    check_columns(table, [words], "text")
+    check_columns(table, [label], "label")
+    if table.frame.empty:
+        raise UserError(f"{table.place}: no sentences; give a file with at least one")
+    columns = [_lists(table, column) for column in (words, label)]
+    pairs = list(zip(*columns, strict=True))
+    empty = [number for number, (row, _) in enumerate(pairs, 1) if not row]
+    refuse(empty, table.place, "a sentence without words", "remove it")
+    for number, (row, tags) in enumerate(pairs, 1):
+        if len(row) != len(tags):
+            raise UserError(
+                f"{table.place}, row {number}: {len(row)} words in column {words!r} but "
+                f"{len(tags)} tags in column {label!r}; give every word its tag"
+            )
+    named = [[class_name(tag, table.names) for tag in tags] for _, tags in pairs]
+    bare = [number for number, tags in enumerate(named, 1) if "" in tags]
+    refuse(bare, table.place, f"a word without a tag in column {label!r}", "tag it")
+    sentences = [
+        Sentence([str(word) for word in row], to_iob2(tags))
+        for (row, _), tags in zip(pairs, named, strict=True)
+    ]
+    return Rows(
+        [(" ".join(sentence.words),) for sentence in sentences],
+        sentences,
+        list(range(1, len(sentences) + 1)),
+        table.place,
+        "token_classification",
+    )
+
+
+def _lists(table: Table, column: str) -> list[list[object]]:
+    cells = []
+    for number, cell in enumerate(table.frame[column].tolist(), 1):
+        if not isinstance(cell, (list, np.ndarray)):
+            held = "nothing" if missing(cell) else f"a {type(cell).__name__}"
+            raise UserError(
+                f"{table.place}, row {number}: column {column!r} holds {held}, not a list with an "
+                "entry for each word; choose another with --data.text or --data.label"
+            )
+        cells.append(list(cell))
+    return cells
+
+
+def tagged_split(rows: Rows, tokeniser: Tokeniser, labels: list[str], what: str) -> Split:
+    """The rows with the tag of each word at its first token; other tokens are not scored."""
+    number = {name: index for index, name in enumerate(labels)}
+    tokens, words = tokeniser.words([sentence.words for sentence in rows.labels], what)
+    sentences, tags = [], []
+    for sentence, row in zip(rows.labels, words, strict=True):
+        first = {word: place for place, word in reversed(list(enumerate(row))) if word >= 0}
+        places = [first.get(word) for word in range(len(sentence.words))]
+        sentences.append(replace(sentence, places=places))
+        scored = {place: number[sentence.tags[word]] for word, place in first.items()}
+        tags.append([scored.get(place, IGNORED) for place in range(len(row))])
+    return Split(
+        rows.texts, tokens.input_ids, tokens.token_type_ids, tags, tokens.truncated, sentences
+    )
+
+
+def is_conll(path: str) -> bool:
+    """Whether a file of tagged words has one word per line: all but JSON and Parquet."""
+    return Path(path).suffix.lower() not in (".json", ".jsonl", ".parquet")

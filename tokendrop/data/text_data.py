@@ -1,4 +1,4 @@
-"""The Lightning data module of text classification."""
+"""The Lightning data module of all kinds of task."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import os
-from collections import Counter
 from pathlib import Path
 from typing import Literal
 
@@ -16,20 +15,13 @@ from transformers import PreTrainedTokenizerBase
 
 from tokendrop.backbones import load_tokenizer
 from tokendrop.data.batching import Batches, Split, consecutive, shuffled_by_length
-from tokendrop.data.rows import class_names, limit, make_splits, read_rows
-from tokendrop.data.sources import DEMO, Table, read_demo, read_file, read_hub
+from tokendrop.data.kinds import COLUMNS, content, names_of, posed_task, tokenised
+from tokendrop.data.local import Files, Source
+from tokendrop.data.splitting import limit, make_splits
 from tokendrop.data.tokens import Tokeniser
 from tokendrop.errors import UserError
 from tokendrop.packed import Batch
-from tokendrop.tasks import (
-    Kind,
-    MetricName,
-    QuestionAnswering,
-    Regression,
-    SequenceClassification,
-    Task,
-    TokenClassification,
-)
+from tokendrop.tasks import Kind, MetricName, Task
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +29,7 @@ SPLITS = ("train", "dev", "test")
 
 
 class TextData(LightningDataModule):
-    """Texts or pairs of texts with one class each, as packed batches.
+    """Texts with classes, numbers, tags or answers, as packed batches.
 
     Rows are read, split, tokenised and remembered on first use; :meth:`setup` does it at once.
 
@@ -51,12 +43,15 @@ class TextData(LightningDataModule):
         train: str | None = None,
         dev: str | None = None,
         test: str | None = None,
-        text: str | list[str] = "text",
-        label: str = "label",
+        dir: str | None = None,
+        files: Files | None = None,
+        text: str | list[str] | None = None,
+        label: str | None = None,
         task: Kind = "classification",
         class_weights: Literal["balanced"] | list[float] | None = None,
         tokenizer: str = "minilm-l6",
         max_length: int = 128,
+        doc_stride: int = 128,
         batch_size: int = 32,
         token_budget: int | None = None,
         train_rows: int | None = None,
@@ -74,12 +69,20 @@ class TextData(LightningDataModule):
                 a dataset of the Hugging Face hub, as "name" or "name:config", for instance
                 "nyu-mll/glue:sst2". Where its test labels are withheld, its validation split is
                 what is reported and a dev split is cut from its training rows.
-            train: local file to train on instead of a dataset: .csv, .tsv (not quoted, as
-                GLUE's), .json, .jsonl or .parquet, with named columns.
+                "name:config:split" reports this split instead.
+            train: local file to train on instead of a dataset: .csv, .tsv and .txt (not quoted,
+                as GLUE's), .json, .jsonl or .parquet, with named columns. Questions may be in
+                SQuAD's .json, tagged words in the columns of CoNLL with any suffix or none.
             dev: local file by which the best checkpoint is chosen; cut from train if not given.
             test: local file whose scores are reported; cut from train if not given.
-            text: column of the text, or a list of two columns for pairs.
-            label: column of the class; integers and names both do.
+            dir: folder of local files: the relative paths of train, dev and test are looked up
+                there; or else ``files``, which are read instead of the dataset.
+            files: the publisher's files of the dataset, which ``dir`` holds.
+            text: column of the text, or a list of two columns for pairs; "text" if not given,
+                "tokens" (lists of words) for tags, "question" and "context" for questions. A
+                text may also be a list of words.
+            label: column of the class (integers and names both do), number, tags or answers;
+                "label" if not given, "tags" or "answers" for those.
             task: what is learned: a class, a number, a tag for each word, or where the answer
                 to a question lies.
             class_weights: how much a row of each class counts in the loss: a number by class,
@@ -87,7 +90,9 @@ class TextData(LightningDataModule):
             tokenizer: backbone whose tokenizer is used: "minilm-l6", a model folder or a Hub
                 model.
             max_length: tokens of a row at most, special tokens included. Longer rows lose their
-                end, which is counted and said once.
+                end, which is counted and said once; contexts of questions lose nothing.
+            doc_stride: tokens that neighbouring windows of a context share, where it is longer
+                than max_length allows beside a question.
             batch_size: rows of a batch.
             token_budget: cut training batches by this number of tokens instead of by rows, so
                 that each costs about the same; at least max_length.
@@ -106,22 +111,20 @@ class TextData(LightningDataModule):
             UserError: an option out of its range, or no rows to train on named.
         """
         super().__init__()
-        files = {name: path for name, path in zip(SPLITS, (train, dev, test), strict=True) if path}
-        if dataset is not None and files:
-            raise UserError(
-                f"dataset {dataset!r} and the file {next(iter(files.values()))} are both given: "
-                "use either --data.dataset or --data.train, --data.dev and --data.test"
-            )
-        if dataset is None and train is None:
-            raise UserError(
-                "no data to train on: name a dataset with --data.dataset (rotten_tomatoes and "
-                "imdb need no hub) or a file with --data.train"
-            )
-        columns = [text] if isinstance(text, str) else text
-        if len(columns) not in (1, 2):
-            raise UserError(f"text takes one or two columns, not {len(columns)}: {columns}")
+        named = {name: path for name, path in zip(SPLITS, (train, dev, test), strict=True) if path}
+        self.source = Source.of(dataset, named, dir, files)
+        published = self.source.published
+        usual = COLUMNS[task]
+        if published is not None:
+            text, label = published.text or text, published.label or label
+        columns = list(usual.text) if text is None else [text] if isinstance(text, str) else text
+        if len(columns) not in usual.counts:
+            counts = " or ".join(("no", "one", "two")[count] for count in usual.counts)
+            plural = "s" * (usual.counts != (1,))
+            raise UserError(f"text takes {counts} column{plural}, not {len(columns)}: {columns}")
         for option, least, value in (
             ("max_length", 1, max_length),
+            ("doc_stride", 0, doc_stride),
             ("batch_size", 1, batch_size),
             ("token_budget", max_length, token_budget),
             ("train_rows", 1, train_rows),
@@ -140,13 +143,13 @@ class TextData(LightningDataModule):
                 "and together below 1, to leave rows to train on"
             )
         self.dataset = dataset
-        self.files = files
         self.text = columns
-        self.label = label
+        self.label = usual.label if label is None else label
         self.task = task
         self.class_weights = class_weights
         self.tokenizer = tokenizer
         self.max_length = max_length
+        self.doc_stride = doc_stride
         self.batch_size = batch_size
         self.token_budget = token_budget
         self.row_limits = dict(zip(SPLITS, (train_rows, dev_rows, test_rows), strict=True))
@@ -174,36 +177,25 @@ class TextData(LightningDataModule):
         """
         if self._splits:
             return
-        tables = self._tables()
-        given = {name: read_rows(table, self.text, self.label) for name, table in tables.items()}
+        tables = self.source.tables(self.task, self.text, self.label)
+        read = COLUMNS[self.task].read
+        given = {name: read(table, self.text, self.label) for name, table in tables.items()}
         whole = make_splits(given, self.dev_fraction, self.test_fraction, self.split_seed)
         # before rows are limited, so that a small run has the classes of the full one
-        labels = class_names(whole, tables["train"].names)
-        number = {name: index for index, name in enumerate(labels)}
+        labels = names_of(self.task, whole, tables["train"].names)
         tokeniser = self._tokeniser()
         splits: dict[str, Split] = {}
         for name, every in whole.items():
             rows = limit(every, self.row_limits[name], self.split_seed)
-            tokens = tokeniser(rows.texts, name)
-            splits[name] = Split(
-                rows.texts,
-                tokens.input_ids,
-                tokens.token_type_ids,
-                [number[label] for label in rows.labels],
-                tokens.truncated,
-            )
+            splits[name] = tokenised(rows, tokeniser, labels, self.doc_stride, name)
         self._warn_truncated(splits)
-        content = {name: [split.texts, split.labels] for name, split in splits.items()}
-        used = [content, labels, tokeniser.identity, self.batch_size, self.token_budget]
+        used = [
+            {name: content(split) for name, split in splits.items()},
+            *(self.task, labels, self.class_weights, tokeniser.identity, self.doc_stride),
+            *(self.batch_size, self.token_budget),
+        ]
         self._fingerprint = hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest()
         self._labels, self._splits = labels, splits
-
-    def _tables(self) -> dict[str, Table]:
-        if self.dataset is None:
-            return {name: read_file(path) for name, path in self.files.items()}
-        if self.dataset in DEMO:
-            return {"train": read_demo(self.dataset)}
-        return read_hub(self.dataset, self.label)
 
     def _tokeniser(self) -> Tokeniser:
         tokenizer = self._ready_tokenizer
@@ -243,22 +235,7 @@ class TextData(LightningDataModule):
         Raises:
             UserError: a metric that does not fit the kind of the task.
         """
-        if self.task == "regression":
-            return Regression(metric)
-        if self.task == "token_classification":
-            return TokenClassification(self.labels, metric)
-        if self.task == "question_answering":
-            windows = self.splits["train"].windows or []
-            return QuestionAnswering(metric, any(not w.question.answers for w in windows))
-        return SequenceClassification(self.labels, metric, self._class_weights())
-
-    def _class_weights(self) -> list[float] | None:
-        if self.class_weights != "balanced":
-            return self.class_weights
-        counts = Counter(self.splits["train"].labels)
-        rows, classes = counts.total(), len(self.labels)
-        # a class that a small run never drew counts as drawn once
-        return [rows / (classes * max(1, counts[index])) for index in range(classes)]
+        return posed_task(self.task, metric, self.labels, self.splits["train"], self.class_weights)
 
     def fingerprint(self) -> str:
         """A hash of all that a model trained on these data depends on, but for the seed.

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 from transformers import PreTrainedTokenizerBase
 
@@ -20,6 +23,9 @@ from tokendrop.files import whole_file
 
 _CHUNK = 1000  # rows tokenised between two steps of the progress bar
 _SECONDS_BEFORE_BAR = 3
+_QUESTION = 64  # tokens of a question at most, as in the original code of BERT
+
+_Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -29,12 +35,28 @@ class Tokens:
     Attributes:
         input_ids: special tokens included.
         token_type_ids: 1 in the second text of a pair, where the tokenizer marks it.
-        truncated: how many rows lost their end.
+        truncated: how many texts lost their end.
     """
 
     input_ids: list[list[int]]
     token_type_ids: list[list[int]]
     truncated: int
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Questions with stretches of their contexts.
+
+    Attributes:
+        tokens: of each window; truncated are questions, no context is.
+        examples: the number of the question of each window.
+        offsets: (tokens, 2) of each window: first character of each token in the context, and the
+            one behind its last; 0, 0 at tokens that are no context.
+    """
+
+    tokens: Tokens
+    examples: list[int]
+    offsets: list[NDArray[np.int32]]
 
 
 class Tokeniser:
@@ -70,41 +92,166 @@ class Tokeniser:
             UserError: no room for a text beside the special tokens, or the folder of results
                 cannot be written to.
         """
-        special = self._tokenizer.num_special_tokens_to_add(pair=len(texts[0]) > 1)
+        self._check_room(pair=len(texts[0]) > 1)
+
+        def columns(chunk: list[tuple[str, ...]]) -> list[_Row]:
+            return self._rows(*(list(column) for column in zip(*chunk, strict=True)))
+
+        return _tokens(self._remembered(texts, {}, columns, what))
+
+    def words(self, sentences: list[list[str]], what: str) -> tuple[Tokens, list[list[int]]]:
+        """Tokenise sentences that are already cut into words.
+
+        Args:
+            sentences: N lists of words.
+            what: shown beside the progress bar.
+
+        Returns:
+            the tokens, and for each of them the number of its word, -1 for special tokens.
+
+        Raises:
+            UserError: as in :meth:`__call__`.
+        """
+        self._check_room(pair=False)
+
+        def split(chunk: list[list[str]]) -> list[_Row]:
+            rows = self._rows(chunk, is_split_into_words=True)
+            for row in rows:
+                ids = row["encoding"].word_ids
+                row["words"] = [-1 if word is None else word for word in ids]
+            return rows
+
+        table = self._remembered(sentences, {"words": True}, split, what)
+        return _tokens(table), _lists(table["words"])
+
+    def windows(self, pairs: list[tuple[str, ...]], stride: int, what: str) -> Windows:
+        """Tokenise questions with their contexts, a long context in overlapping windows.
+
+        Args:
+            pairs: question and context, N of them.
+            stride: tokens of the context that neighbouring windows share.
+            what: shown beside the progress bar.
+
+        Raises:
+            UserError: as in :meth:`__call__`, or the stride leaves a window no room to move on.
+        """
+        self._check_room(pair=True)
+        special = self._tokenizer.num_special_tokens_to_add(pair=True)
+
+        def windowed(chunk: list[tuple[str, ...]]) -> list[_Row]:
+            questions, contexts = (list(column) for column in zip(*chunk, strict=True))
+            questions, longest, cut = self._questions(questions)
+            if stride >= (room := self._max_length - special - longest):
+                raise UserError(
+                    f"doc_stride {stride} must be below the {max(0, room)} tokens that max_length "
+                    f"{self._max_length} leaves for a context beside a question of {longest}: "
+                    "make max_length larger or doc_stride smaller"
+                )
+            rows = self._rows(
+                *(questions, contexts),
+                truncation="only_second",
+                stride=stride,
+                return_overflowing_tokens=True,
+            )
+            for row in rows:
+                sides = row["encoding"].sequence_ids
+                spans = [
+                    span if side == 1 else (0, 0)
+                    for side, span in zip(sides, row["encoding"].offsets, strict=True)
+                ]
+                row["starts"], row["ends"] = (list(side) for side in zip(*spans, strict=True))
+                row["truncated"] = row["example"] in cut
+            return rows
+
+        table = self._remembered(pairs, {"stride": stride}, windowed, what)
+        starts, ends = (_arrays(table[name]) for name in ("starts", "ends"))
+        return Windows(
+            _tokens(table),
+            table["example"].to_pylist(),
+            [np.stack(both, 1) for both in zip(starts, ends, strict=True)],
+        )
+
+    def _questions(self, texts: list[str]) -> tuple[list[str], int, set[int]]:
+        """Questions of 64 tokens at most, the length of the longest, and which were cut."""
+        found = self._tokenizer(
+            texts, truncation=True, max_length=_QUESTION, add_special_tokens=False
+        ).encodings
+        cut = {number for number, row in enumerate(found) if row.overflowing}
+        kept = [
+            text[: row.offsets[-1][1]] if number in cut else text
+            for number, (text, row) in enumerate(zip(texts, found, strict=True))
+        ]
+        return kept, max(len(row.ids) for row in found), cut
+
+    def _check_room(self, pair: bool) -> None:
+        special = self._tokenizer.num_special_tokens_to_add(pair=pair)
         if self._max_length <= special:
             raise UserError(
                 f"max_length {self._max_length} leaves no room beside {special} special tokens: "
                 f"use --data.max_length {special + 1} or more"
             )
-        digest = hashlib.sha256(json.dumps([self.identity, texts]).encode()).hexdigest()
-        file = self._folder / f"{digest}.parquet"
+
+    def _rows(self, *texts: Any, **options: Any) -> list[_Row]:
+        # a tokenizer built from a vocabulary knows no maximum: without one nothing is cut
+        batch = self._tokenizer(
+            *texts, **{"truncation": True, "max_length": self._max_length, **options}
+        )
+        examples = batch.get("overflow_to_sample_mapping", range(len(texts[0])))
+        return [
+            {
+                "encoding": e,
+                "input_ids": e.ids,
+                "token_type_ids": e.type_ids,
+                "truncated": bool(e.overflowing),
+                "example": int(example),
+            }
+            for e, example in zip(batch.encodings, examples, strict=True)
+        ]
+
+    def _remembered(
+        self, texts: list[Any], how: _Row, encode: Callable[[Any], list[_Row]], what: str
+    ) -> pa.Table:
+        """The rows of a table by what went into them: tokenizer, texts, and how."""
+        key = [self.identity, texts, *([how] if how else [])]
+        file = self._folder / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()}.parquet"
         table = _read(file, len(texts))
         if table is None:
-            table = self._tokenise(texts, what)
+            table = _tokenise(texts, encode, what)
             _write(table, file)
-        return Tokens(
-            _lists(table["input_ids"]),
-            _lists(table["token_type_ids"]),
-            sum(table["truncated"].to_pylist()),
-        )
+        return table
 
-    def _tokenise(self, texts: list[tuple[str, ...]], what: str) -> pa.Table:
-        encodings: list[tuple[list[int], list[int], bool]] = []
-        starts = range(0, len(texts), _CHUNK)
-        bar = tqdm(starts, f"tokenise {what}", delay=_SECONDS_BEFORE_BAR, disable=None, leave=False)
-        for start in bar:
-            columns = [list(column) for column in zip(*texts[start : start + _CHUNK], strict=True)]
-            # a tokenizer built from a vocabulary knows no maximum: without one nothing is cut
-            batch = self._tokenizer(*columns, truncation=True, max_length=self._max_length)
-            encodings += [(e.ids, e.type_ids, bool(e.overflowing)) for e in batch.encodings]
-        ids, types, truncated = zip(*encodings, strict=True)
-        return pa.table(
-            {
-                "input_ids": pa.array(ids, pa.list_(pa.int32())),
-                "token_type_ids": pa.array(types, pa.list_(pa.int32())),
-                "truncated": pa.array(truncated, pa.bool_()),
-            }
-        )
+
+def _tokenise(texts: list[Any], encode: Callable[[Any], list[_Row]], what: str) -> pa.Table:
+    columns: dict[str, list[Any]] = {}
+    starts = range(0, len(texts), _CHUNK)
+    bar = tqdm(starts, f"tokenise {what}", delay=_SECONDS_BEFORE_BAR, disable=None, leave=False)
+    for start in bar:
+        for row in encode(texts[start : start + _CHUNK]):
+            row["example"] += start
+            for name, values in row.items():
+                if name != "encoding":
+                    columns.setdefault(name, []).append(values)
+    kinds = {"truncated": pa.bool_(), "example": pa.int32()}
+    return pa.table(
+        {
+            name: pa.array(values, kinds.get(name, pa.list_(pa.int32())))
+            for name, values in columns.items()
+        }
+    )
+
+
+def _tokens(table: pa.Table) -> Tokens:
+    cut = zip(table["example"].to_pylist(), table["truncated"].to_pylist(), strict=True)
+    return Tokens(
+        _lists(table["input_ids"]),
+        _lists(table["token_type_ids"]),
+        len({example for example, truncated in cut if truncated}),
+    )
+
+
+def _arrays(column: pa.ChunkedArray) -> list[NDArray[np.int32]]:
+    rows = column.combine_chunks()
+    return np.split(rows.values.to_numpy(), rows.offsets.to_numpy()[1:-1])
 
 
 def _lists(column: pa.ChunkedArray) -> list[list[int]]:
@@ -120,7 +267,8 @@ def _read(file: Path, rows: int) -> pa.Table | None:
         table = pq.read_table(file)
     except (OSError, pa.ArrowException):
         return None
-    return table if table.num_rows == rows else None
+    # a text may have several windows
+    return table if table.num_rows >= rows else None
 
 
 def _write(table: pa.Table, file: Path) -> None:

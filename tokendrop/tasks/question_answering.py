@@ -138,8 +138,8 @@ class AnswerScores(Scores):
     def compute(self) -> dict[str, Tensor]:
         frame = self.examples()
         return {
-            "exact_match": torch.tensor(frame["exact_match"].mean()),
-            "f1": torch.tensor(frame["score"].mean()),
+            "exact_match": torch.tensor(frame["exact_match"].mean(), dtype=torch.float32),
+            "f1": torch.tensor(frame["score"].mean(), dtype=torch.float32),
         }
 
     def reset(self) -> None:

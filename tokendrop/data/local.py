@@ -1,0 +1,148 @@
+"""Which of the places that were named the rows come from, and what lies there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tokendrop.data.kinds import read_table
+from tokendrop.data.rows import missing
+from tokendrop.data.sources import DEMO, Table, read_demo, read_hub
+from tokendrop.errors import UserError
+from tokendrop.tasks import Kind
+
+
+@dataclass(frozen=True)
+class Files:
+    """What lies in the folder given with ``dir``, where that differs from the Hub's form.
+
+    Attributes:
+        train: file to train on.
+        dev: file by which the best checkpoint is chosen; cut from train if not given.
+        test: file whose scores are reported; cut from train if not given.
+        text: column of the text or texts, if not as on the Hub.
+        label: column of the label, if not as on the Hub.
+        columns: by split, names for the columns of a CSV or TSV file without a header; columns
+            of the same name are joined to one text.
+        classes: name of the class behind each value of the label, in the order of the classes.
+    """
+
+    train: str
+    dev: str | None = None
+    test: str | None = None
+    text: str | list[str] | None = None
+    label: str | None = None
+    columns: dict[str, list[str]] = field(default_factory=dict)
+    classes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """The files by split."""
+        given = {"train": self.train, "dev": self.dev, "test": self.test}
+        return {split: path for split, path in given.items() if path}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset by name, or files.
+
+    Attributes:
+        dataset: of the Hub or the demo data, None if files are read.
+        paths: the files by split.
+        published: how they differ from the Hub's form, None for a user's own.
+    """
+
+    dataset: str | None
+    paths: dict[str, str]
+    published: Files | None = None
+
+    @classmethod
+    def of(
+        cls, dataset: str | None, paths: dict[str, str], folder: str | None, files: Files | None
+    ) -> Source:
+        """The one place that is meant.
+
+        Args:
+            dataset: named, or None.
+            paths: files named, by split.
+            folder: where relative paths are looked up.
+            files: those of the dataset, read if there is a folder and no file is named.
+
+        Raises:
+            UserError: several places are named, or none to train on.
+        """
+        if dataset is not None and paths:
+            raise UserError(
+                f"dataset {dataset!r} and the file {next(iter(paths.values()))} are both given: "
+                "use either --data.dataset or --data.train, --data.dev and --data.test"
+            )
+        if folder is not None and not paths:
+            if files is None:
+                raise UserError(
+                    f"which files of {folder} to read is not known: name them with --data.train, "
+                    "--data.dev and --data.test, without a dataset (--data.dataset null)"
+                )
+            return cls(None, _in_folder(files.paths, folder), files)
+        if dataset is None and not paths and files is not None:
+            raise UserError(
+                "these data are not on the hub in a form that can be read: name the folder that "
+                f"holds {', '.join(files.paths.values())} with --data.dir"
+            )
+        if dataset is None and "train" not in paths:
+            raise UserError(
+                "no data to train on: name a dataset with --data.dataset (rotten_tomatoes and "
+                "imdb need no hub) or a file with --data.train"
+            )
+        return cls(dataset, paths if folder is None else _in_folder(paths, folder))
+
+    def tables(self, kind: Kind, text: Sequence[str], label: str) -> dict[str, Table]:
+        """The rows of every split there is.
+
+        Raises:
+            UserError: as the readers.
+        """
+        if self.dataset in DEMO:
+            return {"train": read_demo(self.dataset)}
+        if self.dataset is not None:
+            return read_hub(self.dataset, label)
+        return {split: self._table(split, kind, text, label) for split in self.paths}
+
+    def _table(self, split: str, kind: Kind, text: Sequence[str], label: str) -> Table:
+        path, published = self.paths[split], self.published
+        if published is None:
+            return read_table(kind, path, text, label)
+        table = read_table(kind, path, text, label, published.columns.get(split))
+        return with_names(table, label, published.classes)
+
+
+def _in_folder(paths: dict[str, str], folder: str) -> dict[str, str]:
+    return {split: str(Path(folder).expanduser() / path) for split, path in paths.items()}
+
+
+def with_names(table: Table, label: str, classes: dict[str, str]) -> Table:
+    """The table with class numbers for the values of its labels, and the names behind them.
+
+    Raises:
+        UserError: a value without a name.
+    """
+    if not classes or label not in table.frame:
+        return table
+    names = list(dict.fromkeys(classes.values()))
+    numbers = {value: names.index(name) for value, name in classes.items()}
+    cells = [None if missing(cell) else str(cell).strip() for cell in table.frame[label]]
+    _check_known(cells, numbers, table.place, label)
+    frame = table.frame.copy()
+    frame[label] = [str(numbers[cell]) if cell else None for cell in cells]
+    return Table(frame, table.place, names)
+
+
+def _check_known(
+    cells: Sequence[str | None], numbers: dict[str, int], place: str, label: str
+) -> None:
+    for row, cell in enumerate(cells, 1):
+        if cell and cell not in numbers:
+            raise UserError(
+                f"{place}, row {row}: {cell!r} in column {label!r} is none of the labels "
+                f"{', '.join(numbers)}; correct it, or name the classes with --data.files.classes"
+            )
