@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tokendrop.modeling import Prediction, TokenDropModel, load
+    from tokendrop.modeling import TokenDropModel, load
+    from tokendrop.prediction import Prediction
 
 __all__ = ["Prediction", "TokenDropModel", "load"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Encoding
 from torch import nn
-from transformers import (
-    AutoModelForSequenceClassification,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from tokendrop import backbones
 from tokendrop.encoder import encode
 from tokendrop.errors import UserError, one_line
 from tokendrop.families import family_of
 from tokendrop.files import whole_folder
+from tokendrop.heads import SUFFIXES, reads_tokens
 from tokendrop.packed import Batch
+from tokendrop.prediction import Prediction, Text, answer, checked, tokenised
 from tokendrop.reducers import from_spec
 from tokendrop.reducers.base import Reducer
 from tokendrop.trace import Encoded
@@ -35,29 +32,8 @@ log = logging.getLogger(__name__)
 SIDE_CAR = "reducer"
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """The answer for one text.
-
-    Attributes:
-        label: name of the most probable class.
-        probabilities: by class name.
-        tokens: the text as the model saw it, special tokens included.
-        token_depth: for each token, the layers it went through; 0 if dropped in the first.
-        row_depth: layers after which the row left.
-        layers: layers of the backbone.
-    """
-
-    label: str
-    probabilities: dict[str, float]
-    tokens: list[str]
-    token_depth: list[int]
-    row_depth: int
-    layers: int
-
-
 class TokenDropModel(nn.Module):
-    """An unmodified Hugging Face classifier whose tokens a reducer drops.
+    """An unmodified Hugging Face model with its head whose tokens a reducer drops.
 
     On disk it is a plain Hugging Face checkpoint, with the reducer in the folder ``reducer``
     beside the weights.
@@ -96,51 +72,43 @@ class TokenDropModel(nn.Module):
         return encode(self.backbone, batch, self.reducer)
 
     @torch.inference_mode()
-    def predict(
-        self, texts: Sequence[str | tuple[str, ...]], batch_size: int = 32
-    ) -> list[Prediction]:
-        """Classify texts, or pairs of texts.
+    def predict(self, texts: Sequence[Text], batch_size: int = 32) -> list[Prediction]:
+        """Answer for texts, or pairs of texts.
 
         Args:
-            texts: one string or a pair of strings each; longer ones are cut to ``max_length``.
+            texts: one string or a pair of strings each, for answering a question and its context;
+                longer ones are cut to ``max_length``. A tagger's text has blanks between its words.
             batch_size: rows at a time; no answer depends on it.
 
         Raises:
-            UserError: a text is empty.
+            UserError: a text is empty, or a question has no context.
         """
-        if isinstance(texts, str):
-            raise UserError(f"predict takes a list of texts, not one text: predict([{texts!r}])")
-        pairs = [text if isinstance(text, tuple) else (text,) for text in texts]
-        for number, pair in enumerate(pairs, start=1):
-            if not any(part.strip() for part in pair):
-                raise UserError(f"text {number} of {len(pairs)} is empty: leave it out")
-        limit = self.shape.max_tokens
-        rows = [
-            self.tokenizer(*pair, truncation=True, max_length=limit).encodings[0] for pair in pairs
-        ]
+        kind, limit = self.shape.task, self.shape.max_tokens
+        parts = checked(texts, kind)
+        rows = [tokenised(self.tokenizer, text, kind, limit) for text in parts]
         if cut := sum(bool(row.overflowing) for row in rows):
             log.warning("%d of %d texts were cut to %d tokens", cut, len(rows), limit)
         self.eval()
         predictions: list[Prediction] = []
         for start in range(0, len(rows), batch_size):
-            predictions.extend(self._predict_batch(rows[start : start + batch_size]))
+            end = start + batch_size
+            predictions.extend(self._predict_batch(rows[start:end], parts[start:end]))
         return predictions
 
-    def _predict_batch(self, rows: Sequence[Encoding]) -> Iterable[Prediction]:
+    def _predict_batch(
+        self, rows: Sequence[Encoding], texts: Sequence[tuple[str, ...]]
+    ) -> Iterable[Prediction]:
         batch = Batch.pack([row.ids for row in rows], [row.type_ids for row in rows])
         encoded = self(batch.to(self.backbone.device))
-        probabilities = encoded.logits.softmax(-1).tolist()
-        depths = encoded.trace.token_depth().split([len(row.ids) for row in rows])
+        lengths = [len(row.ids) for row in rows]
+        by_token = reads_tokens(self.backbone)
+        logits = encoded.logits.split(lengths) if by_token else encoded.logits
+        depths = encoded.trace.token_depth().split(lengths)
         leaving = encoded.trace.row_depth().tolist()
-        for row, answer, depth, left in zip(rows, probabilities, depths, leaving, strict=True):
-            by_name = dict(zip(self.labels, answer, strict=True))
+        for row, text, found, depth, left in zip(rows, texts, logits, depths, leaving, strict=True):
+            label, probabilities = answer(found, row, text, self.shape.task, self.labels)
             yield Prediction(
-                max(by_name, key=by_name.__getitem__),
-                by_name,
-                row.tokens,
-                depth.tolist(),
-                left,
-                self.shape.layers,
+                label, probabilities, row.tokens, depth.tolist(), left, self.shape.layers
             )
 
     def save(self, folder: str | Path) -> None:
@@ -231,7 +199,10 @@ def _with_operating_point(spec: dict[str, Any], changes: dict[str, Any]) -> Redu
 def _load_classifier(folder: Path) -> PreTrainedModel:
     try:
         with backbones.quiet_loading():
-            model, report = AutoModelForSequenceClassification.from_pretrained(
+            names = AutoConfig.from_pretrained(folder).architectures or [""]
+            kinds = [kind for kind, suffix in SUFFIXES.items() if names[0].endswith(suffix)]
+            auto = backbones.AUTO[kinds[0] if kinds else "classification"]
+            model, report = auto.from_pretrained(
                 folder, dtype=torch.float32, output_loading_info=True
             )
     except (OSError, ValueError, RuntimeError) as error:

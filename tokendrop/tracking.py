@@ -12,7 +12,7 @@ from typing import Any, Literal
 import wandb
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
-from tokendrop.modeling import Prediction
+from tokendrop.prediction import Prediction
 
 LoggerName = Literal["csv", "wandb"]
 

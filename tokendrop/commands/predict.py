@@ -1,4 +1,4 @@
-"""``tokendrop predict``: classify texts and show what was dropped."""
+"""``tokendrop predict``: answer for texts and show what was dropped."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from rich.console import Console
 from rich.text import Text
 
 from tokendrop.errors import UserError
-from tokendrop.modeling import Prediction, load
+from tokendrop.modeling import load
+from tokendrop.prediction import Prediction
 
 
 def run(arguments: Sequence[str]) -> None:
     """Parse the command line and predict."""
     parser = argparse.ArgumentParser(
         prog="tokendrop predict",
-        description="Classify texts with a trained model. A token is shown the dimmer the earlier "
-        "it was dropped; its raised number is the layers it went through.",
+        description="Answer for texts with a trained model: a class, a number, a tag for each "
+        "word, or the answer to a question. A pair, or a question with its context, has a tab "
+        "between its parts. A token is shown the dimmer the earlier it was dropped; its raised "
+        "number is the layers it went through.",
     )
     parser.add_argument("--checkpoint", required=True, help="model folder of 'tokendrop fit'")
     parser.add_argument("--file", help="a file with one text per line, - for standard input")
@@ -31,7 +34,8 @@ def run(arguments: Sequence[str]) -> None:
     texts = [*options.texts, *_lines(options.file)]
     if not texts:
         raise UserError("nothing to classify: give a text, or --file FILE with one text per line")
-    predictions = load(options.checkpoint).predict(texts)
+    parts = [tuple(text.split("\t")) for text in texts]
+    predictions = load(options.checkpoint).predict(parts)
     if options.json:
         for prediction in predictions:
             print(json.dumps(asdict(prediction)))
@@ -53,10 +57,10 @@ def _lines(name: str | None) -> Iterable[str]:
 
 
 def _show(prediction: Prediction) -> tuple[Text, Text]:
-    confidence = prediction.probabilities[prediction.label]
+    confidence = prediction.probabilities.get(prediction.label)
     head = Text.assemble(
         (prediction.label, "bold green"),
-        f" {confidence:.1%}",
+        "" if confidence is None else f" {confidence:.1%}",
         (f"  left after layer {prediction.row_depth} of {prediction.layers}\n", "dim"),
     )
     body = Text("  ")

@@ -87,7 +87,7 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
         layers_mean=found.kept["layers"],
         kept_tokens_per_layer=found.kept["per_layer"],
         train_seconds=sum(stage.seconds for stage in stages),
-        examples_eval=len(data.splits["test"]),
+        examples_eval=len(found.examples),
         flops=found.flops,
         timing={"batch32": batches, "batch1": singles},
         stages=[_stage_record(stage) for stage in stages],

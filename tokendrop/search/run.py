@@ -53,13 +53,19 @@ def search(
         budgets: checked to be reachable before anything is evaluated.
 
     Raises:
-        UserError: a model of another method, or a budget that is out of reach.
+        UserError: a model of another method or with a head that reads every token, or a budget
+            that is out of reach.
     """
     reducer = model.reducer
     if not isinstance(reducer, LengthAdaptive):
         raise UserError(
             f"this model was trained with {type(reducer).__name__}: only a LengthAdaptive model "
             "can be searched for length configurations"
+        )
+    if task.reads_tokens:
+        raise UserError(
+            "only models that answer once for a text can be searched: set the lengths of a model "
+            f"for {task.kind.replace('_', ' ')} with the argument configuration"
         )
     rows = draw_rows(split, settings.rows)
     candidates = Candidates(model, split, rows, task)
