@@ -18,7 +18,6 @@ from transformers import (
 from tests.tiny import (
     CLASSES,
     CONFIGS,
-    FAMILY_NAMES,
     LAYERS,
     MAX_TOKENS,
     built,
@@ -35,14 +34,14 @@ from tokendrop.backbones import load_backbone, shape_of
 from tokendrop.compare.clock import pad_rows
 from tokendrop.encoder import walk
 from tokendrop.errors import UserError
-from tokendrop.families import family_of, family_of_type
+from tokendrop.families import FAMILIES, family_of, family_of_type
 from tokendrop.packed import Batch, row_sum
 from tokendrop.reducers.base import Decision, Reducer, View
 from tokendrop.reducers.dense import Dense
 
 ROWS = tiny_rows()
 CLOSE = {"atol": 1e-5, "rtol": 0}
-each_family = pytest.mark.parametrize("family", FAMILY_NAMES)
+each_architecture = pytest.mark.parametrize("family", FAMILIES)
 
 
 class DropAt(Reducer):
@@ -79,7 +78,7 @@ class Watch(Reducer):
     [(AutoModelForTokenClassification, CLASSES), (AutoModelForQuestionAnswering, 2)],
     ids=["token_classification", "question_answering"],
 )
-@each_family
+@each_architecture
 @torch.no_grad()
 def test_heads_that_read_every_token(family: str, auto: Any, outputs: int) -> None:
     config = CONFIGS[family]()
@@ -103,7 +102,7 @@ def test_heads_that_read_every_token(family: str, auto: Any, outputs: int) -> No
 
 
 @pytest.mark.parametrize("kind", ["with_diagonal", "without_diagonal"])
-@each_family
+@each_architecture
 @torch.no_grad()
 def test_received_attention_of_every_layer(family: str, kind: Received) -> None:
     model = tiny_model(family)
@@ -121,7 +120,7 @@ def test_received_attention_of_every_layer(family: str, kind: Received) -> None:
         torch.testing.assert_close(mine, total[real], **CLOSE)
 
 
-@each_family
+@each_architecture
 @torch.no_grad()
 def test_the_padded_side_of_the_clock_is_the_same_model(family: str) -> None:
     model = tiny_model(family)
@@ -250,6 +249,13 @@ def test_rows_inside_the_window_need_no_mask() -> None:
         assert (window is not None) == masked
         assert family.window(family.layers(model)[0], batch, batch.layout) is None
     batch = packed(tiny_rows([8, 3]))
+    window = family.window(sliding, batch, batch.layout)
+    assert window is not None
+    assert window.whole
+    _, gapped = batch.layout.keep(batch.positions != 2)
+    window = family.window(sliding, batch, gapped)
+    assert window is not None
+    assert not window.whole  # a kernel that counts what is left would see too far
     _, three = batch.layout.keep(batch.layout.row == 1)
     assert family.window(sliding, batch, three) is None  # the long row has left
 

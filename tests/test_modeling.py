@@ -13,6 +13,7 @@ from transformers import AutoModelForSequenceClassification, BertTokenizer
 import tokendrop
 from tests.tiny import MAX_TOKENS, tiny_model
 from tokendrop.errors import UserError
+from tokendrop.families import FAMILIES
 from tokendrop.modeling import TokenDropModel
 from tokendrop.reducers.base import Reducer
 from tokendrop.reducers.chain import Chain
@@ -48,6 +49,15 @@ def test_saved_and_loaded_it_predicts_the_same(name: str, tmp_path: Path) -> Non
     model = model_of(REDUCERS[name]())
     model.save(tmp_path / "model")
     assert tokendrop.load(tmp_path / "model").predict(TEXTS) == model.predict(TEXTS)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_is_saved_and_loaded(family: str, tmp_path: Path) -> None:
+    model = model_of(PowerBert(configuration=[6, 4, 2]), family)
+    model.save(tmp_path / "model")
+    again = tokendrop.load(tmp_path / "model")
+    assert again.shape == model.shape
+    assert again.predict(TEXTS) == model.predict(TEXTS)
 
 
 def test_the_folder_is_a_plain_hugging_face_checkpoint(tmp_path: Path) -> None:

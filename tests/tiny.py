@@ -206,4 +206,5 @@ def _pad(rows: list[list[int]], width: int, fill: int) -> Tensor:
     return torch.tensor([row + [fill] * (width - len(row)) for row in rows])
 
 
-FAMILY_NAMES = sorted(FAMILIES)
+# one architecture of each family
+FAMILY_NAMES = sorted({family: name for name, family in reversed(FAMILIES.items())}.values())

@@ -14,15 +14,17 @@ from tokendrop.families.modernbert import ModernBert
 
 __all__ = ["FAMILIES", "Family", "family_of", "family_of_type", "supported"]
 
+_ROBERTA = Roberta()
+
 FAMILIES: dict[str, Family] = {
     "albert": Albert(),
     "bert": Family(),
-    "camembert": Roberta(),
     "distilbert": DistilBert(),
     "electra": Electra(),
     "modernbert": ModernBert(),
-    "roberta": Roberta(),
-    "xlm-roberta": Roberta(),
+    "roberta": _ROBERTA,
+    "camembert": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
 }
 
 
