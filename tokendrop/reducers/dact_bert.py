@@ -13,7 +13,7 @@ never changes an answer.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -61,13 +61,9 @@ class Unit(nn.Module):
 class DactBert(Reducer):
     """Mix the answers of all blocks; stop when the rest cannot change the class."""
 
-    operating_arguments: ClassVar[frozenset[str]] = frozenset(
-        {"exit_tie", "exit_rule", "check_every"}
-    )
+    operating_arguments = frozenset({"exit_tie", "exit_rule", "check_every"})
 
-    note: ClassVar[str] = (
-        "DACT-BERT's training recipe is a reconstruction; the paper's own could not be verified."
-    )
+    note = "DACT-BERT's training recipe is a reconstruction; the paper's own could not be verified."
 
     def __init__(
         self,
