@@ -13,6 +13,7 @@ from tests.test_modeling import tokenizer
 from tests.tiny import LAYERS, tiny_model
 from tokendrop import recipes
 from tokendrop.data import TextData
+from tokendrop.errors import UserError
 from tokendrop.module import TokenDropModule
 from tokendrop.reducers.adapler import AdapLeR
 from tokendrop.reducers.base import Reducer, Stage
@@ -116,6 +117,18 @@ def test_what_only_matters_at_inference_needs_no_training(
         for rule in ("paper", "tight")
     }
     assert len(folders) == 1
+
+
+def test_what_cannot_be_trained_is_found_before_any_weights_are_read(
+    backbone: str, data: TextData, tmp_path: Path
+) -> None:
+    (Path(backbone) / "model.safetensors").rename(tmp_path / "elsewhere")
+    try:
+        module = TokenDropModule(PowerBert(configuration=[9, 8]), backbone, fine_tune=FINE_TUNE)
+        with pytest.raises(UserError, match="2 entries but the backbone has 3"):
+            trained(module, data, tmp_path)
+    finally:
+        (tmp_path / "elsewhere").rename(Path(backbone) / "model.safetensors")
 
 
 def test_training_turns_dropout_on(backbone: str, data: TextData, tmp_path: Path) -> None:

@@ -13,13 +13,14 @@ from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 from transformers.utils import logging as transformers_logging
 
 from tokendrop.errors import UserError, one_line
-from tokendrop.families import family_of, family_of_type
+from tokendrop.families import family_of_type
 from tokendrop.reducers.base import Shape
 
 # name -> package on the package index that carries the weights, and the folder inside it
@@ -56,6 +57,35 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         raise _not_found(name, "tokenizer", error) from error
 
 
+def load_config(
+    name: str, labels: list[str], random_init: dict[str, Any] | None = None
+) -> PretrainedConfig:
+    """The configuration of a backbone for these classes, without its weights.
+
+    Args:
+        name: installed backbone, folder or Hub name.
+        labels: class names of the task.
+        random_init: changes to the configuration.
+
+    Raises:
+        UserError: no such backbone, an unsupported architecture, or a head for other classes.
+    """
+    try:
+        config = AutoConfig.from_pretrained(resolve(name), **(random_init or {}))
+    except (OSError, ValueError) as error:
+        raise _not_found(name, "model", error) from error
+    family_of_type(config.model_type)
+    if _is_classifier(config) and config.num_labels != len(labels):
+        raise UserError(
+            f"the checkpoint {name} has a head for {config.num_labels} classes but the data "
+            f"has {len(labels)} ({', '.join(labels)}): name a checkpoint for this task, or "
+            "its pretrained backbone"
+        )
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: index for index, label in enumerate(labels)}
+    return config
+
+
 def load_backbone(
     name: str,
     labels: list[str],
@@ -70,20 +100,10 @@ def load_backbone(
             draw random weights.
 
     Raises:
-        UserError: no such backbone, an unsupported architecture, or a head for other classes.
+        UserError: as :func:`load_config`, or the weights cannot be read.
     """
+    config = load_config(name, labels, random_init)
     try:
-        config = AutoConfig.from_pretrained(resolve(name), **(random_init or {}))
-        family_of_type(config.model_type)
-        trained = _is_classifier(config)
-        if trained and config.num_labels != len(labels):
-            raise UserError(
-                f"the checkpoint {name} has a head for {config.num_labels} classes but the data "
-                f"has {len(labels)} ({', '.join(labels)}): name a checkpoint for this task, or "
-                "its pretrained backbone"
-            )
-        config.id2label = dict(enumerate(labels))
-        config.label2id = {label: index for index, label in enumerate(labels)}
         if random_init is not None:
             model = AutoModelForSequenceClassification.from_config(config)
         else:
@@ -113,25 +133,25 @@ def _is_classifier(config: Any) -> bool:
     return any(name.endswith("ForSequenceClassification") for name in names)
 
 
-def shape_of(model: PreTrainedModel, max_tokens: int) -> Shape:
-    """The sizes that methods build their weights by.
+def shape_of(config: PretrainedConfig, max_tokens: int) -> Shape:
+    """The sizes of a model that methods build their weights by.
 
     Raises:
         UserError: rows may become longer than the backbone has positions for.
     """
-    config: Any = model.config
-    positions = family_of(model).positions(config)
+    sizes: Any = config
+    positions = family_of_type(config.model_type).positions(config)
     if max_tokens > positions:
         raise UserError(
             f"max_length {max_tokens} is more than the {positions} tokens that this backbone has "
             f"positions for: use --data.max_length {positions} or less"
         )
     return Shape(
-        layers=config.num_hidden_layers,
-        hidden=config.hidden_size,
-        heads=config.num_attention_heads,
-        intermediate=getattr(config, "intermediate_size", None) or config.hidden_dim,
-        classes=config.num_labels,
+        layers=sizes.num_hidden_layers,
+        hidden=sizes.hidden_size,
+        heads=sizes.num_attention_heads,
+        intermediate=getattr(sizes, "intermediate_size", None) or sizes.hidden_dim,
+        classes=sizes.num_labels,
         max_tokens=max_tokens,
     )
 

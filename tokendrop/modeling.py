@@ -84,7 +84,7 @@ class TokenDropModel(nn.Module):
         self.backbone = backbone
         self.reducer = reducer
         self.tokenizer = tokenizer
-        self.shape = backbones.shape_of(backbone, max_length)
+        self.shape = backbones.shape_of(backbone.config, max_length)
         reducer.build(self.shape)
 
     @property
