@@ -148,12 +148,12 @@ def test_positions_of_roberta_begin_behind_the_padding(family: str) -> None:
         run(model, Dense(), rows).logits, padded_forward(model, rows, room=0)[0], **CLOSE
     )
     with pytest.raises(UserError, match="max_length 13 is more than the 12 tokens"):
-        shape_of(model, 13)
+        shape_of(model.config, 13)
 
 
 def test_electra_as_wide_as_its_embeddings_has_no_projection() -> None:
     model = tiny_model("electra", embedding_size=32)
-    assert shape_of(model, MAX_TOKENS).projected_embedding == 0
+    assert shape_of(model.config, MAX_TOKENS).projected_embedding == 0
     logits, _ = padded_forward(model, ROWS)
     torch.testing.assert_close(run(model, Dense(), ROWS).logits, logits, **CLOSE)
 
@@ -284,14 +284,14 @@ def test_settings_that_would_be_computed_wrongly(
     for name, value in changes.items():
         setattr(model.config, name, value)
     with pytest.raises(UserError, match=named):
-        shape_of(model, MAX_TOKENS)
+        shape_of(model.config, MAX_TOKENS)
 
 
 def test_rotary_positions_that_depend_on_the_batch() -> None:
     model = tiny_model("modernbert")
     model.config.rope_parameters["full_attention"]["rope_type"] = "dynamic"
     with pytest.raises(UserError, match="rope_type 'dynamic'"):
-        shape_of(model, MAX_TOKENS)
+        shape_of(model.config, MAX_TOKENS)
 
 
 def test_they_are_refused_before_any_weights_are_read(tmp_path: Any) -> None:

@@ -15,6 +15,7 @@ from tests.tiny import MAX_TOKENS, tiny_model
 from tokendrop.errors import UserError
 from tokendrop.families import FAMILIES
 from tokendrop.modeling import TokenDropModel
+from tokendrop.reducers import from_spec, with_changes
 from tokendrop.reducers.base import Reducer
 from tokendrop.reducers.chain import Chain
 from tokendrop.reducers.dact_bert import DactBert
@@ -166,6 +167,36 @@ def test_an_operating_point_is_chosen_at_loading(tmp_path: Path) -> None:
     eager = tokendrop.load(tmp_path / "model").predict(TEXTS)
     assert {prediction.row_depth for prediction in lazy.predict(TEXTS)} == {3}
     assert max(prediction.row_depth for prediction in eager) < 3
+
+
+class TestOperatingPointsOfAChain:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        parts = [PowerBert(configuration=[9, 8, 7]), DactBert(halt_bias=-4.0)]
+        model_of(Chain(parts)).save(tmp_path / "model")
+        return tmp_path / "model"
+
+    def test_a_part_is_changed_at_loading(self, folder: Path) -> None:
+        lazy = tokendrop.load(folder, **{"parts.1.check_every": 3})
+        assert {prediction.row_depth for prediction in lazy.predict(TEXTS)} == {3}
+        assert lazy.reducer.operating_point["parts.1.check_every"] == 3
+        lazy.save(folder)
+        assert tokendrop.load(folder).predict(TEXTS) == lazy.predict(TEXTS)
+
+    @pytest.mark.parametrize("name", ["parts.0.configuration", "parts.7.exit_rule", "exit_rule"])
+    def test_what_cannot_be_changed_is_named(self, folder: Path, name: str) -> None:
+        with pytest.raises(UserError, match=rf"{name} cannot be changed.*parts\.1\.exit_rule"):
+            tokendrop.load(folder, **{name: "tight"})
+
+
+def test_a_change_to_a_part_that_is_not_there_is_named() -> None:
+    spec = Chain([Dense(), DactBert()]).spec()
+    changed = with_changes(spec, {"parts.1.tau": 0.5})
+    assert from_spec(changed).parts[1].tau == 0.5
+    assert "init_args" not in spec["init_args"]["parts"][1]
+    for path in ("parts.2.tau", "parts.x.tau", "pieces.0.tau"):
+        with pytest.raises(UserError, match=path):
+            with_changes(spec, {path: 0.5})
 
 
 def test_saving_replaces_the_old_model_only_when_complete(

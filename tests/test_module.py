@@ -40,8 +40,8 @@ class TwoObjectives(Reducer):
     def groups(self, stage: Stage, backbone: nn.Module) -> list[Group]:
         weights = dict(backbone.named_parameters())
         return [
-            Group("weights", weights, terms=frozenset({"shared", "backbone_only"})),
-            Group("own", {"own": self.own}, terms=frozenset({"shared", "own_only"})),
+            Group("weights", weights, ignores=frozenset({"task", "own_only"})),
+            Group("own", {"own": self.own}, ignores=frozenset({"task", "backbone_only"})),
         ]
 
 

@@ -13,10 +13,14 @@ from tests.test_modeling import tokenizer
 from tests.tiny import LAYERS, tiny_model
 from tokendrop import recipes
 from tokendrop.data import TextData
+from tokendrop.errors import UserError
 from tokendrop.module import TokenDropModule
-from tokendrop.reducers.base import Stage
+from tokendrop.reducers.adapler import AdapLeR
+from tokendrop.reducers.base import Reducer, Stage
+from tokendrop.reducers.chain import Chain
 from tokendrop.reducers.dact_bert import DactBert
 from tokendrop.reducers.dense import Dense
+from tokendrop.reducers.length_adaptive import LengthAdaptive
 from tokendrop.reducers.power_bert import PowerBert
 
 FINE_TUNE = Stage("fine_tune", 3, 1e-3, weight_decay=0.01, warmup=0.1, clip=1.0)
@@ -41,14 +45,14 @@ def data(backbone: str, tmp_path: Path) -> TextData:
     return TextData(train=file, tokenizer=backbone, max_length=24, batch_size=4)
 
 
-class StopAfter(Callback):
-    """Break off in the middle of an epoch."""
+class StopIn(Callback):
+    """Break off in the middle of an epoch of a stage."""
 
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
+    def __init__(self, stage: str, epoch: int) -> None:
+        self.stage, self.epoch = stage, epoch
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: object) -> None:
-        if trainer.current_epoch == self.epoch:
+        if (module.stage.name, trainer.current_epoch) == (self.stage, self.epoch):
             raise ConnectionAbortedError
 
 
@@ -80,7 +84,7 @@ def test_a_stage_cut_off_in_an_epoch_ends_as_if_it_had_not_been(
     module = TokenDropModule(DactBert(epochs=1), backbone, fine_tune=FINE_TUNE)
     whole = trained(module, data, tmp_path / "whole")
     with pytest.raises((ConnectionAbortedError, recipes.UserError)):
-        trained(module, data, tmp_path / "cut", StopAfter(1))
+        trained(module, data, tmp_path / "cut", StopIn("fine_tune", 1))
     resumed = trained(module, data, tmp_path / "cut")
     assert [stage.name for stage in resumed] == ["fine_tune", "joint"]
     for one, other in zip(whole, resumed, strict=True):
@@ -115,6 +119,18 @@ def test_what_only_matters_at_inference_needs_no_training(
     assert len(folders) == 1
 
 
+def test_what_cannot_be_trained_is_found_before_any_weights_are_read(
+    backbone: str, data: TextData, tmp_path: Path
+) -> None:
+    (Path(backbone) / "model.safetensors").rename(tmp_path / "elsewhere")
+    try:
+        module = TokenDropModule(PowerBert(configuration=[9, 8]), backbone, fine_tune=FINE_TUNE)
+        with pytest.raises(UserError, match="2 entries but the backbone has 3"):
+            trained(module, data, tmp_path)
+    finally:
+        (tmp_path / "elsewhere").rename(Path(backbone) / "model.safetensors")
+
+
 def test_training_turns_dropout_on(backbone: str, data: TextData, tmp_path: Path) -> None:
     class Watch(Callback):
         seen: bool | None = None
@@ -143,6 +159,69 @@ def test_the_search_of_power_bert_decides_what_is_kept_afterwards(
     assert sum(depth == LAYERS for depth in prediction.token_depth) == min(
         configuration[-1], len(prediction.tokens)
     )
+
+
+CHAINS: dict[str, tuple[list[Reducer], list[str]]] = {
+    "power_bert": (
+        [
+            PowerBert(soft_learning_rate=0.2, search_epochs=1, retrain_epochs=1),
+            DactBert(epochs=2, learning_rate=1e-3),
+        ],
+        ["fine_tune", "0_search", "0_retrain", "1_joint"],
+    ),
+    "adapler": (
+        [
+            AdapLeR(epochs=1, learning_rate=1e-3),
+            DactBert(epochs=2, learning_rate=1e-3),
+        ],
+        ["fine_tune", "0_adaptive", "1_joint"],
+    ),
+    "length_adaptive": (
+        [
+            DactBert(epochs=1, learning_rate=1e-3),
+            LengthAdaptive(epochs=2, learning_rate=1e-3, length_basis="row"),
+        ],
+        ["fine_tune", "0_joint", "1_length_adaptive"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_chains_train_from_stage_to_stage(
+    name: str, backbone: str, data: TextData, tmp_path: Path
+) -> None:
+    parts, stages = CHAINS[name]
+    module = TokenDropModule(Chain(parts), backbone, fine_tune=FINE_TUNE)
+    whole = trained(module, data, tmp_path / "whole")
+    assert [stage.name for stage in whole] == stages
+    exit_ = next(i for i, part in enumerate(parts) if isinstance(part, DactBert))
+    for stage in whole[1:]:
+        model = tokendrop.load(stage.model)
+        assert (exit_ in model.reducer.active) == (not stage.name.startswith("0") or exit_ == 0)
+    # the exit's units learn in the last stage, whoever owns it
+    before, after = weights(whole[-2]), weights(whole[-1])
+    unit = f"reducer.parts.{exit_}.units.0.halt.weight"
+    assert not torch.equal(before[unit], after[unit])
+    # cut off in the last stage and resumed, it ends the same
+    with pytest.raises((ConnectionAbortedError, recipes.UserError)):
+        trained(module, data, tmp_path / "cut", StopIn(stages[-1], 1))
+    resumed = trained(module, data, tmp_path / "cut")
+    for key, weight in weights(resumed[-1]).items():
+        torch.testing.assert_close(weight, after[key], rtol=0, atol=0)
+
+
+def test_a_trained_chain_runs_at_any_length(backbone: str, data: TextData, tmp_path: Path) -> None:
+    parts, _ = CHAINS["length_adaptive"]
+    stages = trained(TokenDropModule(Chain(parts), backbone, fine_tune=FINE_TUNE), data, tmp_path)
+    point = {"parts.1.configuration": [12, 6, 3], "parts.0.check_every": LAYERS}
+    model = tokendrop.load(stages[-1].model, **point)
+    (prediction,) = model.predict(["the plot is thin but but but but but but but but"])
+    assert prediction.row_depth == LAYERS
+    assert [sum(d >= n for d in prediction.token_depth) for n in (1, 2, 3)] == [7, 4, 2]
+    # trained for both points at once
+    changed = Chain([DactBert(epochs=1, learning_rate=1e-3, exit_rule="tight"), parts[1]])
+    again = trained(TokenDropModule(changed, backbone, fine_tune=FINE_TUNE), data, tmp_path)
+    assert again[-1].folder == stages[-1].folder
 
 
 def test_the_best_epoch_goes_on(backbone: str, data: TextData, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_method_set_by_hand_keeps_the_share(method: str, share: float) -> None:
     model = random_model("minilm-l6")
     rows = random_rows("medium", 16)
-    batch, shape = Batch.pack(rows), shape_of(model, 128)
+    batch, shape = Batch.pack(rows), shape_of(model.config, 128)
     reducer = METHODS[method](share, batch, shape).eval()
     with torch.no_grad():
         trace = encode(model, batch, reducer).trace

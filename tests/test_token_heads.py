@@ -134,7 +134,7 @@ class TestEveryFamily:
 
     def test_the_flops_are_those_that_ran(self, family: str, kind: Kind) -> None:
         model = token_model(family, kind)
-        shape = shape_of(model, MAX_TOKENS)
+        shape = shape_of(model.config, MAX_TOKENS, kind)
         for reducer in (built(LastHalf(), kind), built(DactBert(halt_bias=-4), kind)):
             encoded = run(model, reducer, ROWS)
             formula = pass_flops(encoded.trace, reducer, model, shape)

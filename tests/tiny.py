@@ -157,11 +157,12 @@ def tiny_rows(lengths: Sequence[int] = LENGTHS, seed: int = 0) -> list[Row]:
     return rows
 
 
-def packed(rows: Sequence[Row]) -> Batch:
+def packed(rows: Sequence[Row], examples: Sequence[int] | None = None) -> Batch:
     return Batch.pack(
         [row.ids for row in rows],
         [row.types for row in rows],
         labels=[row.label for row in rows],
+        examples=examples,
     )
 
 

@@ -15,6 +15,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     AutoTokenizer,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -22,7 +23,7 @@ from transformers.utils import logging as transformers_logging
 
 from tokendrop.errors import UserError, one_line
 from tokendrop.families import supported
-from tokendrop.heads import SUFFIXES, Kind, kind_of
+from tokendrop.heads import SUFFIXES, Kind
 from tokendrop.reducers.base import Shape
 
 # name -> package on the package index that carries the weights, and the folder inside it
@@ -66,6 +67,42 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         raise _not_found(name, "tokenizer", error) from error
 
 
+def load_config(
+    name: str,
+    labels: list[str],
+    random_init: dict[str, Any] | None = None,
+    kind: Kind = "classification",
+) -> PretrainedConfig:
+    """The configuration of a backbone for these classes, without its weights.
+
+    Args:
+        name: installed backbone, folder or Hub name.
+        labels: class names of the task, none for a regression and for answering questions.
+        random_init: changes to the configuration.
+        kind: what the head is for.
+
+    Raises:
+        UserError: no such backbone, an unsupported architecture, or a head for other classes.
+    """
+    try:
+        config = AutoConfig.from_pretrained(resolve(name), **(random_init or {}))
+    except (OSError, ValueError) as error:
+        raise _not_found(name, "model", error) from error
+    supported(config)
+    # what a head of one number, or of a start and an end, gives has no names of its own
+    names = {"regression": ["LABEL_0"], "question_answering": ["LABEL_0", "LABEL_1"]}
+    outputs = names.get(kind, labels)
+    if _has_head(config, kind) and config.num_labels != len(outputs):
+        raise UserError(
+            f"the checkpoint {name} has a head for {config.num_labels} classes but the data "
+            f"has {len(labels)} ({', '.join(labels)}): name a checkpoint for this task, or "
+            "its pretrained backbone"
+        )
+    config.id2label = dict(enumerate(outputs))
+    config.label2id = {label: index for index, label in enumerate(outputs)}
+    return config
+
+
 def load_backbone(
     name: str,
     labels: list[str],
@@ -82,22 +119,10 @@ def load_backbone(
         kind: what the head is for.
 
     Raises:
-        UserError: no such backbone, an unsupported architecture, or a head for other classes.
+        UserError: as :func:`load_config`, or the weights cannot be read.
     """
+    config = load_config(name, labels, random_init, kind)
     try:
-        config = AutoConfig.from_pretrained(resolve(name), **(random_init or {}))
-        supported(config)
-        # what a head of one number, or of a start and an end, gives has no names of its own
-        names = {"regression": ["LABEL_0"], "question_answering": ["LABEL_0", "LABEL_1"]}
-        outputs = names.get(kind, labels)
-        if _has_head(config, kind) and config.num_labels != len(outputs):
-            raise UserError(
-                f"the checkpoint {name} has a head for {config.num_labels} classes but the data "
-                f"has {len(labels)} ({', '.join(labels)}): name a checkpoint for this task, or "
-                "its pretrained backbone"
-            )
-        config.id2label = dict(enumerate(outputs))
-        config.label2id = {label: index for index, label in enumerate(outputs)}
         if random_init is not None:
             model = AUTO[kind].from_config(config)
         else:
@@ -127,14 +152,14 @@ def _has_head(config: Any, kind: Kind) -> bool:
     return any(name.endswith(SUFFIXES[kind]) for name in names)
 
 
-def shape_of(model: PreTrainedModel, max_tokens: int) -> Shape:
-    """The sizes that methods build their weights by.
+def shape_of(config: PretrainedConfig, max_tokens: int, kind: Kind = "classification") -> Shape:
+    """The sizes of a model that methods build their weights by.
 
     Raises:
         UserError: the backbone is not supported, or rows may become longer than it has positions
             for.
     """
-    config: Any = model.config
+    sizes: Any = config
     family = supported(config)
     positions = family.positions(config)
     if max_tokens > positions:
@@ -143,13 +168,13 @@ def shape_of(model: PreTrainedModel, max_tokens: int) -> Shape:
             f"positions for: use --data.max_length {positions} or less"
         )
     return Shape(
-        layers=config.num_hidden_layers,
-        hidden=config.hidden_size,
-        heads=config.num_attention_heads,
-        intermediate=getattr(config, "intermediate_size", None) or config.hidden_dim,
-        classes=config.num_labels,
+        layers=sizes.num_hidden_layers,
+        hidden=sizes.hidden_size,
+        heads=sizes.num_attention_heads,
+        intermediate=getattr(sizes, "intermediate_size", None) or sizes.hidden_dim,
+        classes=sizes.num_labels,
         max_tokens=max_tokens,
-        task=kind_of(model),
+        task=kind,
         gated=family.gated,
         projected_embedding=family.projected_embedding(config),
     )

@@ -126,9 +126,26 @@ def walk(
         kept, after = layout.keep(keep, counts)
         return with_room(kept, spare(len(kept))), after
 
+    def depart() -> None:
+        """Let rows leave after a layer."""
+        nonlocal hidden, layout, answers
+        decision = _ask(reducer.after_layer, look())
+        if decision.leave is not None:
+            assert decision.answer is not None
+            places, answer = layout.rows[decision.leave], decision.answer
+            if restore:
+                places = _tokens_of(places, batch.layout)
+            answer = answer[places] if restore else answer[decision.leave]
+            answers = _record(answers, places, answer, batch.layout, restore)
+            kept, layout = compact(~decision.leave[layout.row])
+            hidden = hidden.index_select(0, kept)
+
     for index, layer in enumerate(layers):
+        if not layout.lengths:
+            break
         decision = _ask(reducer.before_layer, look())
         if decision.skip:
+            depart()  # an exit reads what a skipped layer hands on
             continue
         entered, key_bias = layout, decision.key_bias
         if decision.keep is not None:
@@ -166,19 +183,7 @@ def walk(
         hidden = feed_forward(family, layer, hidden)
         spares = projected - len(attended.tokens), len(hidden) - len(layout.tokens)
         trace.layers.append(LayerTrace(index, entered, attended, layout, spares))
-
-        decision = _ask(reducer.after_layer, look())
-        if decision.leave is not None:
-            assert decision.answer is not None
-            places, answer = layout.rows[decision.leave], decision.answer
-            if restore:
-                places = _tokens_of(places, batch.layout)
-            answer = answer[places] if restore else answer[decision.leave]
-            answers = _record(answers, places, answer, batch.layout, restore)
-            kept, layout = compact(~decision.leave[layout.row])
-            hidden = hidden.index_select(0, kept)
-        if not layout.lengths:
-            break
+        depart()
     hidden = live()
 
     restored = None

@@ -20,10 +20,10 @@ from tokendrop.encoder import encode
 from tokendrop.errors import UserError, one_line
 from tokendrop.families import family_of
 from tokendrop.files import whole_folder
-from tokendrop.heads import SUFFIXES, reads_tokens
+from tokendrop.heads import SUFFIXES, kind_of, reads_tokens
 from tokendrop.packed import Batch
 from tokendrop.prediction import Prediction, Text, answer, checked, tokenised
-from tokendrop.reducers import from_spec
+from tokendrop.reducers import from_spec, with_changes
 from tokendrop.reducers.base import Reducer
 from tokendrop.trace import Encoded
 
@@ -60,7 +60,7 @@ class TokenDropModel(nn.Module):
         self.backbone = backbone
         self.reducer = reducer
         self.tokenizer = tokenizer
-        self.shape = backbones.shape_of(backbone, max_length)
+        self.shape = backbones.shape_of(backbone.config, max_length, kind_of(backbone))
         reducer.build(self.shape)
 
     @property
@@ -140,7 +140,8 @@ def load(path: str | Path, **operating_point: Any) -> TokenDropModel:
     Args:
         path: a folder that :meth:`TokenDropModel.save` wrote, or a Hugging Face classifier, which
             is run dense.
-        operating_point: changes to the reducer's ``operating_arguments``.
+        operating_point: changes to the reducer's ``operating_arguments``; those of a chain's parts
+            have names like ``parts.1.exit_rule``.
 
     Raises:
         UserError: not a model folder, weights of another architecture, or a bad operating point.
@@ -191,9 +192,7 @@ def _with_operating_point(spec: dict[str, Any], changes: dict[str, Any]) -> Redu
             f"{', '.join(sorted(fixed))} cannot be changed on a trained {type(reducer).__name__}; "
             f"it can be run at other values of: {allowed}"
         )
-    if not changes:
-        return reducer
-    return from_spec({**spec, "init_args": {**spec.get("init_args", {}), **changes}})
+    return from_spec(with_changes(spec, changes)) if changes else reducer
 
 
 def _load_classifier(folder: Path) -> PreTrainedModel:

@@ -122,16 +122,16 @@ class TokenDropModule(LightningModule):
 
     def _backward(self, losses: Mapping[str, Tensor]) -> None:
         """Add to each group the gradient of the loss terms that it follows."""
-        objectives = {group.terms for group in self.groups}
-        if objectives == {None}:
+        objectives = {group.ignores for group in self.groups}
+        if objectives == {frozenset()}:
             self.manual_backward(torch.stack(list(losses.values())).sum())
             return
-        for terms in objectives:
-            total = torch.stack([v for k, v in losses.items() if terms is None or k in terms])
+        for ignored in objectives:
+            total = torch.stack([v for k, v in losses.items() if k not in ignored])
             parameters = [
                 parameter
                 for group in self.groups
-                if group.terms == terms
+                if group.ignores == ignored
                 for parameter in group.parameters.values()
             ]
             gradients = torch.autograd.grad(

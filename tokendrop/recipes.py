@@ -94,7 +94,9 @@ def train(
     data.seed = seed
     data.setup("fit")
     # the method's arguments are checked against the backbone before anything is trained
-    _fresh(module, data, from_spec(module.reducer_spec), seed)
+    reducer = from_spec(module.reducer_spec)
+    config = backbones.load_config(module.backbone, data.labels, module.random_init, data.task)
+    reducer.build(backbones.shape_of(config, data.longest, data.task))
     described: dict[str, Any] = {
         "backbone": module.backbone,
         "random_init": module.random_init,
@@ -104,7 +106,6 @@ def train(
     }
     done: list[TrainedStage] = []
     plan = [(module.fine_tune, Dense().spec())]
-    reducer = from_spec(module.reducer_spec)
     plan += [(stage, reducer.spec(trained=True)) for stage in reducer.stages()]
     for stage, spec in plan:
         described = {"after": described, "stage": asdict(stage), "reducer": spec}
@@ -210,7 +211,7 @@ def _setting(
         file = start.folder / "saliency.safetensors"
         return saliency(start.model, weights, data, task.gold, file)
 
-    return Setting(lengths, steps, max(scores), ends, find)
+    return Setting(lengths, steps, max(scores), find, ends)
 
 
 def _finished(folder: Path) -> TrainedStage | None:

@@ -75,6 +75,17 @@ def test_the_fine_tuned_start_is_trained_once(undisturbed: Path) -> None:
     assert len(list((undisturbed / "stages").glob("fine_tune-*"))) == 1
 
 
+def test_points_of_a_chains_parts_need_one_training(undisturbed: Path) -> None:
+    results = pd.read_csv(undisturbed / "results.csv").set_index(["method", "operating_point"])
+    full, short = (results.loc[("dact_and_length_adaptive", point)] for point in ("full", "short"))
+    assert full.kept_tokens_mean > short.kept_tokens_mean
+    assert full.train_seconds == short.train_seconds
+    record = next((undisturbed / "runs").glob("dact_and_length_adaptive--short*.json"))
+    described = json.loads(record.read_text())
+    assert described["details"]["configuration"] == [24, 16]
+    assert [s["name"] for s in described["stages"]] == ["fine_tune", "0_joint", "1_length_adaptive"]
+
+
 def test_again_it_only_reports(undisturbed: Path) -> None:
     stages = sorted((undisturbed / "stages").iterdir())
     before = [path.stat().st_mtime_ns for path in stages]

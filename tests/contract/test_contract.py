@@ -337,7 +337,7 @@ class TestTraining:
 def test_flops_of_the_trace_are_those_that_ran(make: Make, model: PreTrainedModel) -> None:
     reducer = built(make())
     encoded = run(model, reducer, ROWS)
-    shape = shape_of(model, MAX_TOKENS)
+    shape = shape_of(model.config, MAX_TOKENS)
     formula = pass_flops(encoded.trace, reducer, model, shape)
     formula += padding_flops(encoded.trace, shape)
     counted = counted_flops(model, packed(ROWS), reducer)

@@ -315,9 +315,9 @@ def test_weights_never_see_the_length_nor_thresholds_the_contributions() -> None
 def test_in_a_chain_the_objectives_stay_apart() -> None:
     chain = Chain([AdapLeR(), DactBert()])
     built(chain)
-    weights, thresholds, _ = chain.groups(chain.stages()[0], nn.Linear(1, 1))
-    assert weights.terms == {"task", "kl_0"}
-    assert thresholds.terms == {"task", "length_0"}
+    weights, thresholds = chain.groups(chain.stages()[0], nn.Linear(1, 1))
+    assert weights.ignores == {"length_0"}
+    assert thresholds.ignores == {"kl_0"}
 
 
 def test_the_optimisers_are_the_codes() -> None:
@@ -493,6 +493,6 @@ def test_arguments_out_of_range_are_refused(arguments: dict[str, Any], named: st
 
 
 def test_training_behind_a_method_that_removes_tokens_is_refused() -> None:
-    chain = built(Chain([PowerBert(configuration=[4, 4, 4]), AdapLeR()])).train()
+    chain = built(Chain([PowerBert(configuration=[4, 4, 4]), AdapLeR(init="finetuned")])).train()
     with pytest.raises(UserError, match="whole rows"):
         run(tiny_model("bert"), chain, ROWS)

@@ -109,10 +109,8 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
 
 def _load_trained(cell: Cell, folder: Path) -> TokenDropModel:
     """The trained method at its operating point, on the accelerator if there is one."""
-    reducer = from_spec(cell.reducer)
-    point = {k: v for k, v in reducer.arguments.items() if k in reducer.operating_arguments}
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return load(folder, **point).to(device)
+    return load(folder, **from_spec(cell.reducer).operating_point).to(device)
 
 
 def _search(

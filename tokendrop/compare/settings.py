@@ -11,7 +11,7 @@ from jsonargparse import set_parsing_settings
 from tokendrop.compare.clock import Clock
 from tokendrop.configs import find_config, read_config
 from tokendrop.module import FINE_TUNE
-from tokendrop.reducers import from_spec
+from tokendrop.reducers import from_spec, with_changes
 from tokendrop.reducers.base import Stage
 from tokendrop.search.front import check_budget
 from tokendrop.search.settings import Settings
@@ -46,8 +46,8 @@ class Method:
     Attributes:
         reducer: class of the reducer, by its name or by a dotted path.
         arguments: what it is made with.
-        operating_points: changes to the arguments by the name of the point; one point without
-            changes by default.
+        operating_points: changes to the arguments by the name of the point, ``parts.1.tau`` for
+            the argument tau of a chain's second part; one point without changes by default.
         search: further points, for a method that can be searched for configurations.
     """
 
@@ -117,8 +117,8 @@ def grid(comparison: Comparison) -> Iterator[Cell]:
         for seed in comparison.seeds:
             for method, described in comparison.methods.items():
                 for point, changes, budget, search in _points(described):
-                    arguments = {**described.arguments, **changes}
-                    reducer = {"class_path": described.reducer, "init_args": arguments}
+                    spec = {"class_path": described.reducer, "init_args": described.arguments}
+                    reducer = with_changes(spec, changes)
                     from_spec(reducer)
                     run = Run(path.stem, method, point, seed)
                     yield Cell(run, reducer, data, metric, budget, search)

@@ -138,7 +138,7 @@ def _labels(case: dict[str, Any]) -> list[int]:
 def _reducer(folder: Path, model: PreTrainedModel, **arguments: float) -> AdapLeR:
     """AdapLeR with the folder's thresholds and predictors."""
     reducer = AdapLeR(**arguments)  # type: ignore[arg-type]
-    reducer.build(shape_of(model, family_of(model).positions(model.config)))
+    reducer.build(shape_of(model.config, family_of(model).positions(model.config)))
     file = folder / "strategy.safetensors"
     try:
         missing = reducer.load_state_dict(load_file(file), strict=False)

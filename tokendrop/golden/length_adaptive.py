@@ -59,7 +59,7 @@ def _case(
 ) -> Iterator[Difference]:
     batch = Batch.pack(ids, types)
     reducer = LengthAdaptive(keep_cls=bool(case["always_keep_cls"]))
-    reducer.build(shape_of(model, max(map(len, ids))))
+    reducer.build(shape_of(model.config, max(map(len, ids))))
     reducer.sub_model = partial(_plan, case, reducer)
     walked = walk(model, batch, reducer.eval(), restore=True)
     assert walked.restored is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
@@ -18,6 +19,33 @@ for _module in pkgutil.iter_modules(__path__):
     for _value in vars(importlib.import_module(f"{__name__}.{_module.name}")).values():
         if isinstance(_value, type) and issubclass(_value, Reducer) and _value is not Reducer:
             REDUCERS[_value.__name__] = _value
+
+
+def with_changes(spec: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A reducer's description with other arguments.
+
+    Args:
+        spec: see :func:`from_spec`.
+        changes: values by argument; ``parts.1.tau`` is the argument ``tau`` of the second reducer
+            in the list ``parts``.
+
+    Raises:
+        UserError: there is no such reducer in a list.
+    """
+    changed = copy.deepcopy(spec)
+    for path, value in changes.items():
+        place = changed.setdefault("init_args", {})
+        *steps, last = path.split(".")
+        for name, index in zip(steps[::2], steps[1::2], strict=False):
+            inside = place.get(name)
+            if not isinstance(inside, list) or not index.isdecimal() or int(index) >= len(inside):
+                raise UserError(
+                    f"{path}: {name} has no reducer {index} that could be changed; reducers in a "
+                    "list count from 0"
+                )
+            place = inside[int(index)].setdefault("init_args", {})
+        place[last] = value
+    return changed
 
 
 def from_spec(spec: dict[str, Any]) -> Reducer:

@@ -15,7 +15,7 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -67,7 +67,7 @@ class AdapLeR(Reducer):
     """Drop tokens whose predicted contribution is below eta^l / N^l."""
 
     attention_dropout = False
-    note: ClassVar[str] = "AdapLeR starts from the pretrained encoder unless init says 'finetuned'."
+    note = "AdapLeR starts from the pretrained encoder unless init says 'finetuned'."
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class AdapLeR(Reducer):
         """(T,) the key bias of this layer, which stands for removal in training. Section 3."""
         memory, layout, mask = view.memory, view.layout, view.memory.masks[-1]
         if len(mask) != len(logits):
-            raise UserError("AdapLeR trains on whole rows: put it before what removes tokens")
+            raise UserError("AdapLeR trains on whole rows: no other part may drop tokens")
         if view.layer > 0:
             # of value 0: the gradient of a [CLS] multiplier that stays 1 is what moves theta
             theta = self.theta[view.layer - 1]
@@ -191,10 +191,10 @@ class AdapLeR(Reducer):
         weights = dict(backbone.named_parameters())
         own = {f"reducer.{name}": parameter for name, parameter in self.named_parameters()}
         thresholds = {name: own.pop(name) for name in ("reducer.eta", "reducer.theta")}
-        rate, terms = self.threshold_learning_rate, frozenset({"task", "length"})
+        rate = self.threshold_learning_rate
         return [
-            Group("weights", weights | own, terms=frozenset({"task", "kl"})),
-            Group("thresholds", thresholds, rate, terms),
+            Group("weights", weights | own, ignores=frozenset({"length"})),
+            Group("thresholds", thresholds, rate, ignores=frozenset({"kl"})),
         ]
 
     def enter(self, stage: Stage, setting: Setting) -> None:

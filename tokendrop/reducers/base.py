@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 from torch import Tensor, nn
 
@@ -146,13 +146,13 @@ class Group:
     Attributes:
         parameters: by name.
         learning_rate: peak rate, None for the stage's.
-        terms: names of the loss terms whose sum these parameters follow; None for all of them.
+        ignores: names of the loss terms that these parameters do not follow.
     """
 
     name: str
     parameters: Mapping[str, nn.Parameter]
     learning_rate: float | None = None
-    terms: frozenset[str] | None = None
+    ignores: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,17 +163,17 @@ class Setting:
         lengths: (examples,) tokens of each training row.
         steps: optimiser steps of the stage.
         fine_tuned_score: best dev metric of the shared fine-tuning, from 0 to 1.
-        answer_range: smallest and largest label of the training rows, in regression.
         saliency: gradient x input of the fine-tuned model at the embeddings, one (tokens,)
             tensor per training row, in the order of the split; worked out when first called and
             remembered beside the fine-tuned model.
+        answer_range: smallest and largest label of the training rows, in regression.
     """
 
     lengths: Tensor
     steps: int
     fine_tuned_score: float = 0.0
-    answer_range: tuple[float, float] = (0.0, 1.0)
     saliency: Callable[[], list[Tensor]] = list
+    answer_range: tuple[float, float] = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -203,10 +203,10 @@ class Reducer(nn.Module):
         note: what a reader of the method's results must know, e.g. what was reconstructed.
     """
 
-    operating_arguments: ClassVar[frozenset[str]] = frozenset()
+    operating_arguments: frozenset[str] = frozenset()
     received: Received | None = None
     attention_dropout: bool = True
-    note: ClassVar[str] = ""
+    note: str = ""
     arguments: dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -228,6 +228,11 @@ class Reducer(nn.Module):
         return {"class_path": f"{type(self).__module__}.{type(self).__name__}"} | (
             {"init_args": arguments} if arguments else {}
         )
+
+    @property
+    def operating_point(self) -> dict[str, Any]:
+        """The ``operating_arguments`` that were given, by name; see ``with_changes``."""
+        return {k: v for k, v in self.arguments.items() if k in self.operating_arguments}
 
     def build(self, shape: Shape) -> None:
         """Create weights and check arguments against the backbone. Called once.
@@ -259,6 +264,11 @@ class Reducer(nn.Module):
     def losses(self, encoded: Encoded) -> dict[str, Tensor]:
         """Terms that are added to the task loss, each a scalar with its weight applied."""
         return {}
+
+    @property
+    def passes(self) -> int:
+        """Forward passes of a training step, over which a chain averages its other parts' terms."""
+        return 1
 
     def training_passes(self, step: Step) -> Iterator[dict[str, Tensor]]:
         """The forward passes of one training step, each followed by a backward pass.

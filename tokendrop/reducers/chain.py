@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from tokendrop.attention import Received
 from tokendrop.errors import UserError
 from tokendrop.packed import Batch
-from tokendrop.reducers.base import Decision, Group, Reducer, Setting, Shape, Stage, View
+from tokendrop.reducers.base import Decision, Group, Reducer, Setting, Shape, Stage, Step, View
+from tokendrop.reducers.combining import merge, narrowed, numbered, renamed
 from tokendrop.trace import Encoded, Trace
 
 
@@ -20,14 +22,31 @@ class Chain(Reducer):
     """Ask several reducers at every moment and do what any of them wants.
 
     A token stays if all keep it, a row leaves if one lets it leave (the first one's answer counts),
-    factors multiply and biases add up. The recipes follow each other in order; from its own stages
-    on each part acts, and all losses count.
+    factors multiply and biases add up. The recipes follow each other in order. In a stage
+
+    - the part that it belongs to, its owner, decides the forward passes of a step and the best
+      epoch;
+    - parts whose first stage is still to come are silent: they decide nothing and cost nothing, so
+      an exit that nobody has trained yet does not answer while PoWER-BERT searches;
+    - the others go on as in the last epoch of their own last stage, at their own rates. Their
+      losses count in every pass, averaged over the owner's passes, so that their weights mean what
+      they mean alone.
+
+    A part without a recipe always acts. Terms, stages and whatever else is named by parts carry the
+    index of the part, from 0. Weights that a part leaves out of a loss follow it in no stage.
+
+    The last recipe has the last word on the backbone: a Length-Adaptive Transformer belongs at the
+    end, because stages after its own run at full length. Arguments of a part are changed by their
+    path, e.g. ``tokendrop.load(folder, **{"parts.1.exit_rule": "tight"})``.
     """
 
     def __init__(self, parts: list[Reducer]) -> None:
         """
         Args:
             parts: the reducers, in the order in which they are trained.
+
+        Raises:
+            UserError: parts rank tokens by different attention scores.
         """
         super().__init__()
         self.parts = nn.ModuleList(parts)
@@ -38,47 +57,116 @@ class Chain(Reducer):
                 f"({', '.join(sorted(map(str, kinds)))}): combine at most one such token reducer"
             )
         self.received = next(iter(kinds), None)  # so that a chain of chains sees a conflict too
-        self.attention_dropout = all(part.attention_dropout for part in parts)
+        self.note = " ".join(dict.fromkeys(part.note for part in parts if part.note))
+        self.operating_arguments = frozenset(
+            f"parts.{index}.{name}"
+            for index, part in enumerate(parts)
+            for name in part.operating_arguments
+        )
+        self.owner: int | None = None
+        self._activate(range(len(parts)))
 
     @property
     def _reducers(self) -> list[Reducer]:
         return [part for part in self.parts if isinstance(part, Reducer)]
 
-    def build(self, shape: Shape) -> None:
-        for part in self._reducers:
-            part.build(shape)
+    @property
+    def operating_point(self) -> dict[str, Any]:
+        return {
+            f"parts.{index}.{name}": value
+            for index, part in enumerate(self._reducers)
+            for name, value in part.operating_point.items()
+        }
 
-    def start(self, batch: Batch) -> list[Any]:
-        return [part.start(batch) for part in self._reducers]
+    def _activate(self, indices: Iterable[int]) -> None:
+        """Let these parts act and all others be silent."""
+        self.active = {index: self._reducers[index] for index in indices}
+        self.attention_dropout = all(part.attention_dropout for part in self.active.values())
+
+    def get_extra_state(self) -> Tensor:
+        """Who acts: a model saved between two stages runs as it was trained."""
+        return torch.tensor(list(self.active))
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self._activate(state.tolist())
+
+    def build(self, shape: Shape) -> None:
+        trained = 0
+        for index, part in enumerate(self._reducers):
+            part.build(shape)
+            stages = part.stages()
+            if trained and any(stage.start == "pretrained" for stage in stages):
+                raise UserError(
+                    f"part {index} of the chain, {type(part).__name__}, begins with the pretrained "
+                    "encoder, which undoes the parts before it: put it first, or use its init: "
+                    "finetuned"
+                )
+            trained += len(stages)
+
+    # -- the encoder's moments ------------------------------------------------------------------
+
+    def start(self, batch: Batch) -> dict[int, Any]:
+        return {index: part.start(batch) for index, part in self.active.items()}
 
     def before_layer(self, view: View) -> Decision | None:
-        return self._ask([part.before_layer for part in self._reducers], view)
+        return self._ask("before_layer", view)
 
     def after_attention(self, view: View) -> Decision | None:
-        return self._ask([part.after_attention for part in self._reducers], view)
+        return self._ask("after_attention", view)
 
     def after_layer(self, view: View) -> Decision | None:
-        return self._ask([part.after_layer for part in self._reducers], view)
+        return self._ask("after_layer", view)
 
     def wants_received(self, view: View) -> Received | None:
-        wanted = [
-            part.wants_received(own) for part, own in zip(self._reducers, _own(view), strict=True)
-        ]
+        wanted = [part.wants_received(own) for part, own in self._views(view)]
         return next((kind for kind in wanted if kind is not None), None)
 
-    def _ask(self, moments: list[Callable[[View], Decision | None]], view: View) -> Decision:
+    def _ask(self, moment: str, view: View) -> Decision:
         decision = Decision()
-        for moment, own in zip(moments, _own(view), strict=True):
-            if (more := moment(own)) is not None:
-                decision = _merge(decision, more)
+        for part, own in self._views(view):
+            if (more := getattr(part, moment)(own)) is not None:
+                decision = merge(decision, more)
         return decision
 
-    def losses(self, encoded: Encoded) -> dict[str, Tensor]:
-        return {
-            f"{name}_{index}": loss
-            for index, part in enumerate(self._reducers)
-            for name, loss in part.losses(replace(encoded, memory=encoded.memory[index])).items()
-        }
+    def _views(self, view: View) -> Iterator[tuple[Reducer, View]]:
+        """Who acts, each with the view that holds the memory it began with."""
+        for index, part in self.active.items():
+            yield part, replace(view, memory=view.memory[index])
+
+    # -- training -------------------------------------------------------------------------------
+
+    @property
+    def passes(self) -> int:
+        return 1 if self.owner is None else self._reducers[self.owner].passes
+
+    def training_passes(self, step: Step) -> Iterator[dict[str, Tensor]]:
+        """The owner's passes; to each, the terms of the other parts are added."""
+        if self.owner is None:
+            yield from super().training_passes(step)
+            return
+        index = self.owner
+        run: list[Encoded] = []  # since the last backward pass
+
+        def forward() -> Encoded:
+            run.append(step.forward())
+            return replace(run[-1], memory=run[-1].memory[index])
+
+        for terms in self._reducers[index].training_passes(replace(step, forward=forward)):
+            losses = numbered(terms, index)
+            for encoded in run:
+                for name, loss in self.losses(encoded, without=index).items():
+                    losses[name] = losses.get(name, 0) + loss / self.passes
+            run.clear()
+            yield losses
+
+    def losses(self, encoded: Encoded, without: int | None = None) -> dict[str, Tensor]:
+        """Of all parts that act, but one where it is named."""
+        losses: dict[str, Tensor] = {}
+        for index, part in self.active.items():
+            if index != without:
+                own = replace(encoded, memory=encoded.memory[index])
+                losses |= numbered(part.losses(own), index)
+        return losses
 
     def stages(self) -> list[Stage]:
         return [
@@ -88,73 +176,71 @@ class Chain(Reducer):
         ]
 
     def enter(self, stage: Stage, setting: Setting) -> None:
-        part, own = self._owner(stage)
-        part.enter(own, setting)
+        self.owner, own = self._owner(stage)
+        parts = enumerate(self._reducers)
+        self._activate([i for i, part in parts if i <= self.owner or not part.stages()])
+        for _, part, last in self._going_on(self.owner):
+            part.enter(last, setting)
+        self._reducers[self.owner].enter(own, setting)
 
     def leave(self, stage: Stage, metrics: Mapping[str, float]) -> None:
-        part, own = self._owner(stage)
-        part.leave(own, metrics)
+        index, own = self._owner(stage)
+        self._reducers[index].leave(own, metrics)
+        self.owner = None
 
     def before_step(self, epoch: int) -> None:
-        for part in self._reducers:
-            part.before_step(epoch)
+        for part, own_epoch in self._epochs(epoch):
+            part.before_step(own_epoch)
 
     def after_step(self, epoch: int) -> None:
-        for part in self._reducers:
-            part.after_step(epoch)
+        for part, own_epoch in self._epochs(epoch):
+            part.after_step(own_epoch)
+
+    def score(self, metric: float, metrics: Mapping[str, float]) -> float:
+        return metric if self.owner is None else self._reducers[self.owner].score(metric, metrics)
 
     def groups(self, stage: Stage, backbone: nn.Module) -> list[Group]:
-        owner, own = self._owner(stage)
-        others = [part for part in self._reducers if part is not owner]
-        index = self._reducers.index(owner)
-        return [_renamed(group, index) for group in owner.groups(own, backbone)] + [
-            Group(type(part).__name__, {f"reducer.{n}": p for n, p in part.named_parameters()})
-            for part in others
-        ]
+        """The owner's groups and, for their own weights, those of the parts that go on."""
+        index, own = self._owner(stage)
+        groups = [renamed(g, index) for g in self._reducers[index].groups(own, backbone)]
+        shared = {id(parameter) for parameter in backbone.parameters()}
+        for other, part, last in self._going_on(index):
+            for group in (renamed(g, other) for g in part.groups(last, backbone)):
+                groups = [narrower for g in groups for narrower in narrowed(g, group)]
+                theirs = {n: p for n, p in group.parameters.items() if id(p) not in shared}
+                if theirs:
+                    groups.append(replace(group, parameters=theirs))
+        return groups
 
-    def flops(self, trace: Trace, shape: Shape) -> int:
-        return sum(part.flops(trace, shape) for part in self._reducers)
+    def _going_on(self, owner: int) -> Iterator[tuple[int, Reducer, Stage]]:
+        """The parts trained before the owner, each with its last stage."""
+        for index, part in enumerate(self._reducers[:owner]):
+            if stages := part.stages():
+                yield index, part, stages[-1]
 
-    def describe(self) -> dict[str, Any]:
-        return {name: x for part in self._reducers for name, x in part.describe().items()}
+    def _epochs(self, epoch: int) -> Iterator[tuple[Reducer, int]]:
+        """Who is trained, and the epoch it is in: for parts that go on, their own last one."""
+        if self.owner is not None:
+            for _, part, last in self._going_on(self.owner):
+                yield part, last.epochs - 1
+            yield self._reducers[self.owner], epoch
 
-    def _owner(self, stage: Stage) -> tuple[Reducer, Stage]:
+    def _owner(self, stage: Stage) -> tuple[int, Stage]:
         """The part that a stage belongs to, and the stage under the name that the part gave it."""
         index, _, name = stage.name.partition("_")
-        return self._reducers[int(index)], replace(stage, name=name)
+        return int(index), replace(stage, name=name)
 
+    # -- after training -------------------------------------------------------------------------
 
-def _renamed(group: Group, index: int) -> Group:
-    """The group with the names that the chain gives the loss terms of its part."""
-    if group.terms is None:
-        return group
-    terms = {name if name == "task" else f"{name}_{index}" for name in group.terms}
-    return replace(group, terms=frozenset(terms))
+    def flops(self, trace: Trace, shape: Shape) -> int:
+        return sum(part.flops(trace, shape) for part in self.active.values())
 
-
-def _own(view: View) -> list[View]:
-    """The view of each part: the same, with the memory that the part began with."""
-    return [replace(view, memory=memory) for memory in view.memory]
-
-
-def _merge(one: Decision, other: Decision) -> Decision:
-    """Both decisions at once. The answer of a row is that of the first part that lets it leave."""
-
-    def both(a: Tensor | None, b: Tensor | None, how: Callable[..., Tensor]) -> Tensor | None:
-        return b if a is None else a if b is None else how(a, b)
-
-    answer = both(
-        one.answer,
-        other.answer,
-        lambda a, b: torch.where(one.leave[:, None], a, b) if one.leave is not None else b,
-    )
-    counts = one.counts if other.keep is None else other.counts
-    return Decision(
-        keep=both(one.keep, other.keep, torch.logical_and),
-        counts=None if one.keep is not None and other.keep is not None else counts,
-        scale=both(one.scale, other.scale, torch.mul),
-        key_bias=both(one.key_bias, other.key_bias, torch.add),
-        skip=one.skip or other.skip,
-        leave=both(one.leave, other.leave, torch.logical_or),
-        answer=answer,
-    )
+    def describe(self) -> dict[str, Any]:
+        """What the parts say; names that several use are numbered."""
+        said = [part.describe() for part in self._reducers]
+        uses = Counter(name for one in said for name in one)
+        return {
+            f"{name}_{index}" if uses[name] > 1 else name: value
+            for index, one in enumerate(said)
+            for name, value in one.items()
+        }

@@ -14,7 +14,7 @@ an answered question once neither end of the span can; a number may still change
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -65,13 +65,9 @@ class Unit(nn.Module):
 class DactBert(Reducer):
     """Mix the answers of all blocks; stop when the rest cannot change the class."""
 
-    operating_arguments: ClassVar[frozenset[str]] = frozenset(
-        {"exit_tie", "exit_rule", "exit_tolerance", "check_every"}
-    )
+    operating_arguments = frozenset({"exit_tie", "exit_rule", "exit_tolerance", "check_every"})
 
-    note: ClassVar[str] = (
-        "DACT-BERT's training recipe is a reconstruction; the paper's own could not be verified."
-    )
+    note = "DACT-BERT's training recipe is a reconstruction; the paper's own could not be verified."
 
     def __init__(
         self,

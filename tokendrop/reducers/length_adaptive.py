@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -66,7 +66,7 @@ class Plan:
 class LengthAdaptive(Reducer):
     """Rank tokens by received attention and keep l_i of each row in layer i, for any l."""
 
-    operating_arguments: ClassVar[frozenset[str]] = frozenset({"configuration"})
+    operating_arguments = frozenset({"configuration"})
     received: Received = "with_diagonal"
 
     def __init__(
@@ -165,15 +165,18 @@ class LengthAdaptive(Reducer):
 
     # -- training -------------------------------------------------------------------------------
 
+    @property
+    def passes(self) -> int:
+        return self.random_models + 2
+
     def training_passes(self, step: Step) -> Iterator[dict[str, Tensor]]:
         """Sandwich rule with in-place distillation: (CE_full + sum_j KL_j) / (n_s + 2).
 
         One backward pass for each term. j = 0 is the smallest sub-model, the n_s others are
         random. Random numbers come from torch's global generator, as dropout's do.
         """
-        share = 1 / (self.random_models + 2)
-        everything = [True] * self.layers
-        runs = self._draw_layers() if self.layer_drop_teacher else everything
+        share = 1 / self.passes
+        runs = self._draw_layers() if self.layer_drop_teacher else [True] * self.layers
         full = self._run(step, lambda tokens: [tokens] * self.layers, runs)
         teacher = full.logits.detach()
         yield {"task": share * step.task_loss(full)}

@@ -78,7 +78,7 @@ def time_cell(
     """
     device = model.device
     rows = random_rows(cell.mix, cell.rows)
-    shape = shape_of(model, LENGTH_MIXES[cell.mix][1])
+    shape = shape_of(model.config, LENGTH_MIXES[cell.mix][1])
     chunks = _chunks(rows, cell.batch_size)
     batches = [Batch.pack(sorted(chunk, key=len)).to(device) for chunk in chunks]
     padded = [pad_rows(chunk, 0, device) for chunk in chunks]

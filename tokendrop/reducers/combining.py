@@ -1,0 +1,57 @@
+"""Combining what several reducers say: their decisions, loss terms and parameter groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from tokendrop.reducers.base import Decision, Group
+
+
+def numbered(terms: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
+    """Loss terms under names that no other part uses; the task's loss is everybody's."""
+    return {_number(name, index): loss for name, loss in terms.items()}
+
+
+def _number(term: str, index: int) -> str:
+    return term if term == "task" else f"{term}_{index}"
+
+
+def renamed(group: Group, index: int) -> Group:
+    """The group with the names that the chain gives the loss terms of its part."""
+    return replace(group, ignores=frozenset(_number(name, index) for name in group.ignores))
+
+
+def narrowed(group: Group, other: Group) -> list[Group]:
+    """The group, its parameters that are in another as well ignoring what that one ignores."""
+    theirs = {id(parameter) for parameter in other.parameters.values()}
+    both = {n: p for n, p in group.parameters.items() if id(p) in theirs}
+    rest = {n: p for n, p in group.parameters.items() if id(p) not in theirs}
+    narrower = replace(group, parameters=both, ignores=group.ignores | other.ignores)
+    return [g for g in (narrower, replace(group, parameters=rest)) if g.parameters]
+
+
+def merge(one: Decision, other: Decision) -> Decision:
+    """Both decisions at once. The answer of a row is that of the first part that lets it leave."""
+
+    def both(a: Tensor | None, b: Tensor | None, how: Callable[..., Tensor]) -> Tensor | None:
+        return b if a is None else a if b is None else how(a, b)
+
+    answer = both(
+        one.answer,
+        other.answer,
+        lambda a, b: torch.where(one.leave[:, None], a, b) if one.leave is not None else b,
+    )
+    counts = one.counts if other.keep is None else other.counts
+    return Decision(
+        keep=both(one.keep, other.keep, torch.logical_and),
+        counts=None if one.keep is not None and other.keep is not None else counts,
+        scale=both(one.scale, other.scale, torch.mul),
+        key_bias=both(one.key_bias, other.key_bias, torch.add),
+        skip=one.skip or other.skip,
+        leave=both(one.leave, other.leave, torch.logical_or),
+        answer=answer,
+    )
