@@ -35,6 +35,7 @@ from tokendrop.compare.clock import pad_rows
 from tokendrop.encoder import walk
 from tokendrop.errors import UserError
 from tokendrop.families import FAMILIES, family_of, family_of_type
+from tokendrop.metrics.flops import counted_flops, dense_flops, padding_flops
 from tokendrop.packed import Batch, row_sum
 from tokendrop.reducers.base import Decision, Reducer, View
 from tokendrop.reducers.dense import Dense
@@ -128,6 +129,16 @@ def test_the_padded_side_of_the_clock_is_the_same_model(family: str) -> None:
     padded = pad_rows(ids, model.config.pad_token_id, torch.device("cpu"))
     packed_logits = walk_logits(model, Batch.pack(ids))
     torch.testing.assert_close(packed_logits, model(**padded).logits, **CLOSE)
+
+
+@each_architecture
+@torch.inference_mode()
+def test_flops_are_counted_in_inference_mode_too(family: str) -> None:
+    model, batch = tiny_model(family), packed(ROWS)
+    shape = shape_of(model, MAX_TOKENS)
+    trace = run(model, Dense(), ROWS).trace
+    formula = dense_flops(batch.layout.lengths, model, shape) + padding_flops(trace, shape)
+    assert counted_flops(model, batch, Dense()) == formula
 
 
 def walk_logits(model: PreTrainedModel, batch: Batch) -> Tensor:

@@ -105,7 +105,8 @@ class Turns:
         if known is None or known[0] is not layout or known[1] != rows:
             places = self._batch.positions.index_select(0, layout.tokens)
             places = with_room(places, rows - len(places))
-            like = self._base.embeddings.tok_embeddings.weight
+            # for its device and precision; the FLOP counter takes no leaf in inference mode
+            like = self._base.embeddings.tok_embeddings.weight.detach()
             cosine, sine = (x[0, :, None] for x in self._base.rotary_emb(like, places[None], kind))
             # the halves of a head change places in a turn, and one of them its sign
             half = sine.shape[-1] // 2
