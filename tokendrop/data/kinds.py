@@ -118,8 +118,6 @@ def posed_task(
     Raises:
         UserError: a metric or class weights that do not fit.
     """
-    if class_weights is not None and kind != "classification":
-        raise UserError(f"class_weights are for classification: leave them out for {kind}")
     if kind == "regression":
         return Regression(metric)
     if kind == "token_classification":

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from tokenizers import Encoding
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 from transformers import PreTrainedTokenizerBase
 
@@ -115,10 +117,10 @@ class Tokeniser:
         self._check_room(pair=False)
 
         def split(chunk: list[list[str]]) -> list[_Row]:
-            rows = self._rows(chunk, is_split_into_words=True)
-            for row in rows:
-                ids = row["encoding"].word_ids
-                row["words"] = [-1 if word is None else word for word in ids]
+            # as running text, not word by word: byte-level tokenizers mark the space before a word
+            rows = self._rows([" ".join(words) for words in chunk])
+            for words, row in zip(chunk, rows, strict=True):
+                row["words"] = _words(words, row["encoding"])
             return rows
 
         table = self._remembered(sentences, {"words": True}, split, what)
@@ -238,6 +240,15 @@ def _tokenise(texts: list[Any], encode: Callable[[Any], list[_Row]], what: str) 
             for name, values in columns.items()
         }
     )
+
+
+def _words(words: list[str], encoding: Encoding) -> list[int]:
+    """The word that each token of a sentence ends in, -1 for special and empty tokens."""
+    ends = list(accumulate((len(word) + 1 for word in words), initial=-1))[1:]
+    return [
+        -1 if side is None or start == end else bisect_left(ends, end)
+        for side, (start, end) in zip(encoding.sequence_ids, encoding.offsets, strict=True)
+    ]
 
 
 def _tokens(table: pa.Table) -> Tokens:
