@@ -27,6 +27,9 @@ _CHUNK = 1000  # rows tokenised between two steps of the progress bar
 _SECONDS_BEFORE_BAR = 3
 _QUESTION = 64  # tokens of a question at most, as in the original code of BERT
 
+_TYPES = {"truncated": pa.bool_(), "example": pa.int32()}
+_LISTS = pa.list_(pa.int32())
+
 _Row = dict[str, Any]
 
 
@@ -224,22 +227,24 @@ class Tokeniser:
 
 
 def _tokenise(texts: list[Any], encode: Callable[[Any], list[_Row]], what: str) -> pa.Table:
-    columns: dict[str, list[Any]] = {}
+    # a table per chunk: the numbers of a whole data set as Python objects take gigabytes
+    chunks = []
     starts = range(0, len(texts), _CHUNK)
     bar = tqdm(starts, f"tokenise {what}", delay=_SECONDS_BEFORE_BAR, disable=None, leave=False)
     for start in bar:
-        for row in encode(texts[start : start + _CHUNK]):
+        rows = encode(texts[start : start + _CHUNK])
+        for row in rows:
             row["example"] += start
-            for name, values in row.items():
-                if name != "encoding":
-                    columns.setdefault(name, []).append(values)
-    kinds = {"truncated": pa.bool_(), "example": pa.int32()}
-    return pa.table(
-        {
-            name: pa.array(values, kinds.get(name, pa.list_(pa.int32())))
-            for name, values in columns.items()
-        }
-    )
+        chunks.append(
+            pa.table(
+                {
+                    name: pa.array([row[name] for row in rows], _TYPES.get(name, _LISTS))
+                    for name in rows[0]
+                    if name != "encoding"
+                }
+            )
+        )
+    return pa.concat_tables(chunks).combine_chunks()
 
 
 def _words(words: list[str], encoding: Encoding) -> list[int]:
