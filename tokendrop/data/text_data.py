@@ -237,7 +237,7 @@ class TextData(LightningDataModule):
         Raises:
             UserError: a metric that does not fit the kind of the task.
         """
-        return posed_task(self.task, metric, self.labels, self.splits["train"], self.class_weights)
+        return posed_task(self.task, metric, self.labels, self.splits, self.class_weights)
 
     def fingerprint(self) -> str:
         """A hash of all that a model trained on these data depends on, but for the seed.

@@ -217,7 +217,7 @@ class Tokeniser:
         self, texts: list[Any], how: _Row, encode: Callable[[Any], list[_Row]], what: str
     ) -> pa.Table:
         """The rows of a table by what went into them: tokenizer, texts, and how."""
-        key = [self.identity, texts, *([how] if how else [])]
+        key = [self.identity, how, texts]
         file = self._folder / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()}.parquet"
         table = _read(file, len(texts))
         if table is None:
