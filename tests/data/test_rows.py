@@ -3,7 +3,7 @@ import logging
 import pandas as pd
 import pytest
 
-from tokendrop.data.rows import Rows, class_names, read_classes
+from tokendrop.data.rows import Rows, class_names, read_classes, read_numbers
 from tokendrop.data.sources import Table
 from tokendrop.data.splitting import limit, make_splits
 from tokendrop.errors import UserError
@@ -198,3 +198,44 @@ def test_duplicates_in_training_are_said(caplog):
     caplog.set_level(logging.INFO)
     split(train=some([f"text {i % 40}" for i in range(60)]))
     assert "20 duplicate rows" in caplog.text
+
+
+def test_numbers():
+    rows = read_numbers(table(text=["a", "b", "c"], score=["5.000", 2, -1.5]), ["text"], "score")
+    assert rows.labels == [5.0, 2.0, -1.5]
+
+
+@pytest.mark.parametrize("cell", ["five", "inf", "1,5", [1]])
+def test_label_that_is_no_number(cell):
+    rows = table(text=["a", "b"], score=["1", cell])
+    with pytest.raises(UserError, match=r"rows.csv, row 2: .* in column 'score' is not a number"):
+        read_numbers(rows, ["text"], "score")
+
+
+def test_row_without_a_number():
+    rows = table(text=["a", "b"], score=[1.0, None])
+    with pytest.raises(UserError, match=r"row 2: no label in column 'score'"):
+        read_numbers(rows, ["text"], "score")
+
+
+def test_numbers_are_split_at_random():
+    texts = [(f"text {i}",) for i in range(100)]
+    rows = Rows(texts, [float(i) for i in range(100)], list(range(100)), "p", "regression")
+    splits = split(train=rows)
+    assert {name: len(rows) for name, rows in splits.items()} == {
+        "train": 70,
+        "dev": 10,
+        "test": 20,
+    }
+    assert sorted(n for rows in splits.values() for n in rows.labels) == rows.labels
+    assert max(splits["dev"].labels) - min(splits["dev"].labels) > 50
+
+
+def test_groups_are_never_cut():
+    texts = [(f"question {i}", f"context {i // 7}") for i in range(100)]
+    rows = Rows(texts, [None] * 100, list(range(100)), "p", "question_answering")
+    splits = split(train=rows)
+    groups = [{context for _, context in rows.texts} for rows in splits.values()]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 15
+    assert 10 <= len(splits["dev"]) < 17
+    assert 20 <= len(splits["test"]) < 27

@@ -46,6 +46,37 @@ def test_tsv_is_not_quoted_and_may_start_with_a_mark(tmp_path):
     assert frame["text"].tolist() == ['said " and went', '" so what']
 
 
+def test_text_file_is_a_tsv(tmp_path):
+    (tmp_path / "a.txt").write_text('\ufefftext\tlabel\n"so\t1\n', encoding="utf-8")
+    assert read_file(str(tmp_path / "a.txt")).frame.to_dict("list") == {
+        "text": ['"so'],
+        "label": ["1"],
+    }
+
+
+def test_file_without_header(tmp_path):
+    (tmp_path / "a.tsv").write_text("gj04\t1\t\tThey are good.\ngj04\t0\t*\tgood They.\n")
+    frame = read_file(str(tmp_path / "a.tsv"), ["source", "label", "mark", "text"]).frame
+    assert frame["text"].tolist() == ["They are good.", "good They."]
+    assert frame["mark"].tolist() == ["", "*"]
+    assert frame["label"].tolist() == ["1", "0"]
+
+
+def test_columns_of_one_name_are_one_text(tmp_path):
+    (tmp_path / "a.csv").write_text('"3","A title","The, text"\n"1","Other","Words"\n')
+    frame = read_file(str(tmp_path / "a.csv"), ["label", "text", "text"]).frame
+    assert frame.to_dict("list") == {
+        "label": ["3", "1"],
+        "text": ["A title The, text", "Other Words"],
+    }
+
+
+def test_more_columns_than_named(tmp_path):
+    (tmp_path / "a.csv").write_text('"3","A title","text"\n"1","Other","Words"\n')
+    with pytest.raises(UserError, match=r"a.csv: not a readable .csv file"):
+        read_file(str(tmp_path / "a.csv"), ["label", "text"])
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(UserError, match=r"no such file: .*nowhere.csv"):
         read_file(str(tmp_path / "nowhere.csv"))
@@ -94,6 +125,9 @@ def hub(tmp_path, monkeypatch):
             texts = [f"{name} {i}" for i in range(len(labels))]
             data = datasets.Dataset.from_dict({"text": texts, "label": labels}, features=features)
             data.to_parquet(str(folder / f"{name}.parquet"))
+        files = [{"split": name, "path": f"{name}.parquet"} for name in splits]
+        described = {"configs": [{"config_name": "default", "data_files": files}]}
+        (folder / "README.md").write_text(f"---\n{json.dumps(described)}\n---\n")
         return str(folder)
 
     return write
@@ -121,6 +155,19 @@ def test_hub_validation_is_reported_where_there_is_no_test(hub):
 
 def test_hub_withheld_test_without_validation_is_left_out(hub):
     assert set(read_hub(hub(train=[0, 1], test=[-1]), "label")) == {"train"}
+
+
+def test_hub_split_by_name(hub):
+    folder = hub(train=[0, 1], validation_matched=[1], validation_mismatched=[0, 0, 1])
+    assert len(read_hub(folder, "label")["test"].frame) == 1
+    tables = read_hub(f"{folder}::validation_mismatched", "label")
+    assert {name: len(table.frame) for name, table in tables.items()} == {"train": 2, "test": 3}
+
+
+def test_hub_split_that_is_not_there(hub):
+    folder = hub(train=[0, 1], validation_matched=[1])
+    with pytest.raises(UserError, match="'validation_mached': did you mean 'validation_matched'"):
+        read_hub(f"{folder}::validation_mached", "label")
 
 
 def test_hub_without_training_split(hub):

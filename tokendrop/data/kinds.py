@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 from tokendrop.data.batching import Split
@@ -103,7 +104,7 @@ def posed_task(
     kind: Kind,
     metric: MetricName,
     labels: list[str],
-    train: Split,
+    splits: dict[str, Split],
     class_weights: Literal["balanced"] | list[float] | None,
 ) -> Task:
     """The task that data pose.
@@ -112,22 +113,21 @@ def posed_task(
         kind: of the task.
         metric: what methods are compared in.
         labels: names of the classes or tags.
-        train: the training rows.
+        splits: the rows.
         class_weights: of classification, see :class:`tokendrop.data.TextData`.
 
     Raises:
         UserError: a metric or class weights that do not fit.
     """
-    if class_weights is not None and kind != "classification":
-        raise UserError(f"class_weights are for classification: leave them out for {kind}")
     if kind == "regression":
         return Regression(metric)
     if kind == "token_classification":
         return TokenClassification(labels, metric)
     if kind == "question_answering":
-        windows = train.windows or []
+        windows = chain.from_iterable(split.windows or [] for split in splits.values())
         return QuestionAnswering(metric, any(not w.question.answers for w in windows))
     if class_weights == "balanced":
+        train = splits["train"]
         counts = Counter(train.labels)
         # a class that a small run never drew counts as drawn once
         balanced = [len(train) / (len(labels) * max(1, counts[c])) for c in range(len(labels))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,8 @@ from tokendrop.data.rows import missing
 from tokendrop.data.sources import DEMO, Table, read_demo, read_hub
 from tokendrop.errors import UserError
 from tokendrop.tasks import Kind
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,8 @@ class Source:
         if self.dataset in DEMO:
             return {"train": read_demo(self.dataset)}
         if self.dataset is not None:
-            return read_hub(self.dataset, label)
+            found = read_hub(self.dataset, label)
+            return {split: _with_text(table, text) for split, table in found.items()}
         return {split: self._table(split, kind, text, label) for split in self.paths}
 
     def _table(self, split: str, kind: Kind, text: Sequence[str], label: str) -> Table:
@@ -114,6 +118,18 @@ class Source:
             return read_table(kind, path, text, label)
         table = read_table(kind, path, text, label, published.columns.get(split))
         return with_names(table, label, published.classes)
+
+
+def _with_text(table: Table, columns: Sequence[str]) -> Table:
+    """The rows that have a text: nobody can mend a dataset of the Hub."""
+    if not set(columns) <= set(table.frame.columns):
+        return table
+    texts = table.frame[list(columns)]
+    blank = texts.map(lambda cell: missing(cell) or not str(cell).strip()).all(axis=1)
+    if not blank.any():
+        return table
+    log.warning("%s: %d rows without text were removed", table.place, blank.sum())
+    return Table(table.frame[~blank].reset_index(drop=True), table.place, table.names)
 
 
 def _in_folder(paths: dict[str, str], folder: str) -> dict[str, str]:

@@ -122,6 +122,8 @@ class TextData(LightningDataModule):
             counts = " or ".join(("no", "one", "two")[count] for count in usual.counts)
             plural = "s" * (usual.counts != (1,))
             raise UserError(f"text takes {counts} column{plural}, not {len(columns)}: {columns}")
+        if class_weights is not None and task != "classification":
+            raise UserError(f"class_weights are for classification: leave them out for {task}")
         for option, least, value in (
             ("max_length", 1, max_length),
             ("doc_stride", 0, doc_stride),
@@ -235,7 +237,7 @@ class TextData(LightningDataModule):
         Raises:
             UserError: a metric that does not fit the kind of the task.
         """
-        return posed_task(self.task, metric, self.labels, self.splits["train"], self.class_weights)
+        return posed_task(self.task, metric, self.labels, self.splits, self.class_weights)
 
     def fingerprint(self) -> str:
         """A hash of all that a model trained on these data depends on, but for the seed.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from tokenizers import Encoding
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 from transformers import PreTrainedTokenizerBase
 
@@ -24,6 +26,9 @@ from tokendrop.files import whole_file
 _CHUNK = 1000  # rows tokenised between two steps of the progress bar
 _SECONDS_BEFORE_BAR = 3
 _QUESTION = 64  # tokens of a question at most, as in the original code of BERT
+
+_TYPES = {"truncated": pa.bool_(), "example": pa.int32()}
+_LISTS = pa.list_(pa.int32())
 
 _Row = dict[str, Any]
 
@@ -115,10 +120,10 @@ class Tokeniser:
         self._check_room(pair=False)
 
         def split(chunk: list[list[str]]) -> list[_Row]:
-            rows = self._rows(chunk, is_split_into_words=True)
-            for row in rows:
-                ids = row["encoding"].word_ids
-                row["words"] = [-1 if word is None else word for word in ids]
+            # as running text, not word by word: byte-level tokenizers mark the space before a word
+            rows = self._rows([" ".join(words) for words in chunk])
+            for words, row in zip(chunk, rows, strict=True):
+                row["words"] = _words(words, row["encoding"])
             return rows
 
         table = self._remembered(sentences, {"words": True}, split, what)
@@ -212,7 +217,7 @@ class Tokeniser:
         self, texts: list[Any], how: _Row, encode: Callable[[Any], list[_Row]], what: str
     ) -> pa.Table:
         """The rows of a table by what went into them: tokenizer, texts, and how."""
-        key = [self.identity, texts, *([how] if how else [])]
+        key = [self.identity, how, texts]
         file = self._folder / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()}.parquet"
         table = _read(file, len(texts))
         if table is None:
@@ -222,22 +227,33 @@ class Tokeniser:
 
 
 def _tokenise(texts: list[Any], encode: Callable[[Any], list[_Row]], what: str) -> pa.Table:
-    columns: dict[str, list[Any]] = {}
+    # a table per chunk: the numbers of a whole data set as Python objects take gigabytes
+    chunks = []
     starts = range(0, len(texts), _CHUNK)
     bar = tqdm(starts, f"tokenise {what}", delay=_SECONDS_BEFORE_BAR, disable=None, leave=False)
     for start in bar:
-        for row in encode(texts[start : start + _CHUNK]):
+        rows = encode(texts[start : start + _CHUNK])
+        for row in rows:
             row["example"] += start
-            for name, values in row.items():
-                if name != "encoding":
-                    columns.setdefault(name, []).append(values)
-    kinds = {"truncated": pa.bool_(), "example": pa.int32()}
-    return pa.table(
-        {
-            name: pa.array(values, kinds.get(name, pa.list_(pa.int32())))
-            for name, values in columns.items()
-        }
-    )
+        chunks.append(
+            pa.table(
+                {
+                    name: pa.array([row[name] for row in rows], _TYPES.get(name, _LISTS))
+                    for name in rows[0]
+                    if name != "encoding"
+                }
+            )
+        )
+    return pa.concat_tables(chunks).combine_chunks()
+
+
+def _words(words: list[str], encoding: Encoding) -> list[int]:
+    """The word that each token of a sentence ends in, -1 for special and empty tokens."""
+    ends = list(accumulate((len(word) + 1 for word in words), initial=-1))[1:]
+    return [
+        -1 if side is None or start == end else bisect_left(ends, end)
+        for side, (start, end) in zip(encoding.sequence_ids, encoding.offsets, strict=True)
+    ]
 
 
 def _tokens(table: pa.Table) -> Tokens:
