@@ -24,6 +24,7 @@ from tokendrop.module import TokenDropModule
 from tokendrop.provenance import provenance
 from tokendrop.reducers import from_spec
 from tokendrop.search import load_search
+from tokendrop.sharing import SPEEDUPS, Figures, write_figures
 from tokendrop.tracking import Tracker
 
 
@@ -91,7 +92,9 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
         flops=found.flops,
         timing={"batch32": batches, "batch1": singles},
         stages=[_stage_record(stage) for stage in stages],
-        details=model.reducer.describe() | searched,
+        details=model.reducer.describe()
+        | searched
+        | {"model": str(stages[-1].model.relative_to(out))},
         notes=[note for note in (model.reducer.note, _truncation(data)) if note],
         provenance=provenance()
         | {
@@ -102,9 +105,27 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
         },
         predictions_file=_save_examples(out, cell, found),
     )
+    model.figures = _figures(record, comparison.backbone)
+    write_figures(stages[-1].model, model)
     shown = model.predict(data.splits["test"].texts[: comparison.samples])
     tracker.finish(asdict(record), settings, shown)
     return record
+
+
+def _figures(record: Record, backbone: str) -> Figures:
+    """What the model's card tells."""
+    return Figures(
+        task=record.task,
+        backbone=backbone,
+        split="test",
+        examples=record.examples_eval,
+        metrics=record.metrics,
+        kept_tokens=record.kept_tokens_mean,
+        layers=record.layers_mean,
+        seed=record.seed,
+        speedups={name: getattr(record, name) for name in SPEEDUPS},
+        provenance=record.provenance,
+    )
 
 
 def _load_trained(cell: Cell, folder: Path) -> TokenDropModel:
