@@ -12,6 +12,7 @@ import torch
 from jsonargparse import ArgumentError, ArgumentParser
 
 from tokendrop import recipes
+from tokendrop.backbones import load_config, shape_of
 from tokendrop.compare.clock import Clock, measure
 from tokendrop.compare.evaluate import Evaluation, evaluate
 from tokendrop.compare.records import Record
@@ -24,6 +25,8 @@ from tokendrop.module import TokenDropModule
 from tokendrop.provenance import provenance
 from tokendrop.reducers import from_spec
 from tokendrop.search import load_search
+from tokendrop.search.candidates import draw_rows
+from tokendrop.search.costs import Costs, searchable
 from tokendrop.sharing import SPEEDUPS, Figures, write_figures
 from tokendrop.tracking import Tracker
 
@@ -41,6 +44,23 @@ def make_data(settings: dict[str, Any], backbone: str) -> TextData:
         return parser.instantiate(parsed).data
     except ArgumentError as error:
         raise setting_error(error) from error
+
+
+def check_search(comparison: Comparison, cell: Cell, data: TextData) -> None:
+    """Find out whether a cell's budget can be kept, before anything is trained for it.
+
+    Raises:
+        UserError: a method that cannot be searched, or a budget that is out of its reach.
+    """
+    assert cell.budget is not None
+    assert cell.search is not None
+    reducer = searchable(from_spec(cell.reducer))
+    config = load_config(comparison.backbone, data.labels, comparison.random_init)
+    shape = shape_of(config, data.longest)
+    reducer.build(shape)
+    dev = data.splits["dev"]
+    lengths = [dev.lengths[row] for row in draw_rows(dev, cell.search.rows)]
+    Costs(reducer, config, shape, lengths).check([cell.budget])
 
 
 def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> Record:
