@@ -1,4 +1,4 @@
-"""What length configurations cost, and the least that a search can reach. Needs no trained model."""
+"""What length configurations cost, and the least that a search can reach, trained or not."""
 
 from __future__ import annotations
 
