@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import tokendrop
 from tests.test_modeling import TEXTS, model_of
 from tokendrop.cli import COMMANDS, main
 from tokendrop.configs import config_folder
@@ -153,6 +154,26 @@ def test_fit_then_test_validate_and_predict(
     assert len(prediction["tokens"]) == len(prediction["token_depth"])
 
 
+def test_the_card_tells_what_fit_and_test_measured(
+    reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reducer = ["--model.reducer", "DactBert", "--model.reducer.epochs", "1"]
+    base = ["fit", *SMALL, "--data.train", str(reviews)]
+    assert main([*base, *reducer, "--out", str(tmp_path / "a")]) == 0
+    card = tmp_path / "a" / "model" / "README.md"
+    assert "of the dev split" in card.read_text()
+    assert main(["test", "--checkpoint", str(tmp_path / "a" / "model")]) == 0
+    assert "of the test split" in card.read_text()
+    assert "FLOPs speed-up, unpadded | 0.99x" in card.read_text()
+    assert "minilm-l6" in card.read_text()
+    # another operating point is what is asked for, and nothing is known of it
+    words = [*reducer, "--model.reducer.check_every", "2", "--out", str(tmp_path / "b")]
+    assert main([*base, *words]) == 0
+    model = tokendrop.load(tmp_path / "b" / "model")
+    assert model.reducer.check_every == 2
+    assert model.figures is None
+
+
 def test_fit_again_repeats_nothing(fitted: Path, reviews: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in fitted.glob("stages/*/done.json")}
     assert len(before) == 3
@@ -162,7 +183,7 @@ def test_fit_again_repeats_nothing(fitted: Path, reviews: Path) -> None:
 
 
 def test_predict_dims_what_was_dropped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model_of(PowerBert(configuration=[4, 3, 2])).save(tmp_path / "model")
+    model_of(PowerBert(configuration=[4, 3, 2])).save_pretrained(tmp_path / "model")
     assert main(["predict", "--checkpoint", str(tmp_path / "model"), *TEXTS[:1]]) == 0
     shown = capsys.readouterr().out
     assert "left after layer 3 of 3" in shown

@@ -135,7 +135,7 @@ def test_the_padded_side_of_the_clock_is_the_same_model(family: str) -> None:
 @torch.inference_mode()
 def test_flops_are_counted_in_inference_mode_too(family: str) -> None:
     model, batch = tiny_model(family), packed(ROWS)
-    shape = shape_of(model, MAX_TOKENS)
+    shape = shape_of(model.config, MAX_TOKENS)
     trace = run(model, Dense(), ROWS).trace
     formula = dense_flops(batch.layout.lengths, model, shape) + padding_flops(trace, shape)
     assert counted_flops(model, batch, Dense()) == formula

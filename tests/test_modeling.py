@@ -48,14 +48,14 @@ REDUCERS = {
 @pytest.mark.parametrize("name", REDUCERS)
 def test_saved_and_loaded_it_predicts_the_same(name: str, tmp_path: Path) -> None:
     model = model_of(REDUCERS[name]())
-    model.save(tmp_path / "model")
+    model.save_pretrained(tmp_path / "model")
     assert tokendrop.load(tmp_path / "model").predict(TEXTS) == model.predict(TEXTS)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_is_saved_and_loaded(family: str, tmp_path: Path) -> None:
     model = model_of(PowerBert(configuration=[6, 4, 2]), family)
-    model.save(tmp_path / "model")
+    model.save_pretrained(tmp_path / "model")
     again = tokendrop.load(tmp_path / "model")
     assert again.shape == model.shape
     assert again.predict(TEXTS) == model.predict(TEXTS)
@@ -63,7 +63,7 @@ def test_every_family_is_saved_and_loaded(family: str, tmp_path: Path) -> None:
 
 def test_the_folder_is_a_plain_hugging_face_checkpoint(tmp_path: Path) -> None:
     model = model_of(PowerBert(configuration=[6, 4, 2]))
-    model.save(tmp_path / "model")
+    model.save_pretrained(tmp_path / "model")
     plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model")
     for name, weight in model.backbone.state_dict().items():
         torch.testing.assert_close(plain.state_dict()[name], weight)
@@ -112,7 +112,7 @@ def test_one_text_instead_of_a_list_is_refused() -> None:
 class TestBadFolders:
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
-        model_of(PowerBert(configuration=[6, 4, 2])).save(tmp_path / "model")
+        model_of(PowerBert(configuration=[6, 4, 2])).save_pretrained(tmp_path / "model")
         return tmp_path / "model"
 
     def test_not_a_model(self, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ class TestBadFolders:
             tokendrop.load(tmp_path)
 
     def test_weights_of_another_family(self, folder: Path, tmp_path: Path) -> None:
-        model_of(Dense(), "distilbert").save(tmp_path / "other")
+        model_of(Dense(), "distilbert").save_pretrained(tmp_path / "other")
         for file in ("config.json", "model.safetensors"):
             (folder / file).write_bytes((tmp_path / "other" / file).read_bytes())
         with pytest.raises(
@@ -162,7 +162,7 @@ class TestBadFolders:
 
 
 def test_an_operating_point_is_chosen_at_loading(tmp_path: Path) -> None:
-    model_of(DactBert(halt_bias=-4.0)).save(tmp_path / "model")
+    model_of(DactBert(halt_bias=-4.0)).save_pretrained(tmp_path / "model")
     lazy = tokendrop.load(tmp_path / "model", check_every=3)
     eager = tokendrop.load(tmp_path / "model").predict(TEXTS)
     assert {prediction.row_depth for prediction in lazy.predict(TEXTS)} == {3}
@@ -173,14 +173,14 @@ class TestOperatingPointsOfAChain:
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
         parts = [PowerBert(configuration=[9, 8, 7]), DactBert(halt_bias=-4.0)]
-        model_of(Chain(parts)).save(tmp_path / "model")
+        model_of(Chain(parts)).save_pretrained(tmp_path / "model")
         return tmp_path / "model"
 
     def test_a_part_is_changed_at_loading(self, folder: Path) -> None:
         lazy = tokendrop.load(folder, **{"parts.1.check_every": 3})
         assert {prediction.row_depth for prediction in lazy.predict(TEXTS)} == {3}
         assert lazy.reducer.operating_point["parts.1.check_every"] == 3
-        lazy.save(folder)
+        lazy.save_pretrained(folder)
         assert tokendrop.load(folder).predict(TEXTS) == lazy.predict(TEXTS)
 
     @pytest.mark.parametrize("name", ["parts.0.configuration", "parts.7.exit_rule", "exit_rule"])
@@ -203,13 +203,13 @@ def test_saving_replaces_the_old_model_only_when_complete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = model_of(Dense())
-    model.save(tmp_path / "model")
+    model.save_pretrained(tmp_path / "model")
 
     def full_disk(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(model.tokenizer, "save_pretrained", full_disk)
     with pytest.raises(UserError, match="No space left on device"):
-        model.save(tmp_path / "model")
+        model.save_pretrained(tmp_path / "model")
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert tokendrop.load(tmp_path / "model").predict(TEXTS) == model.predict(TEXTS)

@@ -45,7 +45,7 @@ def test_every_word_gets_a_tag(reducer: Reducer, tmp_path: Path) -> None:
     tags = long.label.split()
     assert len(tags) == 30
     assert tags[5:] == ["O"] * 25
-    model.save(tmp_path / "model")
+    model.save_pretrained(tmp_path / "model")
     assert tokendrop.load(tmp_path / "model").predict(texts) == [short, long]
 
 
@@ -91,5 +91,5 @@ def test_a_regression_answers_with_its_number(tmp_path: Path) -> None:
     types = torch.tensor([[0] * 6 + [1] * 6])
     expected = model.backbone(ids, token_type_ids=types).logits.item()
     assert float(found.label) == pytest.approx(expected, abs=1e-3)
-    model.save(tmp_path / "model")
+    model.save_pretrained(tmp_path / "model")
     assert tokendrop.load(tmp_path / "model").shape.task == "regression"

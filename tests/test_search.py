@@ -206,7 +206,7 @@ def test_a_model_so_small_that_nothing_new_exists_ends(tmp_path: Path) -> None:
         (lambda: LengthAdaptive(length_basis="row"), 0.0, "no share"),
         (lambda: LengthAdaptive(length_basis="row"), 1.5, "no share"),
         (lambda: LengthAdaptive(length_basis="row"), 0.2, r"needs 0\.\d+ of the full"),
-        (PowerBert, 0.5, "trained with PowerBert"),
+        (PowerBert, 0.5, "PowerBert cannot be searched"),
     ],
 )
 def test_what_cannot_be_searched_is_refused_before_anything_runs(

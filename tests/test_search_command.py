@@ -82,3 +82,23 @@ def test_a_comparison_takes_points_from_a_search(tmp_path: Path) -> None:
     # trained and searched once
     assert len(list((out / "stages").glob("length_adaptive-*"))) == 1
     assert len(list((out / "search").glob("*/evaluated-*.jsonl"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("reducer", "said"),
+    [
+        ("LengthAdaptive", "budget 0.01 is out of reach"),
+        ("PowerBert", "PowerBert cannot be searched"),
+    ],
+)
+def test_a_budget_that_cannot_be_kept_is_found_before_any_training(
+    reducer: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    smoke = yaml.safe_load((config_folder() / "compare" / "smoke.yaml").read_text())
+    searched = {"reducer": reducer, "search": {"budgets": {"tiny": 0.01}}}
+    methods = {"dense": {"reducer": "Dense"}, "searched": searched}
+    file = tmp_path / "searched.yaml"
+    file.write_text(yaml.safe_dump(smoke | {"methods": methods, "loggers": ["csv"]}))
+    words = ("compare", "--config", str(file), "--out", str(tmp_path / "out"))
+    assert said in complaint(capsys, *words)
+    assert not (tmp_path / "out" / "stages").exists()

@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tokendrop.auto import register
     from tokendrop.modeling import TokenDropModel, load
     from tokendrop.prediction import Prediction
 
-__all__ = ["Prediction", "TokenDropModel", "load"]
+__all__ = ["Prediction", "TokenDropModel", "load", "register"]
 
 
 def __getattr__(name: str) -> Any:
     """Import the model code only when it is used: ``tokendrop --help`` should not take seconds."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from tokendrop import modeling
+    from tokendrop import auto, modeling
 
-    return getattr(modeling, name)
+    return getattr(auto if name == "register" else modeling, name)

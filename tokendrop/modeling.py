@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from tokenizers import Encoding
 from torch import nn
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from tokendrop import backbones
+from tokendrop import backbones, sharing
 from tokendrop.encoder import encode
 from tokendrop.errors import UserError, one_line
 from tokendrop.families import family_of
@@ -25,11 +26,12 @@ from tokendrop.packed import Batch
 from tokendrop.prediction import Prediction, Text, answer, checked, tokenised
 from tokendrop.reducers import from_spec, with_changes
 from tokendrop.reducers.base import Reducer
+from tokendrop.sharing import CARD, SIDE_CAR, Figures
 from tokendrop.trace import Encoded
 
 log = logging.getLogger(__name__)
 
-SIDE_CAR = "reducer"
+MODEL_TYPE = "tokendrop"  # of the side-car, for Hugging Face's Auto classes
 
 
 class TokenDropModel(nn.Module):
@@ -37,6 +39,9 @@ class TokenDropModel(nn.Module):
 
     On disk it is a plain Hugging Face checkpoint, with the reducer in the folder ``reducer``
     beside the weights.
+
+    Attributes:
+        figures: what was measured at this operating point, None if nothing was.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class TokenDropModel(nn.Module):
         self.backbone = backbone
         self.reducer = reducer
         self.tokenizer = tokenizer
+        self.figures: Figures | None = None
         self.shape = backbones.shape_of(backbone.config, max_length, kind_of(backbone))
         reducer.build(self.shape)
 
@@ -111,8 +117,35 @@ class TokenDropModel(nn.Module):
                 label, probabilities, row.tokens, depth.tolist(), left, self.shape.layers
             )
 
-    def save(self, folder: str | Path) -> None:
-        """Write the model; the folder appears only once it is complete.
+    @classmethod
+    def from_pretrained(cls, name: str | Path, **operating_point: Any) -> TokenDropModel:
+        """The same as :func:`load`."""
+        return load(name, **operating_point)
+
+    def push_to_hub(
+        self, repo_id: str, *, private: bool | None = None, token: str | None = None
+    ) -> str:
+        """Put the model on the Hugging Face Hub, as :meth:`save_pretrained` would write it.
+
+        Args:
+            repo_id: owner/name.
+            private: whether a new repository is private; by default as the owner has set.
+            token: of the owner, by default that of ``hf auth login``.
+
+        Returns:
+            the address of the model's page.
+
+        Raises:
+            UserError: a bad name or token, or the Hub cannot be reached.
+        """
+        with TemporaryDirectory() as place:
+            folder = Path(place) / "model"
+            self.save_pretrained(folder)
+            (folder / CARD).write_text(str(sharing.card(self, repo_id)), encoding="utf-8")
+            return sharing.upload(folder, repo_id, private, token)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the model and its card; the folder appears only once it is complete.
 
         Raises:
             UserError: the disk is full or the folder cannot be written.
@@ -124,12 +157,14 @@ class TokenDropModel(nn.Module):
                 side_car = draft / SIDE_CAR
                 side_car.mkdir()
                 described = {
+                    "model_type": MODEL_TYPE,
                     "reducer": self.reducer.spec(),
-                    "model_type": self.backbone.config.model_type,
+                    "backbone_type": self.backbone.config.model_type,
                     "max_length": self.shape.max_tokens,
                 }
                 (side_car / "config.json").write_text(json.dumps(described, indent=1) + "\n")
                 save_file(self.reducer.state_dict(), side_car / "reducer.safetensors")
+                sharing.write_figures(draft, self)
         except (OSError, SafetensorError) as error:
             raise UserError(f"cannot save the model to {folder}: {one_line(error)}") from error
 
@@ -138,23 +173,24 @@ def load(path: str | Path, **operating_point: Any) -> TokenDropModel:
     """A trained model, ready to predict.
 
     Args:
-        path: a folder that :meth:`TokenDropModel.save` wrote, or a Hugging Face classifier, which
-            is run dense.
+        path: a folder that :meth:`TokenDropModel.save_pretrained` wrote, the Hub name of such a
+            model, or a Hugging Face classifier, which is run dense.
         operating_point: changes to the reducer's ``operating_arguments``; those of a chain's parts
             have names like ``parts.1.exit_rule``.
 
     Raises:
-        UserError: not a model folder, weights of another architecture, or a bad operating point.
+        UserError: not a model, no connection to the Hub, weights of another architecture, or a bad
+            operating point.
     """
-    folder = Path(path)
+    folder = sharing.model_folder(path)
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder} is not a model folder: it has no config.json")
     described = _read_side_car(folder)
     reducer = _with_operating_point(described["reducer"], operating_point)
     backbone = _load_classifier(folder)
-    if described.get("model_type", backbone.config.model_type) != backbone.config.model_type:
+    if described.get("backbone_type", backbone.config.model_type) != backbone.config.model_type:
         raise UserError(
-            f"the reducer in {folder / SIDE_CAR} was trained on a {described['model_type']} "
+            f"the reducer in {folder / SIDE_CAR} was trained on a {described['backbone_type']} "
             f"backbone but the weights beside it are {backbone.config.model_type}: put the two "
             "that belong together into one folder"
         )
@@ -170,6 +206,7 @@ def load(path: str | Path, **operating_point: Any) -> TokenDropModel:
                 f"the reducer weights {weights} do not fit {type(reducer).__name__} on this "
                 f"backbone: {one_line(error)}"
             ) from error
+    model.figures = sharing.read_figures(folder, reducer)
     return model.eval()
 
 

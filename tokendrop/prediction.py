@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -66,12 +68,14 @@ def tokenised(
     """Token ids of a text as the data module makes them, cut to ``limit``."""
     maker: Any = tokenizer
     if kind == "token_classification":
-        words = " ".join(text).split()
-        made = maker(words, is_split_into_words=True, truncation=True, max_length=limit)
-    else:
-        cut = "only_second" if kind == "question_answering" else True
-        made = maker(*text, truncation=cut, max_length=limit)
-    return made.encodings[0]
+        text = (_words(text),)
+    cut = "only_second" if kind == "question_answering" else True
+    return maker(*text, truncation=cut, max_length=limit).encodings[0]
+
+
+def _words(text: tuple[str, ...]) -> str:
+    """The words of a text with one blank between them."""
+    return " ".join(" ".join(text).split())
 
 
 def answer(
@@ -97,10 +101,13 @@ def answer(
         first, last, _ = best_span(start, end, context)
         return text[1][offsets[first, 0] : offsets[last, 1]], {}
     if kind == "token_classification":
-        firsts = {word: place for place, word in reversed(list(enumerate(row.word_ids)))}
+        words = _words(text).split(" ")
+        begins = list(accumulate((len(word) + 1 for word in words), initial=0))
+        places = [(place, offset) for place, offset in enumerate(row.offsets) if offset[1] > 0]
+        firsts = {bisect(begins, start): place for place, (start, _) in reversed(places)}
         best = logits.argmax(-1).tolist()
         # words that were cut off are no entities
-        words = range(len(" ".join(text).split()))
-        return " ".join(labels[best[firsts[w]]] if w in firsts else "O" for w in words), {}
+        tags = [labels[best[firsts[n]]] if n in firsts else "O" for n in range(1, len(words) + 1)]
+        return " ".join(tags), {}
     by_name = dict(zip(labels, logits.softmax(-1).tolist(), strict=True))
     return max(by_name, key=by_name.__getitem__), by_name

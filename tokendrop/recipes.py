@@ -179,7 +179,7 @@ def _train_stage(
         chosen = max(curve.epochs, key=lambda metrics: metrics["dev/score"])
         module.load_state_dict(torch.load(folder / "best.ckpt", weights_only=True)["state_dict"])
     model.reducer.leave(stage, {k.removeprefix("dev/"): v for k, v in chosen.items()})
-    model.save(folder / "model")
+    model.save_pretrained(folder / "model")
     finished: dict[str, Any] = {
         "name": stage.name,
         "epochs": stage.epochs,

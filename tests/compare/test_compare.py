@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import tokendrop
 from tokendrop.cli import main
 from tokendrop.compare.tables import COLUMNS
 from tokendrop.configs import config_folder
@@ -84,6 +85,16 @@ def test_points_of_a_chains_parts_need_one_training(undisturbed: Path) -> None:
     described = json.loads(record.read_text())
     assert described["details"]["configuration"] == [24, 16]
     assert [s["name"] for s in described["stages"]] == ["fine_tune", "0_joint", "1_length_adaptive"]
+
+
+def test_the_model_of_a_run_knows_its_figures(undisturbed: Path) -> None:
+    record = json.loads(next((undisturbed / "runs").glob("*_adaptive--short*.json")).read_text())
+    point = {"parts.0.exit_rule": "tight", "parts.1.configuration": [24, 16]}
+    figures = tokendrop.load(undisturbed / record["details"]["model"], **point).figures
+    assert figures is not None
+    assert figures.metrics == record["metrics"]
+    assert figures.speedups["latency_speedup_b1"] == record["latency_speedup_b1"]
+    assert figures.provenance["versions"] == record["provenance"]["versions"]
 
 
 def test_again_it_only_reports(undisturbed: Path) -> None:

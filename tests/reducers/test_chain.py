@@ -214,7 +214,8 @@ def test_the_exit_answers_also_where_layers_are_skipped() -> None:
     run(model, built(kept), ROWS)
     answer, remaining = torch.zeros(len(ROWS), CLASSES), torch.ones(len(ROWS))
     for unit, cls in zip(chain.parts[0].units, [*states[:2], states[1]], strict=True):
-        of_layer, halting = unit(cls)
+        logits, halting = unit(cls, cls)
+        of_layer = logits.softmax(-1)
         answer = remaining[:, None] * of_layer + (1 - remaining[:, None]) * answer
         remaining = remaining * halting
     torch.testing.assert_close(encoded.logits.exp(), answer)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from lightning import Callback, Trainer
 
 from tokendrop import recipes
-from tokendrop.commands.lightning_cli import TRAINING_CONFIG, parse
+from tokendrop.commands.lightning_cli import (
+    TRAINING_CONFIG,
+    TokenDropCLI,
+    figures_of,
+    parse,
+)
 from tokendrop.files import whole_folder
-from tokendrop.modeling import SIDE_CAR
+from tokendrop.modeling import load
+from tokendrop.reducers import from_spec
 from tokendrop.reducers.base import Stage
+from tokendrop.sharing import SIDE_CAR
 from tokendrop.tracking import Run, Tracker
 
 
@@ -33,11 +39,21 @@ def run(arguments: Sequence[str]) -> None:
         )
 
     stages = recipes.train(cli.model, cli.datamodule, seed, out / "stages", make_trainer)
-    with whole_folder(out / "model") as draft:
-        shutil.copytree(stages[-1].model, draft, dirs_exist_ok=True)
-        text = cli.parser.dump(cli.config, skip_link_targets=True)
-        (draft / SIDE_CAR / TRAINING_CONFIG).write_text(text)
+    _save(cli, stages[-1], out / "model")
     tracker.finish({"train_seconds": sum(stage.seconds for stage in stages)}, {}, [])
     score = stages[-1].chosen[f"dev/{cli.model.metric}"]
     print(f"{cli.model.metric} on dev: {score:.4f}")
     print(f"model: {out / 'model'}\nnext:  tokendrop test --checkpoint {out / 'model'}")
+
+
+def _save(cli: TokenDropCLI, stage: recipes.TrainedStage, folder: Path) -> None:
+    """Write the trained model at its operating point, with the settings of its training."""
+    reducer = from_spec(cli.model.reducer_spec)
+    model = load(stage.model, **reducer.operating_point)
+    # epochs are evaluated at the default operating point
+    if model.reducer.spec() == from_spec(reducer.spec(trained=True)).spec():
+        model.figures = figures_of(cli, "dev", stage.chosen, cli.model.backbone)
+    with whole_folder(folder) as draft:
+        model.save_pretrained(draft)
+        text = cli.parser.dump(cli.config, skip_link_targets=True)
+        (draft / SIDE_CAR / TRAINING_CONFIG).write_text(text)

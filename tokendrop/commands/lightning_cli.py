@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from jsonargparse import ArgumentError
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -11,9 +11,11 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from tokendrop.configs import setting_error
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
-from tokendrop.modeling import SIDE_CAR, TokenDropModel, load
+from tokendrop.modeling import TokenDropModel, load
 from tokendrop.module import TokenDropModule
+from tokendrop.provenance import provenance
 from tokendrop.recipes import TRAINER_DEFAULTS
+from tokendrop.sharing import SIDE_CAR, Figures, model_folder
 from tokendrop.tracking import LoggerName
 
 TRAINING_CONFIG = "training.yaml"
@@ -65,14 +67,15 @@ def parse_trained(command: str, arguments: Sequence[str]) -> tuple[TokenDropCLI,
     if words and words[0] in ("-h", "--help"):
         print(
             f"usage: tokendrop {command} --checkpoint FOLDER [options]\n\n"
-            "FOLDER is the model folder that 'tokendrop fit' wrote. The data and trainer options "
-            "are those of\n'tokendrop fit'; the model's own training settings are their defaults."
+            "FOLDER is the model folder that 'tokendrop fit' wrote, or the Hub name of such a "
+            "model. The\ndata and trainer options are those of 'tokendrop fit'; the model's own "
+            "training settings are\ntheir defaults."
         )
         raise SystemExit(0)
     if "--checkpoint" not in words[:-1]:
         raise UserError(f"tokendrop {command} needs --checkpoint FOLDER, a trained model")
     place = words.index("--checkpoint")
-    folder = Path(words[place + 1])
+    folder = model_folder(words[place + 1])
     del words[place : place + 2]
     model = load(folder)
     saved = folder / SIDE_CAR / TRAINING_CONFIG
@@ -81,3 +84,23 @@ def parse_trained(command: str, arguments: Sequence[str]) -> tuple[TokenDropCLI,
     data = cli.datamodule
     cli.model.begin(model, data.make_task(cli.model.metric), data.splits)
     return cli, model
+
+
+def figures_of(
+    cli: TokenDropCLI, split: Literal["dev", "test"], logged: Mapping[str, float], backbone: str
+) -> Figures:
+    """What an evaluation logged, for the model's card."""
+    found = {k.removeprefix(f"{split}/"): v for k, v in logged.items() if k.startswith(split)}
+    data = cli.datamodule
+    return Figures(
+        task=data.dataset or "local data",
+        backbone=backbone,
+        split=split,
+        examples=len(data.splits[split]),
+        seed=int(cli.config.seed_everything),
+        kept_tokens=found.pop("kept_tokens"),
+        layers=found.pop("layers"),
+        speedups={"flops_speedup_unpadded": found.pop("flops_speedup")},
+        metrics={name: value for name, value in found.items() if name not in ("loss", "score")},
+        provenance=provenance(),
+    )

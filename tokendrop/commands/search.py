@@ -11,10 +11,10 @@ from rich.table import Table
 
 from tokendrop.commands.lightning_cli import TRAINING_CONFIG, parse_trained
 from tokendrop.errors import UserError
-from tokendrop.modeling import SIDE_CAR
 from tokendrop.search import load_search
 from tokendrop.search.front import check_budget
 from tokendrop.search.settings import Settings
+from tokendrop.sharing import SIDE_CAR
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ import torch
 from jsonargparse import ArgumentError, ArgumentParser
 
 from tokendrop import recipes
+from tokendrop.backbones import load_config, shape_of
 from tokendrop.compare.clock import Clock, measure
 from tokendrop.compare.evaluate import Evaluation, evaluate
 from tokendrop.compare.records import Record
@@ -24,6 +25,9 @@ from tokendrop.module import TokenDropModule
 from tokendrop.provenance import provenance
 from tokendrop.reducers import from_spec
 from tokendrop.search import load_search
+from tokendrop.search.candidates import draw_rows
+from tokendrop.search.costs import Costs, searchable
+from tokendrop.sharing import SPEEDUPS, Figures, write_figures
 from tokendrop.tracking import Tracker
 
 
@@ -40,6 +44,23 @@ def make_data(settings: dict[str, Any], backbone: str) -> TextData:
         return parser.instantiate(parsed).data
     except ArgumentError as error:
         raise setting_error(error) from error
+
+
+def check_search(comparison: Comparison, cell: Cell, data: TextData) -> None:
+    """Find out whether a cell's budget can be kept, before anything is trained for it.
+
+    Raises:
+        UserError: a method that cannot be searched, or a budget that is out of its reach.
+    """
+    assert cell.budget is not None
+    assert cell.search is not None
+    reducer = searchable(from_spec(cell.reducer), data.task)
+    config = load_config(comparison.backbone, data.labels, comparison.random_init, data.task)
+    shape = shape_of(config, data.longest, data.task)
+    reducer.build(shape)
+    dev = data.splits["dev"]
+    lengths = [dev.lengths[row] for row in draw_rows(dev, cell.search.rows)]
+    Costs(reducer, config, shape, lengths).check([cell.budget])
 
 
 def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> Record:
@@ -91,7 +112,9 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
         flops=found.flops,
         timing={"batch32": batches, "batch1": singles},
         stages=[_stage_record(stage) for stage in stages],
-        details=model.reducer.describe() | searched,
+        details=model.reducer.describe()
+        | searched
+        | {"model": str(stages[-1].model.relative_to(out))},
         notes=[note for note in (model.reducer.note, _truncation(data)) if note],
         provenance=provenance()
         | {
@@ -102,9 +125,27 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
         },
         predictions_file=_save_examples(out, cell, found),
     )
+    model.figures = _figures(record, comparison.backbone)
+    write_figures(stages[-1].model, model)
     shown = model.predict(data.splits["test"].texts[: comparison.samples])
     tracker.finish(asdict(record), settings, shown)
     return record
+
+
+def _figures(record: Record, backbone: str) -> Figures:
+    """What the model's card tells."""
+    return Figures(
+        task=record.task,
+        backbone=backbone,
+        split="test",
+        examples=record.examples_eval,
+        metrics=record.metrics,
+        kept_tokens=record.kept_tokens_mean,
+        layers=record.layers_mean,
+        seed=record.seed,
+        speedups={name: getattr(record, name) for name in SPEEDUPS},
+        provenance=record.provenance,
+    )
 
 
 def _load_trained(cell: Cell, folder: Path) -> TokenDropModel:

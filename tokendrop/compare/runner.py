@@ -16,8 +16,8 @@ from tokendrop.compare import records
 from tokendrop.compare.figures import write_figures
 from tokendrop.compare.records import Record
 from tokendrop.compare.report import write_report
-from tokendrop.compare.run import make_data, run_cell
-from tokendrop.compare.settings import Comparison, grid
+from tokendrop.compare.run import check_search, make_data, run_cell
+from tokendrop.compare.settings import Cell, Comparison, grid
 from tokendrop.compare.tables import print_summary, results_frame, write_results, write_summary
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
@@ -40,17 +40,23 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
     runs = list(grid(comparison))
     console = Console(stderr=True)
     tasks: dict[str, TextData] = {}
+
+    def data_of(cell: Cell) -> TextData:
+        # read and tokenised once for all methods
+        if cell.run.task not in tasks:
+            tasks[cell.run.task] = make_data(cell.data, comparison.backbone)
+        return tasks[cell.run.task]
+
+    for cell in runs:
+        if cell.budget is not None and not _path(out, cell).is_file():
+            check_search(comparison, cell, data_of(cell))
     for number, cell in enumerate(runs, start=1):
         run = cell.run
-        path = records.record_path(out, run.method, run.operating_point, run.task, run.seed)
-        if path.is_file():
+        if _path(out, cell).is_file():
             console.print(f"[{number}/{len(runs)}] {run.name}: done before")
             continue
         console.print(f"[bold][{number}/{len(runs)}] {run.name}[/bold]")
-        # read and tokenised once for all methods
-        if run.task not in tasks:
-            tasks[run.task] = make_data(cell.data, comparison.backbone)
-        records.write(run_cell(comparison, cell, tasks[run.task], out), out)
+        records.write(run_cell(comparison, cell, data_of(cell), out), out)
     found = records.read_all(out)
     write_results(out, found)
     write_summary(out, found)
@@ -60,6 +66,11 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
         log_comparison(out, figures, results_frame(found))
     print_summary(found)
     return found
+
+
+def _path(out: Path, cell: Cell) -> Path:
+    run = cell.run
+    return records.record_path(out, run.method, run.operating_point, run.task, run.seed)
 
 
 def _same_comparison(comparison: Comparison, out: Path) -> None:

@@ -9,7 +9,6 @@ on short rows many do, share the batch's answers.
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,11 +19,11 @@ from torch import Tensor
 from tokendrop.data.batching import Batches, Split, consecutive
 from tokendrop.encoder import walk
 from tokendrop.families import family_of
-from tokendrop.metrics.flops import embedding_flops, head_flops, layer_flops
 from tokendrop.modeling import TokenDropModel
 from tokendrop.packed import Batch, Layout
 from tokendrop.reducers import from_spec
 from tokendrop.reducers.length_adaptive import LengthAdaptive, Plan
+from tokendrop.search.costs import Costs
 from tokendrop.search.front import Configuration
 from tokendrop.tasks import Task
 
@@ -68,25 +67,8 @@ class Candidates:
             _Part(model, self.reducer, batches[i].to(model.backbone.device))
             for i in range(len(batches))
         ]
-        self._tokens = Counter(split.lengths[row] for row in rows)
-        self._costs: dict[Configuration, float] = {}
-
-    def cost(self, configuration: Configuration) -> float:
-        """Mean FLOPs of a row, by the closed form for the tokens it really keeps."""
-        if configuration not in self._costs:
-            model = self._model
-            total = 0
-            for tokens, rows in self._tokens.items():
-                alive = tokens
-                total += rows * embedding_flops(tokens, model.shape)
-                for length in self.reducer.lengths_of(tokens, configuration):
-                    fed = min(alive, length)
-                    total += rows * layer_flops([alive], fed, model.shape, projected=fed)
-                    alive = fed
-            rows = self._tokens.total()
-            total += rows * head_flops(model.backbone)
-            self._costs[configuration] = total / rows
-        return self._costs[configuration]
+        lengths = [split.lengths[row] for row in rows]
+        self.cost = Costs(reducer, model.backbone.config, model.shape, lengths)
 
     @torch.inference_mode()
     def scores(self, configurations: Sequence[Configuration]) -> list[float]:

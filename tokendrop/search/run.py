@@ -12,12 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tokendrop.data.batching import Split
-from tokendrop.errors import UserError
 from tokendrop.files import make_folder, write_text
 from tokendrop.modeling import TokenDropModel
 from tokendrop.provenance import provenance
-from tokendrop.reducers.length_adaptive import LengthAdaptive
 from tokendrop.search.candidates import Candidates, draw_rows
+from tokendrop.search.costs import searchable
 from tokendrop.search.evolution import (
     LengthProblem,
     LengthSearch,
@@ -25,7 +24,7 @@ from tokendrop.search.evolution import (
     evolve,
     first_population,
 )
-from tokendrop.search.front import Configuration, Front, Point, check_budget, too_small
+from tokendrop.search.front import Configuration, Front, Point
 from tokendrop.search.picture import draw
 from tokendrop.search.settings import Settings
 from tokendrop.search.store import Store, fingerprint
@@ -56,30 +55,14 @@ def search(
         UserError: a model of another method or with a head that reads every token, or a budget
             that is out of reach.
     """
-    reducer = model.reducer
-    if not isinstance(reducer, LengthAdaptive):
-        raise UserError(
-            f"this model was trained with {type(reducer).__name__}: only a LengthAdaptive model "
-            "can be searched for length configurations"
-        )
-    if task.reads_tokens:
-        raise UserError(
-            "only models that answer once for a text can be searched: set the lengths of a model "
-            f"for {task.kind.replace('_', ' ')} with the argument configuration"
-        )
+    reducer = searchable(model.reducer, task.kind)
     rows = draw_rows(split, settings.rows)
     candidates = Candidates(model, split, rows, task)
     first = first_population(
         settings.population, reducer.length_drop, model.shape.layers, model.shape.max_tokens
     )
-    smallest, full = (
-        candidates.cost(first[0]),
-        candidates.cost((model.shape.max_tokens,) * model.shape.layers),
-    )
-    for budget in budgets:
-        check_budget(budget)
-        if budget < smallest / full:
-            raise too_small(budget, smallest / full)
+    smallest, full = candidates.cost.smallest, candidates.cost.full
+    candidates.cost.check(budgets)
 
     make_folder(folder)
     key = fingerprint(model, split, rows, task.metric)
