@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from tests.tiny import packed, tiny_model, tiny_rows
 from tokendrop.attention import Received, attend
 from tokendrop.blocks import WASTE
 from tokendrop.families import family_of
 from tokendrop.packed import Layout, row_sum
+from tokendrop.testing.tiny import packed, tiny_model, tiny_rows
 
 LENGTHS = st.lists(st.integers(1, 9), min_size=1, max_size=7)
 KINDS: tuple[Received | None, ...] = (None, "with_diagonal", "without_diagonal")

@@ -10,7 +10,6 @@ from lightning import Callback, LightningModule, Trainer
 
 import tokendrop
 from tests.test_modeling import tokenizer
-from tests.tiny import LAYERS, tiny_model
 from tokendrop import recipes
 from tokendrop.data import TextData
 from tokendrop.module import TokenDropModule
@@ -18,6 +17,7 @@ from tokendrop.reducers.base import Stage
 from tokendrop.reducers.dact_bert import DactBert
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.power_bert import PowerBert
+from tokendrop.testing.tiny import LAYERS, tiny_model
 
 FINE_TUNE = Stage("fine_tune", 3, 1e-3, weight_decay=0.01, warmup=0.1, clip=1.0)
 

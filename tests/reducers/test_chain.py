@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from tests.tiny import CLASSES, LAYERS, built, run, tiny_model, tiny_rows
 from tokendrop.attention import Received
 from tokendrop.errors import UserError
 from tokendrop.reducers.base import Decision, Reducer, Setting, View
@@ -15,6 +14,7 @@ from tokendrop.reducers.chain import Chain
 from tokendrop.reducers.dact_bert import DactBert
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.power_bert import PowerBert
+from tokendrop.testing.tiny import CLASSES, LAYERS, built, run, tiny_model, tiny_rows
 
 
 def KEEPS_ALL() -> Reducer:

@@ -36,7 +36,7 @@ def _bert() -> PretrainedConfig:
         num_attention_heads=HEADS,
         intermediate_size=INTERMEDIATE,
         max_position_embeddings=MAX_TOKENS + 8,
-        num_labels=CLASSES,
+        num_labels=CLASSES,  # type: ignore[call-arg]
     )
 
 
@@ -48,7 +48,7 @@ def _distilbert() -> PretrainedConfig:
         n_heads=HEADS,
         hidden_dim=INTERMEDIATE,
         max_position_embeddings=MAX_TOKENS + 8,
-        num_labels=CLASSES,
+        num_labels=CLASSES,  # type: ignore[call-arg]
     )
 
 
@@ -59,7 +59,9 @@ CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {"bert": _bert, "distilbert
 def tiny_model(family: str, seed: int = 0, **changes: Any) -> PreTrainedModel:
     """A random classifier in evaluation mode, far from symmetric: no weight is 0 or 1."""
     if family not in CONFIGS:
-        raise AssertionError(f"add a tiny configuration of {family!r} to CONFIGS in tests/tiny.py")
+        raise AssertionError(
+            f"add a tiny configuration of {family!r} to CONFIGS in tokendrop/testing/tiny.py"
+        )
     torch.manual_seed(seed)
     config = CONFIGS[family]()
     for name, value in changes.items():
@@ -116,6 +118,7 @@ def packed(rows: Sequence[Row]) -> Batch:
         [row.ids for row in rows],
         [row.types for row in rows],
         labels=[row.label for row in rows],
+        examples=range(len(rows)),
     )
 
 
