@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tokendrop.attention import Received
 from tokendrop.errors import UserError
 from tokendrop.packed import Batch
-from tokendrop.reducers.base import Decision, Group, Reducer, Setting, Shape, Stage, View
+from tokendrop.reducers.base import Decision, Group, Reducer, Setting, Shape, Stage, Step, View
 from tokendrop.trace import Encoded, Trace
 
 
@@ -38,6 +38,7 @@ class Chain(Reducer):
                 f"({', '.join(sorted(map(str, kinds)))}): combine at most one such token reducer"
             )
         self.received = next(iter(kinds), None)  # so that a chain of chains sees a conflict too
+        self.training_part = 0  # whose stage it is
         self.attention_dropout = all(part.attention_dropout for part in parts)
 
     @property
@@ -73,12 +74,27 @@ class Chain(Reducer):
                 decision = _merge(decision, more)
         return decision
 
-    def losses(self, encoded: Encoded) -> dict[str, Tensor]:
+    def losses(self, encoded: Encoded, but: int | None = None) -> dict[str, Tensor]:
+        """The terms of all parts, or of all but one."""
         return {
             f"{name}_{index}": loss
             for index, part in enumerate(self._reducers)
-            for name, loss in part.losses(replace(encoded, memory=encoded.memory[index])).items()
+            if index != but
+            for name, loss in part.losses(_seen_by(index, encoded)).items()
         }
+
+    def training_passes(self, step: Step) -> Iterator[dict[str, Tensor]]:
+        """The passes of the part whose stage it is, with the losses of the others added."""
+        owner = self._reducers[self.training_part]
+        passed: list[Encoded] = []
+
+        def forward() -> Encoded:
+            passed.append(step.forward())
+            return _seen_by(self.training_part, passed[-1])
+
+        for losses in owner.training_passes(replace(step, forward=forward)):
+            own = {_term(name, self.training_part): loss for name, loss in losses.items()}
+            yield own | self.losses(passed[-1], but=self.training_part)
 
     def stages(self) -> list[Stage]:
         return [
@@ -89,6 +105,7 @@ class Chain(Reducer):
 
     def enter(self, stage: Stage, setting: Setting) -> None:
         part, own = self._owner(stage)
+        self.training_part = self._reducers.index(part)
         part.enter(own, setting)
 
     def leave(self, stage: Stage, metrics: Mapping[str, float]) -> None:
@@ -128,8 +145,17 @@ def _renamed(group: Group, index: int) -> Group:
     """The group with the names that the chain gives the loss terms of its part."""
     if group.terms is None:
         return group
-    terms = {name if name == "task" else f"{name}_{index}" for name in group.terms}
-    return replace(group, terms=frozenset(terms))
+    return replace(group, terms=frozenset(_term(name, index) for name in group.terms))
+
+
+def _term(name: str, index: int) -> str:
+    """The name of a part's loss term in a chain; the task's is everybody's."""
+    return name if name == "task" else f"{name}_{index}"
+
+
+def _seen_by(index: int, encoded: Encoded) -> Encoded:
+    """A pass with the memory of one part."""
+    return replace(encoded, memory=encoded.memory[index])
 
 
 def _own(view: View) -> list[View]:
