@@ -7,6 +7,7 @@ from baselines.first_k import FirstK
 from baselines.patience_exit import PatienceExit
 from baselines.random_drop import RandomDrop
 from baselines.saliency_top_k import SaliencyTopK
+from baselines.threshold_pruning import ThresholdPruning
 from baselines.truncation import Truncation
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "PatienceExit",
     "RandomDrop",
     "SaliencyTopK",
+    "ThresholdPruning",
     "Truncation",
 ]

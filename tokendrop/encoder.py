@@ -151,6 +151,8 @@ def walk(
         trace.layers.append(LayerTrace(index, entered, attended, layout, spares))
 
         decision = _ask(reducer.after_layer, look())
+        if decision.scale is not None:
+            hidden = hidden * with_room(decision.scale, len(hidden) - len(layout.tokens))[:, None]
         if decision.leave is not None:
             answers = _record(answers, decision, batch, layout.rows)
             kept, layout = compact(~decision.leave[layout.row])

@@ -79,7 +79,8 @@ class Decision:
         keep: (T,) mask of the tokens that go on.
         counts: how many of each row do, in the order of the layout, where the method knows it;
             that spares reading them back from the device.
-        scale: (T,) factors on the attention output (``after_attention`` only).
+        scale: (T,) factors on the attention output (``after_attention``) or on the states that
+            leave the layer (``after_layer``).
         key_bias: (T,) added to the logits of each key (``before_layer`` only).
         skip: pass over this layer altogether (``before_layer`` only).
         leave: (R,) mask of the rows that stop here (``after_layer`` only).
