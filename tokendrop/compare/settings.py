@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from jsonargparse import set_parsing_settings
+from jsonargparse import Namespace, set_parsing_settings
 
 from tokendrop.compare.clock import Clock
 from tokendrop.configs import find_config, read_config
@@ -55,6 +55,20 @@ class Method:
     arguments: dict[str, Any] = field(default_factory=dict)
     operating_points: dict[str, dict[str, Any]] = field(default_factory=lambda: {"default": {}})
     search: SearchedPoints | None = None
+
+    def __post_init__(self) -> None:
+        # the parser wraps a reducer inside a chain if its class_path can be imported
+        object.__setattr__(self, "arguments", _plain(self.arguments))
+        object.__setattr__(self, "operating_points", _plain(self.operating_points))
+
+
+def _plain(value: Any) -> Any:
+    """Settings as nested dictionaries and lists."""
+    if isinstance(value, Namespace):
+        return _plain(vars(value))
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)
