@@ -8,6 +8,7 @@ from baselines.patience_exit import PatienceExit
 from baselines.random_drop import RandomDrop
 from baselines.saliency_top_k import SaliencyTopK
 from baselines.threshold_pruning import ThresholdPruning
+from baselines.token_merging import TokenMerging
 from baselines.truncation import Truncation
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "RandomDrop",
     "SaliencyTopK",
     "ThresholdPruning",
+    "TokenMerging",
     "Truncation",
 ]

@@ -26,7 +26,7 @@ TIMES = [
     "latency_speedup_b1",
     "train_seconds",
 ]
-METHODS = {"dense", "power_bert", "dact_bert", "truncation"}
+METHODS = {"dense", "power_bert", "dact_bert", "truncation", "token_merging"}
 
 
 @pytest.fixture(scope="module")
