@@ -14,10 +14,11 @@ from rich.console import Console
 
 from tokendrop.compare import records
 from tokendrop.compare.figures import write_figures
+from tokendrop.compare.floor import floor_path, read_floors, write_floor
 from tokendrop.compare.records import Record
 from tokendrop.compare.report import write_report
 from tokendrop.compare.run import make_data, run_cell
-from tokendrop.compare.settings import Comparison, grid
+from tokendrop.compare.settings import Cell, Comparison, grid
 from tokendrop.compare.tables import print_summary, results_frame, write_results, write_summary
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
@@ -40,6 +41,16 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
     runs = list(grid(comparison))
     console = Console(stderr=True)
     tasks: dict[str, TextData] = {}
+
+    def data_of(cell: Cell) -> TextData:
+        """The task's data, read and tokenised once for all methods."""
+        if cell.run.task not in tasks:
+            tasks[cell.run.task] = make_data(cell.data, comparison.backbone)
+        return tasks[cell.run.task]
+
+    for cell in runs if comparison.floor else []:
+        if not floor_path(out, cell.run.task).is_file():
+            write_floor(cell.run.task, data_of(cell), cell.metric, out)
     for number, cell in enumerate(runs, start=1):
         run = cell.run
         path = records.record_path(out, run.method, run.operating_point, run.task, run.seed)
@@ -47,18 +58,15 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
             console.print(f"[{number}/{len(runs)}] {run.name}: done before")
             continue
         console.print(f"[bold][{number}/{len(runs)}] {run.name}[/bold]")
-        # read and tokenised once for all methods
-        if run.task not in tasks:
-            tasks[run.task] = make_data(cell.data, comparison.backbone)
-        records.write(run_cell(comparison, cell, tasks[run.task], out), out)
-    found = records.read_all(out)
+        records.write(run_cell(comparison, cell, data_of(cell), out), out)
+    found, floors = records.read_all(out), read_floors(out)
     write_results(out, found)
-    write_summary(out, found)
+    write_summary(out, found, floors)
     figures = write_figures(out, found)
-    write_report(out, found)
+    write_report(out, found, floors)
     if "wandb" in comparison.loggers:
         log_comparison(out, figures, results_frame(found))
-    print_summary(found)
+    print_summary(found, floors=floors)
     return found
 
 

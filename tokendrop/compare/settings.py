@@ -85,6 +85,7 @@ class Comparison:
         data: changes to the settings of every task, e.g. a smaller train_rows.
         clock: how time is measured.
         loggers: where curves go.
+        floor: also fit TF-IDF with logistic regression to every task, as a line below the tables.
         samples: how many test texts are shown with their dropped tokens.
     """
 
@@ -97,6 +98,7 @@ class Comparison:
     data: dict[str, Any] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
     loggers: list[LoggerName] = field(default_factory=lambda: ["csv", "wandb"])
+    floor: bool = False
     samples: int = 16
 
 
