@@ -26,9 +26,10 @@ class Truncation(Reducer):
             raise UserError(f"truncation to {self.tokens} tokens leaves nothing: keep at least 1")
 
     def before_layer(self, view: View) -> Decision | None:
-        if view.layer > 0:
+        # in a chain another part may have skipped the first layer, and the cut with it
+        if max(view.layout.lengths) <= self.tokens:
             return None
-        return Decision(keep=view.batch.positions < self.tokens)
+        return Decision(keep=view.batch.positions[view.layout.tokens] < self.tokens)
 
     def stages(self) -> list[Stage]:
         return [Stage("truncated", self.epochs, self.learning_rate, warmup=0.06, clip=1.0)]

@@ -15,7 +15,17 @@ from transformers import (
     PreTrainedModel,
 )
 
-from tests.tiny import (
+from tokendrop.attention import Received
+from tokendrop.backbones import load_backbone, shape_of
+from tokendrop.compare.clock import pad_rows
+from tokendrop.encoder import walk
+from tokendrop.errors import UserError
+from tokendrop.families import FAMILIES, family_of, family_of_type
+from tokendrop.metrics.flops import counted_flops, dense_flops, padding_flops
+from tokendrop.packed import Batch, row_sum
+from tokendrop.reducers.base import Decision, Reducer, View
+from tokendrop.reducers.dense import Dense
+from tokendrop.testing.tiny import (
     CLASSES,
     CONFIGS,
     LAYERS,
@@ -29,16 +39,6 @@ from tests.tiny import (
     tiny_model,
     tiny_rows,
 )
-from tokendrop.attention import Received
-from tokendrop.backbones import load_backbone, shape_of
-from tokendrop.compare.clock import pad_rows
-from tokendrop.encoder import walk
-from tokendrop.errors import UserError
-from tokendrop.families import FAMILIES, family_of, family_of_type
-from tokendrop.metrics.flops import counted_flops, dense_flops, padding_flops
-from tokendrop.packed import Batch, row_sum
-from tokendrop.reducers.base import Decision, Reducer, View
-from tokendrop.reducers.dense import Dense
 
 ROWS = tiny_rows()
 CLOSE = {"atol": 1e-5, "rtol": 0}

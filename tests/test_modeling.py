@@ -11,7 +11,6 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, BertTokenizer
 
 import tokendrop
-from tests.tiny import MAX_TOKENS, tiny_model
 from tokendrop.errors import UserError
 from tokendrop.families import FAMILIES
 from tokendrop.modeling import TokenDropModel
@@ -21,6 +20,7 @@ from tokendrop.reducers.chain import Chain
 from tokendrop.reducers.dact_bert import DactBert
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.power_bert import PowerBert
+from tokendrop.testing.tiny import MAX_TOKENS, tiny_model
 
 WORDS = ["the", "plot", "is", "thin", "but", "we", "laughed", "a", "lot", "##s", "!"]
 TEXTS = ["the plot is thin", "but we laughed a lots !", "!", "the the the a a a plot plot thin"]

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from tests.tiny import MAX_TOKENS, packed, tiny_model, tiny_rows
 from tokendrop.errors import UserError
 from tokendrop.modeling import TokenDropModel
 from tokendrop.module import TokenDropModule, learning_rate_factor
 from tokendrop.reducers.base import Group, Reducer, Shape, Stage, Step
 from tokendrop.reducers.dense import Dense
 from tokendrop.tasks import SequenceClassification
+from tokendrop.testing.tiny import MAX_TOKENS, packed, tiny_model, tiny_rows
 
 KERAS = Stage("search", 10, 1.0, warmup=0.1, schedule="keras")
 LINEAR = Stage("fine_tune", 1, 1.0, warmup=0.06)

@@ -10,7 +10,6 @@ import torch
 from transformers import BertTokenizer
 
 import tokendrop
-from tests.tiny import CONFIGS, LAYERS, VOCABULARY
 from tokendrop.backbones import AUTO
 from tokendrop.errors import UserError
 from tokendrop.heads import Kind
@@ -18,6 +17,7 @@ from tokendrop.modeling import TokenDropModel
 from tokendrop.reducers.base import Reducer
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.power_bert import PowerBert
+from tokendrop.testing.tiny import CONFIGS, LAYERS, VOCABULARY
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "ada", "##m", "lives", "in", "bern", "where"]
 PAIR = ("where lives adam", "adam lives in bern")

@@ -9,8 +9,8 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 import tokendrop
+from baselines import TokenMerging
 from tests.test_modeling import tokenizer
-from tests.tiny import LAYERS, tiny_model
 from tokendrop import recipes
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
@@ -22,6 +22,7 @@ from tokendrop.reducers.dact_bert import DactBert
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.length_adaptive import LengthAdaptive
 from tokendrop.reducers.power_bert import PowerBert
+from tokendrop.testing.tiny import LAYERS, tiny_model
 
 FINE_TUNE = Stage("fine_tune", 3, 1e-3, weight_decay=0.01, warmup=0.1, clip=1.0)
 
@@ -235,3 +236,21 @@ def test_the_best_epoch_goes_on(backbone: str, data: TextData, tmp_path: Path) -
         for prediction, label in zip(predicted, split.labels, strict=True)
     ]
     assert sum(right) / len(right) == pytest.approx(max(curve), abs=1e-6)
+
+
+def test_a_method_without_stages_runs_on_the_fine_tuned_weights(
+    backbone: str, data: TextData, tmp_path: Path
+) -> None:
+    method = TokenDropModule(TokenMerging(share=0.4), backbone, fine_tune=FINE_TUNE)
+    tuned, untrained = trained(method, data, tmp_path)
+    assert (untrained.name, untrained.epochs, untrained.seconds) == ("untrained", 0, 0.0)
+    merging = tokendrop.load(untrained.model, share=0.2)
+    assert isinstance(merging.reducer, TokenMerging)
+    for name, weight in weights(tuned).items():
+        assert torch.equal(merging.state_dict()[name], weight)
+    # what is reported is the method's own, not that of the model it runs on
+    assert untrained.chosen["dev/flops_speedup"] > 1
+    assert tuned.chosen["dev/flops_speedup"] == pytest.approx(1)
+    changed = (untrained.folder / "done.json").stat().st_mtime_ns
+    assert trained(method, data, tmp_path)[1] == untrained
+    assert (untrained.folder / "done.json").stat().st_mtime_ns == changed

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.tiny import CLASSES, LAYERS, MAX_TOKENS, tiny_model, tiny_rows
 from tokendrop.data.batching import Split
 from tokendrop.errors import UserError
 from tokendrop.metrics.flops import dense_flops, pass_flops
@@ -25,6 +24,7 @@ from tokendrop.search.front import Configuration, Front
 from tokendrop.search.run import search
 from tokendrop.search.settings import Settings
 from tokendrop.tasks import SequenceClassification
+from tokendrop.testing.tiny import CLASSES, LAYERS, MAX_TOKENS, tiny_model, tiny_rows
 
 TASK = SequenceClassification([str(label) for label in range(CLASSES)])
 SMALL = Settings(generations=4, population=5, mutations=6, crossovers=6)

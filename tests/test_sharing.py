@@ -13,7 +13,6 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, pipelin
 
 import tokendrop
 from tests.test_modeling import REDUCERS, TEXTS, model_of
-from tests.tiny import LAYERS, MAX_TOKENS
 from tokendrop import sharing
 from tokendrop.auto import TokenDropForSequenceClassification
 from tokendrop.errors import UserError
@@ -22,6 +21,7 @@ from tokendrop.reducers.dact_bert import DactBert
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.power_bert import PowerBert
 from tokendrop.sharing import Figures
+from tokendrop.testing.tiny import LAYERS, MAX_TOKENS
 
 FIGURES = Figures(
     task="film_reviews",

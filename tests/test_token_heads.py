@@ -10,17 +10,6 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tests.tiny import (
-    CLASSES,
-    CONFIGS,
-    FAMILY_NAMES,
-    MAX_TOKENS,
-    Row,
-    packed,
-    padded_inputs,
-    tiny_rows,
-    tiny_shape,
-)
 from tokendrop.backbones import AUTO, shape_of
 from tokendrop.encoder import encode
 from tokendrop.families import family_of
@@ -32,6 +21,17 @@ from tokendrop.reducers.chain import Chain
 from tokendrop.reducers.dact_bert import DactBert
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.power_bert import PowerBert
+from tokendrop.testing.tiny import (
+    CLASSES,
+    CONFIGS,
+    FAMILY_NAMES,
+    MAX_TOKENS,
+    Row,
+    packed,
+    padded_inputs,
+    tiny_rows,
+    tiny_shape,
+)
 from tokendrop.trace import Encoded
 
 KINDS: list[Kind] = ["token_classification", "question_answering"]

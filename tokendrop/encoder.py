@@ -15,6 +15,7 @@ from tokendrop.attention import attend
 from tokendrop.families import Family, family_of
 from tokendrop.heads import reads_tokens
 from tokendrop.linear import spare_rows, takes_reordered, with_room
+from tokendrop.merging import merge, move, staying
 from tokendrop.packed import Batch, Layout
 from tokendrop.reducers.base import Decision, Reducer, View
 from tokendrop.trace import Encoded, LayerTrace, Trace
@@ -107,6 +108,8 @@ def walk(
     memory = reducer.start(batch)
     answers: Tensor | None = None
     departed: list[tuple[Tensor, Tensor]] = []
+    # the original token whose state each original token has in the end
+    home = layout.tokens if restore else None
     hidden = family.embed(model, batch) if embeddings is None else embeddings
     # spare rows lie behind the live tokens throughout; no reducer and no head sees them
     spare = spare_rows if takes_reordered(hidden) else lambda tokens: 0
@@ -116,8 +119,8 @@ def walk(
         tokens = layout.tokens.shape[0]
         return hidden if tokens == hidden.shape[0] else hidden[:tokens]
 
-    def look(received: Tensor | None = None) -> View:
-        return View(index, len(layers), layout, live(), memory, batch, received)
+    def look(received: Tensor | None = None, keys: Tensor | None = None) -> View:
+        return View(index, len(layers), layout, live(), memory, batch, received, keys)
 
     def compact(keep: Tensor, counts: Sequence[int] | None = None) -> tuple[Tensor, Layout]:
         """The gather index of the tokens that stay, spare rows included, and their layout."""
@@ -130,6 +133,8 @@ def walk(
         """Let rows leave after a layer."""
         nonlocal hidden, layout, answers
         decision = _ask(reducer.after_layer, look())
+        if decision.scale is not None:
+            hidden = hidden * with_room(decision.scale, len(hidden) - len(layout.tokens))[:, None]
         if decision.leave is not None:
             assert decision.answer is not None
             places, answer = layout.rows[decision.leave], decision.answer
@@ -168,28 +173,34 @@ def walk(
             key_bias=key_bias,
             dropout=dropout if model.training else 0.0,
         )
-        decision = _ask(reducer.after_attention, look(received))
-        scale = decision.scale
+        decision = _ask(reducer.after_attention, look(received, key[: len(layout.tokens)]))
+        del query, key, value
+        scale, merged = decision.scale, decision.into is not None
         if scale is not None:
             scale = with_room(scale, len(hidden) - len(scale))
-        if decision.keep is not None:
-            kept, layout = compact(decision.keep, decision.counts)
+        if merged:
+            context = merge(family.close_attention(layer, context, hidden), decision)
+            home = None if home is None else move(home, layout, decision)
+        if (keep := staying(decision)) is not None:
+            kept, layout = compact(keep, decision.counts)
             # before the output projection, which works token by token: dropped ones need none
             context, hidden = context.index_select(0, kept), hidden.index_select(0, kept)
             scale = None if scale is None else scale[kept]
-        hidden = family.close_attention(layer, context, hidden)
+        hidden = context if merged else family.close_attention(layer, context, hidden)
         if scale is not None:
             hidden = hidden * scale[:, None]
         hidden = feed_forward(family, layer, hidden)
         spares = projected - len(attended.tokens), len(hidden) - len(layout.tokens)
-        trace.layers.append(LayerTrace(index, entered, attended, layout, spares))
+        trace.layers.append(LayerTrace(index, entered, attended, layout, spares, merged))
         depart()
     hidden = live()
 
     restored = None
-    if restore:
+    if home is not None:
         tokens, states = zip(*departed, (layout.tokens, hidden), strict=True)
-        restored = torch.cat(states)[torch.cat(tokens).argsort()]
+        last = torch.cat(tokens)
+        # a token merged away departed too, but its state is not asked for
+        restored = torch.cat(states)[last.argsort()[home]]
     return Walked(hidden, layout, answers, trace, memory, restored)
 
 

@@ -109,15 +109,48 @@ def train(
     plan += [(stage, reducer.spec(trained=True)) for stage in reducer.stages()]
     for stage, spec in plan:
         described = {"after": described, "stage": asdict(stage), "reducer": spec}
-        key = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
-        folder = root / f"{stage.name}-{key}"
+        folder = root / f"{stage.name}-{_key(described)}"
         if (trained := _finished(folder)) is None:
             before = done[-1].model if done and stage.start == "previous" else None
             model = _start(module, data, spec, seed, before)
             setting = _setting(module, data, stage, done[0] if done else None)
             trained = _train_stage(module, data, model, stage, setting, seed, folder, make_trainer)
         done.append(trained)
+    spec = reducer.spec(trained=True)
+    if len(plan) == 1 and spec != Dense().spec():
+        folder = root / f"untrained-{_key({'after': described, 'reducer': spec})}"
+        trained = _finished(folder)
+        done.append(
+            trained or _untrained(module, data, reducer, done[-1].model, folder, make_trainer)
+        )
     return done
+
+
+def _key(described: dict[str, Any]) -> str:
+    """A short name for everything that decides a stage's weights."""
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _untrained(
+    module: TokenDropModule,
+    data: TextData,
+    reducer: Reducer,
+    before: Path,
+    folder: Path,
+    make_trainer: MakeTrainer,
+) -> TrainedStage:
+    """The fine-tuned model with a method that needs no training of its own."""
+    tuned = load(before)
+    model = TokenDropModel(tuned.backbone, reducer, tuned.tokenizer, data.longest)
+    module.begin(model, data.make_task(module.metric), data.splits)
+    trainer = make_trainer(Stage("untrained", 1, 0.0), [])
+    (chosen,) = trainer.validate(module, data, verbose=False)
+    model.save_pretrained(folder / "model")
+    finished: dict[str, Any] = {
+        "name": "untrained", "epochs": 0, "seconds": 0.0, "curve": [], "chosen": dict(chosen),
+    }  # fmt: skip
+    write_text(folder / "done.json", json.dumps(finished, indent=1))
+    return TrainedStage(folder=folder, **finished)
 
 
 def _fresh(module: TokenDropModule, data: TextData, reducer: Reducer, seed: int) -> TokenDropModel:
@@ -313,6 +346,8 @@ class EpochLines(ProgressBar):
         self.started = time.perf_counter()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn != "fit":
+            return
         shown = {k: v for k, v in trainer.callback_metrics.items() if k.startswith("dev/")}
         scores = ", ".join(f"{name} {float(value):.4f}" for name, value in shown.items())
         epoch = f"{trainer.current_epoch + 1}/{trainer.max_epochs}"

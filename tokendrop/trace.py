@@ -19,9 +19,12 @@ class LayerTrace:
         index: the layer, from 0.
         entered: tokens that reached the layer, before any decision in it.
         attention: tokens that attended to each other.
-        feed_forward: tokens that went through the output projection and the feed-forward part.
+        feed_forward: tokens that went through the feed-forward part, and unless tokens were merged
+            they alone through attention's output projection.
         spare: rows that the products before and after attention had beside these tokens, see
             :func:`tokendrop.linear.spare_rows`.
+        merged: tokens were merged behind attention, so all that attended went through its output
+            projection.
     """
 
     index: int
@@ -29,6 +32,7 @@ class LayerTrace:
     attention: Layout
     feed_forward: Layout
     spare: tuple[int, int]
+    merged: bool = False
 
 
 @dataclass(eq=False)

@@ -16,6 +16,7 @@ import pytest
 
 import tokendrop
 from tokendrop.cli import main
+from tokendrop.compare.floor import read_floors
 from tokendrop.compare.tables import COLUMNS
 from tokendrop.configs import config_folder
 
@@ -27,7 +28,7 @@ TIMES = [
     "latency_speedup_b1",
     "train_seconds",
 ]
-METHODS = {"dense", "power_bert", "dact_bert", "truncation"}
+METHODS = {"dense", "power_bert", "dact_bert", "truncation", "token_merging"}
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,10 @@ def test_it_writes_everything_it_promises(undisturbed: Path) -> None:
     assert results[TIMES].gt(0).all(axis=None)
     for name in ("summary.md", "report.html", "figures/trade_off_flops.png"):
         assert (undisturbed / name).stat().st_size > 0
+    (floor,) = read_floors(undisturbed)
+    assert floor.task == "rotten_tomatoes"
+    for name in ("summary.md", "report.html"):
+        assert floor.sentence in (undisturbed / name).read_text(encoding="utf-8")
     assert len(list((undisturbed / "runs").glob("*.json"))) == len(results)
     assert list((undisturbed / "wandb").glob("offline-run-*"))
     assert list((undisturbed / "logs").glob("*/metrics.csv"))

@@ -11,47 +11,27 @@ defines:
   one that really removes, which must agree; or a string saying why the method has no such pair.
 - ``NO_GRADIENT``, only if needed: a pattern of the names of parameters whose gradient is 0 in exact
   arithmetic, e.g. a bias in front of a softmax.
+
+What is checked stands in ``tokendrop/testing/checks.py``, which reducers of other people use too.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-import random
 import re
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from unittest.mock import patch
 
 import pytest
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 from transformers import PreTrainedModel
 
-from tests.tiny import (
-    CONFIGS,
-    FAMILY_NAMES,
-    LAYERS,
-    MAX_TOKENS,
-    built,
-    packed,
-    padded_forward,
-    run,
-    tiny_model,
-    tiny_rows,
-)
-from tokendrop.backbones import shape_of
-from tokendrop.encoder import encode
-from tokendrop.families import family_of
-from tokendrop.linear import linears
-from tokendrop.metrics.flops import counted_flops, padding_flops, pass_flops
-from tokendrop.reducers import REDUCERS, from_spec
-from tokendrop.reducers.base import Decision, Reducer, Setting, Step, View
+from tokendrop.reducers import REDUCERS
+from tokendrop.reducers.base import Reducer
+from tokendrop.testing import checks
+from tokendrop.testing.checks import NEVER, Make, Pair
+from tokendrop.testing.tiny import CONFIGS, FAMILY_NAMES, tiny_model
 
-Make = Callable[[], Reducer]
-CLOSE = {"atol": 1e-5, "rtol": 0}
 TEST_FILES = Path(__file__).parents[1] / "reducers"
 
 
@@ -94,8 +74,6 @@ DROPS = {f"{name}-{key}": make for name, file in FILES.items() for key, make in 
 PAIRS = {n: f.SOFT_EQUALS_HARD for n, f in FILES.items() if not isinstance(f.SOFT_EQUALS_HARD, str)}
 EVERY = {f"{name}-whole": make for name, make in WHOLE.items()} | DROPS
 
-ROWS = tiny_rows()
-
 
 @pytest.fixture(scope="module", params=FAMILY_NAMES)
 def model(request: pytest.FixtureRequest) -> PreTrainedModel:
@@ -108,7 +86,7 @@ def each(makes: dict[str, Make]) -> pytest.MarkDecorator:
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_every_family_has_a_tiny_model(family: str) -> None:
-    assert family in CONFIGS, f"add a tiny configuration of {family!r} to CONFIGS in tests/tiny.py"
+    assert family in CONFIGS, f"add a tiny configuration of {family!r} to tokendrop/testing/tiny.py"
 
 
 @pytest.mark.parametrize("name", _all_reducers())
@@ -122,223 +100,78 @@ def test_every_reducer_is_under_contract(name: str) -> None:
 class TestNothingDropped:
     @each(PLAIN)
     def test_logits_are_those_of_hugging_face(self, make: Make, model: PreTrainedModel) -> None:
-        logits, _ = padded_forward(model, ROWS)
-        torch.testing.assert_close(run(model, built(make()), ROWS).logits, logits, **CLOSE)
+        checks.logits(make, model)
 
     @each(WHOLE)
     def test_states_are_those_of_hugging_face(self, make: Make, model: PreTrainedModel) -> None:
-        reducer, seen = built(make()), []
-        decide = reducer.after_layer
-
-        def after_layer(view: View) -> Decision | None:
-            seen.append((view.hidden, view.layout.tokens))
-            return decide(view)
-
-        reducer.after_layer = after_layer  # type: ignore[method-assign]
-        run(model, reducer, ROWS)
-        _, states = padded_forward(model, ROWS)
-        assert len(seen) == LAYERS
-        for (mine, tokens), theirs in zip(seen, states, strict=True):
-            # a backbone that normalises at the end only lets its states grow, and their rounding
-            close = CLOSE["atol"] * max(1.0, float(theirs.std()))
-            torch.testing.assert_close(mine, theirs[tokens], atol=close, rtol=0)
+        checks.states(make, model)
 
     @each(WHOLE)
     def test_the_trace_says_so(self, make: Make, model: PreTrainedModel) -> None:
-        trace = run(model, built(make()), ROWS).trace
-        assert trace.token_depth().eq(LAYERS).all()
-        assert trace.row_depth().eq(LAYERS).all()
-        assert trace.processed_tokens().tolist() == [LAYERS * len(row.ids) for row in ROWS]
+        checks.whole_trace(make, model)
 
     @each(WHOLE)
     def test_bf16_autocast_hardly_changes_the_logits(
         self, make: Make, model: PreTrainedModel
     ) -> None:
-        reducer = built(make())
-        exact = run(model, reducer, ROWS).logits
-        with torch.autocast("cpu", torch.bfloat16):
-            rounded = run(model, reducer, ROWS).logits
-        assert rounded.dtype == torch.float32
-        assert F.cosine_similarity(exact.flatten(), rounded.flatten(), dim=0) > 0.99
+        checks.rounding(make, model)
 
 
 class TestBatchInvariance:
     @each(EVERY)
-    @pytest.mark.parametrize("grouping", ["alone", "shuffled", "regrouped"])
+    @pytest.mark.parametrize("grouping", checks.GROUPINGS)
     def test_a_row_does_not_see_its_batch(
         self, make: Make, model: PreTrainedModel, grouping: str
     ) -> None:
-        reducer = built(make())
-        expected = _by_row(model, reducer, [list(range(len(ROWS)))])
-        order = random.Random(1).sample(range(len(ROWS)), len(ROWS))
-        groups = {
-            "alone": [[i] for i in order],
-            "shuffled": [order],
-            "regrouped": [order[:3], order[3:7], order[7:]],
-        }[grouping]
-        for row, (logits, tokens, depth) in _by_row(model, reducer, groups).items():
-            torch.testing.assert_close(logits, expected[row][0], **CLOSE)
-            assert tokens == expected[row][1]
-            assert depth == expected[row][2]
+        checks.batch_invariance(make, model, grouping)
 
-
-def _by_row(
-    model: PreTrainedModel, reducer: Reducer, groups: list[list[int]]
-) -> dict[int, tuple[Tensor, list[int], int]]:
-    """Logits, depth of each token, and depth, of each row, run in these groups."""
-    results = {}
-    for group in groups:
-        rows = [ROWS[i] for i in group]
-        encoded = run(model, reducer, rows)
-        tokens = encoded.trace.token_depth().split([len(row.ids) for row in rows])
-        for place, row in enumerate(group):
-            depth = int(encoded.trace.row_depth()[place])
-            results[row] = (encoded.logits[place], tokens[place].tolist(), depth)
-    return results
+    @each(EVERY)
+    def test_nor_does_it_in_a_chain(self, make: Make, model: PreTrainedModel) -> None:
+        checks.chained(make, model)
 
 
 @each(PAIRS)
-def test_saturated_soft_pass_is_the_hard_pass(make: Callable, model: PreTrainedModel) -> None:
-    soft, hard = make()
-    torch.testing.assert_close(
-        run(model, soft, ROWS).logits, run(model, hard, ROWS).logits, **CLOSE
-    )
+def test_saturated_soft_pass_is_the_hard_pass(make: Pair, model: PreTrainedModel) -> None:
+    checks.soft_is_hard(make, model)
 
 
 class TestDropping:
     @each(DROPS)
     def test_something_is_dropped(self, make: Make, model: PreTrainedModel) -> None:
-        trace = run(model, built(make()), ROWS).trace
-        assert trace.processed_tokens().sum() < LAYERS * sum(len(row.ids) for row in ROWS)
+        checks.something_is_dropped(make, model)
 
     @each(EVERY)
     def test_every_row_is_answered(self, make: Make, model: PreTrainedModel) -> None:
-        logits = run(model, built(make()), ROWS).logits
-        assert logits.shape == (len(ROWS), model.config.num_labels)
-        assert logits.isfinite().all()
+        checks.every_row_is_answered(make, model)
 
     @each(EVERY)
     def test_cls_stays_and_nothing_comes_back(self, make: Make, model: PreTrainedModel) -> None:
-        trace = run(model, built(make()), ROWS).trace
-        start = trace.start
-        before = set(start.tokens.tolist())
-        for layer in trace.layers:
-            for layout in (layer.entered, layer.attention, layer.feed_forward):
-                tokens = layout.tokens.tolist()
-                assert set(tokens) <= before
-                assert len(set(tokens)) == len(tokens)
-                assert torch.equal(layout.tokens[layout.first], start.first[layout.rows])
-                # each live token lies in the row that it came from, behind its predecessor
-                assert torch.equal(layout.rows[layout.row], start.row[layout.tokens])
-                assert all(x.diff().gt(0).all() for x in layout.tokens.split(layout.lengths))
-                before = set(tokens)
+        checks.trace_shrinks(make, model)
 
     @each(EVERY)
     def test_the_trace_is_what_was_computed(self, make: Make, model: PreTrainedModel) -> None:
-        """A layer's first linear map sees what attends, its last one what is fed forward."""
-        layers = family_of(model).layers(model)
-        owner = {module: layer for layer in layers for module in layer.modules()}
-        seen: list[dict[torch.nn.Linear, int]] = []  # rows of each map, layer by layer
-
-        def watched(modules: Sequence[torch.nn.Linear], states: Tensor) -> Sequence[Tensor]:
-            first = modules[0]
-            # a layer that shares its weights with the one before begins with the same map again
-            if not seen or first in seen[-1] or owner[first] is not owner[next(iter(seen[-1]))]:
-                seen.append({})
-            seen[-1][first] = len(states)
-            return linears(modules, states)
-
-        def watched_one(module: torch.nn.Linear, states: Tensor) -> Tensor:
-            return watched([module], states)[0]
-
-        with (
-            patch("tokendrop.families.bert.linears", watched),
-            patch("tokendrop.families.bert.linear", watched_one),
-            patch("tokendrop.families.modernbert.linear", watched_one),
-        ):
-            trace = run(model, built(make()), ROWS).trace
-        computed = [
-            (owner[next(iter(rows))], *(list(rows.values())[i] for i in (0, -1))) for rows in seen
-        ]
-        assert computed == [
-            (
-                layers[layer.index],
-                len(layer.attention.tokens) + layer.spare[0],
-                len(layer.feed_forward.tokens) + layer.spare[1],
-            )
-            for layer in trace.layers
-        ]
-        spares = [rows for layer in trace.layers for rows in layer.spare]
-        assert max(spares) < 4  # of at most 128 tokens
+        checks.trace_is_what_ran(make, model)
 
     @each(DROPS)
     def test_bf16_autocast_runs(self, make: Make, model: PreTrainedModel) -> None:
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = run(model, built(make()), ROWS).logits
-        assert logits.dtype == torch.float32
-        assert logits.isfinite().all()
+        checks.bf16(make, model)
 
 
 class TestTraining:
     @pytest.mark.parametrize("name", WHOLE)
     def test_every_parameter_learns_in_some_stage(self, name: str, model: PreTrainedModel) -> None:
-        reducer = built(WHOLE[name]()).train()
-        exempt = getattr(FILES[name], "NO_GRADIENT", "(?!)")
-        missing = {n for n, _ in reducer.named_parameters() if not re.fullmatch(exempt, n)}
-        batch = packed(ROWS)
-        assert batch.labels is not None
-        step = Step(
-            lambda: encode(model, batch, reducer),
-            lambda encoded: F.cross_entropy(encoded.logits, batch.labels),
-        )
-        for stage in reducer.stages():
-            reducer.enter(stage, Setting(lengths=torch.tensor(batch.layout.lengths), steps=10))
-            reducer.zero_grad()
-            for losses in reducer.training_passes(step):
-                assert all(loss.isfinite() for loss in losses.values())
-                sum(losses.values()).backward()
-            taught = {
-                n for n, p in reducer.named_parameters() if p.grad is not None and p.grad.any()
-            }
-            offered = {id(p) for g in reducer.groups(stage, model) for p in g.parameters.values()}
-            assert all(id(p) in offered for n, p in reducer.named_parameters() if n in taught)
-            missing -= taught
-            reducer.leave(stage, {})
-        model.zero_grad()
-        assert not missing, f"never gets a gradient: {sorted(missing)}"
+        exempt = getattr(FILES[name], "NO_GRADIENT", NEVER)
+        checks.parameters_learn(WHOLE[name], model, no_gradient=exempt)
 
     @each(EVERY)
     def test_dropout_acts_in_training_only(self, make: Make, model: PreTrainedModel) -> None:
-        reducer = built(make())
-        still = run(model, reducer, ROWS).logits
-        torch.testing.assert_close(run(model, reducer, ROWS).logits, still)
-        try:
-            model.train()
-            one, other = run(model, reducer, ROWS).logits, run(model, reducer, ROWS).logits
-        finally:
-            model.eval()
-        assert one.isfinite().all()
-        assert not torch.allclose(one, other, atol=1e-3)
+        checks.dropout(make, model)
 
     @each(EVERY)
     def test_saved_and_loaded_it_answers_the_same(self, make: Make, model: PreTrainedModel) -> None:
-        reducer = built(make())
-        with torch.no_grad():
-            for parameter in reducer.parameters():
-                parameter.add_(0.1 * torch.randn_like(parameter))
-        again = built(from_spec(reducer.spec()), seed=1)
-        again.load_state_dict(reducer.state_dict())
-        before, after = run(model, reducer, ROWS), run(model, again, ROWS)
-        assert torch.equal(before.logits, after.logits)
-        assert torch.equal(before.trace.token_depth(), after.trace.token_depth())
+        checks.saved_and_loaded(make, model)
 
 
 @each(EVERY)
 def test_flops_of_the_trace_are_those_that_ran(make: Make, model: PreTrainedModel) -> None:
-    reducer = built(make())
-    encoded = run(model, reducer, ROWS)
-    shape = shape_of(model.config, MAX_TOKENS)
-    formula = pass_flops(encoded.trace, reducer, model, shape)
-    formula += padding_flops(encoded.trace, shape)
-    counted = counted_flops(model, packed(ROWS), reducer)
-    assert abs(formula - counted) <= 0.01 * counted
+    checks.flops(make, model)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.tiny import HIDDEN, LAYERS, built, run, tiny_model, tiny_rows, tiny_shape
 from tokendrop.metrics.flops import dense_flops, layer_flops
 from tokendrop.metrics.kept import Kept
 from tokendrop.reducers.base import Shape
 from tokendrop.reducers.power_bert import PowerBert
+from tokendrop.testing.tiny import HIDDEN, LAYERS, built, run, tiny_model, tiny_rows, tiny_shape
 
 BASE = Shape(layers=12, hidden=768, heads=12, intermediate=3072, classes=2, max_tokens=512)
 RTE = (153, 125, 111, 105, 85, 80, 72, 48, 35, 27, 22, 5)

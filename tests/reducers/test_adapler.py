@@ -13,18 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests.tiny import (
-    HIDDEN,
-    LAYERS,
-    MAX_TOKENS,
-    built,
-    packed,
-    padded_forward,
-    run,
-    tiny_model,
-    tiny_rows,
-    tiny_shape,
-)
 from tokendrop.encoder import encode
 from tokendrop.errors import UserError
 from tokendrop.modeling import TokenDropModel
@@ -37,6 +25,18 @@ from tokendrop.reducers.dact_bert import DactBert
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.power_bert import PowerBert
 from tokendrop.tasks import SequenceClassification
+from tokendrop.testing.tiny import (
+    HIDDEN,
+    LAYERS,
+    MAX_TOKENS,
+    built,
+    packed,
+    padded_forward,
+    run,
+    tiny_model,
+    tiny_rows,
+    tiny_shape,
+)
 from tokendrop.trace import Encoded, Trace
 
 ROWS = tiny_rows()

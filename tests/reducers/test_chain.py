@@ -11,17 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tests.tiny import (
-    CLASSES,
-    LAYERS,
-    MAX_TOKENS,
-    built,
-    packed,
-    run,
-    tiny_model,
-    tiny_rows,
-    tiny_shape,
-)
 from tokendrop.attention import Received
 from tokendrop.encoder import encode
 from tokendrop.errors import UserError
@@ -35,6 +24,17 @@ from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.length_adaptive import LengthAdaptive, Plan, shrinking_lengths
 from tokendrop.reducers.power_bert import PowerBert
 from tokendrop.tasks import SequenceClassification
+from tokendrop.testing.tiny import (
+    CLASSES,
+    LAYERS,
+    MAX_TOKENS,
+    built,
+    packed,
+    run,
+    tiny_model,
+    tiny_rows,
+    tiny_shape,
+)
 
 
 def KEEPS_ALL() -> Reducer:

@@ -13,10 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests.tiny import FAMILY_NAMES, LAYERS, Row, built, padded_forward, run, tiny_model, tiny_rows
 from tokendrop.packed import Batch
 from tokendrop.reducers.base import Reducer, Shape, View
 from tokendrop.reducers.dact_bert import DactBert, Unit
+from tokendrop.testing.tiny import (
+    FAMILY_NAMES,
+    LAYERS,
+    Row,
+    built,
+    padded_forward,
+    run,
+    tiny_model,
+    tiny_rows,
+)
 from tokendrop.trace import Encoded, Trace
 
 KEEPS_ALL = None  # its units answer, the backbone's own head never does

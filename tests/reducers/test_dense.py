@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from tests.tiny import LAYERS, built, run, tiny_model, tiny_rows
 from tokendrop.reducers.base import Reducer
 from tokendrop.reducers.dense import Dense
+from tokendrop.testing.tiny import LAYERS, built, run, tiny_model, tiny_rows
 
 KEEPS_ALL = Dense
 DROPS: dict[str, type[Reducer]] = {}

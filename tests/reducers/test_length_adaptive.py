@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests.tiny import LAYERS, MAX_TOKENS, built, packed, run, tiny_model, tiny_rows
 from tokendrop.attention import attend
 from tokendrop.encoder import encode, walk
 from tokendrop.errors import UserError
@@ -30,6 +29,7 @@ from tokendrop.reducers.length_adaptive import (
     Plan,
     shrinking_lengths,
 )
+from tokendrop.testing.tiny import LAYERS, MAX_TOKENS, built, packed, run, tiny_model, tiny_rows
 from tokendrop.trace import Encoded
 
 KEEPS_ALL = LengthAdaptive

@@ -12,7 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests.tiny import (
+from tokendrop.attention import attend
+from tokendrop.errors import UserError
+from tokendrop.module import learning_rate_factor
+from tokendrop.packed import Batch, Layout
+from tokendrop.reducers.base import Decision, Reducer, Setting, Shape, Stage, View
+from tokendrop.reducers.power_bert import PowerBert
+from tokendrop.testing.tiny import (
     CLASSES,
     LAYERS,
     MAX_TOKENS,
@@ -23,12 +29,6 @@ from tests.tiny import (
     tiny_model,
     tiny_rows,
 )
-from tokendrop.attention import attend
-from tokendrop.errors import UserError
-from tokendrop.module import learning_rate_factor
-from tokendrop.packed import Batch, Layout
-from tokendrop.reducers.base import Decision, Reducer, Setting, Shape, Stage, View
-from tokendrop.reducers.power_bert import PowerBert
 from tokendrop.trace import Encoded, Trace
 
 KEEPS_ALL = PowerBert

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from baselines import Truncation
-from tests.tiny import LAYERS, MAX_TOKENS, Row, built, run, tiny_model, tiny_rows
 from tokendrop.errors import UserError
 from tokendrop.reducers.base import Reducer
 from tokendrop.reducers.dense import Dense
+from tokendrop.testing.tiny import LAYERS, MAX_TOKENS, Row, built, run, tiny_model, tiny_rows
 
 
 def KEEPS_ALL() -> Reducer:

@@ -14,6 +14,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tokendrop.compare.figures import Draw, drawings
+from tokendrop.compare.floor import Floor
+from tokendrop.compare.published import CAPTION, published_frame
 from tokendrop.compare.records import (
     DENSE,
     Point,
@@ -145,7 +147,7 @@ def _doubt(records: Sequence[Record]) -> str:
     return f"{text}, and differences of that size are not significant."
 
 
-def write_report(folder: Path, records: Sequence[Record]) -> Path:
+def write_report(folder: Path, records: Sequence[Record], floors: Sequence[Floor] = ()) -> Path:
     """Write `report.html`."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -156,6 +158,7 @@ def write_report(folder: Path, records: Sequence[Record]) -> Path:
     )
     frame = display_frame(records)
     several_tasks = len(by_task(records)) > 1
+    theirs = published_frame(by_task(records))
     page = environment.get_template("report.html.jinja").render(
         heading=heading(records),
         verdict=verdict(records),
@@ -174,6 +177,10 @@ def write_report(folder: Path, records: Sequence[Record]) -> Path:
             }
             for name, draw in drawings(records).items()
         ],
+        floors=[floor.sentence for floor in floors],
+        published=theirs.to_numpy().tolist(),
+        published_columns=list(theirs.columns),
+        published_caption=CAPTION,
         several_tasks=several_tasks,
         training=_training(records),
         notes=notes_of(records),

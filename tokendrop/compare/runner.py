@@ -14,6 +14,7 @@ from rich.console import Console
 
 from tokendrop.compare import records
 from tokendrop.compare.figures import write_figures
+from tokendrop.compare.floor import floor_path, read_floors, write_floor
 from tokendrop.compare.records import Record
 from tokendrop.compare.report import write_report
 from tokendrop.compare.run import check_search, make_data, run_cell
@@ -42,7 +43,7 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
     tasks: dict[str, TextData] = {}
 
     def data_of(cell: Cell) -> TextData:
-        # read and tokenised once for all methods
+        """The task's data, read and tokenised once for all methods."""
         if cell.run.task not in tasks:
             tasks[cell.run.task] = make_data(cell.data, comparison.backbone)
         return tasks[cell.run.task]
@@ -50,6 +51,9 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
     for cell in runs:
         if cell.budget is not None and not _path(out, cell).is_file():
             check_search(comparison, cell, data_of(cell))
+    for cell in runs if comparison.floor else []:
+        if not floor_path(out, cell.run.task).is_file():
+            write_floor(cell.run.task, data_of(cell), cell.metric, out)
     for number, cell in enumerate(runs, start=1):
         run = cell.run
         if _path(out, cell).is_file():
@@ -57,14 +61,14 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
             continue
         console.print(f"[bold][{number}/{len(runs)}] {run.name}[/bold]")
         records.write(run_cell(comparison, cell, data_of(cell), out), out)
-    found = records.read_all(out)
+    found, floors = records.read_all(out), read_floors(out)
     write_results(out, found)
-    write_summary(out, found)
+    write_summary(out, found, floors)
     figures = write_figures(out, found)
-    write_report(out, found)
+    write_report(out, found, floors)
     if "wandb" in comparison.loggers:
         log_comparison(out, figures, results_frame(found))
-    print_summary(found)
+    print_summary(found, floors=floors)
     return found
 
 

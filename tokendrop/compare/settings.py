@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from jsonargparse import set_parsing_settings
+from jsonargparse import Namespace, set_parsing_settings
 
 from tokendrop.compare.clock import Clock
 from tokendrop.configs import find_config, read_config
@@ -56,6 +56,20 @@ class Method:
     operating_points: dict[str, dict[str, Any]] = field(default_factory=lambda: {"default": {}})
     search: SearchedPoints | None = None
 
+    def __post_init__(self) -> None:
+        # the parser wraps a reducer inside a chain if its class_path can be imported
+        object.__setattr__(self, "arguments", _plain(self.arguments))
+        object.__setattr__(self, "operating_points", _plain(self.operating_points))
+
+
+def _plain(value: Any) -> Any:
+    """Settings as nested dictionaries and lists."""
+    if isinstance(value, Namespace):
+        return _plain(vars(value))
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -71,6 +85,7 @@ class Comparison:
         data: changes to the settings of every task, e.g. a smaller train_rows.
         clock: how time is measured.
         loggers: where curves go.
+        floor: also fit TF-IDF with logistic regression to every task, as a line below the tables.
         samples: how many test texts are shown with their dropped tokens.
     """
 
@@ -83,6 +98,7 @@ class Comparison:
     data: dict[str, Any] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
     loggers: list[LoggerName] = field(default_factory=lambda: ["csv", "wandb"])
+    floor: bool = False
     samples: int = 16
 
 

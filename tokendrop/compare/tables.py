@@ -13,6 +13,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from tokendrop.compare.floor import Floor
+from tokendrop.compare.published import CAPTION, published_frame
 from tokendrop.compare.records import (
     DENSE,
     Point,
@@ -178,13 +180,17 @@ def heading(records: Sequence[Record]) -> str:
     return f"{metrics} on {tasks}, test split"
 
 
-def write_summary(folder: Path, records: Sequence[Record]) -> Path:
-    """Write `summary.md`: the table, what its columns mean, and where its numbers come from."""
+def write_summary(folder: Path, records: Sequence[Record], floors: Sequence[Floor] = ()) -> Path:
+    """Write `summary.md`: the table, what its columns mean, and where its numbers come from.
+
+    Below the table stand the floors; what others have published has a table of its own.
+    """
     table = display_frame(records)
     align = ["left" if column in TEXT_COLUMNS else "right" for column in table.columns]
     parts = [
         f"# Comparison: {heading(records)}",
         table.to_markdown(index=False, disable_numparse=True, colalign=align),
+        *(floor.sentence for floor in floors),
         "## The columns",
         _bullets((column, explain(column)) for column in table.columns),
     ]
@@ -193,6 +199,10 @@ def write_summary(folder: Path, records: Sequence[Record]) -> Path:
             "## Notes",
             "\n".join(f"- {note} ({'; '.join(names)})" for note, names in notes.items()),
         ]
+    theirs = published_frame(by_task(records))
+    if len(theirs):
+        written = theirs.to_markdown(index=False, disable_numparse=True)
+        parts += ["## What others have published", CAPTION, written]
     parts += ["## Where the numbers come from", _bullets(provenance_of(records).items())]
     path = folder / "summary.md"
     write_text(path, "\n\n".join(parts) + "\n")
@@ -203,7 +213,9 @@ def _bullets(items: Any) -> str:
     return "\n".join(f"- **{name}**: {text}" for name, text in items)
 
 
-def print_summary(records: Sequence[Record], console: Console | None = None) -> None:
+def print_summary(
+    records: Sequence[Record], console: Console | None = None, floors: Sequence[Floor] = ()
+) -> None:
     """Print the summary for the terminal: one table per task."""
     # a file or a pipe has no width, and 80 columns would fold the names
     console = console or Console(width=None if sys.stdout.isatty() else 120)
@@ -226,6 +238,8 @@ def print_summary(records: Sequence[Record], console: Console | None = None) -> 
         for cells in frame.to_numpy().tolist():
             table.add_row(*cells, style="bold" if cells[0] == DENSE else None)
         console.print(table)
+    for floor in floors:
+        console.print(floor.sentence)
     console.print(
         "unpad.: against the same packed encoder with nothing dropped; padded: against the plain "
         "Hugging Face model on padded batches of the same rows.",

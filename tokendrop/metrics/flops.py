@@ -54,7 +54,7 @@ def embedding_flops(tokens: int, shape: Shape) -> int:
 def pass_flops(trace: Trace, reducer: Reducer, model: PreTrainedModel, shape: Shape) -> int:
     """FLOPs of a pass that left this trace, the method's own operators and heads included."""
     layers = sum(
-        layer_flops(layer.attention.lengths, fed, shape, projected=fed)
+        layer_flops(layer.attention.lengths, fed, shape, projected=None if layer.merged else fed)
         for layer in trace.layers
         for fed in [sum(layer.feed_forward.lengths)]
     )
@@ -88,8 +88,9 @@ def padding_flops(trace: Trace, shape: Shape) -> int:
         blocks = sum(rows * width**2 for rows, width in layer.attention.blocks.shapes)
         total += 4 * shape.hidden * (blocks - sum(n * n for n in layer.attention.lengths))
         before, after = layer.spare
-        total += 6 * before * shape.hidden**2
-        total += after * (2 * shape.hidden**2 + _feed_forward(shape))
+        projected = before if layer.merged else after
+        total += (6 * before + 2 * projected) * shape.hidden**2
+        total += after * _feed_forward(shape)
     return total
 
 

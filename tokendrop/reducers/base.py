@@ -58,6 +58,7 @@ class View:
         batch: the original batch.
         received: (T,) attention each token received, summed over heads and queries, in fp32; only
             in ``after_attention`` and only if asked for.
+        keys: (T, heads, head size) of the attention; only in ``after_attention``.
     """
 
     layer: int
@@ -67,6 +68,7 @@ class View:
     memory: Any
     batch: Batch
     received: Tensor | None = None
+    keys: Tensor | None = None
 
     @property
     def hidden(self) -> Tensor:
@@ -87,7 +89,12 @@ class Decision:
         keep: (T,) mask of the tokens that go on.
         counts: how many of each row do, in the order of the layout, where the method knows it;
             that spares reading them back from the device.
-        scale: (T,) factors on the attention output (``after_attention`` only).
+        scale: (T,) factors on the attention output (``after_attention``) or on the states that
+            leave the layer (``after_layer``).
+        into: (T,) index of the live token that each one is merged into, its own where it stays;
+            a token that others go into must stay itself (``after_attention`` only). The states are
+            averaged behind the attention's output projection, so that all tokens go through it.
+        weight: (T,) what a token counts in that average.
         key_bias: (T,) added to the logits of each key (``before_layer`` only).
         skip: pass over this layer altogether (``before_layer`` only).
         leave: (R,) mask of the rows that stop here (``after_layer`` only).
@@ -98,6 +105,8 @@ class Decision:
     keep: Tensor | None = None
     counts: Sequence[int] | None = None
     scale: Tensor | None = None
+    into: Tensor | None = None
+    weight: Tensor | None = None
     key_bias: Tensor | None = None
     skip: bool = False
     leave: Tensor | None = None

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from tokendrop.errors import UserError
 from tokendrop.reducers.base import Decision, Group
 
 
@@ -45,11 +46,15 @@ def merge(one: Decision, other: Decision) -> Decision:
         other.answer,
         lambda a, b: torch.where(one.leave[:, None], a, b) if one.leave is not None else b,
     )
-    counts = one.counts if other.keep is None else other.counts
+    if one.into is not None and other.into is not None:
+        raise UserError("two parts of a chain merge tokens in the same layer: take one of them")
+    removing = [d for d in (one, other) if d.keep is not None or d.into is not None]
     return Decision(
         keep=both(one.keep, other.keep, torch.logical_and),
-        counts=None if one.keep is not None and other.keep is not None else counts,
+        counts=removing[0].counts if len(removing) == 1 else None,
         scale=both(one.scale, other.scale, torch.mul),
+        into=one.into if other.into is None else other.into,
+        weight=one.weight if other.into is None else other.weight,
         key_bias=both(one.key_bias, other.key_bias, torch.add),
         skip=one.skip or other.skip,
         leave=both(one.leave, other.leave, torch.logical_or),

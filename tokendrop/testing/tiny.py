@@ -53,13 +53,13 @@ def _distilbert() -> PretrainedConfig:
         n_heads=HEADS,
         hidden_dim=INTERMEDIATE,
         max_position_embeddings=MAX_TOKENS + 8,
-        num_labels=CLASSES,
+        num_labels=CLASSES,  # type: ignore[call-arg]
     )
 
 
 def _albert() -> PretrainedConfig:
     # the first two layers share their weights
-    dropouts = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
+    dropouts: dict[str, Any] = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
     return AlbertConfig(**SIZES, **dropouts, embedding_size=12, num_hidden_groups=2)
 
 
@@ -101,7 +101,9 @@ CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
 def tiny_model(family: str, seed: int = 0, **changes: Any) -> PreTrainedModel:
     """A random classifier in evaluation mode, far from symmetric: no weight is 0 or 1."""
     if family not in CONFIGS:
-        raise AssertionError(f"add a tiny configuration of {family!r} to CONFIGS in tests/tiny.py")
+        raise AssertionError(
+            f"add a tiny configuration of {family!r} to CONFIGS in tokendrop/testing/tiny.py"
+        )
     torch.manual_seed(seed)
     config = CONFIGS[family]()
     for name, value in changes.items():
@@ -162,7 +164,7 @@ def packed(rows: Sequence[Row], examples: Sequence[int] | None = None) -> Batch:
         [row.ids for row in rows],
         [row.types for row in rows],
         labels=[row.label for row in rows],
-        examples=examples,
+        examples=range(len(rows)) if examples is None else examples,
     )
 
 

@@ -1,0 +1,129 @@
+"""Saliency top-k: each layer keeps a constant share of its tokens, by their predicted saliency.
+
+Gradient x input needs the gold label and a backward pass, which inference has not. As in AdapLeR
+(Modarressi et al., ACL 2022, arXiv 2203.08991), a small predictor in each layer therefore learns
+the saliency that the fine-tuned model gives the tokens of a training row. Unlike there, a fixed
+schedule says how many tokens stay, and they are really removed in training. So against AdapLeR this
+shows what learned thresholds add, against attention top-k what another score does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from baselines.schedule import check_schedule, retraining, tokens_to_keep
+from tokendrop.errors import UserError
+from tokendrop.packed import Batch, Layout, row_softmax, row_sum, top_k
+from tokendrop.reducers.base import Decision, Reducer, Setting, Shape, Stage, View
+from tokendrop.trace import Encoded, Trace
+
+WIDTH = 32  # hidden units of a predictor, as in AdapLeR
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The scores (T,) that the live tokens of a layer got in training."""
+
+    scores: Tensor
+    layout: Layout
+
+
+class SaliencyTopK(Reducer):
+    """Keep the k_l tokens of largest predicted saliency, and [CLS]."""
+
+    def __init__(
+        self,
+        ratio: float = 0.8,
+        configuration: list[int] | None = None,
+        saliency_weight: float = 1.0,
+        epochs: int = 3,
+        learning_rate: float = 3e-5,
+    ) -> None:
+        """
+        Args:
+            ratio: share of a row that leaves each attention, of what reached it, rounded up:
+                the operating point.
+            configuration: instead, the tokens that leave each layer, for instance those that
+                another method found; never growing.
+            saliency_weight: weight of the predictors' loss. Only they follow it: they read the
+                states without a gradient into the backbone.
+            epochs: passes of training with these tokens removed, after the shared fine-tuning.
+            learning_rate: its peak rate.
+        """
+        super().__init__()
+        self.ratio = ratio
+        self.configuration = configuration
+        self.saliency_weight = saliency_weight
+        self.epochs = epochs
+        self.learning_rate = learning_rate
+        self.saliency: list[Tensor] = []
+
+    def build(self, shape: Shape) -> None:
+        check_schedule(self.ratio, self.configuration, shape.layers)
+        self.predictors = nn.ModuleList(
+            nn.Sequential(
+                nn.Linear(shape.hidden, WIDTH), nn.GELU(), nn.Linear(WIDTH, 1, bias=False)
+            )
+            for _ in range(shape.layers)
+        )
+
+    # -- the encoder's moments ------------------------------------------------------------------
+
+    def start(self, batch: Batch) -> list[Scored]:
+        return []
+
+    def after_attention(self, view: View) -> Decision | None:
+        layout = view.layout
+        counts = tokens_to_keep(layout, view.layer, self.ratio, self.configuration)
+        if counts is None and not self.training:
+            return None
+        scores = self.predictors[view.layer](view.hidden.detach()).squeeze(-1)
+        if self.training:
+            view.memory.append(Scored(scores, layout))
+        if counts is None:
+            return None
+        return Decision(keep=top_k(scores.detach(), counts, layout), counts=counts)
+
+    # -- training -------------------------------------------------------------------------------
+
+    def losses(self, encoded: Encoded) -> dict[str, Tensor]:
+        """KL of the live tokens' saliency from the predicted one, mean over rows and layers."""
+        batch = encoded.batch
+        if not self.saliency or not encoded.memory:
+            return {}
+        assert batch.examples is not None
+        device = batch.layout.device
+        saliency = torch.cat([self.saliency[i] for i in batch.examples.tolist()]).to(device)
+        divergences = []
+        for scored in encoded.memory:
+            layout = scored.layout
+            target = saliency[layout.tokens].clamp_min(1e-9)
+            target = target / row_sum(target, layout)[layout.row]
+            found = row_softmax(scored.scores, layout).clamp_min(1e-9)
+            pointwise = F.kl_div(found.log(), target, reduction="none")
+            divergences.append(row_sum(pointwise, layout).mean())
+        return {"saliency": self.saliency_weight * torch.stack(divergences).mean()}
+
+    def stages(self) -> list[Stage]:
+        return retraining(self.epochs, self.learning_rate)
+
+    def enter(self, stage: Stage, setting: Setting) -> None:
+        self.saliency = setting.saliency()
+        if not self.saliency:
+            raise UserError("SaliencyTopK needs saliencies to learn from: train it with a recipe")
+
+    def leave(self, stage: Stage, metrics: Mapping[str, float]) -> None:
+        self.saliency = []
+
+    def flops(self, trace: Trace, shape: Shape) -> int:
+        scored = sum(
+            len(layer.attention.tokens)
+            for layer in trace.layers
+            if tokens_to_keep(layer.attention, layer.index, self.ratio, self.configuration)
+        )
+        return 2 * WIDTH * (shape.hidden + 1) * scored

@@ -1,0 +1,146 @@
+"""Learned threshold pruning: a token goes where it receives less attention than its layer asks.
+
+Kim et al., "Learned Token Pruning for Transformers" (LTP), KDD 2022, arXiv 2107.00910, and the code
+kssteven418/LTP where the paper leaves a choice.
+
+Decides: which tokens leave layer l, by a threshold on the mean attention that a token received, so
+that longer and emptier rows lose more. The mean is over heads and over the row's own queries: the
+code divides by the padded width, which makes a score depend on the batch. So thresholds are not
+comparable with published ones. [CLS] is never pruned; the code has no such protection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tokendrop.attention import Received
+from tokendrop.errors import UserError
+from tokendrop.packed import Batch, Layout, row_sum
+from tokendrop.reducers.base import Decision, Group, Reducer, Setting, Shape, Stage, View
+from tokendrop.trace import Encoded
+
+
+@dataclass(eq=False)
+class Softened:
+    """The soft masks of a pass.
+
+    Attributes:
+        factors: (T,) of each original token in the present layer.
+        kept: for each layer the share of a row that is left, mean over rows.
+    """
+
+    factors: Tensor
+    kept: list[Tensor] = field(default_factory=list)
+
+
+class ThresholdPruning(Reducer):
+    """Prune a token where the mean attention it received is below theta_l."""
+
+    received: Received = "with_diagonal"
+
+    def __init__(
+        self,
+        length_weight: float = 0.05,
+        temperature: float = 1e-3,
+        soft_epochs: int = 1,
+        hard_epochs: int = 5,
+        learning_rate: float = 2e-5,
+        threshold_learning_rate: float | None = None,
+        thresholds: list[float] | None = None,
+    ) -> None:
+        """
+        Args:
+            length_weight: lambda, the weight of the share of tokens that the soft stage keeps: the
+                operating point, larger is faster and less accurate.
+            temperature: T, the width of the soft step at a threshold, in units of attention.
+            soft_epochs: length of the stage that learns the thresholds.
+            hard_epochs: length of the stage that trains the weights with tokens really removed.
+            learning_rate: peak rate of both.
+            threshold_learning_rate: peak rate of the thresholds, by default the same; they must
+                travel about 1 / tokens of a row, which a short training cannot at that rate.
+            thresholds: skip the soft stage and use these, one per layer.
+        """
+        super().__init__()
+        self.length_weight = length_weight
+        self.temperature = temperature
+        self.soft_epochs = soft_epochs
+        self.hard_epochs = hard_epochs
+        self.learning_rate = learning_rate
+        self.threshold_learning_rate = threshold_learning_rate
+        self.given = thresholds
+        self.soft = False
+
+    def build(self, shape: Shape) -> None:
+        if self.temperature <= 0:
+            raise UserError(f"temperature {self.temperature} is out of range: use more than 0")
+        first = torch.arange(shape.layers) * 0.01 / shape.layers  # layers from 0, as in the code
+        if self.given is not None:
+            if len(self.given) != shape.layers:
+                raise UserError(
+                    f"thresholds {self.given} are {len(self.given)} but the backbone has "
+                    f"{shape.layers} layers: give one per layer"
+                )
+            first = torch.tensor(self.given, dtype=torch.float32)
+        self.heads = shape.heads
+        self.thresholds = nn.Parameter(first)
+
+    # -- the encoder's moments ------------------------------------------------------------------
+
+    def start(self, batch: Batch) -> Softened | None:
+        ones = torch.ones(len(batch.layout.tokens), device=batch.layout.device)
+        return Softened(ones) if self.soft else None
+
+    def after_attention(self, view: View) -> Decision | None:
+        assert view.received is not None
+        layout, threshold = view.layout, self.thresholds[view.layer]
+        scores = view.received / (self.heads * layout.sizes)[layout.row]
+        if self.soft:
+            self._soften(view.memory, layout, (scores - threshold) / self.temperature)
+            return None
+        keep = (scores >= threshold) | layout.is_first
+        return None if keep.all() else Decision(keep=keep)
+
+    def _soften(self, memory: Softened, layout: Layout, margin: Tensor) -> None:
+        factors = torch.where(layout.is_first, 1.0, margin.sigmoid())
+        memory.factors = torch.ones_like(memory.factors).index_copy(0, layout.tokens, factors)
+        memory.kept.append((row_sum(factors, layout) / layout.sizes).mean())
+
+    def after_layer(self, view: View) -> Decision | None:
+        """The soft mask weakens what leaves the layer; keys are as they were."""
+        return Decision(scale=view.memory.factors[view.layout.tokens]) if self.soft else None
+
+    # -- training -------------------------------------------------------------------------------
+
+    def losses(self, encoded: Encoded) -> dict[str, Tensor]:
+        """lambda * sum_l of the mean soft mask."""
+        if not self.soft:
+            return {}
+        return {"length": self.length_weight * torch.stack(encoded.memory.kept).sum()}
+
+    def stages(self) -> list[Stage]:
+        soft = Stage("soft", self.soft_epochs, self.learning_rate, clip=1.0, keep="last")
+        hard = Stage("hard", self.hard_epochs, self.learning_rate, clip=1.0)
+        return [hard] if self.given is not None else [soft, hard]
+
+    def enter(self, stage: Stage, setting: Setting) -> None:
+        self.soft = stage.name == "soft"
+
+    def leave(self, stage: Stage, metrics: Mapping[str, float]) -> None:
+        self.soft = False
+
+    def groups(self, stage: Stage, backbone: nn.Module) -> list[Group]:
+        """Thresholds are fixed in the hard stage."""
+        groups = [Group("backbone", dict(backbone.named_parameters()))]
+        if stage.name == "soft":
+            own = {"reducer.thresholds": self.thresholds}
+            groups.append(Group("thresholds", own, self.threshold_learning_rate))
+        return groups
+
+    def describe(self) -> dict[str, Any]:
+        thresholds = self.thresholds.tolist()
+        return {"thresholds": thresholds, "threshold_mean": sum(thresholds) / len(thresholds)}

@@ -1,0 +1,85 @@
+"""A method that somebody wrote outside the package, as docs/write_a_reducer.md tells them to."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from tests.external.far_from_mean import FarFromMean
+from tokendrop.cli import main
+from tokendrop.configs import config_folder
+from tokendrop.errors import UserError
+from tokendrop.modeling import load
+from tokendrop.testing.tiny import built, run, tiny_model, tiny_rows
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "write_a_reducer.md"
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks of the document in a language."""
+    return re.findall(rf"```{language}\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.fixture
+def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the document's file alone in it, on the path as the working folder is."""
+    source = Path(__file__).with_name("far_from_mean.py").read_text(encoding="utf-8")
+    (tmp_path / "far_from_mean.py").write_text(source, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    sys.modules.pop("far_from_mean", None)
+
+
+def test_the_document_shows_the_file() -> None:
+    shown = blocks("python")[0]
+    assert shown == Path(__file__).with_name("far_from_mean.py").read_text(encoding="utf-8")
+    assert len(shown.splitlines()) <= 40
+
+
+def test_the_check_of_the_document_passes(somewhere_else: Path) -> None:
+    scope: dict[str, Callable[[], None]] = {}
+    exec(blocks("python")[1], scope)
+    scope["test_far_from_mean"]()
+
+
+def test_the_comparison_of_the_document_runs(somewhere_else: Path) -> None:
+    mine = somewhere_else / "mine.yaml"
+    mine.write_text(blocks("yaml")[0])
+    smoke, out = config_folder() / "compare" / "smoke.yaml", somewhere_else / "out"
+    words = ["--config", str(smoke), "--config", str(mine), "--loggers", "[csv]"]
+    assert main(["compare", *words, "--out", str(out)]) == 0
+    results = pd.read_csv(out / "results.csv").set_index(["method", "operating_point"])
+    assert set(results.index) >= {("far_from_mean", "half"), ("far_from_mean", "quarter")}
+    half, quarter = (results.loc[("far_from_mean", point)] for point in ("half", "quarter"))
+    assert 1 < half.flops_speedup_unpadded < quarter.flops_speedup_unpadded
+    # both points are of one training, and the model can be loaded again
+    assert len(list((out / "stages").glob("adapt-*"))) == 1
+    record = json.loads(next((out / "runs").glob("far_from_mean--half*.json")).read_text())
+    assert [stage["name"] for stage in record["stages"]] == ["fine_tune", "adapt"]
+    model = load(next((out / "stages").glob("adapt-*")) / "model", share=0.1)
+    assert type(model.reducer).__module__ == "far_from_mean"
+    (answer,) = model.predict(["a quiet film that never drags"])
+    assert sorted(set(answer.token_depth)) == [1, 2]
+
+
+def test_it_keeps_what_differs_from_the_rest() -> None:
+    rows = tiny_rows([9])
+    rows[0].ids[:] = [7, 8, 8, 8, 50, 8, 8, 8, 8]
+    rows[0].types[:] = [0] * 9
+    model = tiny_model("bert")
+    with torch.no_grad():
+        model.base_model.embeddings.position_embeddings.weight.zero_()
+    depth = run(model, built(FarFromMean(layer=0, share=0.2)), rows).trace.token_depth()
+    assert depth.nonzero().flatten().tolist() == [0, 4]
+
+
+def test_a_share_must_leave_something() -> None:
+    with pytest.raises(UserError, match="out of range"):
+        built(FarFromMean(share=0.0))

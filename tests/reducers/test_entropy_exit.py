@@ -1,0 +1,117 @@
+"""Entropy exit: rows leave at the first ramp that is sure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy.stats import entropy as scipy_entropy
+from torch import Tensor
+
+from baselines import EntropyExit
+from tokendrop.encoder import encode
+from tokendrop.errors import UserError
+from tokendrop.reducers.base import Reducer, Setting, Step
+from tokendrop.reducers.chain import Chain
+from tokendrop.reducers.power_bert import PowerBert
+from tokendrop.testing.tiny import (
+    CLASSES,
+    LAYERS,
+    built,
+    packed,
+    padded_forward,
+    run,
+    tiny_model,
+    tiny_rows,
+)
+
+
+def KEEPS_ALL() -> Reducer:
+    return EntropyExit(threshold=0.0)
+
+
+DROPS: dict[str, Callable[[], Reducer]] = {
+    "some": lambda: EntropyExit(threshold=1.04),
+    "mean": lambda: EntropyExit(threshold=1.04, pooling="mean"),
+    "all": lambda: EntropyExit(threshold=2.0),
+}
+SOFT_EQUALS_HARD = "nothing is softened"
+ROWS = tiny_rows()
+
+
+def passes(reducer: Reducer) -> list[dict[str, Tensor]]:
+    """The passes of a training step on the tiny rows."""
+    model, batch = tiny_model("bert"), packed(ROWS)
+    assert batch.labels is not None
+    step = Step(
+        lambda: encode(model, batch, reducer),
+        lambda encoded: F.cross_entropy(encoded.logits, batch.labels),
+    )
+    return list(reducer.training_passes(step))
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert"])
+def test_rows_leave_where_their_entropy_falls_below_the_threshold(family: str) -> None:
+    model = tiny_model(family)
+    reducer = built(EntropyExit(threshold=1.04))
+    _, states = padded_forward(model, ROWS)
+    whole, _ = padded_forward(model, ROWS)
+    first = packed(ROWS).layout.first
+    expected, depth = whole.clone(), [LAYERS] * len(ROWS)
+    for layer in reversed(range(LAYERS - 1)):
+        with torch.no_grad():
+            answer = reducer.ramps.heads[layer](states[layer][first])
+        sure = torch.tensor(scipy_entropy(answer.double().softmax(-1), axis=-1)) < 1.04
+        expected[sure] = answer[sure]
+        depth = [layer + 1 if s else d for s, d in zip(sure.tolist(), depth, strict=True)]
+    encoded = run(model, reducer, ROWS)
+    assert encoded.trace.row_depth().tolist() == depth
+    assert len(set(depth)) > 1
+    torch.testing.assert_close(encoded.logits, expected, atol=1e-5, rtol=0)
+
+
+def test_below_the_largest_entropy_nobody_stays() -> None:
+    encoded = run(tiny_model("bert"), built(EntropyExit(threshold=math.log(CLASSES) + 0.01)), ROWS)
+    assert encoded.trace.row_depth().eq(1).all()
+    assert encoded.trace.head_states == 0
+
+
+def test_the_ramps_learn_on_a_frozen_backbone() -> None:
+    model, batch = tiny_model("bert"), packed(ROWS)
+    reducer = built(EntropyExit()).train()
+    (losses,) = passes(reducer)
+    assert list(losses) == ["ramp_1", "ramp_2"]
+    # each is the task's loss of that ramp's answers, rows in the order of the batch
+    _, states = padded_forward(model, ROWS)
+    answers = reducer.ramps.heads[1](states[1][batch.layout.first])
+    torch.testing.assert_close(losses["ramp_2"], F.cross_entropy(answers, batch.labels))
+    (group,) = reducer.groups(reducer.stages()[0], model)
+    assert set(group.parameters) == {f"reducer.{name}" for name, _ in reducer.named_parameters()}
+
+
+def test_in_a_chain_its_ramps_learn_in_its_own_stage() -> None:
+    reducer = built(Chain([PowerBert(configuration=[12, 8, 3]), EntropyExit()])).train()
+    terms = []
+    for stage in reducer.stages():
+        reducer.enter(stage, Setting(lengths=torch.tensor([8]), steps=10))
+        (losses,) = passes(reducer)
+        terms.append(set(losses))
+        reducer.leave(stage, {})
+    assert terms == [{"task"}, {"ramp_1_1", "ramp_2_1"}]
+    torch.stack(list(losses.values())).sum().backward()
+    assert all(parameter.grad.any() for parameter in reducer.parts[1].parameters())
+
+
+@pytest.mark.parametrize(
+    ("reducer", "sizes", "complaint"),
+    [
+        (EntropyExit(), {"classes": 1}, "at least 2 classes"),
+        (EntropyExit(threshold=-1.0), {}, "threshold -1.0 is out of range"),
+    ],
+)
+def test_what_does_not_fit(reducer: Reducer, sizes: dict[str, int], complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        built(reducer, **sizes)
