@@ -10,6 +10,7 @@ from jsonargparse import Namespace, set_parsing_settings
 
 from tokendrop.compare.clock import Clock
 from tokendrop.configs import find_config, read_config
+from tokendrop.errors import unknown
 from tokendrop.module import FINE_TUNE
 from tokendrop.reducers import from_spec, with_changes
 from tokendrop.reducers.base import Stage
@@ -83,6 +84,7 @@ class Comparison:
         seeds: each gives a run of every method.
         fine_tune: the shared first stage.
         data: changes to the settings of every task, e.g. a smaller train_rows.
+        task_data: changes for single tasks, by their names, e.g. the dir where one has its files.
         clock: how time is measured.
         loggers: where curves go.
         floor: also fit TF-IDF with logistic regression to every task, as a line below the tables.
@@ -96,6 +98,7 @@ class Comparison:
     seeds: list[int] = field(default_factory=lambda: [1])
     fine_tune: Stage = FINE_TUNE
     data: dict[str, Any] = field(default_factory=dict)
+    task_data: dict[str, dict[str, Any]] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
     loggers: list[LoggerName] = field(default_factory=lambda: ["csv", "wandb"])
     floor: bool = False
@@ -125,10 +128,14 @@ def grid(comparison: Comparison) -> Iterator[Cell]:
     Raises:
         UserError: a task or a reducer that does not exist, or arguments it does not take.
     """
+    for name in comparison.task_data:
+        if name not in comparison.tasks:
+            raise unknown("task in task_data", name, comparison.tasks)
     for name in comparison.tasks:
         path = find_config("task", name)
         task = read_config(path)
-        data = {**task.get("data", {}), **comparison.data}
+        own = comparison.task_data.get(name, {})
+        data = {**task.get("data", {}), **comparison.data, **own}
         metric = task.get("model", {}).get("metric", "accuracy")
         for seed in comparison.seeds:
             for method, described in comparison.methods.items():
