@@ -13,7 +13,7 @@ import yaml
 
 from tokendrop.cli import main
 
-WORDS = [
+WORDS = ["the", "quiet", "film", "begins", "slowly", "and", "nobody", "in", "town", "sleeps"]
     "the",
     "quiet",
     "film",
