@@ -14,20 +14,6 @@ import yaml
 from tokendrop.cli import main
 
 WORDS = ["the", "quiet", "film", "begins", "slowly", "and", "nobody", "in", "town", "sleeps"]
-    "the",
-    "quiet",
-    "film",
-    "begins",
-    "slowly",
-    "and",
-    "then",
-    "nobody",
-    "in",
-    "the",
-    "small",
-    "town",
-    "sleeps",
-]
 PEOPLE = ["Ada", "Bo", "Cleo"]
 COUNT = {"train": 60, "dev": 12, "test": 12}
 
