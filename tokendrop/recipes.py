@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +18,7 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from safetensors.torch import save_file
 from torch import Tensor
@@ -30,6 +29,7 @@ from tokendrop.errors import UserError
 from tokendrop.files import make_folder, whole_file, write_text
 from tokendrop.modeling import TokenDropModel, load
 from tokendrop.module import TokenDropModule
+from tokendrop.progress import progress
 from tokendrop.reducers import from_spec
 from tokendrop.reducers.base import Reducer, Setting, Stage
 from tokendrop.reducers.dense import Dense
@@ -315,45 +315,3 @@ def trainer_maker(loggers: Sequence[Logger], label: str) -> MakeTrainer:
         )
 
     return make
-
-
-def progress(label: str) -> Callback:
-    """A progress bar on a terminal; one line per epoch where the output is not one."""
-    return StageBar(label) if sys.stderr.isatty() else EpochLines(label)
-
-
-class StageBar(TQDMProgressBar):
-    """A progress bar that says which stage is running."""
-
-    def __init__(self, label: str) -> None:
-        super().__init__(leave=True)
-        self.label = label
-
-    def on_train_epoch_start(self, trainer: Trainer, *arguments: Any) -> None:
-        super().on_train_epoch_start(trainer, *arguments)
-        epoch = f"{trainer.current_epoch + 1}/{trainer.max_epochs}"
-        self.train_progress_bar.set_description(f"{self.label} {epoch}")
-
-
-class EpochLines(ProgressBar):
-    """One line for each finished epoch."""
-
-    def __init__(self, label: str) -> None:
-        super().__init__()
-        self.label = label
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.started = time.perf_counter()
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.state.fn != "fit":
-            return
-        shown = {k: v for k, v in trainer.callback_metrics.items() if k.startswith("dev/")}
-        scores = ", ".join(f"{name} {float(value):.4f}" for name, value in shown.items())
-        epoch = f"{trainer.current_epoch + 1}/{trainer.max_epochs}"
-        seconds = time.perf_counter() - self.started
-        print(f"{self.label} {epoch}: {scores} ({seconds:.0f} s)", file=sys.stderr, flush=True)
-
-    def disable(self) -> None:
-        """Lightning asks for this on all but the first of several processes."""
-        self.on_validation_end = lambda *_: None  # type: ignore[method-assign]

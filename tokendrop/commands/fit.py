@@ -16,6 +16,7 @@ from tokendrop.commands.lightning_cli import (
 )
 from tokendrop.files import whole_folder
 from tokendrop.modeling import load
+from tokendrop.progress import progress
 from tokendrop.reducers import from_spec
 from tokendrop.reducers.base import Stage
 from tokendrop.sharing import SIDE_CAR
@@ -33,7 +34,7 @@ def run(arguments: Sequence[str]) -> None:
     def make_trainer(stage: Stage, callbacks: list[Callback]) -> Trainer:
         return cli.instantiate_trainer(
             max_epochs=stage.epochs,
-            callbacks=[*callbacks, recipes.progress(stage.name)],
+            callbacks=[*callbacks, progress(stage.name)],
             logger=tracker.loggers,
             reload_dataloaders_every_n_epochs=1,
         )
