@@ -232,6 +232,13 @@ def test_again_it_only_prints(
     assert [path.stat().st_mtime_ns for path in stages] == before
 
 
+def test_a_comparison_in_the_same_folder_shares_the_training(config: Path, measured: Path) -> None:
+    stages = {path: path.stat().st_mtime_ns for path in measured.glob("stages/*/done.json")}
+    assert main(["compare", "--config", str(config), "--out", str(measured)]) == 0
+    assert len(pd.read_csv(measured / "results.csv")) == 2
+    assert stages == {path: path.stat().st_mtime_ns for path in measured.glob("stages/*/done.json")}
+
+
 def test_a_task_without_rationales_is_named_before_anything_is_trained(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
