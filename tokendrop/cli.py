@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": "train, evaluate and time a grid of methods; write the tables and the report",
     "speed": "time the methods at given kept shares, without training",
     "search": "find a Length-Adaptive model's best configuration for a budget",
+    "rationale": "compare what methods keep with what people marked as the reason",
 }
 
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
@@ -28,7 +29,7 @@ USAGE = f"""usage: tokendrop COMMAND [options]
 Compare token-dropping and early-exit methods for BERT-like encoders.
 
 commands:
-{chr(10).join(f"  {name:<10}{what}" for name, what in COMMANDS.items())}
+{chr(10).join(f"  {name:<11}{what}" for name, what in COMMANDS.items())}
 
 'tokendrop COMMAND --help' lists the options of a command."""
 

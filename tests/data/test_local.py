@@ -105,6 +105,28 @@ def hatexplain(folder):
         (folder / f"{name}.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
 
 
+def eraser(labels):
+    def write(folder):
+        (folder / "docs").mkdir()
+        for name, start, count in (("train", 0, 60), ("val", 60, 9), ("test", 70, 8)):
+            lines = []
+            for i, a, b in each(count, start):
+                (folder / "docs" / f"{i}.txt").write_text(a.replace(" ", "\n", 1))
+                found = [{"docid": f"{i}.txt", "start_token": 0, "end_token": 1}]
+                lines.append(
+                    {
+                        "annotation_id": f"{i}.txt",
+                        "classification": labels[i % 2],
+                        "query": b,
+                        "evidences": [found],
+                        "docids": None,
+                    }
+                )
+            (folder / f"{name}.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+
+    return write
+
+
 def imdb(folder):
     for name, start, count in (("train", 0, 60), ("test", 60, 9)):
         lines = [{"text": a, "label": i % 2} for i, a, _ in each(count, start)]
@@ -163,6 +185,8 @@ SETS = {
     "ag_news": (ag_news, ["World", "Sports", "Business", "Sci/Tech"], (54, 6, 9)),
     "dbpedia": (dbpedia, None, (70, 14, 15)),
     "hatexplain": (hatexplain, ["hatespeech", "normal", "offensive"], (60, 9, 8)),
+    "movies": (eraser(["NEG", "POS"]), ["negative", "positive"], (60, 9, 8)),
+    "multirc": (eraser(["False", "True"]), ["wrong", "right"], (60, 9, 8)),
     "imdb": (imdb, ["negative", "positive"], (54, 6, 9)),
     "conll2003": (conll, ["B-MISC", "I-MISC", "O"], (60, 9, 8)),
     "squad": (squad, [], (54, 6, 9)),

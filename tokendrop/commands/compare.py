@@ -8,7 +8,7 @@ from dataclasses import fields
 from os import PathLike
 from pathlib import Path
 
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from tokendrop.compare.runner import compare
 from tokendrop.compare.settings import Comparison
@@ -17,32 +17,63 @@ from tokendrop.configs import find_config, setting_error
 
 def run(arguments: Sequence[str]) -> None:
     """Parse the command line and compare."""
+    parser = comparison_parser(
+        "compare",
+        "demo",
+        "Train, evaluate and time every method of a grid, and write results.csv, summary.md, "
+        "report.html, figures and one record per run. Run again with the same --out, it continues "
+        "where it stopped.",
+        arguments,
+    )
+    comparison, made = parsed_comparison(parser, arguments)
+    out = Path(made.out)
+    compare(comparison, out)
+    print(f"\nreport: {out / 'report.html'}\ntables: {out / 'summary.md'}, {out / 'results.csv'}")
+    sys.stdout.flush()
+
+
+def comparison_parser(
+    command: str, config: str, description: str, arguments: Sequence[str]
+) -> ArgumentParser:
+    """The options of a command that works on a comparison.
+
+    Args:
+        command: its name, also of its output folder.
+        config: file in configs/compare that is read where none is named.
+        description: for its help.
+        arguments: what was given.
+    """
     default: list[str | PathLike[str]] = []
     if "--config" not in arguments:
-        default = [find_config("compare", "demo")]
+        default = [find_config("compare", config)]
     parser = ArgumentParser(
-        prog="tokendrop compare",
+        prog=f"tokendrop {command}",
         exit_on_error=False,
-        description="Train, evaluate and time every method of a grid, and write results.csv, "
-        "summary.md, report.html, figures and one record per run. Run again with the same --out, "
-        "it continues where it stopped.",
+        description=description,
         default_config_files=default,
     )
     parser.add_argument(
         "--config",
         action="config",
         help="YAML file of the comparison; later files and options override earlier ones "
-        "(default: configs/compare/demo.yaml)",
+        f"(default: configs/compare/{config}.yaml)",
     )
-    parser.add_argument("--out", type=str, default="runs/compare", help="output folder")
+    parser.add_argument("--out", type=str, default=f"runs/{command}", help="output folder")
     parser.add_class_arguments(Comparison)
+    return parser
+
+
+def parsed_comparison(
+    parser: ArgumentParser, arguments: Sequence[str]
+) -> tuple[Comparison, Namespace]:
+    """The comparison that the arguments describe, and the other options.
+
+    Raises:
+        UserError: an option that does not exist or a value that does not fit.
+    """
     try:
         parsed = parser.parse_args(list(arguments))
     except ArgumentError as error:
         raise setting_error(error) from error
     made = parser.instantiate(parsed)
-    settings = {field.name: made[field.name] for field in fields(Comparison)}
-    out = Path(made.out)
-    compare(Comparison(**settings), out)
-    print(f"\nreport: {out / 'report.html'}\ntables: {out / 'summary.md'}, {out / 'results.csv'}")
-    sys.stdout.flush()
+    return Comparison(**{field.name: made[field.name] for field in fields(Comparison)}), made

@@ -74,20 +74,8 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
     """
     started, begun = datetime.now(UTC), time.perf_counter()
     run = cell.run
-    module = TokenDropModule(
-        from_spec(cell.reducer),
-        comparison.backbone,
-        cell.metric,
-        comparison.fine_tune,
-        comparison.random_init,
-    )
     tracker = Tracker(comparison.loggers, out, run)
-    trainer = recipes.trainer_maker(tracker.loggers, run.name)
-    stages = recipes.train(module, data, run.seed, out / "stages", trainer)
-    model = _load_trained(cell, stages[-1].model)
-    searched: dict[str, Any] = {}
-    if cell.budget is not None:
-        model, searched = _search(cell, model, stages[-1].model, data, out)
+    stages, model, searched = train_cell(comparison, cell, data, out, tracker)
     found = evaluate(model, data.make_task(cell.metric), data)
     batches, singles = _time(comparison.clock, model, data)
     settings = asdict(comparison) | asdict(cell)
@@ -130,6 +118,27 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
     shown = model.predict(data.splits["test"].texts[: comparison.samples])
     tracker.finish(asdict(record), settings, shown)
     return record
+
+
+def train_cell(
+    comparison: Comparison, cell: Cell, data: TextData, out: Path, tracker: Tracker
+) -> tuple[list[recipes.TrainedStage], TokenDropModel, dict[str, Any]]:
+    """The stages of a run's recipe, trained unless that was done before, and the method at its
+    operating point, with the record of the search that found it, if one did.
+    """
+    module = TokenDropModule(
+        from_spec(cell.reducer),
+        comparison.backbone,
+        cell.metric,
+        comparison.fine_tune,
+        comparison.random_init,
+    )
+    trainer = recipes.trainer_maker(tracker.loggers, cell.run.name)
+    stages = recipes.train(module, data, cell.run.seed, out / "stages", trainer)
+    model = _load_trained(cell, stages[-1].model)
+    if cell.budget is None:
+        return stages, model, {}
+    return stages, *_search(cell, model, stages[-1].model, data, out)
 
 
 def _figures(record: Record, backbone: str) -> Figures:

@@ -37,7 +37,7 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
         UserError: bad input, or a folder that holds another comparison.
     """
     make_folder(out)
-    _same_comparison(comparison, out)
+    same_comparison(comparison, out)
     runs = list(grid(comparison))
     console = Console(stderr=True)
     tasks: dict[str, TextData] = {}
@@ -77,7 +77,7 @@ def _path(out: Path, cell: Cell) -> Path:
     return records.record_path(out, run.method, run.operating_point, run.task, run.seed)
 
 
-def _same_comparison(comparison: Comparison, out: Path) -> None:
+def same_comparison(comparison: Comparison, out: Path) -> None:
     """Refuse to mix the runs of two comparisons in one folder."""
     file = out / "comparison.yaml"
     settings = yaml.safe_dump(asdict(comparison), sort_keys=False)

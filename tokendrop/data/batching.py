@@ -15,6 +15,7 @@ from tokendrop.packed import Batch
 
 if TYPE_CHECKING:
     from tokendrop.data.questions import Window
+    from tokendrop.data.rationales import Rationale
     from tokendrop.data.tags import Sentence
 
 _GROUP = 50  # batches that are sorted by length together: more would make epochs alike
@@ -33,6 +34,7 @@ class Split:
         truncated: how many examples lost their end.
         sentences: of tagged words, the words of each row.
         windows: of question answering, the question of each row.
+        rationales: why people gave each row its label, None if nobody was asked.
     """
 
     texts: list[tuple[str, ...]]
@@ -42,6 +44,7 @@ class Split:
     truncated: int
     sentences: list[Sentence] | None = None
     windows: list[Window] | None = None
+    rationales: list[Rationale] | None = None
 
     @cached_property
     def lengths(self) -> list[int]:

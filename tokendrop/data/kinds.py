@@ -10,6 +10,7 @@ from typing import Literal
 
 from tokendrop.data.batching import Split
 from tokendrop.data.questions import read_questions, read_squad, windowed_split
+from tokendrop.data.rationales import is_eraser, tokenised_rationales, with_documents
 from tokendrop.data.rows import Rows, class_names, read_classes, read_numbers
 from tokendrop.data.sources import Table, read_file
 from tokendrop.data.tags import is_conll, read_conll, read_sentences, tagged_split
@@ -54,12 +55,15 @@ COLUMNS: dict[Kind, Columns] = {
 def read_table(
     kind: Kind, path: str, text: Sequence[str], label: str, columns: Sequence[str] | None = None
 ) -> Table:
-    """The table of a file; one in the form of CoNLL or SQuAD gets its columns by these names."""
+    """The table of a file; one in the form of CoNLL or SQuAD gets its columns by these names,
+    one in ERASER's form its documents.
+    """
     if kind == "token_classification" and is_conll(path):
         return read_conll(path, text[0], label)
     if kind == "question_answering":
         return read_squad(path, text, label)
-    return read_file(path, columns)
+    table = read_file(path, columns)
+    return with_documents(table) if is_eraser(table) else table
 
 
 def names_of(kind: Kind, splits: dict[str, Rows], declared: list[str] | None) -> list[str]:
@@ -77,12 +81,18 @@ def tokenised(
         return tagged_split(rows, tokeniser, labels, what)
     if rows.kind == "question_answering":
         return windowed_split(rows, tokeniser, doc_stride, what)
-    tokens = tokeniser(rows.texts, what)
+    if rows.rationales is None:
+        tokens, rationales = tokeniser(rows.texts, what), None
+    else:
+        tokens, rationales = tokenised_rationales(rows, tokeniser, what)
     found = rows.labels
     if rows.kind == "classification":
         number = {name: index for index, name in enumerate(labels)}
         found = [number[name] for name in rows.labels]
-    return Split(rows.texts, tokens.input_ids, tokens.token_type_ids, found, tokens.truncated)
+    return Split(
+        *(rows.texts, tokens.input_ids, tokens.token_type_ids, found, tokens.truncated),
+        rationales=rationales,
+    )
 
 
 def content(split: Split) -> list[object]:

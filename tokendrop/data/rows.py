@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,9 @@ import pandas as pd
 from tokendrop.data.sources import Table, check_columns
 from tokendrop.errors import UserError
 from tokendrop.tasks import Kind
+
+if TYPE_CHECKING:
+    from tokendrop.data.rationales import Rationale
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Rows:
         numbers: the 1-based number of each row in its place; a header is not counted.
         place: the file or dataset the rows came from.
         kind: of the task.
+        rationales: why people gave each row its label, None if nobody was asked.
     """
 
     texts: list[tuple[str, ...]]
@@ -36,6 +40,7 @@ class Rows:
     numbers: list[int]
     place: str
     kind: Kind = "classification"
+    rationales: list[Rationale] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -49,6 +54,7 @@ class Rows:
             [self.numbers[i] for i in chosen],
             self.place,
             self.kind,
+            None if self.rationales is None else [self.rationales[i] for i in chosen],
         )
 
     @cached_property

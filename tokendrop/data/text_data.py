@@ -17,6 +17,7 @@ from tokendrop.backbones import load_tokenizer
 from tokendrop.data.batching import Batches, Split, consecutive, shuffled_by_length
 from tokendrop.data.kinds import COLUMNS, content, names_of, posed_task, tokenised
 from tokendrop.data.local import Files, Source
+from tokendrop.data.rationales import with_rationales
 from tokendrop.data.splitting import limit, make_splits
 from tokendrop.data.tokens import Tokeniser
 from tokendrop.errors import UserError
@@ -47,6 +48,7 @@ class TextData(LightningDataModule):
         files: Files | None = None,
         text: str | list[str] | None = None,
         label: str | None = None,
+        rationale: str | None = None,
         task: Kind = "classification",
         class_weights: Literal["balanced"] | list[float] | None = None,
         tokenizer: str = "minilm-l6",
@@ -83,6 +85,9 @@ class TextData(LightningDataModule):
                 text may also be a list of words.
             label: column of the class (integers and names both do), number, tags or answers;
                 "label" if not given, "tags" or "answers" for those.
+            rationale: column of human rationales of classes, read where a file has it: a list
+                with 0 or 1 for each word of the (last) text, or one such list of each annotator;
+                "rationale" in ERASER's form, whose documents are the column "document".
             task: what is learned: a class, a number, a tag for each word, or where the answer
                 to a question lies.
             class_weights: how much a row of each class counts in the loss: a number by class,
@@ -124,6 +129,8 @@ class TextData(LightningDataModule):
             raise UserError(f"text takes {counts} column{plural}, not {len(columns)}: {columns}")
         if class_weights is not None and task != "classification":
             raise UserError(f"class_weights are for classification: leave them out for {task}")
+        if rationale is not None and task != "classification":
+            raise UserError(f"rationale is for classification: leave it out for {task}")
         for option, least, value in (
             ("max_length", 1, max_length),
             ("doc_stride", 0, doc_stride),
@@ -147,6 +154,7 @@ class TextData(LightningDataModule):
         self.dataset = dataset
         self.text = columns
         self.label = usual.label if label is None else label
+        self.rationale = rationale
         self.task = task
         self.class_weights = class_weights
         self.tokenizer = tokenizer
@@ -181,7 +189,12 @@ class TextData(LightningDataModule):
             return
         tables = self.source.tables(self.task, self.text, self.label)
         read = COLUMNS[self.task].read
-        given = {name: read(table, self.text, self.label) for name, table in tables.items()}
+        given = {
+            name: with_rationales(
+                read(table, self.text, self.label), table, self.text, self.rationale
+            )
+            for name, table in tables.items()
+        }
         whole = make_splits(given, self.dev_fraction, self.test_fraction, self.split_seed)
         # before rows are limited, so that a small run has the classes of the full one
         labels = names_of(self.task, whole, tables["train"].names)

@@ -104,29 +104,34 @@ class Tokeniser:
 
         return _tokens(self._remembered(texts, {}, columns, what))
 
-    def words(self, sentences: list[list[str]], what: str) -> tuple[Tokens, list[list[int]]]:
+    def words(
+        self, sentences: list[list[str]], what: str, before: list[str] | None = None
+    ) -> tuple[Tokens, list[list[int]]]:
         """Tokenise sentences that are already cut into words.
 
         Args:
             sentences: N lists of words.
             what: shown beside the progress bar.
+            before: the first text of each pair whose second one is the sentence.
 
         Returns:
-            the tokens, and for each of them the number of its word, -1 for special tokens.
+            the tokens, and for each of them the number of its word, -1 for other tokens.
 
         Raises:
             UserError: as in :meth:`__call__`.
         """
-        self._check_room(pair=False)
+        self._check_room(pair=before is not None)
 
-        def split(chunk: list[list[str]]) -> list[_Row]:
+        def split(chunk: list[tuple[Any, ...]]) -> list[_Row]:
+            *first, cut = (list(column) for column in zip(*chunk, strict=True))
             # as running text, not word by word: byte-level tokenizers mark the space before a word
-            rows = self._rows([" ".join(words) for words in chunk])
-            for words, row in zip(chunk, rows, strict=True):
-                row["words"] = _words(words, row["encoding"])
+            rows = self._rows(*first, [" ".join(words) for words in cut])
+            for words, row in zip(cut, rows, strict=True):
+                row["words"] = _words(words, row["encoding"], len(first))
             return rows
 
-        table = self._remembered(sentences, {"words": True}, split, what)
+        parts = [sentences] if before is None else [before, sentences]
+        table = self._remembered(list(zip(*parts, strict=True)), {"words": True}, split, what)
         return _tokens(table), _lists(table["words"])
 
     def windows(self, pairs: list[tuple[str, ...]], stride: int, what: str) -> Windows:
@@ -247,11 +252,11 @@ def _tokenise(texts: list[Any], encode: Callable[[Any], list[_Row]], what: str) 
     return pa.concat_tables(chunks).combine_chunks()
 
 
-def _words(words: list[str], encoding: Encoding) -> list[int]:
-    """The word that each token of a sentence ends in, -1 for special and empty tokens."""
+def _words(words: list[str], encoding: Encoding, part: int) -> list[int]:
+    """The word that each token of a part ends in, -1 for other, special and empty tokens."""
     ends = list(accumulate((len(word) + 1 for word in words), initial=-1))[1:]
     return [
-        -1 if side is None or start == end else bisect_left(ends, end)
+        -1 if side != part or start == end else bisect_left(ends, end)
         for side, (start, end) in zip(encoding.sequence_ids, encoding.offsets, strict=True)
     ]
 

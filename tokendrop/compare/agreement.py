@@ -1,0 +1,145 @@
+"""Agreement with human rationales over the grid of a comparison: records, CSV file, tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from tokendrop.compare.rationale import Judge, Marked, measure
+from tokendrop.compare.run import check_search, make_data, train_cell
+from tokendrop.compare.runner import same_comparison
+from tokendrop.compare.settings import Cell, Comparison, grid
+from tokendrop.data import TextData
+from tokendrop.files import make_folder, write_text
+from tokendrop.modeling import load
+from tokendrop.provenance import provenance
+from tokendrop.tracking import Tracker
+
+METRICS = {
+    "kept": "Kept",
+    "false_positive_rate": "FPR",
+    "precision": "Precision",
+    "recall": "Recall",
+    "token_f1": "Token F1",
+    "iou_f1": "IOU F1",
+    "auprc": "AUPRC",
+    "comprehensiveness": "Compre-\nhensiveness",
+    "sufficiency": "Suffi-\nciency",
+}
+
+
+def compare_rationales(comparison: Comparison, out: Path) -> pd.DataFrame:
+    """Train every run of a grid, unless that was done before, and measure what it keeps.
+
+    Args:
+        comparison: methods, and tasks with rationales.
+        out: output folder; one of the same comparison continues.
+
+    Returns:
+        what `rationale.csv` holds: for each run one row of the method and one of each control.
+
+    Raises:
+        UserError: bad input, a task without rationales, or a folder of another comparison.
+    """
+    make_folder(out)
+    same_comparison(comparison, out)
+    cells, console = list(grid(comparison)), Console(stderr=True)
+    # everything is read and checked before anything is trained
+    tasks: dict[str, tuple[TextData, Marked]] = {}
+    for cell in cells:
+        name = cell.run.task
+        if name not in tasks:
+            data = make_data(cell.data, comparison.backbone)
+            tasks[name] = data, Marked.of(data.splits["test"], name)
+        if cell.budget is not None and not _path(out, cell).is_file():
+            check_search(comparison, cell, tasks[name][0])
+    judges: dict[Path, Judge] = {}
+    for number, cell in enumerate(cells, start=1):
+        place = f"[{number}/{len(cells)}] {cell.run.name}"
+        if _path(out, cell).is_file():
+            console.print(f"{place}: done before")
+            continue
+        console.print(f"[bold]{place}[/bold]")
+        data, marked = tasks[cell.run.task]
+        tracker = Tracker(comparison.loggers, out, cell.run)
+        stages, model, _ = train_cell(comparison, cell, data, out, tracker)
+        if (tuned := stages[0].model) not in judges:
+            fine_tuned = load(tuned).to(model.backbone.device)
+            # runs of one task and seed are neighbours and share it
+            judges = {tuned: Judge(fine_tuned, marked, data.batch_size, cell.run.seed)}
+        record = _record(comparison, cell, marked, list(measure(model, judges[tuned])))
+        write_text(_path(out, cell), json.dumps(record, indent=1) + "\n")
+        tracker.finish(record["agreement"][0], record["provenance"]["config"], [])
+    found = [json.loads(_path(out, cell).read_text(encoding="utf-8")) for cell in cells]
+    frame = pd.DataFrame([row for record in found for row in _rows(record)])
+    write_text(out / "rationale.csv", frame.to_csv(index=False))
+    return frame
+
+
+def _path(out: Path, cell: Cell) -> Path:
+    return out / "rationales" / f"{cell.run.name}.json"
+
+
+def _record(
+    comparison: Comparison, cell: Cell, marked: Marked, found: list[dict[str, Any]]
+) -> dict[str, Any]:
+    return {
+        **asdict(cell.run),
+        "rows": len(marked.rows),
+        "marked_words_cut": round(marked.lost, 6),
+        "agreement": found,
+        "provenance": provenance()
+        | {"config": asdict(comparison) | asdict(cell), "seed": cell.run.seed},
+    }
+
+
+def _rows(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    common = {k: v for k, v in record.items() if k not in ("agreement", "provenance")}
+    for row in record["agreement"]:
+        yield {**common, **row}
+
+
+def rationale_tables(found: pd.DataFrame) -> Iterator[Table]:
+    """A table for each task: every method, with the controls that keep as many tokens below it.
+
+    Args:
+        found: from :func:`compare_rationales`; seeds are averaged over.
+    """
+    for task, of_task in found.groupby("task", sort=False):
+        first = of_task.iloc[0]
+        title = f"{task}: {first['rows']} test rows with a rationale"
+        if first["marked_words_cut"]:
+            title += f", {first['marked_words_cut']:.1%} of its words cut at the maximum length"
+        caption = (
+            "below each method: controls that keep as many tokens of each row, chosen by the "
+            "fine-tuned model or at random; comprehensiveness and sufficiency are the fine-tuned "
+            "model's."
+        )
+        if (of_task["kept"] == 1).any():
+            caption += (
+                " (keeps all): an early exit or the dense model drops no token, so only its AUPRC "
+                "says anything, and that the base rate where all tokens go equally deep."
+            )
+        table = Table("", box=box.SIMPLE_HEAD, title=title, caption=caption)
+        for name in METRICS.values():
+            table.add_column(name, justify="right")
+        for (method, point), rows in of_task.groupby(["method", "operating_point"], sort=False):
+            means = rows.groupby("source", sort=False)[list(METRICS)].mean()
+            for source, values in means.iterrows():
+                name = f"{method} {point}".removesuffix(" default")
+                if values["kept"] == 1:
+                    name += " (keeps all)"
+                cells = [f"{value:.3f}" for value in values]
+                is_method = source == "method"
+                shown = name if is_method else f"  {source}"
+                table.add_row(shown, *cells, style="bold" if is_method else None)
+            table.add_section()
+        yield table

@@ -1,0 +1,167 @@
+"""Human rationales: which words of a document people gave as the reason for its class.
+
+ERASER's release (DeYoung et al., ACL 2020) marks stretches of documents that lie in a folder of
+their own; HateXplain (Mathew et al., AAAI 2021) has a list of 0 and 1 from each annotator. Both
+become one mark for each word, and behind the tokenizer one for each token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tokendrop.data.rows import Rows, missing
+from tokendrop.data.sources import Table
+from tokendrop.data.tokens import Tokeniser, Tokens
+from tokendrop.errors import UserError
+from tokendrop.tasks import IGNORED
+
+DOCUMENT, MARKS = "document", "rationale"  # columns that the reader of ERASER's form adds
+
+
+@dataclass(frozen=True)
+class Rationale:
+    """The words of a document, and which of them people marked.
+
+    Attributes:
+        words: of the row's text, of a pair the second one.
+        marks: by word; all false where nobody marked any.
+        tokens: by token of the row 1 if it is of a marked word, else 0; IGNORED at tokens that
+            are no part of the document.
+        cut: marked words of which no token is left.
+    """
+
+    words: list[str]
+    marks: list[bool]
+    tokens: list[int] = field(default_factory=list)
+    cut: int = 0
+
+
+def is_eraser(table: Table) -> bool:
+    """Whether rows have the annotations of ERASER's release."""
+    return {"annotation_id", "classification", "evidences"} <= set(table.frame.columns)
+
+
+def with_documents(table: Table) -> Table:
+    """Rows of ERASER with two columns more: the words of their document, and its marks.
+
+    The document of a row is a file in the folder ``docs`` beside the table's: the one its evidence
+    is in; without evidence the one of ``docids``, or of the row's own name. Its words are what
+    white space separates, as the evidence counts them.
+
+    Raises:
+        UserError: a document that is missing or unreadable, evidence in several documents or
+            outside its document.
+    """
+    folder = Path(table.place).expanduser().parent / "docs"
+
+    @cache
+    def words_of(name: str) -> list[str]:
+        return (folder / name).read_text(encoding="utf-8").split()
+
+    documents, marks = [], []
+    for number, row in enumerate(table.frame.to_dict("records"), 1):
+        place = f"{table.place}, row {number}"
+        spans = list(chain.from_iterable(row["evidences"]))
+        names = list(dict.fromkeys(span["docid"] for span in spans))
+        names = names or list(_given(row.get("docids"))) or [str(row["annotation_id"])]
+        if len(names) > 1:
+            raise UserError(
+                f"{place}: it is about {len(names)} documents ({', '.join(names)}); only rows "
+                "about one document can be read"
+            )
+        try:
+            words = words_of(names[0])
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"{place}: cannot read its document {folder / names[0]} ({error}); the folder "
+                "'docs' of the release belongs beside the file"
+            ) from error
+        marked = [False] * len(words)
+        for span in spans:
+            start, end = span["start_token"], span["end_token"]
+            if not 0 <= start <= end <= len(words):  # the release has a few empty ones
+                raise UserError(
+                    f"{place}: evidence from word {start} to {end} is not inside its document "
+                    f"{names[0]} of {len(words)} words; the two do not belong together"
+                )
+            marked[start:end] = [True] * (end - start)
+        documents.append(words)
+        marks.append(marked)
+    added: dict[str, Any] = {DOCUMENT: documents, MARKS: marks}
+    return Table(table.frame.assign(**added), table.place, table.names)
+
+
+def _given(cell: Any) -> Sequence[str]:
+    return () if missing(cell) else cell
+
+
+def with_rationales(rows: Rows, table: Table, text: Sequence[str], column: str | None) -> Rows:
+    """The rows with their rationales, if the table has that column.
+
+    A cell is a list with 0 or 1 for each word of the last text, or several such lists, one of each
+    annotator: a word is marked if more than half of them marked it. An empty list marks none.
+
+    Raises:
+        UserError: a cell that is no such list, or not as long as the text has words.
+    """
+    if column is None or column not in table.frame.columns:
+        return rows
+    found = []
+    cells = zip(table.frame[text[-1]].tolist(), table.frame[column].tolist(), strict=True)
+    for number, (document, cell) in enumerate(cells, 1):
+        words = document.split() if isinstance(document, str) else list(document)
+        place = f"{table.place}, row {number}: column {column!r}"
+        found.append(Rationale(words, _majority(cell, len(words), place)))
+    return replace(rows, rationales=found)
+
+
+def _majority(cell: Any, words: int, place: str) -> list[bool]:
+    if missing(cell):
+        return [False] * words
+    if not isinstance(cell, (list, np.ndarray)):
+        raise UserError(
+            f"{place} holds a {type(cell).__name__}, not a list with 0 or 1 for each word; choose "
+            "another with --data.rationale"
+        )
+    if len(cell) == 0:
+        return [False] * words
+    several = any(isinstance(one, (list, np.ndarray)) for one in cell)
+    lists = [list(one) for one in cell] if several else [list(cell)]
+    for one in lists:
+        if len(one) != words:
+            raise UserError(
+                f"{place} has {len(one)} marks but the text has {words} words; give every word "
+                "its mark"
+            )
+        if odd := [mark for mark in one if mark not in (0, 1)]:
+            raise UserError(f"{place} has the mark {odd[0]!r}; a word is marked with 1, else 0")
+    return [2 * sum(votes) > len(lists) for votes in zip(*lists, strict=True)]
+
+
+def tokenised_rationales(
+    rows: Rows, tokeniser: Tokeniser, what: str
+) -> tuple[Tokens, list[Rationale]]:
+    """Tokens of rows, and their rationales with a mark for each token.
+
+    Args:
+        rows: with rationales.
+        tokeniser: cuts what is too long.
+        what: shown beside the progress bar.
+    """
+    assert rows.rationales is not None
+    documents = [rationale.words for rationale in rows.rationales]
+    before = [text[0] for text in rows.texts] if len(rows.texts[0]) > 1 else None
+    tokens, words = tokeniser.words(documents, what, before)
+    found = []
+    for rationale, row in zip(rows.rationales, words, strict=True):
+        marks = [IGNORED if word < 0 else int(rationale.marks[word]) for word in row]
+        left = sum(rationale.marks[word] for word in set(row) if word >= 0)
+        found.append(replace(rationale, tokens=marks, cut=sum(rationale.marks) - left))
+    return tokens, found
