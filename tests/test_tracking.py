@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wandb
 from wandb.proto import wandb_internal_pb2 as messages
 
 from tests.compare.test_compare import SMOKE
+from tests.test_cli import SMALL, reviews  # noqa: F401
 from tokendrop.cli import main
 
 METHOD = "{{reducer: baselines.Truncation, operating_points: {{{point}: {{tokens: 6}}}}}}"
@@ -21,6 +23,7 @@ BLOCK, HEADER, LAST = 32768, 7, (1, 4)  # of the log files that LevelDB and W&B 
 
 def written(run: Path) -> list[Any]:
     """The messages of an offline run, in order, as a sync reads them."""
+    wandb.teardown()  # waits for the service that writes the file
     content = next(run.glob("*.wandb")).read_bytes()
     found, held, place = [], b"", HEADER
     while place + HEADER <= len(content):
@@ -51,11 +54,30 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     return {next(m.run.job_type for m in run if m.HasField("run")): run for run in found}
 
 
+def test_a_fit_logs_what_a_sweep_follows(reviews: Path, tmp_path: Path) -> None:  # noqa: F811
+    words = ["--data.train", str(reviews), "--loggers", "[wandb]", "--out", str(tmp_path)]
+    assert main(["fit", *SMALL[:-2], *words]) == 0
+    (run,) = (tmp_path / "wandb").glob("offline-run-*")
+    found = written(run)
+    logged = {item.key or "/".join(item.nested_key) for m in found for item in m.history.item}
+    assert {"chosen/accuracy", "chosen/flops_speedup", "train_seconds"} <= logged
+    defined = {m.metric.name: m.metric.summary for m in found if m.HasField("metric")}
+    assert defined["chosen/accuracy"].max
+    assert defined["chosen/kept_tokens"].min
+    assert any(m.HasField("exit") for m in found)
+    settings = {
+        item.key or item.nested_key[0]
+        for m in found
+        for item in [*m.run.config.update, *m.config.update]
+    }
+    assert {"model", "data", "seed_everything"} <= settings
+
+
 def test_each_run_is_whole_and_filed_under_task_and_method(runs: dict[str, list[Any]]) -> None:
     assert set(runs) == {"dense", "truncation", "comparison"}
     for kind, messages_ in runs.items():
         run = next(m.run for m in messages_ if m.HasField("run"))
-        assert messages_[-1].HasField("exit") or any(m.HasField("exit") for m in messages_)
+        assert any(m.HasField("exit") for m in messages_)
         if kind == "comparison":
             assert list(run.tags) == ["rotten_tomatoes"]
             continue
