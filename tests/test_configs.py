@@ -40,7 +40,7 @@ def test_layers_of_fit(kind: str) -> None:
                     assert settings[section][name] == value, f"{path}: {section}.{name}"
 
 
-@pytest.mark.parametrize("path", files("compare"), ids=named)
+@pytest.mark.parametrize("path", [*files("compare"), *files("ablation")], ids=named)
 def test_comparisons(path: Path) -> None:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Comparison)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification
 
 import tokendrop
 from baselines import TokenMerging
@@ -160,6 +163,49 @@ def test_the_search_of_power_bert_decides_what_is_kept_afterwards(
     assert sum(depth == LAYERS for depth in prediction.token_depth) == min(
         configuration[-1], len(prediction.tokens)
     )
+
+
+def test_without_retraining_the_model_of_the_search_runs_at_its_configuration(
+    backbone: str, data: TextData, tmp_path: Path
+) -> None:
+    reducer = PowerBert(mass_weight=1.0, soft_learning_rate=0.2, search_epochs=2, retrain_epochs=0)
+    module = TokenDropModule(reducer, backbone, fine_tune=FINE_TUNE)
+    _, search, retrain = trained(module, data, tmp_path)
+    assert (retrain.name, retrain.epochs, retrain.curve) == ("retrain", 0, [])
+    for name, weight in weights(search).items():
+        assert torch.equal(weights(retrain)[name], weight)
+    # what is reported is that of removing tokens, not of the search, which removes none
+    assert search.chosen["dev/flops_speedup"] == pytest.approx(1)
+    assert retrain.chosen["dev/flops_speedup"] > 1
+
+
+def test_thresholds_of_adapler_without_a_rate_stay_where_they_begin(
+    backbone: str, data: TextData, tmp_path: Path
+) -> None:
+    fixed = AdapLeR(epochs=1, first_threshold=0.7, threshold_learning_rate=0.0)
+    learned = AdapLeR(epochs=1, first_threshold=0.7, threshold_learning_rate=0.01)
+    for reducer in (fixed, learned):
+        module = TokenDropModule(reducer, backbone, fine_tune=FINE_TUNE)
+        eta = tokendrop.load(trained(module, data, tmp_path)[-1].model).reducer.eta
+        assert (eta.tolist() == pytest.approx([0.7] * LAYERS, abs=1e-6)) == (reducer is fixed)
+
+
+def test_predictors_may_learn_the_attention_that_hugging_face_computes(
+    backbone: str, data: TextData, tmp_path: Path
+) -> None:
+    reducer = AdapLeR(epochs=1, target="attention")
+    module = TokenDropModule(reducer, backbone, fine_tune=replace(FINE_TUNE, epochs=1))
+    tuned, _ = trained(module, data, tmp_path)
+    file = load_file(tuned.folder / "attention.safetensors")["attention"]
+    found = file.split(data.splits["train"].lengths)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        tuned.model, attn_implementation="eager"
+    )
+    for ids, received in zip(data.splits["train"].input_ids, found, strict=True):
+        attentions = model(torch.tensor([list(ids)]), output_attentions=True).attentions
+        expected = torch.stack([layer[0].sum((0, 1)) for layer in attentions]).mean(0)
+        torch.testing.assert_close(received, expected, atol=1e-5, rtol=0)
+    assert not (tuned.folder / "saliency.safetensors").exists()
 
 
 CHAINS: dict[str, tuple[list[Reducer], list[str]]] = {

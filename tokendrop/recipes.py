@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from tokendrop.progress import progress
 from tokendrop.reducers import from_spec
 from tokendrop.reducers.base import Reducer, Setting, Stage
 from tokendrop.reducers.dense import Dense
-from tokendrop.saliency import saliency
+from tokendrop.saliency import Score, batch_attention, batch_saliency, over_training_rows
 
 # AdapLeR averages saliencies over so many of the best epochs
 BEST_EPOCHS = 3
@@ -113,16 +114,22 @@ def train(
         if (trained := _finished(folder)) is None:
             before = done[-1].model if done and stage.start == "previous" else None
             model = _start(module, data, spec, seed, before)
-            setting = _setting(module, data, stage, done[0] if done else None)
-            trained = _train_stage(module, data, model, stage, setting, seed, folder, make_trainer)
+            if done and stage.epochs == 0:
+                trained = _untrained(module, data, model, stage.name, folder, make_trainer)
+            else:
+                setting = _setting(module, data, stage, done[0] if done else None)
+                trained = _train_stage(
+                    module, data, model, stage, setting, seed, folder, make_trainer
+                )
         done.append(trained)
     spec = reducer.spec(trained=True)
     if len(plan) == 1 and spec != Dense().spec():
         folder = root / f"untrained-{_key({'after': described, 'reducer': spec})}"
-        trained = _finished(folder)
-        done.append(
-            trained or _untrained(module, data, reducer, done[-1].model, folder, make_trainer)
-        )
+        if (trained := _finished(folder)) is None:
+            tuned = load(done[-1].model)
+            model = TokenDropModel(tuned.backbone, reducer, tuned.tokenizer, data.longest)
+            trained = _untrained(module, data, model, "untrained", folder, make_trainer)
+        done.append(trained)
     return done
 
 
@@ -134,20 +141,18 @@ def _key(described: dict[str, Any]) -> str:
 def _untrained(
     module: TokenDropModule,
     data: TextData,
-    reducer: Reducer,
-    before: Path,
+    model: TokenDropModel,
+    name: str,
     folder: Path,
     make_trainer: MakeTrainer,
 ) -> TrainedStage:
-    """The fine-tuned model with a method that needs no training of its own."""
-    tuned = load(before)
-    model = TokenDropModel(tuned.backbone, reducer, tuned.tokenizer, data.longest)
+    """A model with a method that needs no training, or no more; it is evaluated as it is."""
     module.begin(model, data.make_task(module.metric), data.splits)
-    trainer = make_trainer(Stage("untrained", 1, 0.0), [])
+    trainer = make_trainer(Stage(name, 1, 0.0), [])
     (chosen,) = trainer.validate(module, data, verbose=False)
     model.save_pretrained(folder / "model")
     finished: dict[str, Any] = {
-        "name": "untrained", "epochs": 0, "seconds": 0.0, "curve": [], "chosen": dict(chosen),
+        "name": name, "epochs": 0, "seconds": 0.0, "curve": [], "chosen": dict(chosen),
     }  # fmt: skip
     write_text(folder / "done.json", json.dumps(finished, indent=1))
     return TrainedStage(folder=folder, **finished)
@@ -238,13 +243,20 @@ def _setting(
         return Setting(lengths, steps, answer_range=ends)
     scores = [metrics["dev/score"] for metrics in start.curve]
 
-    def find() -> list[Tensor]:
+    def find(score: Score, name: str) -> list[Tensor]:
         order = sorted(range(len(scores)), key=lambda epoch: -scores[epoch])
         weights = [_EveryEpoch.weights(start.folder, epoch + 1) for epoch in order[:BEST_EPOCHS]]
-        file = start.folder / "saliency.safetensors"
-        return saliency(start.model, weights, data, task.gold, file)
+        file = start.folder / f"{name}.safetensors"
+        return over_training_rows(score, start.model, weights, data, file)
 
-    return Setting(lengths, steps, max(scores), find, ends)
+    return Setting(
+        lengths,
+        steps,
+        max(scores),
+        lambda: find(partial(batch_saliency, gold=task.gold), "saliency"),
+        ends,
+        lambda: find(batch_attention, "attention"),
+    )
 
 
 def _finished(folder: Path) -> TrainedStage | None:

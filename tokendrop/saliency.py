@@ -1,7 +1,8 @@
-"""Gradient x input saliency of a fine-tuned model, one number per token of each training row.
+"""What a fine-tuned model makes of each token of the training rows, one number per token.
 
-Modarressi et al., AdapLeR, ACL 2022, section 3: the L2 norm over channels of the gradient of the
-gold label's logit with respect to the embedding output, times that output.
+Saliency is gradient x input (Modarressi et al., AdapLeR, ACL 2022, section 3): the L2 norm over
+channels of the gradient of the gold label's logit with respect to the embedding output, times that
+output. Attention is what the tokens receive, which needs no label.
 """
 
 from __future__ import annotations
@@ -16,15 +17,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from tokendrop.attention import Received
 from tokendrop.data import TextData
 from tokendrop.encoder import encode
 from tokendrop.families import family_of
 from tokendrop.files import whole_file
 from tokendrop.modeling import load
 from tokendrop.packed import Batch
+from tokendrop.reducers.base import Reducer, View
 from tokendrop.reducers.dense import Dense
 
 Gold = Callable[[Tensor, Batch], Tensor]
+Score = Callable[[PreTrainedModel, Batch], Tensor]
 
 
 def batch_saliency(model: PreTrainedModel, batch: Batch, gold: Gold) -> Tensor:
@@ -45,16 +49,38 @@ def batch_saliency(model: PreTrainedModel, batch: Batch, gold: Gold) -> Tensor:
     return (gradient * embeddings.detach()).norm(dim=-1)
 
 
-def saliency(
-    model_folder: Path, weights: Sequence[Path], data: TextData, gold: Gold, remembered: Path
+class _Watch(Reducer):
+    """The dense model, which notes the attention that tokens receive in each layer."""
+
+    received: Received = "with_diagonal"
+
+    def start(self, batch: Batch) -> list[Tensor]:
+        return []
+
+    def after_attention(self, view: View) -> None:
+        view.memory.append(view.received)
+
+
+def batch_attention(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """(T,) attention each token receives from its row, summed over heads, mean over layers.
+
+    The model must be in eval mode.
+    """
+    with torch.no_grad():
+        received: list[Tensor] = encode(model, batch, _Watch()).memory
+    return torch.stack(received).mean(0)
+
+
+def over_training_rows(
+    score: Score, model_folder: Path, weights: Sequence[Path], data: TextData, remembered: Path
 ) -> list[Tensor]:
-    """Saliency of every training row, averaged over several sets of weights.
+    """A score of every token of the training rows, averaged over several sets of weights.
 
     Args:
+        score: gives (T,) numbers for a batch.
         model_folder: a fine-tuned dense model.
         weights: safetensors files of its backbone after the epochs to average over.
         data: the task.
-        gold: see :func:`batch_saliency`.
         remembered: where the result is kept; read if it is there.
 
     Returns:
@@ -67,11 +93,11 @@ def saliency(
         first = torch.tensor([0, *lengths]).cumsum(0)
         for number, file in enumerate(weights, start=1):
             model.load_state_dict(load_file(file))
-            note = f"saliency {number}/{len(weights)}"
+            note = f"{remembered.stem} {number}/{len(weights)}"
             loader = data.train_rows_in_order()
             for batch in track(loader, note, transient=True, disable=not sys.stdout.isatty()):
                 places = first[batch.examples][batch.layout.row] + batch.positions
-                total[places] += batch_saliency(model, batch, gold)
+                total[places] += score(model, batch)
         with whole_file(remembered) as draft:
-            save_file({"saliency": total / len(weights)}, draft)
-    return list(load_file(remembered)["saliency"].split(lengths))
+            save_file({remembered.stem: total / len(weights)}, draft)
+    return list(load_file(remembered)[remembered.stem].split(lengths))

@@ -18,9 +18,10 @@ from tokendrop.errors import UserError
 from tokendrop.modeling import TokenDropModel
 from tokendrop.module import TokenDropModule
 from tokendrop.packed import Batch, row_sum
-from tokendrop.reducers.adapler import AdapLeR, ContributionPredictor, Pass, edit
+from tokendrop.reducers.adapler import AdapLeR, Pass, edit
 from tokendrop.reducers.base import Reducer, Setting, Shape, Step, View
 from tokendrop.reducers.chain import Chain
+from tokendrop.reducers.contributions import ContributionPredictor
 from tokendrop.reducers.dact_bert import DactBert
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.power_bert import PowerBert
@@ -61,7 +62,10 @@ class Drops(AdapLeR):
 
 
 KEEPS_ALL = KeepsAll
-DROPS: dict[str, Callable[[], Reducer]] = {"peaked": Drops}
+DROPS: dict[str, Callable[[], Reducer]] = {
+    "peaked": Drops,
+    "shared": lambda: Drops(share_predictor=True),
+}
 NO_GRADIENT = r"contribution_predictors\.\d+\.score\.bias"  # shifts all logits of a row alike
 
 
@@ -250,6 +254,12 @@ def test_predictors_have_the_size_and_the_start_of_the_code() -> None:
     assert not predictor.hidden.bias.any()
 
 
+def test_one_predictor_may_serve_all_layers() -> None:
+    one, each = built(AdapLeR(share_predictor=True)), built(AdapLeR())
+    assert len(one.contribution_predictors) == 1
+    assert len(each.contribution_predictors) == LAYERS
+
+
 def test_predictors_are_charged_for_the_tokens_they_read() -> None:
     reducer = built(Drops())
     trace = run(tiny_model("bert"), reducer, ROWS).trace
@@ -348,6 +358,19 @@ def test_saliencies_are_matched_by_example() -> None:
     assert "saliency" not in str(list(reducer.state_dict()))
     reducer.leave(reducer.stages()[0], {})
     assert reducer.saliency == []
+
+
+def test_attention_may_be_the_target_instead() -> None:
+    lengths = [len(row.ids) for row in ROWS]
+    setting = Setting(
+        torch.tensor(lengths),
+        steps=10,
+        saliency=lambda: pytest.fail("nobody asked for the saliency"),
+        attention=lambda: [torch.full((n,), 0.5) for n in lengths],
+    )
+    reducer = built(AdapLeR(target="attention"))
+    reducer.enter(reducer.stages()[0], setting)
+    assert [row[0].item() for row in reducer.saliency] == [0.5] * len(ROWS)
 
 
 # -- properties ---------------------------------------------------------------------------------
@@ -485,6 +508,7 @@ def test_a_metric_just_one_point_below_does_not_qualify() -> None:
         ({"epochs": 0}, "epochs 0 .* more than 0"),
         ({"learning_rate": 0.0}, "learning_rate 0.0"),
         ({"threshold_learning_rate": math.inf}, "threshold_learning_rate inf"),
+        ({"first_threshold": 0.0}, "first_threshold 0.0: use 0.01 to 1"),
     ],
 )
 def test_arguments_out_of_range_are_refused(arguments: dict[str, Any], named: str) -> None:

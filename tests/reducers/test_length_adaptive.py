@@ -283,6 +283,25 @@ def test_the_sandwich(random_models: int) -> None:
     assert reducer.sub_model is None
 
 
+def test_without_distillation_the_same_sub_models_learn_from_the_labels() -> None:
+    distilled, _ = record_step(built(LengthAdaptive(layer_drop=0.3)).train())
+    passes, losses = record_step(built(LengthAdaptive(layer_drop=0.3, sub_models="labelled")))
+    for one, other, terms in zip(distilled, passes, losses, strict=True):
+        assert one.trace.processed_tokens().tolist() == other.trace.processed_tokens().tolist()
+        expected = nn.functional.cross_entropy(other.logits, other.batch.labels) / 4
+        torch.testing.assert_close(terms["task"], expected)
+
+
+def test_without_the_sandwich_all_passes_are_random_and_learn_from_the_labels() -> None:
+    reducer = built(LengthAdaptive(layer_drop=0.0, sub_models="random"))
+    passes, losses = record_step(reducer)
+    assert [list(terms) for terms in losses] == [["task"]] * 4
+    sizes = [int(encoded.trace.processed_tokens().sum()) for encoded in passes]
+    full, smallest_, *_ = record_step(built(LengthAdaptive(layer_drop=0.0)))[0]
+    ends = [int(encoded.trace.processed_tokens().sum()) for encoded in (full, smallest_)]
+    assert ends[0] > max(sizes) > min(sizes) > ends[1]
+
+
 def test_the_teacher_learns_from_the_labels_alone() -> None:
     reducer = built(LengthAdaptive(layer_drop=0.0)).train()
     passes, _ = record_step(reducer)

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from os import PathLike
 from pathlib import Path
 
+import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from tokendrop.compare.runner import compare
 from tokendrop.compare.settings import Comparison
+from tokendrop.compare.sweep import read_sweep
 from tokendrop.configs import find_config, setting_error
 
 
 def run(arguments: Sequence[str]) -> None:
     """Parse the command line and compare."""
+    words = _with_sweep(arguments)
     parser = comparison_parser(
         "compare",
         "demo",
         "Train, evaluate and time every method of a grid, and write results.csv, summary.md, "
         "report.html, figures and one record per run. Run again with the same --out, it continues "
         "where it stopped.",
-        arguments,
+        words,
     )
-    comparison, made = parsed_comparison(parser, arguments)
+    parser.add_argument(
+        "--sweep",
+        type=str,
+        help="YAML file of a W&B sweep over a method's arguments, instead of a comparison's: each "
+        "combination or draw is an operating point; other options override what it says",
+    )
+    comparison, made = parsed_comparison(parser, words)
     out = Path(made.out)
     compare(comparison, out)
     print(f"\nreport: {out / 'report.html'}\ntables: {out / 'summary.md'}, {out / 'results.csv'}")
@@ -77,3 +87,14 @@ def parsed_comparison(
         raise setting_error(error) from error
     made = parser.instantiate(parsed)
     return Comparison(**{field.name: made[field.name] for field in fields(Comparison)}), made
+
+
+def _with_sweep(arguments: Sequence[str]) -> list[str]:
+    """The options, with the comparison that a sweep's file stands for in front of them."""
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder.add_argument("--sweep")
+    found, words = finder.parse_known_args(list(arguments))
+    if found.sweep is None:
+        return words
+    settings = read_sweep(find_config("sweep", found.sweep))
+    return ["--config", yaml.safe_dump(settings, sort_keys=False), *words]

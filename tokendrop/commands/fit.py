@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
 from lightning import Callback, Trainer
 
 from tokendrop import recipes
@@ -41,8 +42,11 @@ def run(arguments: Sequence[str]) -> None:
 
     stages = recipes.train(cli.model, cli.datamodule, seed, out / "stages", make_trainer)
     _save(cli, stages[-1], out / "model")
-    tracker.finish({"train_seconds": sum(stage.seconds for stage in stages)}, {}, [])
-    score = stages[-1].chosen[f"dev/{cli.model.metric}"]
+    chosen = {k.replace("dev/", "chosen/"): v for k, v in stages[-1].chosen.items()}
+    results = chosen | {"train_seconds": sum(stage.seconds for stage in stages)}
+    settings = yaml.safe_load(_settings(cli))
+    tracker.finish(results, settings, [], out / "model", cli.model.metric)
+    score = chosen[f"chosen/{cli.model.metric}"]
     print(f"{cli.model.metric} on dev: {score:.4f}")
     print(f"model: {out / 'model'}\nnext:  tokendrop test --checkpoint {out / 'model'}")
 
@@ -56,5 +60,9 @@ def _save(cli: TokenDropCLI, stage: recipes.TrainedStage, folder: Path) -> None:
         model.figures = figures_of(cli, "dev", stage.chosen, cli.model.backbone)
     with whole_folder(folder) as draft:
         model.save_pretrained(draft)
-        text = cli.parser.dump(cli.config, skip_link_targets=True)
-        (draft / SIDE_CAR / TRAINING_CONFIG).write_text(text)
+        (draft / SIDE_CAR / TRAINING_CONFIG).write_text(_settings(cli))
+
+
+def _settings(cli: TokenDropCLI) -> str:
+    """All settings of the training, as YAML that ``--config`` reads."""
+    return cli.parser.dump(cli.config, skip_link_targets=True)

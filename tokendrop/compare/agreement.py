@@ -77,7 +77,8 @@ def compare_rationales(comparison: Comparison, out: Path) -> pd.DataFrame:
             judges = {tuned: Judge(fine_tuned, marked, data.batch_size, cell.run.seed)}
         record = _record(comparison, cell, marked, list(measure(model, judges[tuned])))
         write_text(_path(out, cell), json.dumps(record, indent=1) + "\n")
-        tracker.finish(record["agreement"][0], record["provenance"]["config"], [])
+        settings = record["provenance"]["config"]
+        tracker.finish(record["agreement"][0], settings, [], stages[-1].model, cell.metric)
     found = [json.loads(_path(out, cell).read_text(encoding="utf-8")) for cell in cells]
     frame = pd.DataFrame([row for record in found for row in _rows(record)])
     write_text(out / "rationale.csv", frame.to_csv(index=False))

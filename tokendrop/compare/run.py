@@ -116,7 +116,7 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
     model.figures = _figures(record, comparison.backbone)
     write_figures(stages[-1].model, model)
     shown = model.predict(data.splits["test"].texts[: comparison.samples])
-    tracker.finish(asdict(record), settings, shown)
+    tracker.finish(asdict(record), settings, shown, stages[-1].model, cell.metric)
     return record
 
 

@@ -23,7 +23,7 @@ from tokendrop.compare.tables import print_summary, results_frame, write_results
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
 from tokendrop.files import make_folder, write_text
-from tokendrop.tracking import log_comparison
+from tokendrop.tracking import log_comparison, wants_wandb
 
 
 def compare(comparison: Comparison, out: Path) -> list[Record]:
@@ -66,8 +66,8 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
     write_summary(out, found, floors)
     figures = write_figures(out, found)
     write_report(out, found, floors)
-    if "wandb" in comparison.loggers:
-        log_comparison(out, figures, results_frame(found))
+    if wants_wandb(comparison.loggers):
+        log_comparison(out, figures, results_frame(found), asdict(comparison))
     print_summary(found, floors=floors)
     return found
 

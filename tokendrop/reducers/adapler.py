@@ -18,17 +18,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tokendrop.errors import UserError
 from tokendrop.packed import Batch, row_max, row_softmax, row_sum
 from tokendrop.reducers.base import Decision, Group, Reducer, Setting, Shape, Stage, View
+from tokendrop.reducers.contributions import WIDTH, ContributionPredictor
 from tokendrop.trace import Encoded, Trace
 
 log = logging.getLogger(__name__)
 
-WIDTH = 32  # hidden units of a contribution predictor
+LEAST_ETA = 0.01
 FLOOR = -10_000.0  # of edits and biases: exp gives 0, and half precision can hold it
 
 
@@ -47,22 +47,6 @@ class Pass:
     biases: list[Tensor]
 
 
-class ContributionPredictor(nn.Module):
-    """What each token contributes to the answer, before the softmax over its row. Section 3."""
-
-    def __init__(self, hidden: int) -> None:
-        super().__init__()
-        self.hidden = nn.Linear(hidden, WIDTH)
-        self.score = nn.Linear(WIDTH, 1)
-        for linear in (self.hidden, self.score):
-            nn.init.trunc_normal_(linear.weight, std=0.02, a=-0.04, b=0.04)
-            nn.init.zeros_(linear.bias)
-
-    def forward(self, states: Tensor) -> Tensor:
-        """(T, hidden) to (T,)."""
-        return self.score(F.gelu(self.hidden(states))).squeeze(-1)
-
-
 class AdapLeR(Reducer):
     """Drop tokens whose predicted contribution is below eta^l / N^l."""
 
@@ -79,6 +63,9 @@ class AdapLeR(Reducer):
         init: Literal["pretrained", "finetuned"] = "pretrained",
         lambda_update: Literal["after_step", "epoch_start"] = "after_step",
         reshuffle: bool = False,
+        target: Literal["saliency", "attention"] = "saliency",
+        share_predictor: bool = False,
+        first_threshold: float = 0.25,
     ) -> None:
         """
         Args:
@@ -87,29 +74,38 @@ class AdapLeR(Reducer):
             length_weight: phi, weight of the soft row lengths: larger is faster, less accurate.
             epochs: passes of the training; the soft removal gets sharper with each.
             learning_rate: peak rate of all weights, the predictors' included.
-            threshold_learning_rate: peak rate of eta and theta.
+            threshold_learning_rate: peak rate of eta and theta; 0 leaves them as they begin.
             init: weights to begin with: "pretrained" as in the code, or "finetuned".
             lambda_update: begin an epoch's sharpness after its first step, as the code, or with it.
             reshuffle: a new order of the batches each epoch; the code has one for all.
+            target: what predictors learn, of the fine-tuned model: "saliency" as in the paper, or
+                the "attention" that tokens receive, mean over layers.
+            share_predictor: one predictor for all layers instead of one each.
+            first_threshold: eta of every layer at the start.
         """
         super().__init__()
         self.contribution_weight, self.length_weight = contribution_weight, length_weight
         self.epochs, self.learning_rate = epochs, learning_rate
         self.threshold_learning_rate = threshold_learning_rate
         self.init, self.lambda_update, self.reshuffle = init, lambda_update, reshuffle
+        self.target, self.share_predictor = target, share_predictor
+        self.first_threshold = first_threshold
         self.dense_score: float | None = None
         self.saliency: list[Tensor] = []
 
     def build(self, shape: Shape) -> None:
-        weights = ("contribution_weight", "length_weight")
-        for name in (*weights, "epochs", "learning_rate", "threshold_learning_rate"):
+        may_be_0 = ("contribution_weight", "length_weight", "threshold_learning_rate")
+        for name in (*may_be_0, "epochs", "learning_rate"):
             value = getattr(self, name)
-            if not 0 <= value < math.inf or (value == 0 and name not in weights):
-                least = "0 or more" if name in weights else "more than 0"
+            if not 0 <= value < math.inf or (value == 0 and name not in may_be_0):
+                least = "0 or more" if name in may_be_0 else "more than 0"
                 raise UserError(f"{name} {value} is out of range: use {least}")
-        predictors = [ContributionPredictor(shape.hidden) for _ in range(shape.layers)]
+        if not LEAST_ETA <= self.first_threshold <= 1:
+            raise UserError(f"first_threshold {self.first_threshold}: use {LEAST_ETA} to 1")
+        count = 1 if self.share_predictor else shape.layers
+        predictors = [ContributionPredictor(shape.hidden) for _ in range(count)]
         self.contribution_predictors = nn.ModuleList(predictors)
-        self.eta = nn.Parameter(torch.full((shape.layers,), 0.25))
+        self.eta = nn.Parameter(torch.full((shape.layers,), self.first_threshold))
         self.theta = nn.Parameter(torch.ones(shape.layers - 1))
         self.sharpness = nn.Buffer(torch.tensor(1000.0))  # lambda; a resumed stage goes on with it
         self.within_one_point = nn.Buffer(torch.tensor(-1))  # until an epoch is chosen
@@ -122,7 +118,8 @@ class AdapLeR(Reducer):
 
     def before_layer(self, view: View) -> Decision | None:
         layout = view.layout
-        logits = self.contribution_predictors[view.layer](view.hidden)
+        predictor = 0 if self.share_predictor else view.layer
+        logits = self.contribution_predictors[predictor](view.hidden)
         if self.training:
             return Decision(key_bias=self._soften(view, logits))
         contributions = row_softmax(logits, layout)
@@ -199,9 +196,11 @@ class AdapLeR(Reducer):
 
     def enter(self, stage: Stage, setting: Setting) -> None:
         self.dense_score = setting.fine_tuned_score
-        self.saliency = setting.saliency()
+        self.saliency = (setting.saliency if self.target == "saliency" else setting.attention)()
         if not self.saliency:
-            log.warning("AdapLeR: no saliency is given, so predictors learn from the task only")
+            log.warning(
+                "AdapLeR: no %s is given, so predictors learn from the task only", self.target
+            )
 
     def leave(self, stage: Stage, metrics: Mapping[str, float]) -> None:
         self.saliency = []
@@ -214,7 +213,7 @@ class AdapLeR(Reducer):
             self.sharpness.fill_(sharpness(epoch, self.epochs))
 
     def after_step(self, epoch: int) -> None:
-        self.eta.data.clamp_(0.01, 1)
+        self.eta.data.clamp_(LEAST_ETA, 1)
         if self.lambda_update == "after_step":
             self.sharpness.fill_(sharpness(epoch, self.epochs))
 

@@ -175,6 +175,7 @@ class Setting:
         saliency: gradient x input of the fine-tuned model at the embeddings, one (tokens,)
             tensor per training row, in the order of the split; worked out when first called and
             remembered beside the fine-tuned model.
+        attention: the same of the attention that each token receives there, mean over layers.
         answer_range: smallest and largest label of the training rows, in regression.
     """
 
@@ -183,6 +184,7 @@ class Setting:
     fine_tuned_score: float = 0.0
     saliency: Callable[[], list[Tensor]] = list
     answer_range: tuple[float, float] = (0.0, 1.0)
+    attention: Callable[[], list[Tensor]] = list
 
 
 @dataclass(frozen=True)

@@ -48,10 +48,7 @@ class Plan:
 
     @classmethod
     def of(
-        cls,
-        rows: Sequence[int],
-        lengths: Sequence[Sequence[int]],
-        runs: Sequence[bool],
+        cls, rows: Sequence[int], lengths: Sequence[Sequence[int]], runs: Sequence[bool]
     ) -> Plan:
         """The plan for rows of so many tokens, each with its own l_1, ..., l_N."""
         drops = []
@@ -81,6 +78,7 @@ class LengthAdaptive(Reducer):
         length_basis: Literal["absolute", "row"] = "absolute",
         keep_cls: bool = True,
         configuration: list[int] | None = None,
+        sub_models: Literal["distilled", "labelled", "random"] = "distilled",
     ) -> None:
         """
         Args:
@@ -96,17 +94,15 @@ class LengthAdaptive(Reducer):
             keep_cls: never drop [CLS]; False, as in the code, where a head reads every token.
             configuration: l_1 >= ... >= l_N, at least 2 each, the method's operating point: any
                 one runs on the same trained model. By default everything stays.
+            sub_models: "distilled" from the full model, as in the paper; all "labelled", without
+                distillation; or all labelled and "random", without the sandwich rule either.
         """
         super().__init__()
-        self.length_drop = length_drop
-        self.layer_drop = layer_drop
-        self.random_models = random_models
-        self.epochs = epochs
-        self.learning_rate = learning_rate
-        self.kl = kl
-        self.layer_drop_teacher = layer_drop_teacher
-        self.length_basis = length_basis
-        self.keep_cls = keep_cls
+        self.length_drop, self.layer_drop = length_drop, layer_drop
+        self.random_models, self.sub_models = random_models, sub_models
+        self.epochs, self.learning_rate = epochs, learning_rate
+        self.kl, self.layer_drop_teacher = kl, layer_drop_teacher
+        self.length_basis, self.keep_cls = length_basis, keep_cls
         self.given = configuration
         # the sub-model of the next passes instead of the operating point
         self.sub_model: Callable[[Batch], Plan] | None = None
@@ -173,20 +169,32 @@ class LengthAdaptive(Reducer):
         """Sandwich rule with in-place distillation: (CE_full + sum_j KL_j) / (n_s + 2).
 
         One backward pass for each term. j = 0 is the smallest sub-model, the n_s others are
-        random. Random numbers come from torch's global generator, as dropout's do.
+        random. Without distillation KL is CE; without the sandwich rule all n_s + 2 are random.
+        Random numbers come from torch's global generator, as dropout's do.
         """
         share = 1 / self.passes
+        if self.sub_models == "random":
+            for _ in range(self.passes):
+                yield {"task": share * step.task_loss(self._student(step, random=True))}
+            return
         runs = self._draw_layers() if self.layer_drop_teacher else [True] * self.layers
         full = self._run(step, lambda tokens: [tokens] * self.layers, runs)
         teacher = full.logits.detach()
         yield {"task": share * step.task_loss(full)}
         for number in range(self.random_models + 1):
-            runs = self._draw_layers()
-            draws = torch.rand(self.layers).tolist() if number else [0.0] * self.layers
-            student = self._run(step, partial(self._shrunk, draws, runs), runs)
+            student = self._student(step, random=number > 0)
+            if self.sub_models == "labelled":
+                yield {"task": share * step.task_loss(student)}
+                continue
             passes = [student.logits, teacher]
             distance = step.divergence(*(passes if self.kl == "reverse" else passes[::-1]))
             yield {"distillation": share * distance}
+
+    def _student(self, step: Step, *, random: bool) -> Encoded:
+        """The pass of a random sub-model, or of the smallest one."""
+        runs = self._draw_layers()
+        draws = torch.rand(self.layers).tolist() if random else [0.0] * self.layers
+        return self._run(step, partial(self._shrunk, draws, runs), runs)
 
     def _run(
         self, step: Step, lengths: Callable[[int], list[int]], runs: Sequence[bool]

@@ -55,7 +55,7 @@ class PowerBert(Reducer):
             soft_learning_rate: peak rate of the retention vectors r in the search.
             learning_rate: peak rate of the backbone.
             search_epochs: length of phase 2, the search for a configuration.
-            retrain_epochs: length of phase 3, training with tokens really removed.
+            retrain_epochs: length of phase 3, training with tokens really removed; 0 goes without.
             mass_rounding: how a layer's mass becomes a count: "floor" as in the code, or "ceil".
             retention_init: r starts at 1 ("ones", as in the code), or at the share of training
                 rows that have so many tokens, which spares the search the ranks nobody uses.
