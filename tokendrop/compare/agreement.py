@@ -126,8 +126,8 @@ def rationale_tables(found: pd.DataFrame) -> Iterator[Table]:
         )
         if (of_task["kept"] == 1).any():
             caption += (
-                " (keeps all): an early exit or the dense model drops no token, so only its AUPRC "
-                "says anything, and that the base rate where all tokens go equally deep."
+                " (keeps all): no token was dropped, as by an early exit or the dense model; only "
+                "AUPRC says anything, and only the base rate where all tokens go equally deep."
             )
         table = Table("", box=box.SIMPLE_HEAD, title=title, caption=caption)
         for name in METRICS.values():
