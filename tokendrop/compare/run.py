@@ -15,13 +15,16 @@ from tokendrop import recipes
 from tokendrop.backbones import load_config, shape_of
 from tokendrop.compare.clock import Clock, measure
 from tokendrop.compare.evaluate import Evaluation, evaluate
+from tokendrop.compare.fates import SAMPLES, sample, write_fates
 from tokendrop.compare.records import Record
 from tokendrop.compare.settings import Cell, Comparison
+from tokendrop.compare.token_kinds import Vocabulary
 from tokendrop.configs import setting_error
 from tokendrop.data import TextData
 from tokendrop.files import write_text
 from tokendrop.modeling import TokenDropModel, load
 from tokendrop.module import TokenDropModule
+from tokendrop.prediction import Prediction
 from tokendrop.provenance import provenance
 from tokendrop.reducers import from_spec
 from tokendrop.search import load_search
@@ -89,6 +92,7 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
     if cell.budget is not None:
         model, searched = _search(cell, model, stages[-1].model, data, out)
     found = evaluate(model, data.make_task(cell.metric), data)
+    shown = model.predict(data.splits["test"].texts[: comparison.samples])
     batches, singles = _time(comparison.clock, model, data)
     settings = asdict(comparison) | asdict(cell)
     record = Record(
@@ -124,10 +128,10 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
             "wall_seconds": round(time.perf_counter() - begun, 2),
         },
         predictions_file=_save_examples(out, cell, found),
+        fates_file=_save_fates(out, cell, found, shown, model),
     )
     model.figures = _figures(record, comparison.backbone)
     write_figures(stages[-1].model, model)
-    shown = model.predict(data.splits["test"].texts[: comparison.samples])
     tracker.finish(asdict(record), settings, shown)
     return record
 
@@ -208,4 +212,21 @@ def _save_examples(out: Path, cell: Cell, found: Evaluation) -> str:
     """The answers to every test example, from which methods can be compared pair by pair."""
     path = out / "predictions" / f"{cell.run.name}.csv"
     write_text(path, found.examples.to_csv())
+    return str(path.relative_to(out))
+
+
+def _save_fates(
+    out: Path, cell: Cell, found: Evaluation, shown: list[Prediction], model: TokenDropModel
+) -> str:
+    """What became of the tokens, which the report shows."""
+    vocabulary = Vocabulary(model.tokenizer)
+    # a question has windows, so its number is not that of a row, and tags are as many as words
+    classes = model.shape.task in ("classification", "regression")
+    labels = [str(label) for label in found.examples["label"]] if classes else [""] * len(shown)
+    samples = [
+        sample(prediction, label, vocabulary)
+        for prediction, label in zip(shown[:SAMPLES], labels, strict=False)
+    ]
+    path = out / "fates" / f"{cell.run.name}.json"
+    write_fates(path, found.counts.fates(samples))
     return str(path.relative_to(out))
