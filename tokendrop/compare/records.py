@@ -132,6 +132,11 @@ class Point:
     runs: tuple[Record, ...]
 
     @property
+    def key(self) -> tuple[str, str, str]:
+        """Task, method and operating point."""
+        return self.task, self.method, self.operating_point
+
+    @property
     def name(self) -> str:
         """The method and, where it has several, its operating point."""
         return self.method if self.method == DENSE else f"{self.method} ({self.operating_point})"

@@ -92,7 +92,8 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
     if cell.budget is not None:
         model, searched = _search(cell, model, stages[-1].model, data, out)
     found = evaluate(model, data.make_task(cell.metric), data)
-    shown = model.predict(data.splits["test"].texts[: comparison.samples])
+    spread = _spread(len(data.splits["test"]), comparison.samples)
+    shown = model.predict([data.splits["test"].texts[row] for row in spread])
     batches, singles = _time(comparison.clock, model, data)
     settings = asdict(comparison) | asdict(cell)
     record = Record(
@@ -128,7 +129,7 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
             "wall_seconds": round(time.perf_counter() - begun, 2),
         },
         predictions_file=_save_examples(out, cell, found),
-        fates_file=_save_fates(out, cell, found, shown, model),
+        fates_file=_save_fates(out, cell, found, dict(zip(spread, shown, strict=True)), model),
     )
     model.figures = _figures(record, comparison.backbone)
     write_figures(stages[-1].model, model)
@@ -215,17 +216,27 @@ def _save_examples(out: Path, cell: Cell, found: Evaluation) -> str:
     return str(path.relative_to(out))
 
 
+def _spread(rows: int, count: int) -> list[int]:
+    """So many rows at equal distances: splits are often sorted by class."""
+    return [row * rows // count for row in range(count)] if rows > count else list(range(rows))
+
+
 def _save_fates(
-    out: Path, cell: Cell, found: Evaluation, shown: list[Prediction], model: TokenDropModel
+    out: Path,
+    cell: Cell,
+    found: Evaluation,
+    shown: dict[int, Prediction],
+    model: TokenDropModel,
 ) -> str:
     """What became of the tokens, which the report shows."""
     vocabulary = Vocabulary(model.tokenizer)
-    # a question has windows, so its number is not that of a row, and tags are as many as words
-    classes = model.shape.task in ("classification", "regression")
-    labels = [str(label) for label in found.examples["label"]] if classes else [""] * len(shown)
+    # a question's number is not that of its windows, and tags say nothing of the whole text
+    labelled = model.shape.task in ("classification", "regression")
+    labels = found.examples["label"].astype(str).to_dict() if labelled else {}
+    rows = list(shown)
     samples = [
-        sample(prediction, label, vocabulary)
-        for prediction, label in zip(shown[:SAMPLES], labels, strict=False)
+        sample(shown[rows[number]], labels.get(rows[number], ""), vocabulary)
+        for number in _spread(len(rows), SAMPLES)
     ]
     path = out / "fates" / f"{cell.run.name}.json"
     write_fates(path, found.counts.fates(samples))
