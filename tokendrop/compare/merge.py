@@ -89,16 +89,24 @@ def _close(one: Any, other: Any) -> bool:
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_close(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_close, one, other))
+        return len(one) == len(other) and all(
+            _close(*pair) for pair in zip(one, other, strict=True)
+        )
     if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9) or one != one != other
+        return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9) or (
+            math.isnan(one) and math.isnan(other)
+        )
     return bool(one == other)
 
 
 def _with_paths(record: Record, folder: Path) -> Record:
     """The record with its files named by whole paths, whatever folder they are sought in."""
-    names = ("predictions_file", "fates_file")
-    files = {name: getattr(record, name) for name in names}
+
+    def whole(file: str | None) -> str | None:
+        return file and str((folder / file).resolve())
+
     return replace(
-        record, **{n: str((folder / file).resolve()) for n, file in files.items() if file}
+        record,
+        predictions_file=whole(record.predictions_file),
+        fates_file=whole(record.fates_file),
     )

@@ -55,6 +55,7 @@ def best_cells(records: Sequence[Record], frame: pd.DataFrame) -> list[set[str]]
     value = next(name for name in (records[0].metric, "Value") if name in frame)
     best: list[set[str]] = [set() for _ in range(len(frame))]
     for _, rows in numbers[numbers["Method"] != DENSE].groupby("Task", sort=False):
+        places = [int(str(index)) for index in rows.index]
         if len(rows) < 2:
             continue
         # "vs dense" is better when larger, whatever the metric; the metric itself need not be
@@ -63,12 +64,12 @@ def best_cells(records: Sequence[Record], frame: pd.DataFrame) -> list[set[str]]
         for column, larger in directions.items():
             if rows[column].isna().all():
                 continue
-            winner = rows[column].idxmax() if larger else rows[column].idxmin()
+            winner = places[int(rows[column].argmax() if larger else rows[column].argmin())]
             shown = value if column == "Value" else column
             cells = frame[shown].tolist()
-            for row in rows.index:
-                if cells[row] == cells[winner]:
-                    best[row].add(shown)
+            for place in places:
+                if cells[place] == cells[winner]:
+                    best[place].add(shown)
     return best
 
 
