@@ -122,9 +122,9 @@ def _reliability(found: Sequence[Calibration], theme: Theme) -> Figure:
         if method != DENSE and task in dense:
             axes.plot(*(dense[task].stated, dense[task].right), color=theme.text, lw=1, label=DENSE)
         color, marker = looks[method]
-        by_point = {one.point: one for one in mine}
-        for point, dash in dashes(list(by_point)):
-            one = by_point[point]
+        by_key = {one.point.key: one for one in mine}
+        for point, dash in dashes([one.point for one in mine]):
+            one = by_key[point.key]
             label = method if method == DENSE else point.operating_point
             axes.plot(
                 *(one.stated, one.right), color=color, ls=dash, marker=marker, ms=6, label=label
