@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 import tokendrop
+from tests.compare.test_report import read
 from tokendrop.cli import main
 from tokendrop.compare.floor import read_floors
 from tokendrop.compare.tables import COLUMNS
@@ -51,6 +52,8 @@ def test_it_writes_everything_it_promises(undisturbed: Path) -> None:
     for name in ("summary.md", "report.html"):
         assert floor.sentence in (undisturbed / name).read_text(encoding="utf-8")
     assert len(list((undisturbed / "runs").glob("*.json"))) == len(results)
+    headings = set(read((undisturbed / "report.html").read_text(encoding="utf-8")).headings)
+    assert headings >= {"Which tokens die where", "What is left of a text", "Calibration"}
     assert list((undisturbed / "wandb").glob("offline-run-*"))
     assert list((undisturbed / "logs").glob("*/metrics.csv"))
 

@@ -23,7 +23,10 @@ def svg(name: str, runs: list[Record], theme: Theme = LIGHT) -> str:
 
 def test_figures_are_png_files_of_a_readable_size(tmp_path: Path) -> None:
     paths = write_figures(tmp_path, grid())
-    assert set(paths) == {"trade_off_flops", "trade_off_throughput", "kept_tokens", "training"}
+    assert set(paths) == {
+        *("trade_off_flops", "trade_off_throughput", "trade_off_latency"),
+        *("kept_tokens", "training"),
+    }
     for name, path in paths.items():
         assert path == tmp_path / "figures" / f"{name}.png"
         data = path.read_bytes()
@@ -37,7 +40,7 @@ def test_the_same_records_give_the_same_picture() -> None:
     assert svg("trade_off_flops", grid()) == svg("trade_off_flops", grid())
 
 
-@pytest.mark.parametrize("name", ["trade_off_flops", "trade_off_throughput"])
+@pytest.mark.parametrize("name", ["trade_off_flops", "trade_off_throughput", "trade_off_latency"])
 def test_every_operating_point_is_named_and_no_name_covers_another(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,5 +85,5 @@ def test_without_curves_there_is_no_training_figure() -> None:
 )
 def test_odd_comparisons_are_drawn(runs: list[Record]) -> None:
     for name, draw in drawings(runs).items():
-        if name != "trade_off_throughput":
+        if name not in {"trade_off_throughput", "trade_off_latency"}:
             draw(BytesIO(), LIGHT)

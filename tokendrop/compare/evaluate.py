@@ -10,6 +10,8 @@ import pandas as pd
 import torch
 from rich.progress import track
 
+from tokendrop.compare.fates import Counts
+from tokendrop.compare.token_kinds import Vocabulary
 from tokendrop.data import TextData
 from tokendrop.metrics.flops import counted_flops, dense_flops, padding_flops, pass_flops
 from tokendrop.metrics.kept import Kept
@@ -27,12 +29,14 @@ class Evaluation:
         flops: summed over the split: the method, the packed model with nothing dropped, and the
             plain model on padded batches of the same rows.
         kept: see :class:`tokendrop.metrics.kept.Kept`.
+        counts: the fates of tokens and rows.
     """
 
     metrics: dict[str, float]
     examples: pd.DataFrame
     flops: dict[str, float]
     kept: dict[str, Any]
+    counts: Counts
 
 
 @torch.inference_mode()
@@ -46,6 +50,7 @@ def evaluate(model: TokenDropModel, task: Task, data: TextData) -> Evaluation:
     model.eval()
     device = model.backbone.device
     kept = Kept(model.shape.layers)
+    counts = Counts(model.shape.layers, Vocabulary(model.tokenizer))
     loader = data.test_dataloader()
     split = data.splits["test"]
     scores = task.scores(split).to(device)
@@ -56,6 +61,7 @@ def evaluate(model: TokenDropModel, task: Task, data: TextData) -> Evaluation:
         encoded = model(batch)
         scores.update(encoded.logits, batch)
         kept.update(encoded.trace)
+        counts.update(encoded.trace, batch)
         flops = pass_flops(encoded.trace, model.reducer, model.backbone, model.shape)
         spent += flops
         if number == 0:
@@ -80,6 +86,7 @@ def evaluate(model: TokenDropModel, task: Task, data: TextData) -> Evaluation:
             "layers": float(found["layers"]),
             "per_layer": [round(share, 6) for share in found["per_layer"].tolist()],
         },
+        counts,
     )
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from io import BytesIO
-from itertools import cycle, groupby, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -18,108 +17,87 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import Bbox
 
+from tokendrop.compare.canvas import (
+    DASHES,
+    Draw,
+    dashes,
+    legend,
+    looks_of,
+    metric_axis,
+    panels_of,
+    save,
+)
+from tokendrop.compare.intervals import NONE, Intervals
 from tokendrop.compare.records import DENSE, Point, Record, by_task, pareto_front
 from tokendrop.compare.themes import LIGHT, Theme
 
-Budget = Literal["flops", "throughput"]
-Draw = Callable[[Path | BytesIO, Theme], None]
+Budget = Literal["flops", "throughput", "latency"]
 
+# the field of a record, and the label of its axis
 SAVING = {
-    "flops": "Times fewer FLOPs than packed dense",
-    "throughput": "Times more rows per second than packed dense",
+    "flops": ("flops_speedup_unpadded", "Times fewer FLOPs than packed dense"),
+    "throughput": ("throughput_speedup_unpadded", "Times more rows per second than packed dense"),
+    "latency": ("latency_speedup_b1", "Times faster on one row than packed dense"),
 }
-MARKERS = "osD^vPX<>"
-DASHES = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 
 
 def trade_off(
-    records: Sequence[Record], against: Budget, path: Path | BytesIO, theme: Theme = LIGHT
+    records: Sequence[Record],
+    against: Budget,
+    path: Path | BytesIO,
+    theme: Theme = LIGHT,
+    intervals: Intervals = NONE,
 ) -> None:
-    """Quality against saved compute on the unpadded base: one panel per task, means over seeds."""
-    _save(partial(_trade_off, records, f"{against}_speedup_unpadded", SAVING[against]), path, theme)
+    """Quality against saved compute on the unpadded base: one panel per task, means over seeds.
+
+    A point's bar is its interval where one is given, else the deviation over its seeds.
+    """
+    save(partial(_trade_off, records, *SAVING[against], intervals), path, theme)
 
 
 def kept_tokens(records: Sequence[Record], path: Path | BytesIO, theme: Theme = LIGHT) -> None:
     """The share of the original tokens that each layer processed: one panel per task."""
-    _save(partial(_kept_tokens, records), path, theme)
+    save(partial(_kept_tokens, records), path, theme)
 
 
 def training_curves(records: Sequence[Record], path: Path | BytesIO, theme: Theme = LIGHT) -> None:
     """The metric on the dev split over the epochs of all stages: one panel per task and method."""
-    _save(partial(_training, records), path, theme)
+    save(partial(_training, records), path, theme)
 
 
-def drawings(records: Sequence[Record]) -> dict[str, Draw]:
+def drawings(records: Sequence[Record], intervals: Intervals = NONE) -> dict[str, Draw]:
     """The figures for which the records hold something to draw, by file name."""
     figures: dict[str, Draw] = {
-        "trade_off_flops": partial(trade_off, records, "flops"),
-        "trade_off_throughput": partial(trade_off, records, "throughput"),
-        "kept_tokens": partial(kept_tokens, records),
+        f"trade_off_{against}": partial(trade_off, records, against, intervals=intervals)
+        for against in ("flops", "throughput", "latency")
     }
+    if any(share < 1 for record in records for share in record.kept_tokens_per_layer):
+        figures["kept_tokens"] = partial(kept_tokens, records)
     if any(_segments(record) for record in records):
         figures["training"] = partial(training_curves, records)
     return figures
 
 
-def write_figures(folder: Path, records: Sequence[Record]) -> dict[str, Path]:
+def write_figures(
+    folder: Path, records: Sequence[Record], intervals: Intervals = NONE
+) -> dict[str, Path]:
     """Write every figure as PNG under ``folder/figures``; returns the files by name."""
     paths = {}
-    for name, draw in drawings(records).items():
+    for name, draw in drawings(records, intervals).items():
         paths[name] = folder / "figures" / f"{name}.png"
         draw(paths[name], LIGHT)
     return paths
 
 
-def _save(build: Callable[[Theme], Figure], path: Path | BytesIO, theme: Theme) -> None:
-    with rc_context(theme.style()):
-        figure = build(theme)
-        if isinstance(path, BytesIO):
-            figure.savefig(path, format="svg", metadata={"Date": None})
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(path, format="png")
-
-
-def _panels(number: int, height: float) -> tuple[Figure, list[Axes]]:
-    across = 2 if number == 4 else min(number, 3)
-    down = -(-number // across)
-    width = 6.4 if across == 1 else 5 * across
-    figure = Figure(figsize=(width, height * down), layout="constrained")
-    return figure, [figure.add_subplot(down, across, 1 + i) for i in range(number)]
-
-
-def _looks(records: Sequence[Record], theme: Theme) -> dict[str, tuple[str, str]]:
-    methods = sorted({record.method for record in records} - {DENSE})
-    looks = {
-        method: (theme.methods[i % len(theme.methods)], MARKERS[i % len(MARKERS)])
-        for i, method in enumerate(methods)
-    }
-    return {DENSE: (theme.text, "*"), **looks}
-
-
-def _metric_axis(axes: Axes, record: Record, split: str) -> float:
-    """Label the quality axis so that up is better; returns the factor for its values."""
-    axes.set_ylabel(f"{record.metric.replace('_', ' ').capitalize()}, {split} split")
-    if not record.higher_is_better:
-        axes.yaxis.set_inverted(True)
-        return 1.0
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
-    return 100.0
-
-
-def _legend(figure: Figure, handles: Sequence[Line2D]) -> None:
-    longest = max(len(str(handle.get_label())) for handle in handles)
-    columns = max(1, int(figure.get_figwidth() / (0.75 + 0.08 * longest)))
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=10)
-
-
-def _trade_off(records: Sequence[Record], saving: str, label: str, theme: Theme) -> Figure:
+def _trade_off(
+    records: Sequence[Record], saving: str, label: str, intervals: Intervals, theme: Theme
+) -> Figure:
     tasks = by_task(records)
-    looks = _looks(records, theme)
-    figure, panels = _panels(len(tasks), height=4.3)
+    looks = looks_of(records, theme)
+    figure, panels = panels_of(len(tasks), height=4.3)
     for axes, (task, of_task) in zip(panels, tasks.items(), strict=True):
         first = of_task[0].runs[0]
-        scale = _metric_axis(axes, first, "test")
+        scale = metric_axis(axes, first, "test")
         axes.set_title(task, loc="left")
         axes.set_xlabel(label)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
@@ -136,7 +114,7 @@ def _trade_off(records: Sequence[Record], saving: str, label: str, theme: Theme)
                 xs[mine],
                 ys[mine],
                 xerr=[of_task[i].std(saving) or 0.0 for i in mine],
-                yerr=[scale * (of_task[i].std("value") or 0.0) for i in mine],
+                yerr=np.array([_bar(of_task[i], intervals, scale) for i in mine]).reshape(-1, 2).T,
                 color=color,
                 marker=marker,
                 ms=15 if method == DENSE else 8,
@@ -149,11 +127,19 @@ def _trade_off(records: Sequence[Record], saving: str, label: str, theme: Theme)
         for method, (color, marker) in looks.items()
     ]
     handles.append(Line2D([], [], color=theme.faint, lw=5, alpha=0.55, label="best of all"))
-    _legend(figure, handles)
+    legend(figure, handles)
     figure.draw_without_rendering()
     for axes, of_task in zip(panels, tasks.values(), strict=True):
         _name_points(axes, [p for p in of_task if p.method != DENSE], saving, looks)
     return figure
+
+
+def _bar(point: Point, intervals: Intervals, scale: float) -> tuple[float, float]:
+    """How far a point's bar goes down and up."""
+    if known := intervals.get(point.key):
+        mean = point.mean("value")
+        return scale * max(0.0, mean - known.low), scale * max(0.0, known.high - mean)
+    return (scale * (point.std("value") or 0.0),) * 2
 
 
 def _name_points(
@@ -212,8 +198,8 @@ def _along(line: Line2D) -> Any:
 
 def _kept_tokens(records: Sequence[Record], theme: Theme) -> Figure:
     tasks = by_task(records)
-    looks = _looks(records, theme)
-    figure, panels = _panels(len(tasks), height=4.5)
+    looks = looks_of(records, theme)
+    figure, panels = panels_of(len(tasks), height=4.5)
     handles: dict[str, Line2D] = {}
     for axes, (task, of_task) in zip(panels, tasks.items(), strict=True):
         axes.set_title(task, loc="left")
@@ -222,7 +208,7 @@ def _kept_tokens(records: Sequence[Record], theme: Theme) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
         axes.set_ylim(0, 104)
-        for point, dash in _dashes(of_task):
+        for point, dash in dashes(of_task):
             shares = np.mean([run.kept_tokens_per_layer for run in point.runs], axis=0)
             color, marker = looks[point.method]
             (line,) = axes.plot(
@@ -236,17 +222,8 @@ def _kept_tokens(records: Sequence[Record], theme: Theme) -> Figure:
                 label=point.name,
             )
             handles.setdefault(point.name, line)
-    _legend(figure, list(handles.values()))
+    legend(figure, list(handles.values()))
     return figure
-
-
-def _dashes(of_task: Sequence[Point]) -> list[tuple[Point, Any]]:
-    """Each point with a dash pattern that tells it from the other points of its method."""
-    return [
-        (point, dash)
-        for _, mine in groupby(of_task, key=lambda point: point.method)
-        for point, dash in zip(mine, cycle(DASHES), strict=False)
-    ]
 
 
 def _segments(record: Record) -> list[tuple[str, float, list[float], list[float]]]:
@@ -264,19 +241,19 @@ def _segments(record: Record) -> list[tuple[str, float, list[float], list[float]
 
 
 def _training(records: Sequence[Record], theme: Theme) -> Figure:
-    looks = _looks(records, theme)
+    looks = looks_of(records, theme)
     curved = [record for record in records if _segments(record)]
     groups: dict[tuple[str, str], list[Point]] = {}
     for task, of_task in by_task(curved).items():
         for point in of_task:
             groups.setdefault((task, point.method), []).append(point)
-    figure, panels = _panels(len(groups), height=3.4)
+    figure, panels = panels_of(len(groups), height=3.4)
     for axes, ((task, method), mine) in zip(panels, groups.items(), strict=True):
-        scale = _metric_axis(axes, mine[0].runs[0], "dev")
+        scale = metric_axis(axes, mine[0].runs[0], "dev")
         axes.set_title(f"{method}, {task}", loc="left", pad=20)
         axes.set_xlabel("Epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        for point, dash in _dashes(mine):
+        for point, dash in dashes(mine):
             label: str | None = point.operating_point
             for run in point.runs:
                 for _, _, epochs, values in _segments(run):

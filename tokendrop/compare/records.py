@@ -69,6 +69,8 @@ class Record:
     notes: list[str] = field(default_factory=list)
     provenance: dict[str, Any] = field(default_factory=dict)
     predictions_file: str | None = None
+    fates_file: str | None = None
+    """What became of the tokens and rows, see :class:`tokendrop.compare.fates.Fates`."""
     schema: int = SCHEMA
 
     @property
@@ -128,6 +130,11 @@ class Point:
     operating_point: str
     task: str
     runs: tuple[Record, ...]
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Task, method and operating point."""
+        return self.task, self.method, self.operating_point
 
     @property
     def name(self) -> str:

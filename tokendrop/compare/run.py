@@ -15,13 +15,16 @@ from tokendrop import recipes
 from tokendrop.backbones import load_config, shape_of
 from tokendrop.compare.clock import Clock, measure
 from tokendrop.compare.evaluate import Evaluation, evaluate
+from tokendrop.compare.fates import SAMPLES, sample, write_fates
 from tokendrop.compare.records import Record
 from tokendrop.compare.settings import Cell, Comparison
+from tokendrop.compare.token_kinds import Vocabulary
 from tokendrop.configs import setting_error
 from tokendrop.data import TextData
 from tokendrop.files import write_text
 from tokendrop.modeling import TokenDropModel, load
 from tokendrop.module import TokenDropModule
+from tokendrop.prediction import Prediction
 from tokendrop.provenance import provenance
 from tokendrop.reducers import from_spec
 from tokendrop.search import load_search
@@ -77,6 +80,8 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
     tracker = Tracker(comparison.loggers, out, run)
     stages, model, searched = train_cell(comparison, cell, data, out, tracker)
     found = evaluate(model, data.make_task(cell.metric), data)
+    spread = _spread(len(data.splits["test"]), comparison.samples)
+    shown = model.predict([data.splits["test"].texts[row] for row in spread])
     batches, singles = _time(comparison.clock, model, data)
     settings = asdict(comparison) | asdict(cell)
     record = Record(
@@ -112,10 +117,10 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
             "wall_seconds": round(time.perf_counter() - begun, 2),
         },
         predictions_file=_save_examples(out, cell, found),
+        fates_file=_save_fates(out, cell, found, dict(zip(spread, shown, strict=True)), model),
     )
     model.figures = _figures(record, comparison.backbone)
     write_figures(stages[-1].model, model)
-    shown = model.predict(data.splits["test"].texts[: comparison.samples])
     tracker.finish(asdict(record), settings, shown, stages[-1].model, cell.metric)
     return record
 
@@ -217,4 +222,31 @@ def _save_examples(out: Path, cell: Cell, found: Evaluation) -> str:
     """The answers to every test example, from which methods can be compared pair by pair."""
     path = out / "predictions" / f"{cell.run.name}.csv"
     write_text(path, found.examples.to_csv())
+    return str(path.relative_to(out))
+
+
+def _spread(rows: int, count: int) -> list[int]:
+    """So many rows at equal distances: splits are often sorted by class."""
+    return [row * rows // count for row in range(count)] if rows > count else list(range(rows))
+
+
+def _save_fates(
+    out: Path,
+    cell: Cell,
+    found: Evaluation,
+    shown: dict[int, Prediction],
+    model: TokenDropModel,
+) -> str:
+    """What became of the tokens, which the report shows."""
+    vocabulary = Vocabulary(model.tokenizer)
+    # a question's number is not that of its windows, and tags say nothing of the whole text
+    labelled = model.shape.task in ("classification", "regression")
+    labels = found.examples["label"].astype(str).to_dict() if labelled else {}
+    rows = list(shown)
+    samples = [
+        sample(shown[rows[number]], labels.get(rows[number], ""), vocabulary)
+        for number in _spread(len(rows), SAMPLES)
+    ]
+    path = out / "fates" / f"{cell.run.name}.json"
+    write_fates(path, found.counts.fates(samples))
     return str(path.relative_to(out))

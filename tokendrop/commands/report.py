@@ -1,0 +1,28 @@
+"""``tokendrop report``: several comparisons in one report."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from tokendrop.compare.merge import merged
+from tokendrop.compare.report import write_report
+from tokendrop.files import make_folder
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Parse the command line and report."""
+    parser = argparse.ArgumentParser(
+        prog="tokendrop report",
+        description="Write one report of the folders that 'tokendrop compare' has written: more "
+        "methods, seeds or tasks side by side. A run that lies in several folders must say the "
+        "same in each; the times of the first are shown.",
+    )
+    parser.add_argument("folders", nargs="+", metavar="DIR", help="output folder of a comparison")
+    parser.add_argument("--out", default="report.html", metavar="FILE", help="default: report.html")
+    options = parser.parse_args(arguments)
+    records, floors = merged([Path(folder) for folder in options.folders])
+    path = Path(options.out)
+    make_folder(path.parent)
+    print(f"report: {write_report(path.parent, records, floors, path=path)}")

@@ -1,0 +1,134 @@
+"""Calibration: whether a method is right as often as it says, from its saved predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
+from sklearn.calibration import calibration_curve
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+from tokendrop.compare.canvas import dashes, looks_of, panels_of, save
+from tokendrop.compare.records import DENSE, Point, Record, by_task
+from tokendrop.compare.themes import LIGHT, Theme
+from tokendrop.errors import UserError
+
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How well the confidence of a point's answers fits.
+
+    Attributes:
+        point: whose.
+        error: expected calibration error over 10 equal bins of confidence, mean over the seeds.
+        stated, right: mean confidence and share of right answers of each bin that has any, rows
+            of all seeds together.
+    """
+
+    point: Point
+    error: float
+    stated: list[float]
+    right: list[float]
+
+
+def calibrations(records: Sequence[Record], folder: Path) -> list[Calibration]:
+    """Of each point whose runs saved the probabilities of classes.
+
+    Raises:
+        UserError: a file of predictions that a record names is missing or unreadable.
+    """
+    found = []
+    for of_task in by_task(records).values():
+        for point in of_task:
+            saved = [read for run in point.runs if (read := _read(run, folder)) is not None]
+            if saved:
+                found.append(_calibration(point, saved))
+    return found
+
+
+def _calibration(
+    point: Point, saved: Sequence[tuple[NDArray[np.float64], NDArray[np.int64]]]
+) -> Calibration:
+    errors = [
+        float(
+            multiclass_calibration_error(
+                torch.from_numpy(probabilities),
+                torch.from_numpy(labels),
+                num_classes=probabilities.shape[1],
+                n_bins=BINS,
+            )
+        )
+        for probabilities, labels in saved
+    ]
+    # probabilities are saved rounded, so their largest may be a hair above 1
+    confidence = np.concatenate([probabilities.max(1).clip(0, 1) for probabilities, _ in saved])
+    right = np.concatenate([p.argmax(1) == labels for p, labels in saved])
+    share, stated = calibration_curve(right, confidence, n_bins=BINS)
+    return Calibration(point, fmean(errors), stated.tolist(), share.tolist())
+
+
+def _read(record: Record, folder: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
+    """(N, classes) probabilities and (N,) classes of a run, None if its answers are no classes."""
+    if record.predictions_file is None:
+        return None
+    path = folder / record.predictions_file
+    try:
+        frame = pd.read_csv(path, dtype={"label": str}, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"cannot read the predictions {path} that a run record names ({error}): delete the "
+            "run's record in runs/ and compare again"
+        ) from error
+    names = [name for name in frame.columns if name not in {"example", "label", "score"}]
+    numeric = all(pd.api.types.is_float_dtype(frame[name]) for name in names)
+    if len(names) < 2 or not numeric or not set(frame["label"]) <= set(names):
+        return None
+    probabilities = frame[names].to_numpy(dtype=np.float64)
+    return probabilities, np.array([names.index(label) for label in frame["label"]])
+
+
+def reliability(found: Sequence[Calibration], path: Path | BytesIO, theme: Theme = LIGHT) -> None:
+    """Share of right answers against stated confidence: one panel per task and method."""
+    save(partial(_reliability, found), path, theme)
+
+
+def _reliability(found: Sequence[Calibration], theme: Theme) -> Figure:
+    looks = looks_of([run for one in found for run in one.point.runs], theme)
+    groups: dict[tuple[str, str], list[Calibration]] = {}
+    for one in found:
+        groups.setdefault((one.point.task, one.point.method), []).append(one)
+    dense = {one.point.task: one for one in found if one.point.method == DENSE}
+    figure, panels = panels_of(len(groups), height=3.6)
+    for axes, ((task, method), mine) in zip(panels, groups.items(), strict=True):
+        axes.set_title(f"{method}, {task}", loc="left")
+        axes.set_xlabel("Stated confidence")
+        axes.set_ylabel("Right answers")
+        axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+        axes.set_ylim(-0.03, 1.03)
+        axes.axline((0.5, 0.5), slope=1, color=theme.faint, lw=4, alpha=0.6, zorder=1)
+        if method != DENSE and task in dense:
+            axes.plot(*(dense[task].stated, dense[task].right), color=theme.text, lw=1, label=DENSE)
+        color, marker = looks[method]
+        by_key = {one.point.key: one for one in mine}
+        for point, dash in dashes([one.point for one in mine]):
+            one = by_key[point.key]
+            label = method if method == DENSE else point.operating_point
+            axes.plot(
+                *(one.stated, one.right), color=color, ls=dash, marker=marker, ms=6, label=label
+            )
+        axes.set_xlim(min(0.5, *(x for one in mine for x in one.stated)) - 0.03, 1.03)
+        axes.legend(fontsize=9)
+    return figure

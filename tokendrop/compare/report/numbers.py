@@ -1,0 +1,98 @@
+"""The table of the report, with the best of each column, and the same to paste into a paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from tokendrop.compare.intervals import Intervals
+from tokendrop.compare.records import DENSE, Record, by_task
+from tokendrop.compare.tables import RATIOS, TEXT_COLUMNS, display_frame, summary_frame
+
+SMALLER_IS_BETTER = ("Tokens kept", "Layers", "Train s")
+
+EXPLAINED = {
+    "95 % of value": "the 95 % confidence interval of the metric.",
+    "95 % of gap": "the 95 % confidence interval of the difference from dense; where it holds 0, "
+    "no difference is shown.",
+}
+
+
+def table(records: Sequence[Record], intervals: Intervals) -> pd.DataFrame:
+    """The summary as text, with the intervals of the points that have any behind their values."""
+    frame = display_frame(records)
+    if not intervals:
+        return frame
+    whole, gaps = [], []
+    for of_task in by_task(records).values():
+        for point in of_task:
+            scale, digits = (100.0, 2) if point.runs[0].higher_is_better else (1.0, 4)
+            known = intervals.get(point.key)
+            pairs = ((known.low, known.high), (known.gap_low, known.gap_high)) if known else ()
+            texts = [
+                ""
+                if low is None or high is None
+                else f"{scale * low:{sign}.{digits}f} to {scale * high:{sign}.{digits}f}"
+                for (low, high), sign in zip(pairs, ("", "+"), strict=True)
+            ] or ["", ""]
+            whole.append(texts[0])
+            gaps.append(texts[1])
+    place = frame.columns.get_loc("vs dense")
+    assert isinstance(place, int)
+    frame.insert(place + 1, "95 % of gap", gaps)
+    frame.insert(place, "95 % of value", whole)
+    return frame
+
+
+def best_cells(records: Sequence[Record], frame: pd.DataFrame) -> list[set[str]]:
+    """For each row of the table, the columns in which it is the best of its task, dense aside.
+
+    Rows that show the same as the best are best too. Without a second method nothing is best.
+    """
+    numbers = summary_frame(records)
+    higher = {record.metric: record.higher_is_better for record in records}
+    value = next(name for name in (records[0].metric, "Value") if name in frame)
+    best: list[set[str]] = [set() for _ in range(len(frame))]
+    for _, rows in numbers[numbers["Method"] != DENSE].groupby("Task", sort=False):
+        places = [int(str(index)) for index in rows.index]
+        if len(rows) < 2:
+            continue
+        # "vs dense" is better when larger, whatever the metric; the metric itself need not be
+        directions = {"Value": higher[rows["Metric"].iloc[0]], "vs dense": True}
+        directions |= dict.fromkeys(RATIOS, True) | dict.fromkeys(SMALLER_IS_BETTER, False)
+        for column, larger in directions.items():
+            if rows[column].isna().all():
+                continue
+            winner = places[int(rows[column].argmax() if larger else rows[column].argmin())]
+            shown = value if column == "Value" else column
+            cells = frame[shown].tolist()
+            for place in places:
+                if cells[place] == cells[winner]:
+                    best[place].add(shown)
+    return best
+
+
+def latex(frame: pd.DataFrame, best: Sequence[set[str]], caption: str) -> str:
+    """The table for LaTeX, with the package booktabs; the best of each column in bold."""
+
+    def bold(row: pd.Series[str]) -> list[str]:
+        return ["textbf:--rwrap;" * (column in best[int(str(row.name))]) for column in row.index]
+
+    style = frame.style.hide(axis="index").format(escape="latex").apply(bold, axis=1)
+    style = style.format_index(escape="latex", axis="columns")
+    columns = "".join("l" if column in TEXT_COLUMNS else "r" for column in frame.columns)
+    caption = caption.replace("_", r"\_").replace("%", r"\%")
+    text = style.to_latex(column_format=columns, hrules=True, caption=caption)
+    return text.replace("±", r"$\pm$")
+
+
+def markdown(frame: pd.DataFrame, best: Sequence[set[str]]) -> str:
+    """The table for Markdown; the best of each column in bold."""
+    rows = [
+        [f"**{cell}**" if column in columns else cell for column, cell in row.items()]
+        for columns, row in zip(best, frame.to_dict("records"), strict=True)
+    ]
+    marked = pd.DataFrame(rows, columns=frame.columns)
+    align = ["left" if column in TEXT_COLUMNS else "right" for column in marked.columns]
+    return marked.to_markdown(index=False, disable_numparse=True, colalign=align)

@@ -1,0 +1,208 @@
+"""The page: every panel that applies, put into the templates beside this file."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from tokendrop.compare.canvas import Draw
+from tokendrop.compare.figures import drawings
+from tokendrop.compare.floor import Floor
+from tokendrop.compare.intervals import NONE, Intervals
+from tokendrop.compare.published import CAPTION, published_frame
+from tokendrop.compare.records import DENSE, Point, Record, by_task, points
+from tokendrop.compare.report.calibration import BINS, Calibration, calibrations, reliability
+from tokendrop.compare.report.numbers import EXPLAINED, best_cells, latex, markdown, table
+from tokendrop.compare.report.tokens import exit_panel, fates_of, kinds_panel, samples_panel
+from tokendrop.compare.report.verdict import verdict
+from tokendrop.compare.tables import TEXT_COLUMNS, explain, heading, notes_of, provenance_of
+from tokendrop.compare.themes import DARK, LIGHT
+from tokendrop.files import write_text
+
+CAPTIONS = {
+    "trade_off_flops": (
+        "Quality against FLOPs",
+        "Up and to the right is better. The grey steps join the points that no other point beats; "
+        "the dashed line is the dense model.",
+    ),
+    "trade_off_throughput": (
+        "Quality against measured speed",
+        "The same against the clock, at 32 rows a batch. What FLOPs promise and the clock does not "
+        "show is lost to the hardware and to the method's own work.",
+    ),
+    "trade_off_latency": (
+        "Quality against the time of one row",
+        "The same for one row alone, where there is the least to save.",
+    ),
+    "kept_tokens": (
+        "Tokens processed in each layer",
+        "Mean share of a text's tokens that a layer worked on. A row that has left early counts "
+        "with none of its tokens.",
+    ),
+    "training": (
+        "Training",
+        "The metric on the dev split after each epoch; a vertical line begins a stage.",
+    ),
+}
+
+
+def write_report(
+    folder: Path,
+    records: Sequence[Record],
+    floors: Sequence[Floor] = (),
+    intervals: Intervals = NONE,
+    path: Path | None = None,
+) -> Path:
+    """Write the report.
+
+    Args:
+        folder: of the comparison; the files that records name lie there.
+        records: what to report, at least one.
+        floors: shown below the table.
+        intervals: of the points that have any; they enter the verdict, the table and the curves.
+        path: the file, ``report.html`` in the folder if not given.
+
+    Raises:
+        UserError: a file that a record names is missing or torn.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("report.html.jinja").render(
+        heading=heading(records),
+        verdict=verdict(records, intervals),
+        numbers=_numbers(records, intervals),
+        figures=_figures(records, intervals),
+        floors=[floor.sentence for floor in floors],
+        several_tasks=len(by_task(records)) > 1,
+        training=_training(records),
+        notes=notes_of(records),
+        provenance=provenance_of(records),
+        points=[_runs(point) for of_task in by_task(records).values() for point in of_task],
+        published=_published(records),
+        calibration=_calibration(calibrations(records, folder)),
+        **_tokens(records, folder),
+    )
+    path = path or folder / "report.html"
+    write_text(path, page)
+    return path
+
+
+def _numbers(records: Sequence[Record], intervals: Intervals) -> dict[str, Any]:
+    frame = table(records, intervals)
+    best = best_cells(records, frame)
+    return {
+        "columns": list(frame.columns),
+        "rows": [
+            {"cells": cells, "best": [column in columns for column in frame.columns]}
+            for cells, columns in zip(frame.to_numpy().tolist(), best, strict=True)
+        ],
+        "words": TEXT_COLUMNS,
+        "dense": DENSE,
+        "any_best": any(best),
+        "legend": {
+            column: EXPLAINED.get(column) or explain(column).replace("`", "")
+            for column in frame.columns
+        },
+        "latex": latex(frame, best, heading(records)),
+        "markdown": markdown(frame, best),
+    }
+
+
+def _figures(records: Sequence[Record], intervals: Intervals) -> dict[str, dict[str, Any]]:
+    several_tasks = len(by_task(records)) > 1
+    return {
+        name: {
+            "title": CAPTIONS[name][0],
+            "caption": CAPTIONS[name][1],
+            "wide": several_tasks or name == "training",
+            **_image(draw),
+        }
+        for name, draw in drawings(records, intervals).items()
+    }
+
+
+def _image(draw: Draw) -> dict[str, str]:
+    images = {}
+    for name, theme in (("light", LIGHT), ("dark", DARK)):
+        buffer = BytesIO()
+        draw(buffer, theme)
+        encoded = base64.b64encode(buffer.getvalue()).decode()
+        images[name] = f"data:image/svg+xml;base64,{encoded}"
+    return images
+
+
+def _tokens(records: Sequence[Record], folder: Path) -> dict[str, Any]:
+    fates = fates_of(records, folder)
+    return {
+        "exits": exit_panel(fates),
+        "kinds": kinds_panel(fates),
+        "samples": samples_panel(fates),
+        "deepest": max((fate.layers for fate in fates), default=0),
+    }
+
+
+def _calibration(found: Sequence[Calibration]) -> dict[str, Any] | None:
+    if not found:
+        return None
+    return {
+        "title": "Calibration",
+        "caption": "How often the answers are right that a method is so sure of; on the grey line "
+        "it is as often as it says. The thin line is the dense model. Below: the expected "
+        f"calibration error over {BINS} equal bins of confidence, smaller is better.",
+        "wide": True,
+        **_image(lambda path, theme: reliability(found, path, theme)),
+        "errors": [
+            {"name": f"{one.point.name}, {one.point.task}", "error": f"{100 * one.error:.1f} %"}
+            for one in found
+        ],
+    }
+
+
+def _published(records: Sequence[Record]) -> dict[str, Any] | None:
+    frame = published_frame(by_task(records))
+    if not len(frame):
+        return None
+    return {"columns": list(frame.columns), "rows": frame.to_numpy().tolist(), "caption": CAPTION}
+
+
+def _training(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """Where the training time went: mean seconds per stage, as shares of the longest recipe."""
+    every = [point for point in points(records) if any(run.stages for run in point.runs)]
+    longest = max((point.mean("train_seconds") for point in every), default=0.0) or 1.0
+    recipes = []
+    for point in every:
+        stages = []
+        for same in zip(*(run.stages for run in point.runs), strict=False):
+            seconds = fmean(stage["seconds"] for stage in same)
+            stages.append({**same[0], "seconds": seconds, "share": 100 * seconds / longest})
+        name, seconds = f"{point.name}, {point.task}", point.mean("train_seconds")
+        recipes.append({"name": name, "seconds": seconds, "stages": stages})
+    return recipes
+
+
+def _runs(point: Point) -> dict[str, Any]:
+    """All that the runs of a point recorded, in the order of the table's rows."""
+    runs = []
+    for record in point.runs:
+        content = {
+            "metrics": record.metrics,
+            "details": record.details,
+            "flops": record.flops,
+            "timing": record.timing,
+            "provenance": record.provenance,
+        }
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        runs.append({"seed": record.seed, "value": f"{record.value:.6g}", "text": text})
+    return {"name": f"{point.name}, {point.task}", "metric": point.runs[0].metric, "runs": runs}

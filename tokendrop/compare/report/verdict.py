@@ -1,0 +1,138 @@
+"""What the numbers say, in a few sentences that claim nothing the numbers do not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from tokendrop.compare.intervals import NONE, Intervals
+from tokendrop.compare.records import DENSE, Point, Record, by_task, dense_point, gap, ordered
+from tokendrop.compare.tables import show_value
+
+FLOPS, CLOCK = "flops_speedup_unpadded", "throughput_speedup_unpadded"
+
+
+def verdict(records: Sequence[Record], intervals: Intervals = NONE) -> list[str]:
+    """Two sentences for each task, and one on how far they can be trusted.
+
+    They name the fastest points near dense, or say that none is.
+
+    Near is within 1 and within 2 points of the dense model of the same task; for an error, where
+    less is better, within 1 % and 2 % of it. Speed-ups are on the unpadded base, and one on the
+    clock counts only where it is above the noise of its measurement. A difference within its
+    interval, or without one within the noise, is called that.
+    """
+    sentences = []
+    for task, of_task in by_task(records).items():
+        dense = dense_point(of_task)
+        if dense is None:
+            sentences.append(f"On {task} the dense model has not run, so nothing can be compared.")
+            continue
+        first = dense.runs[0]
+        value = show_value(dense.mean("value"), first.higher_is_better)
+        sentences.append(
+            f"On {task} the dense model reaches {value} {first.metric} on the "
+            f"{first.examples_eval:,} rows of the test split."
+        )
+        one, two = (
+            _fastest(_within(budget, of_task, dense), dense, intervals) for budget in (1, 2)
+        )
+        unit = "points" if first.higher_is_better else "%"
+        if one == two:
+            sentences.append(f"Within 1 and within 2 {unit} of it {one}.")
+        else:
+            unit_of_one = unit.removesuffix("s")
+            sentences.append(f"Within 1 {unit_of_one} of it {one}; within 2 {unit} {two}.")
+    return [*sentences, _doubt(records, intervals)]
+
+
+def _within(budget: int, of_task: Sequence[Point], dense: Point) -> list[Point]:
+    unit = 0.01 if dense.runs[0].higher_is_better else 0.01 * abs(dense.mean("value"))
+    # a loss of exactly the budget is within it, whatever its last binary digit
+    limit = -budget * unit - 1e-9
+    return [p for p in of_task if p.method != DENSE and gap(p, dense) >= limit]
+
+
+def _fastest(near: Sequence[Point], dense: Point, intervals: Intervals) -> str:
+    timed = [p for p in near if p.mean(CLOCK) > 1 + max(run.clock_noise for run in p.runs)]
+    counted = [p for p in near if p.mean(FLOPS) > 1]
+    clock = max(timed, key=lambda p: p.mean(CLOCK), default=None)
+    flops = max(counted, key=lambda p: p.mean(FLOPS), default=None)
+    names = {point.key: _described(point, dense, intervals) for point in (clock, flops) if point}
+    if clock is not None and clock is flops:
+        return (
+            f"the fastest is {names[clock.key]}: {clock.mean(CLOCK):.2f}x the rows per second as "
+            f"measured, {clock.mean(FLOPS):.2f}x fewer FLOPs"
+        )
+    on_clock = (
+        f"the fastest on the clock is {names[clock.key]}: {clock.mean(CLOCK):.2f}x"
+        if clock
+        else "no point is faster on the clock by more than the noise"
+    )
+    in_flops = (
+        f"the fewest FLOPs has {names[flops.key]}: {flops.mean(FLOPS):.2f}x fewer"
+        if flops
+        else "no point saves FLOPs"
+    )
+    return f"{on_clock}, and {in_flops}"
+
+
+def _described(point: Point, dense: Point, intervals: Intervals) -> str:
+    higher = dense.runs[0].higher_is_better
+    better = gap(point, dense)
+    size = f"{100 * abs(better):.2f} points" if higher else f"{abs(better):.4f}"
+    if float(size.split()[0]) == 0:
+        return f"{point.name}, level with dense{_certainty(point, dense, intervals)}"
+    sides = ("above", "below") if higher else ("better than", "worse than")
+    side = sides[better < 0]
+    return f"{point.name}, {size} {side} dense{_certainty(point, dense, intervals)}"
+
+
+def _certainty(point: Point, dense: Point, intervals: Intervals) -> str:
+    """Whether the difference from dense is more than chance, as far as anything is known of it."""
+    scale, unit = (100.0, " points") if point.runs[0].higher_is_better else (1.0, "")
+    known = intervals.get(point.key)
+    if known is not None and known.gap_low is not None and known.gap_high is not None:
+        low, high = scale * known.gap_low, scale * known.gap_high
+        digits = 2 if unit else 4
+        text = f"95 % interval {low:+.{digits}f} to {high:+.{digits}f}"
+        return f" ({text}, so no difference is shown)" if low <= 0 <= high else f" ({text})"
+    noise, name = _noise(point, dense)
+    if noise is None or abs(gap(point, dense)) > noise:
+        return ""
+    size = f"{scale * noise:.1f}" if unit else f"{noise:.4f}"
+    return f" (within {name} of {size}{unit})"
+
+
+def _noise(point: Point, dense: Point) -> tuple[float | None, str]:
+    """The size below which a difference is noise, in the metric's unit, and what it is called."""
+    spreads = [spread for one in (point, dense) if (spread := one.std("value")) is not None]
+    if spreads:
+        return max(spreads), "the deviation over the seeds"
+    first = dense.runs[0]
+    if first.metric != "accuracy":
+        return None, ""
+    return _standard_error(first), "the standard error"
+
+
+def _standard_error(record: Record) -> float:
+    return math.sqrt(record.value * (1 - record.value) / record.examples_eval)
+
+
+def _doubt(records: Sequence[Record], intervals: Intervals) -> str:
+    """How far the sentences before can be trusted."""
+    seeds = {record.seed for record in records}
+    if any({run.seed for run in p.runs} != seeds for ps in by_task(records).values() for p in ps):
+        return "Not every point has run with every seed yet, so differences are provisional."
+    if intervals:
+        ran = "one seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
+        return f"With {ran}, a difference whose 95 % interval holds 0 may be chance alone."
+    if len(seeds) > 1:
+        return f"These are means over {len(seeds)} seeds, without a test of significance."
+    smallest = min(ordered(records), key=lambda record: record.examples_eval)
+    rows = smallest.examples_eval
+    text = f"One seed only: one row of {rows:,} is {100 / rows:.2f} points"
+    if smallest.metric == "accuracy":
+        error = 100 * _standard_error(smallest)
+        text += f", the standard error of one accuracy is about {error:.1f} points"
+    return f"{text}, and differences of that size are not significant."
