@@ -18,6 +18,9 @@ SUFFIXES: dict[Kind, str] = {
     "question_answering": "ForQuestionAnswering",
 }
 
+# tasks that are answered for every token instead of once for a row
+BY_TOKEN: frozenset[Kind] = frozenset({"token_classification", "question_answering"})
+
 
 def kind_of(model: PreTrainedModel) -> Kind:
     """What a model's head is for; one output for a text is a regression."""
@@ -31,7 +34,7 @@ def kind_of(model: PreTrainedModel) -> Kind:
 
 def reads_tokens(model: PreTrainedModel) -> bool:
     """Whether the model's head reads the state of every token instead of [CLS]."""
-    return kind_of(model) in ("token_classification", "question_answering")
+    return kind_of(model) in BY_TOKEN
 
 
 def mean_divergence(one: Tensor, other: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tokendrop.errors import UserError
+from tokendrop.heads import BY_TOKEN
 from tokendrop.packed import Batch, Layout, row_max, row_softmax, row_sum
 from tokendrop.reducers.base import Decision, Group, Reducer, Setting, Shape, Stage, View
 from tokendrop.trace import Encoded, Trace
@@ -126,7 +127,7 @@ class DactBert(Reducer):
         self.classes = shape.classes
         self.number = shape.task == "regression"
         self.answering = shape.task == "question_answering"
-        self.by_token = self.answering or shape.task == "token_classification"
+        self.by_token = shape.task in BY_TOKEN
         self.range = nn.Buffer(torch.tensor([0.0, 1.0]))  # of the answers of a regression
         self.units = nn.ModuleList(
             Unit(shape.hidden, width, shape.classes, self.halt_bias) for _ in range(count)

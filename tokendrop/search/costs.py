@@ -9,7 +9,7 @@ from transformers import PretrainedConfig
 
 from tokendrop.errors import UserError
 from tokendrop.families import family_of_type
-from tokendrop.heads import Kind
+from tokendrop.heads import BY_TOKEN, Kind
 from tokendrop.metrics.flops import embedding_flops, layer_flops
 from tokendrop.reducers.base import Reducer, Shape
 from tokendrop.reducers.length_adaptive import LengthAdaptive, shrinking_lengths
@@ -27,7 +27,7 @@ def searchable(reducer: Reducer, task: Kind) -> LengthAdaptive:
             f"{type(reducer).__name__} cannot be searched for length configurations: only a "
             "model that was trained with LengthAdaptive can"
         )
-    if task in ("token_classification", "question_answering"):
+    if task in BY_TOKEN:
         raise UserError(
             "only models that answer once for a text can be searched: set the lengths of a model "
             f"for {task.replace('_', ' ')} with the argument configuration"

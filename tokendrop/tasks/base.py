@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from tokendrop.errors import UserError
-from tokendrop.heads import Kind, mean_divergence
+from tokendrop.heads import BY_TOKEN, Kind, mean_divergence
 from tokendrop.packed import Batch
 
 if TYPE_CHECKING:
@@ -48,15 +48,11 @@ class Task(ABC):
 
     Attributes:
         kind: see :data:`Kind`.
-        reads_tokens: the head reads the state of every token instead of [CLS], and answers with
-            logits (T, outputs) in the order of the packed batch instead of (B, outputs).
-        metrics: what its scores measure.
         outputs: numbers that the head gives.
         metric: what checkpoints are chosen by and methods are compared in; larger is better.
     """
 
     kind: ClassVar[Kind]
-    reads_tokens: ClassVar[bool]
     metrics: ClassVar[tuple[MetricName, ...]]
     outputs: int
     metric: MetricName
@@ -72,6 +68,14 @@ class Task(ABC):
                 f"{' or '.join(self.metrics)} with --model.metric"
             )
         self.metric = metric
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether the head reads the state of every token instead of [CLS].
+
+        It then answers with logits (T, outputs) in the order of the packed batch, else (B, outputs).
+        """
+        return self.kind in BY_TOKEN
 
     @abstractmethod
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:

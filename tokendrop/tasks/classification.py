@@ -29,7 +29,6 @@ class SequenceClassification(Task):
     """One class for each text or pair of texts."""
 
     kind: ClassVar[Kind] = "classification"
-    reads_tokens: ClassVar[bool] = False
     metrics: ClassVar[tuple[MetricName, ...]] = ("accuracy", "f1", "matthews")
 
     def __init__(

@@ -30,7 +30,6 @@ class QuestionAnswering(Task):
     """
 
     kind: ClassVar[Kind] = "question_answering"
-    reads_tokens: ClassVar[bool] = True
     metrics: ClassVar[tuple[MetricName, ...]] = ("f1", "exact_match")
 
     def __init__(

@@ -22,7 +22,6 @@ class Regression(Task):
     """One number for each text or pair of texts."""
 
     kind: ClassVar[Kind] = "regression"
-    reads_tokens: ClassVar[bool] = False
     metrics: ClassVar[tuple[MetricName, ...]] = ("pearson", "spearman")
 
     def __init__(self, metric: MetricName = "spearman") -> None:

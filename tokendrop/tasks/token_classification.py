@@ -23,7 +23,6 @@ class TokenClassification(Task):
     """One tag for each word, read at the word's first token."""
 
     kind: ClassVar[Kind] = "token_classification"
-    reads_tokens: ClassVar[bool] = True
     metrics: ClassVar[tuple[MetricName, ...]] = ("entity_f1", "accuracy")
 
     def __init__(self, labels: list[str], metric: MetricName = "entity_f1") -> None:
