@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from tokendrop.errors import UserError
 from tokendrop.heads import Kind
 from tokendrop.tasks.question_answering import best_span
+from tokendrop.tasks.token_classification import words_of_tokens
 
 Text = str | tuple[str, ...]
 
@@ -102,12 +101,11 @@ def answer(
         return text[1][offsets[first, 0] : offsets[last, 1]], {}
     if kind == "token_classification":
         words = _words(text).split(" ")
-        begins = list(accumulate((len(word) + 1 for word in words), initial=0))
-        places = [(place, offset) for place, offset in enumerate(row.offsets) if offset[1] > 0]
-        firsts = {bisect(begins, start): place for place, (start, _) in reversed(places)}
+        owners = words_of_tokens(words, row, 0)
+        firsts = {word: place for place, word in reversed(list(enumerate(owners)))}
         best = logits.argmax(-1).tolist()
         # words that were cut off are no entities
-        tags = [labels[best[firsts[n]]] if n in firsts else "O" for n in range(1, len(words) + 1)]
+        tags = [labels[best[firsts[n]]] if n in firsts else "O" for n in range(len(words))]
         return " ".join(tags), {}
     by_name = dict(zip(labels, logits.softmax(-1).tolist(), strict=True))
     return max(by_name, key=by_name.__getitem__), by_name

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from tokenizers import Encoding
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 from transformers import PreTrainedTokenizerBase
 
 from tokendrop.errors import UserError
 from tokendrop.files import whole_file
+from tokendrop.tasks.token_classification import words_of_tokens
 
 _CHUNK = 1000  # rows tokenised between two steps of the progress bar
 _SECONDS_BEFORE_BAR = 3
@@ -127,7 +126,7 @@ class Tokeniser:
             # as running text, not word by word: byte-level tokenizers mark the space before a word
             rows = self._rows(*first, [" ".join(words) for words in cut])
             for words, row in zip(cut, rows, strict=True):
-                row["words"] = _words(words, row["encoding"], len(first))
+                row["words"] = words_of_tokens(words, row["encoding"], len(first))
             return rows
 
         parts = [sentences] if before is None else [before, sentences]
@@ -250,15 +249,6 @@ def _tokenise(texts: list[Any], encode: Callable[[Any], list[_Row]], what: str) 
             )
         )
     return pa.concat_tables(chunks).combine_chunks()
-
-
-def _words(words: list[str], encoding: Encoding, part: int) -> list[int]:
-    """The word that each token of a part ends in, -1 for other, special and empty tokens."""
-    ends = list(accumulate((len(word) + 1 for word in words), initial=-1))[1:]
-    return [
-        -1 if side != part or start == end else bisect_left(ends, end)
-        for side, (start, end) in zip(encoding.sequence_ids, encoding.offsets, strict=True)
-    ]
 
 
 def _tokens(table: pa.Table) -> Tokens:

@@ -73,7 +73,8 @@ class Task(ABC):
     def reads_tokens(self) -> bool:
         """Whether the head reads the state of every token instead of [CLS].
 
-        It then answers with logits (T, outputs) in the order of the packed batch, else (B, outputs).
+        It then answers with logits (T, outputs) in the order of the packed batch, instead of
+        (B, outputs).
         """
         return self.kind in BY_TOKEN
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from itertools import accumulate
 from typing import TYPE_CHECKING, ClassVar
 
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from tokenizers import Encoding
 from torch import Tensor
 
 from tokendrop.errors import UserError
@@ -123,3 +126,12 @@ class TagScores(Scores):
         return pd.DataFrame(
             {"label": gold, "tags": found, "score": score}, index=pd.Index(numbers, name="example")
         )
+
+
+def words_of_tokens(words: list[str], encoding: Encoding, part: int) -> list[int]:
+    """The word that each token of a part ends in, -1 for other, special and empty tokens."""
+    ends = list(accumulate((len(word) + 1 for word in words), initial=-1))[1:]
+    return [
+        -1 if side != part or start == end else bisect_left(ends, end)
+        for side, (start, end) in zip(encoding.sequence_ids, encoding.offsets, strict=True)
+    ]
