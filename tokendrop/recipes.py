@@ -33,7 +33,7 @@ from tokendrop.module import TokenDropModule
 from tokendrop.reducers import from_spec
 from tokendrop.reducers.base import Reducer, Setting, Stage
 from tokendrop.reducers.dense import Dense
-from tokendrop.saliency import saliency
+from tokendrop.saliency import saliency, saliency_cost
 
 # AdapLeR averages saliencies over so many of the best epochs
 BEST_EPOCHS = 3
@@ -55,7 +55,9 @@ class TrainedStage:
 
     Attributes:
         folder: the stage's folder; the model lies in ``model`` inside it.
-        seconds: training time, over all its resumptions.
+        seconds: training time, over all its resumptions, and that of the saliencies it begins with.
+        flops: of the same work: all passes of the training steps forward and backward, the passes
+            over the dev split that its epoch is chosen by, and the saliencies.
         curve: the logged metrics after each epoch.
         chosen: those of the epoch whose weights are kept.
     """
@@ -64,6 +66,7 @@ class TrainedStage:
     epochs: int
     folder: Path
     seconds: float
+    flops: int
     curve: list[dict[str, float]]
     chosen: dict[str, float]
 
@@ -113,8 +116,11 @@ def train(
         if (trained := _finished(folder)) is None:
             before = done[-1].model if done and stage.start == "previous" else None
             model = _start(module, data, spec, seed, before)
-            setting = _setting(module, data, stage, done[0] if done else None)
-            trained = _train_stage(module, data, model, stage, setting, seed, folder, make_trainer)
+            asked: list[Path] = []
+            setting = _setting(module, data, stage, done[0] if done else None, asked)
+            trained = _train_stage(
+                module, data, model, stage, setting, seed, folder, make_trainer, asked
+            )
         done.append(trained)
     spec = reducer.spec(trained=True)
     if len(plan) == 1 and spec != Dense().spec():
@@ -147,8 +153,13 @@ def _untrained(
     (chosen,) = trainer.validate(module, data, verbose=False)
     model.save_pretrained(folder / "model")
     finished: dict[str, Any] = {
-        "name": "untrained", "epochs": 0, "seconds": 0.0, "curve": [], "chosen": dict(chosen),
-    }  # fmt: skip
+        "name": "untrained",
+        "epochs": 0,
+        "seconds": 0.0,
+        "flops": 0,
+        "curve": [],
+        "chosen": dict(chosen),
+    }
     write_text(folder / "done.json", json.dumps(finished, indent=1))
     return TrainedStage(folder=folder, **finished)
 
@@ -183,7 +194,9 @@ def _train_stage(
     seed: int,
     folder: Path,
     make_trainer: MakeTrainer,
+    asked: list[Path],
 ) -> TrainedStage:
+    """Train a stage; ``asked`` holds the files of saliencies that it asks its setting for."""
     module.begin(model, data.make_task(module.metric), data.splits, stage, seed)
     data.reshuffle = stage.reshuffle
     best = ModelCheckpoint(
@@ -213,10 +226,13 @@ def _train_stage(
         module.load_state_dict(torch.load(folder / "best.ckpt", weights_only=True)["state_dict"])
     model.reducer.leave(stage, {k.removeprefix("dev/"): v for k, v in chosen.items()})
     model.save_pretrained(folder / "model")
+    costs = [(curve.flops, curve.seconds), *map(saliency_cost, set(asked))]
+    flops, seconds = (sum(each) for each in zip(*costs, strict=True))
     finished: dict[str, Any] = {
         "name": stage.name,
         "epochs": stage.epochs,
-        "seconds": curve.seconds,
+        "seconds": seconds,
+        "flops": flops,
         "curve": curve.epochs,
         "chosen": chosen,
     }
@@ -227,9 +243,16 @@ def _train_stage(
 
 
 def _setting(
-    module: TokenDropModule, data: TextData, stage: Stage, start: TrainedStage | None
+    module: TokenDropModule,
+    data: TextData,
+    stage: Stage,
+    start: TrainedStage | None,
+    asked: list[Path],
 ) -> Setting:
-    """What a stage may ask about the data and about the shared fine-tuning before it."""
+    """What a stage may ask about the data and about the shared fine-tuning before it.
+
+    Saliencies that it asks for are noted in ``asked``, so that their cost can be charged to it.
+    """
     split = data.splits["train"]
     lengths, steps = torch.tensor(split.lengths), len(data.train_dataloader()) * stage.epochs
     task = data.make_task(module.metric)
@@ -242,17 +265,27 @@ def _setting(
         order = sorted(range(len(scores)), key=lambda epoch: -scores[epoch])
         weights = [_EveryEpoch.weights(start.folder, epoch + 1) for epoch in order[:BEST_EPOCHS]]
         file = start.folder / "saliency.safetensors"
+        asked.append(file)
         return saliency(start.model, weights, data, task.gold, file)
 
     return Setting(lengths, steps, max(scores), find, ends)
 
 
 def _finished(folder: Path) -> TrainedStage | None:
-    """A finished stage, or None. The marker is written last, so what it marks is complete."""
+    """A finished stage, or None. The marker is written last, so what it marks is complete.
+
+    Raises:
+        UserError: the marker is another version's.
+    """
     marker = folder / "done.json"
     if not marker.is_file():
         return None
-    return TrainedStage(folder=folder, **json.loads(marker.read_text()))
+    try:
+        return TrainedStage(folder=folder, **json.loads(marker.read_text()))
+    except TypeError as error:
+        raise UserError(
+            f"{folder} was trained by another version of tokendrop: delete it and run again"
+        ) from error
 
 
 class _EveryEpoch(Callback):
@@ -272,11 +305,12 @@ class _EveryEpoch(Callback):
 
 
 class _Curve(Callback):
-    """Metrics after each epoch and the time spent, both kept across a resumption."""
+    """Metrics after each epoch, and time and FLOPs spent, all kept across a resumption."""
 
     def __init__(self) -> None:
         self.epochs: list[dict[str, float]] = []
         self.seconds = 0.0
+        self.flops = 0
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.perf_counter()
@@ -284,16 +318,20 @@ class _Curve(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
+        assert isinstance(pl_module, TokenDropModule)
         self.seconds += time.perf_counter() - self.started
+        self.flops += pl_module.train_flops
+        pl_module.train_flops = 0
         metrics = {k: round(float(v), 6) for k, v in trainer.callback_metrics.items()}
         self.epochs.append({"epoch": trainer.current_epoch + 1, **metrics})
 
     def state_dict(self) -> dict[str, Any]:
-        return {"epochs": self.epochs, "seconds": self.seconds}
+        return {"epochs": self.epochs, "seconds": self.seconds, "flops": self.flops}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.epochs = state_dict["epochs"]
         self.seconds = state_dict["seconds"]
+        self.flops = state_dict["flops"]
 
 
 def trainer_maker(loggers: Sequence[Logger], label: str) -> MakeTrainer:

@@ -7,11 +7,13 @@ gold label's logit with respect to the embedding output, times that output.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from rich.progress import track
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -20,6 +22,7 @@ from tokendrop.data import TextData
 from tokendrop.encoder import encode
 from tokendrop.families import family_of
 from tokendrop.files import whole_file
+from tokendrop.metrics.flops import dense_flops
 from tokendrop.modeling import load
 from tokendrop.packed import Batch
 from tokendrop.reducers.dense import Dense
@@ -62,7 +65,9 @@ def saliency(
     """
     lengths = data.splits["train"].lengths
     if not remembered.is_file():
-        model = load(model_folder).backbone
+        started = time.perf_counter()
+        tuned = load(model_folder)
+        model = tuned.backbone
         total = torch.zeros(sum(lengths))
         first = torch.tensor([0, *lengths]).cumsum(0)
         for number, file in enumerate(weights, start=1):
@@ -73,5 +78,15 @@ def saliency(
                 places = first[batch.examples][batch.layout.row] + batch.positions
                 total[places] += batch_saliency(model, batch, gold)
         with whole_file(remembered) as draft:
-            save_file({"saliency": total / len(weights)}, draft)
+            # forward and the gradients of the states; no gradients of weights
+            flops = 2 * len(weights) * dense_flops(lengths, model, tuned.shape)
+            cost = {"flops": str(flops), "seconds": str(time.perf_counter() - started)}
+            save_file({"saliency": total / len(weights)}, draft, metadata=cost)
     return list(load_file(remembered)["saliency"].split(lengths))
+
+
+def saliency_cost(remembered: Path) -> tuple[int, float]:
+    """FLOPs and seconds that the saliencies in this file took to work out."""
+    with safe_open(remembered, "pt") as file:
+        cost = file.metadata()
+    return int(cost["flops"]), float(cost["seconds"])
