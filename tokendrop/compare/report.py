@@ -26,6 +26,7 @@ from tokendrop.compare.records import (
     ordered,
     points,
 )
+from tokendrop.compare.statistics import NOTHING, Statistics
 from tokendrop.compare.tables import (
     TEXT_COLUMNS,
     display_frame,
@@ -147,7 +148,12 @@ def _doubt(records: Sequence[Record]) -> str:
     return f"{text}, and differences of that size are not significant."
 
 
-def write_report(folder: Path, records: Sequence[Record], floors: Sequence[Floor] = ()) -> Path:
+def write_report(
+    folder: Path,
+    records: Sequence[Record],
+    floors: Sequence[Floor] = (),
+    statistics: Statistics = NOTHING,
+) -> Path:
     """Write `report.html`."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -156,7 +162,7 @@ def write_report(folder: Path, records: Sequence[Record], floors: Sequence[Floor
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    frame = display_frame(records)
+    frame = display_frame(records, statistics)
     several_tasks = len(by_task(records)) > 1
     theirs = published_frame(by_task(records))
     page = environment.get_template("report.html.jinja").render(
