@@ -17,6 +17,7 @@ from tests.test_modeling import tokenizer
 from tokendrop import recipes
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
+from tokendrop.metrics.flops import dense_flops
 from tokendrop.module import TokenDropModule
 from tokendrop.reducers.adapler import AdapLeR
 from tokendrop.reducers.base import Reducer, Stage
@@ -25,6 +26,8 @@ from tokendrop.reducers.dact_bert import DactBert
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.length_adaptive import LengthAdaptive
 from tokendrop.reducers.power_bert import PowerBert
+from tokendrop.saliency import cost_of
+from tokendrop.stages import TrainedStage
 from tokendrop.testing.tiny import LAYERS, tiny_model
 
 FINE_TUNE = Stage("fine_tune", 3, 1e-3, weight_decay=0.01, warmup=0.1, clip=1.0)
@@ -62,7 +65,7 @@ class StopIn(Callback):
 
 def trained(
     module: TokenDropModule, data: TextData, root: Path, *callbacks: Callback
-) -> list[recipes.TrainedStage]:
+) -> list[TrainedStage]:
     def make(stage: Stage, given: list[Callback]) -> Trainer:
         return Trainer(
             max_epochs=stage.epochs,
@@ -78,7 +81,7 @@ def trained(
     return recipes.train(module, data, 1, root, make)
 
 
-def weights(stage: recipes.TrainedStage) -> dict[str, torch.Tensor]:
+def weights(stage: TrainedStage) -> dict[str, torch.Tensor]:
     return tokendrop.load(stage.model).state_dict()
 
 
@@ -87,12 +90,13 @@ def test_a_stage_cut_off_in_an_epoch_ends_as_if_it_had_not_been(
 ) -> None:
     module = TokenDropModule(DactBert(epochs=1), backbone, fine_tune=FINE_TUNE)
     whole = trained(module, data, tmp_path / "whole")
-    with pytest.raises((ConnectionAbortedError, recipes.UserError)):
+    with pytest.raises((ConnectionAbortedError, UserError)):
         trained(module, data, tmp_path / "cut", StopIn("fine_tune", 1))
     resumed = trained(module, data, tmp_path / "cut")
     assert [stage.name for stage in resumed] == ["fine_tune", "joint"]
     for one, other in zip(whole, resumed, strict=True):
         assert one.curve == other.curve
+        assert one.flops == other.flops
         for name, weight in weights(one).items():
             torch.testing.assert_close(weights(other)[name], weight, rtol=0, atol=0)
 
@@ -250,7 +254,7 @@ def test_chains_train_from_stage_to_stage(
     unit = f"reducer.parts.{exit_}.units.0.halt.weight"
     assert not torch.equal(before[unit], after[unit])
     # cut off in the last stage and resumed, it ends the same
-    with pytest.raises((ConnectionAbortedError, recipes.UserError)):
+    with pytest.raises((ConnectionAbortedError, UserError)):
         trained(module, data, tmp_path / "cut", StopIn(stages[-1], 1))
     resumed = trained(module, data, tmp_path / "cut")
     for key, weight in weights(resumed[-1]).items():
@@ -300,3 +304,41 @@ def test_a_method_without_stages_runs_on_the_fine_tuned_weights(
     changed = (untrained.folder / "done.json").stat().st_mtime_ns
     assert trained(method, data, tmp_path)[1] == untrained
     assert (untrained.folder / "done.json").stat().st_mtime_ns == changed
+
+
+def test_fine_tuning_costs_three_passes_over_train_and_one_over_dev(
+    backbone: str, data: TextData, tmp_path: Path
+) -> None:
+    (stage,) = trained(TokenDropModule(Dense(), backbone, fine_tune=FINE_TUNE), data, tmp_path)
+    train, dev = (dense_cost(stage, data, split) for split in ("train", "dev"))
+    assert stage.flops == FINE_TUNE.epochs * (3 * train + dev)
+
+
+def test_saliencies_are_charged_to_the_stage_that_asks_for_them(
+    backbone: str, data: TextData, tmp_path: Path
+) -> None:
+    method = TokenDropModule(AdapLeR(epochs=1), backbone, fine_tune=FINE_TUNE)
+    tuned, adaptive = trained(method, data, tmp_path)
+    flops, seconds = cost_of(tuned.folder / "saliency.safetensors")
+    train = dense_cost(tuned, data, "train")
+    # one set of weights for each epoch; gradients of the embeddings, none of the weights
+    assert flops == FINE_TUNE.epochs * 2 * train
+    assert 0 < seconds < adaptive.seconds
+    # removal is soft, so a step is a pass over all tokens and a backward pass of two objectives
+    rest = adaptive.flops - flops - 4 * train
+    assert 0 < rest < 4 * train
+
+
+def dense_cost(stage: TrainedStage, data: TextData, split: str) -> int:
+    model = tokendrop.load(stage.model)
+    return dense_flops(data.splits[split].lengths, model.backbone, model.shape)
+
+
+def test_a_stage_of_another_version_is_named(backbone: str, data: TextData, tmp_path: Path) -> None:
+    module = TokenDropModule(Dense(), backbone, fine_tune=FINE_TUNE)
+    (stage,) = trained(module, data, tmp_path)
+    marker = stage.folder / "done.json"
+    marker.write_text(marker.read_text().replace('"flops"', '"flips"'))
+    with pytest.raises(UserError, match="delete it and run again") as error:
+        trained(module, data, tmp_path)
+    assert str(stage.folder) in str(error.value)

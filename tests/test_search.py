@@ -54,7 +54,8 @@ def test_shared_evaluation_is_the_plain_one(basis: str, family: str) -> None:
     rows = draw_rows(SPLIT, 1000)
     candidates = Candidates(model_of(LengthAdaptive(length_basis=basis), family), SPLIT, rows, TASK)  # type: ignore[arg-type]
     tried = [(32, 32, 32), (20, 9, 9), (20, 9, 2), (20, 10, 4), (31, 9, 2), (12, 12, 12)]
-    scores = candidates.scores(tried)
+    scores, shared_flops = candidates.scores_and_flops(tried)
+    separate = 0
     ids, types = [SPLIT.input_ids[r] for r in rows], [SPLIT.token_type_ids[r] for r in rows]
     labels = torch.tensor([SPLIT.labels[r] for r in rows])
     for configuration, score in zip(tried, scores, strict=True):
@@ -64,9 +65,16 @@ def test_shared_evaluation_is_the_plain_one(basis: str, family: str) -> None:
             encoded = model(Batch.pack(ids, types))
         shared = torch.cat([part.logits(configuration) for part in candidates._parts])
         torch.testing.assert_close(shared, encoded.logits, atol=1e-5, rtol=0)
+        fresh = model_of(LengthAdaptive(length_basis=basis), family)  # type: ignore[arg-type]
+        _, alone = Candidates(fresh, SPLIT, rows, TASK).scores_and_flops([configuration])
         assert score == pytest.approx((encoded.logits.argmax(1) == labels).float().mean().item())
         flops = pass_flops(encoded.trace, reducer, model.backbone, model.shape)
         assert candidates.cost(configuration) * len(rows) == pytest.approx(flops, rel=1e-12)
+        assert alone == flops
+        separate += flops
+    # layers that several configurations begin with are run and counted once
+    assert 0 < shared_flops < separate
+    assert candidates.scores_and_flops(tried) == (scores, 0)
     full = dense_flops(SPLIT.lengths, model.backbone, model.shape) / len(rows)
     assert candidates.cost((MAX_TOKENS,) * LAYERS) == pytest.approx(full)
 
@@ -124,6 +132,7 @@ def test_it_writes_the_front_and_its_picture(searched: tuple[Front, Path]) -> No
     assert [tuple(p["configuration"]) for p in written["front"]] == [g for g, _ in outcome(front)]
     assert written["settings"]["seed"] == 0
     assert written["search_seconds"] > 0
+    assert written["search_flops"] > 0
     assert written["provenance"]["versions"]["torch"]
     assert (folder / "front.png").read_bytes().startswith(b"\x89PNG")
 

@@ -79,6 +79,7 @@ class TokenDropModule(LightningModule):
         self.scores = nn.ModuleDict({k: task.scores(split) for k, split in evaluated.items()})
         self.kept = Kept(model.shape.layers)
         self.flops = torch.zeros(2, dtype=torch.long)
+        self.train_flops = 0  # since whoever reads it last set it to 0
 
     # -- training -------------------------------------------------------------------------------
 
@@ -89,7 +90,7 @@ class TokenDropModule(LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> None:
         step = Step(
-            lambda: self.model(batch),
+            lambda: self._training_pass(batch),
             self._task_loss,
             lambda one, other: self.task.divergence(one, other, batch),
         )
@@ -117,12 +118,26 @@ class TokenDropModule(LightningModule):
         self.log_dict(logged, batch_size=len(batch))
         self.log("loss", total, batch_size=len(batch), prog_bar=True, logger=False)
 
+    def _training_pass(self, batch: Batch) -> Encoded:
+        """A pass of a training step, whose FLOPs are counted with those of its backward passes.
+
+        The gradients of the weights cost as much as the pass itself, and so do those of the states,
+        once for each objective: three times the pass for the usual one objective. A pass without
+        gradients costs itself alone.
+        """
+        encoded = self.model(batch)
+        model = self.model
+        backward = 1 + len(self._objectives) if encoded.logits.requires_grad else 0
+        forward = pass_flops(encoded.trace, model.reducer, model.backbone, model.shape)
+        self.train_flops += (1 + backward) * forward
+        return encoded
+
     def _task_loss(self, encoded: Encoded) -> Tensor:
         return self.task.loss(encoded.logits, encoded.batch)
 
     def _backward(self, losses: Mapping[str, Tensor]) -> None:
         """Add to each group the gradient of the loss terms that it follows."""
-        objectives = {group.ignores for group in self.groups}
+        objectives = self._objectives
         if objectives == {frozenset()}:
             self.manual_backward(torch.stack(list(losses.values())).sum())
             return
@@ -141,6 +156,11 @@ class TokenDropModule(LightningModule):
                 if gradient is not None:
                     held = parameter.grad
                     parameter.grad = gradient if held is None else held + gradient
+
+    @property
+    def _objectives(self) -> set[frozenset[str]]:
+        """The loss terms left out by some group; each such choice needs its own backward pass."""
+        return {group.ignores for group in self.groups}
 
     def _optimizers(self, act: Callable[[Any], object]) -> None:
         for optimizer in _listed(self.optimizers()):
@@ -190,12 +210,10 @@ class TokenDropModule(LightningModule):
         scores.update(encoded.logits, batch)
         self.kept.update(encoded.trace)
         model = self.model
-        self.flops += torch.tensor(
-            [
-                dense_flops(encoded.trace.start.lengths, model.backbone, model.shape),
-                pass_flops(encoded.trace, model.reducer, model.backbone, model.shape),
-            ]
-        )
+        reduced = pass_flops(encoded.trace, model.reducer, model.backbone, model.shape)
+        dense = dense_flops(encoded.trace.start.lengths, model.backbone, model.shape)
+        self.flops += torch.tensor([dense, reduced])
+        self.train_flops += reduced  # what the epochs of a stage are chosen by is part of its cost
         self.log(f"{split}/loss", self._task_loss(encoded), batch_size=len(batch))
 
     def on_validation_epoch_end(self) -> None:

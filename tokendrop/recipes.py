@@ -10,34 +10,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-from lightning import Callback, LightningModule, Trainer, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
-from safetensors.torch import save_file
-from torch import Tensor
 
 from tokendrop import backbones
 from tokendrop.data import TextData
-from tokendrop.errors import UserError
-from tokendrop.files import make_folder, whole_file, write_text
+from tokendrop.files import make_folder
 from tokendrop.modeling import TokenDropModel, load
 from tokendrop.module import TokenDropModule
 from tokendrop.progress import progress
 from tokendrop.reducers import from_spec
-from tokendrop.reducers.base import Reducer, Setting, Stage
+from tokendrop.reducers.base import Stage
 from tokendrop.reducers.dense import Dense
-from tokendrop.saliency import Score, batch_attention, batch_saliency, over_training_rows
-
-# AdapLeR averages saliencies over so many of the best epochs
-BEST_EPOCHS = 3
+from tokendrop.stages import MakeTrainer, Recipe, TrainedStage, finished, train_stage, untrained
 
 # what every trainer of this package begins with
 TRAINER_DEFAULTS: dict[str, Any] = {
@@ -46,31 +36,6 @@ TRAINER_DEFAULTS: dict[str, Any] = {
     "log_every_n_steps": 10,
     "enable_model_summary": False,
 }
-
-MakeTrainer = Callable[[Stage, list[Callback]], Trainer]
-
-
-@dataclass(frozen=True)
-class TrainedStage:
-    """A finished stage.
-
-    Attributes:
-        folder: the stage's folder; the model lies in ``model`` inside it.
-        seconds: training time, over all its resumptions.
-        curve: the logged metrics after each epoch.
-        chosen: those of the epoch whose weights are kept.
-    """
-
-    name: str
-    epochs: int
-    folder: Path
-    seconds: float
-    curve: list[dict[str, float]]
-    chosen: dict[str, float]
-
-    @property
-    def model(self) -> Path:
-        return self.folder / "model"
 
 
 def train(
@@ -105,30 +70,28 @@ def train(
         "metric": module.metric,
         "seed": seed,
     }
+    recipe = Recipe(module, data, seed, make_trainer)
     done: list[TrainedStage] = []
     plan = [(module.fine_tune, Dense().spec())]
     plan += [(stage, reducer.spec(trained=True)) for stage in reducer.stages()]
     for stage, spec in plan:
         described = {"after": described, "stage": asdict(stage), "reducer": spec}
         folder = root / f"{stage.name}-{_key(described)}"
-        if (trained := _finished(folder)) is None:
+        if (trained := finished(folder)) is None:
             before = done[-1].model if done and stage.start == "previous" else None
-            model = _start(module, data, spec, seed, before)
+            model = _start(recipe, spec, before)
             if done and stage.epochs == 0:
-                trained = _untrained(module, data, model, stage.name, folder, make_trainer)
+                trained = untrained(recipe, model, stage.name, folder)
             else:
-                setting = _setting(module, data, stage, done[0] if done else None)
-                trained = _train_stage(
-                    module, data, model, stage, setting, seed, folder, make_trainer
-                )
+                trained = train_stage(recipe, model, stage, done[0] if done else None, folder)
         done.append(trained)
     spec = reducer.spec(trained=True)
     if len(plan) == 1 and spec != Dense().spec():
         folder = root / f"untrained-{_key({'after': described, 'reducer': spec})}"
-        if (trained := _finished(folder)) is None:
+        if (trained := finished(folder)) is None:
             tuned = load(done[-1].model)
             model = TokenDropModel(tuned.backbone, reducer, tuned.tokenizer, data.longest)
-            trained = _untrained(module, data, model, "untrained", folder, make_trainer)
+            trained = untrained(recipe, model, "untrained", folder)
         done.append(trained)
     return done
 
@@ -138,174 +101,24 @@ def _key(described: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _untrained(
-    module: TokenDropModule,
-    data: TextData,
-    model: TokenDropModel,
-    name: str,
-    folder: Path,
-    make_trainer: MakeTrainer,
-) -> TrainedStage:
-    """A model with a method that needs no training, or no more; it is evaluated as it is."""
-    module.begin(model, data.make_task(module.metric), data.splits)
-    trainer = make_trainer(Stage(name, 1, 0.0), [])
-    (chosen,) = trainer.validate(module, data, verbose=False)
-    model.save_pretrained(folder / "model")
-    finished: dict[str, Any] = {
-        "name": name, "epochs": 0, "seconds": 0.0, "curve": [], "chosen": dict(chosen),
-    }  # fmt: skip
-    write_text(folder / "done.json", json.dumps(finished, indent=1))
-    return TrainedStage(folder=folder, **finished)
-
-
-def _fresh(module: TokenDropModule, data: TextData, reducer: Reducer, seed: int) -> TokenDropModel:
-    seed_everything(seed, verbose=False)
-    tokenizer = backbones.load_tokenizer(module.backbone)
-    backbone = backbones.load_backbone(module.backbone, data.labels, module.random_init, data.task)
-    return TokenDropModel(backbone, reducer, tokenizer, data.longest)
-
-
-def _start(
-    module: TokenDropModule, data: TextData, spec: dict[str, Any], seed: int, before: Path | None
-) -> TokenDropModel:
+def _start(recipe: Recipe, spec: dict[str, Any], before: Path | None) -> TokenDropModel:
     """The model that a stage begins with: pretrained, or as the stage before left it."""
     if before is None:
-        return _fresh(module, data, from_spec(spec), seed)
+        return _fresh(recipe, spec)
     previous = load(before)
     if previous.reducer.spec(trained=True) == spec:
         return previous
-    seed_everything(seed, verbose=False)
+    seed_everything(recipe.seed, verbose=False)
     reducer = from_spec(spec)
-    return TokenDropModel(previous.backbone, reducer, previous.tokenizer, data.longest)
+    return TokenDropModel(previous.backbone, reducer, previous.tokenizer, recipe.data.longest)
 
 
-def _train_stage(
-    module: TokenDropModule,
-    data: TextData,
-    model: TokenDropModel,
-    stage: Stage,
-    setting: Setting,
-    seed: int,
-    folder: Path,
-    make_trainer: MakeTrainer,
-) -> TrainedStage:
-    module.begin(model, data.make_task(module.metric), data.splits, stage, seed)
-    data.reshuffle = stage.reshuffle
-    best = ModelCheckpoint(
-        folder, "best", monitor="dev/score", mode="max", save_weights_only=True,
-        enable_version_counter=False,
-    )  # fmt: skip
-    last = ModelCheckpoint(
-        folder, "last", save_on_train_epoch_end=True, enable_version_counter=False
-    )
-    curve = _Curve()
-    callbacks: list[Callback] = [curve, best, last]
-    if stage == module.fine_tune:
-        callbacks.append(_EveryEpoch(folder))
-    trainer = make_trainer(stage, callbacks)
-    model.reducer.enter(stage, setting)
-    resumed = folder / "last.ckpt"
-    try:
-        trainer.fit(module, data, ckpt_path=resumed if resumed.is_file() else None)
-    except OSError as error:
-        raise UserError(f"cannot write checkpoints to {folder} ({error.strerror})") from error
-    except SystemExit as error:
-        # Lightning turns Ctrl-C into an exit, which would skip the word on how to go on
-        raise KeyboardInterrupt from error
-    chosen = curve.epochs[-1]
-    if stage.keep == "best":
-        chosen = max(curve.epochs, key=lambda metrics: metrics["dev/score"])
-        module.load_state_dict(torch.load(folder / "best.ckpt", weights_only=True)["state_dict"])
-    model.reducer.leave(stage, {k.removeprefix("dev/"): v for k, v in chosen.items()})
-    model.save_pretrained(folder / "model")
-    finished: dict[str, Any] = {
-        "name": stage.name,
-        "epochs": stage.epochs,
-        "seconds": curve.seconds,
-        "curve": curve.epochs,
-        "chosen": chosen,
-    }
-    write_text(folder / "done.json", json.dumps(finished, indent=1))
-    for checkpoint in (folder / "best.ckpt", resumed):
-        checkpoint.unlink(missing_ok=True)
-    return TrainedStage(folder=folder, **finished)
-
-
-def _setting(
-    module: TokenDropModule, data: TextData, stage: Stage, start: TrainedStage | None
-) -> Setting:
-    """What a stage may ask about the data and about the shared fine-tuning before it."""
-    split = data.splits["train"]
-    lengths, steps = torch.tensor(split.lengths), len(data.train_dataloader()) * stage.epochs
-    task = data.make_task(module.metric)
-    ends = (min(split.labels), max(split.labels)) if task.kind == "regression" else (0.0, 1.0)
-    if start is None:
-        return Setting(lengths, steps, answer_range=ends)
-    scores = [metrics["dev/score"] for metrics in start.curve]
-
-    def find(score: Score, name: str) -> list[Tensor]:
-        order = sorted(range(len(scores)), key=lambda epoch: -scores[epoch])
-        weights = [_EveryEpoch.weights(start.folder, epoch + 1) for epoch in order[:BEST_EPOCHS]]
-        file = start.folder / f"{name}.safetensors"
-        return over_training_rows(score, start.model, weights, data, file)
-
-    return Setting(
-        lengths,
-        steps,
-        max(scores),
-        lambda: find(partial(batch_saliency, gold=task.gold), "saliency"),
-        ends,
-        lambda: find(batch_attention, "attention"),
-    )
-
-
-def _finished(folder: Path) -> TrainedStage | None:
-    """A finished stage, or None. The marker is written last, so what it marks is complete."""
-    marker = folder / "done.json"
-    if not marker.is_file():
-        return None
-    return TrainedStage(folder=folder, **json.loads(marker.read_text()))
-
-
-class _EveryEpoch(Callback):
-    """Keep the weights of each epoch of the fine-tuning, which saliencies are averaged over."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    @staticmethod
-    def weights(folder: Path, epoch: int) -> Path:
-        return folder / f"epoch{epoch}.safetensors"
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, TokenDropModule)
-        with whole_file(self.weights(self.folder, trainer.current_epoch + 1)) as draft:
-            save_file(pl_module.model.backbone.state_dict(), draft)
-
-
-class _Curve(Callback):
-    """Metrics after each epoch and the time spent, both kept across a resumption."""
-
-    def __init__(self) -> None:
-        self.epochs: list[dict[str, float]] = []
-        self.seconds = 0.0
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.started = time.perf_counter()
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.sanity_checking or trainer.state.fn != "fit":
-            return
-        self.seconds += time.perf_counter() - self.started
-        metrics = {k: round(float(v), 6) for k, v in trainer.callback_metrics.items()}
-        self.epochs.append({"epoch": trainer.current_epoch + 1, **metrics})
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"epochs": self.epochs, "seconds": self.seconds}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.epochs = state_dict["epochs"]
-        self.seconds = state_dict["seconds"]
+def _fresh(recipe: Recipe, spec: dict[str, Any]) -> TokenDropModel:
+    module, data = recipe.module, recipe.data
+    seed_everything(recipe.seed, verbose=False)
+    tokenizer = backbones.load_tokenizer(module.backbone)
+    backbone = backbones.load_backbone(module.backbone, data.labels, module.random_init, data.task)
+    return TokenDropModel(backbone, from_spec(spec), tokenizer, data.longest)
 
 
 def trainer_maker(loggers: Sequence[Logger], label: str) -> MakeTrainer:

@@ -8,11 +8,13 @@ output. Attention is what the tokens receive, which needs no label.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from rich.progress import track
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -22,6 +24,7 @@ from tokendrop.data import TextData
 from tokendrop.encoder import encode
 from tokendrop.families import family_of
 from tokendrop.files import whole_file
+from tokendrop.metrics.flops import dense_flops
 from tokendrop.modeling import load
 from tokendrop.packed import Batch
 from tokendrop.reducers.base import Reducer, View
@@ -72,12 +75,18 @@ def batch_attention(model: PreTrainedModel, batch: Batch) -> Tensor:
 
 
 def over_training_rows(
-    score: Score, model_folder: Path, weights: Sequence[Path], data: TextData, remembered: Path
+    score: Score,
+    passes: int,
+    model_folder: Path,
+    weights: Sequence[Path],
+    data: TextData,
+    remembered: Path,
 ) -> list[Tensor]:
     """A score of every token of the training rows, averaged over several sets of weights.
 
     Args:
         score: gives (T,) numbers for a batch.
+        passes: what it costs, in forward passes.
         model_folder: a fine-tuned dense model.
         weights: safetensors files of its backbone after the epochs to average over.
         data: the task.
@@ -88,7 +97,9 @@ def over_training_rows(
     """
     lengths = data.splits["train"].lengths
     if not remembered.is_file():
-        model = load(model_folder).backbone
+        started = time.perf_counter()
+        tuned = load(model_folder)
+        model = tuned.backbone
         total = torch.zeros(sum(lengths))
         first = torch.tensor([0, *lengths]).cumsum(0)
         for number, file in enumerate(weights, start=1):
@@ -99,5 +110,14 @@ def over_training_rows(
                 places = first[batch.examples][batch.layout.row] + batch.positions
                 total[places] += score(model, batch)
         with whole_file(remembered) as draft:
-            save_file({remembered.stem: total / len(weights)}, draft)
+            flops = passes * len(weights) * dense_flops(lengths, model, tuned.shape)
+            cost = {"flops": str(flops), "seconds": str(time.perf_counter() - started)}
+            save_file({remembered.stem: total / len(weights)}, draft, metadata=cost)
     return list(load_file(remembered)[remembered.stem].split(lengths))
+
+
+def cost_of(remembered: Path) -> tuple[int, float]:
+    """FLOPs and seconds that the scores in this file took to work out."""
+    with safe_open(remembered, "pt") as file:
+        cost = file.metadata()
+    return int(cost["flops"]), float(cost["seconds"])

@@ -25,6 +25,7 @@ def record(
         "method": method,
         "operating_point": point,
         "task": task,
+        "kind": "classification",
         "seed": seed,
         "metric": "accuracy",
         "value": value,
@@ -38,6 +39,7 @@ def record(
         "layers_mean": 6.0,
         "kept_tokens_per_layer": kept,
         "train_seconds": 60.0 if method == "dense" else 95.0,
+        "train_flops": 6e13 if method == "dense" else 9.5e13,
         "examples_eval": 1066,
         "flops": {"method": 1e9 * share, "packed_dense": 1e9, "padded_dense": 1.7e9},
         "timing": {
@@ -63,6 +65,7 @@ def record(
                 "name": "fine-tune",
                 "epochs": 2,
                 "seconds": 60.0,
+                "flops": 6e13,
                 "curve": [
                     {"epoch": epoch, "metrics": {"accuracy": value - 0.05 / epoch}}
                     for epoch in (1, 2)
@@ -87,6 +90,7 @@ def record(
                 "name": "re-train",
                 "epochs": 1,
                 "seconds": 35.0,
+                "flops": 3.5e13,
                 "curve": [{"epoch": 1, "metrics": {"accuracy": value}}],
             }
         )

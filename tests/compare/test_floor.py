@@ -15,7 +15,8 @@ from tests.compare.synthetic import grid
 from tests.test_modeling import tokenizer
 from tokendrop.compare.floor import floor_path, read_floors, write_floor
 from tokendrop.compare.report import write_report
-from tokendrop.compare.tables import results_frame, write_summary
+from tokendrop.compare.results import results_frame
+from tokendrop.compare.tables import write_summary
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
 from tokendrop.tasks import SequenceClassification

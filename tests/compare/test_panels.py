@@ -11,11 +11,12 @@ import pytest
 from tests.compare.synthetic import grid, record
 from tests.compare.test_report import read
 from tokendrop.compare.fates import Fates, Sample, write_fates
-from tokendrop.compare.intervals import Interval
 from tokendrop.compare.records import Record
 from tokendrop.compare.report import verdict, write_report
 from tokendrop.compare.report.calibration import calibrations
-from tokendrop.compare.report.numbers import best_cells, table
+from tokendrop.compare.report.numbers import best_cells
+from tokendrop.compare.statistics import Difference, of
+from tokendrop.compare.tables import display_frame
 from tokendrop.errors import UserError
 
 WORDS = [" [CLS]", " a", " slow", " film", " [SEP]"]
@@ -91,7 +92,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_the_best_of_each_column_is_among_the_methods() -> None:
     runs = grid() + grid("other", shift=0.1)
-    frame = table(runs, {})
+    frame = display_frame(runs)
     best = best_cells(runs, frame)
     for place, (method, point) in enumerate(zip(frame["Method"], frame["Point"], strict=True)):
         if method == "dense":
@@ -110,13 +111,12 @@ def test_tables_to_paste(tmp_path: Path) -> None:
 
 def test_intervals_enter_the_table_and_the_verdict(tmp_path: Path) -> None:
     runs = [record(value=0.8), record("m", "p", value=0.795, flops=2, clock=2)]
-    intervals = {
-        ("reviews", "dense", "full"): Interval(0.77, 0.83),
-        ("reviews", "m", "p"): Interval(0.765, 0.825, -0.012, 0.003),
-    }
-    (_, text, doubt) = verdict(runs, intervals)
+    (known,) = of(runs[1:], tmp_path).values()
+    known = replace(known, difference=Difference(-0.005, -0.012, 0.003, 0.3))
+    statistics = {("reviews", "m", "p"): known}
+    (_, text, doubt) = verdict(runs, statistics)
     assert "(95 % interval -1.20 to +0.30, so no difference is shown)" in text
     assert "95 % interval holds 0" in doubt
-    page = write_report(tmp_path, runs, intervals=intervals).read_text(encoding="utf-8")
-    for cell in ("77.00 to 83.00", "76.50 to 82.50", "-1.20 to +0.30"):
+    page = write_report(tmp_path, runs, statistics=statistics).read_text(encoding="utf-8")
+    for cell in ("-1.20 to +0.30", "0.300"):
         assert f">{cell}<" in page

@@ -10,7 +10,8 @@ import pytest
 from tests.compare.synthetic import grid
 from tokendrop.compare.published import published, published_frame
 from tokendrop.compare.report import write_report
-from tokendrop.compare.tables import results_frame, summary_frame, write_summary
+from tokendrop.compare.results import results_frame
+from tokendrop.compare.tables import summary_frame, write_summary
 
 
 def test_every_number_says_where_it_is_from() -> None:

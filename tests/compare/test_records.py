@@ -72,7 +72,7 @@ def test_drafts_of_a_killed_run_are_ignored(tmp_path: Path) -> None:
         lambda text: text[: len(text) // 2],
         lambda text: "",
         lambda text: "[]",
-        lambda text: text.replace('"schema": 1', '"schema": 99'),
+        lambda text: text.replace('"schema": 2', '"schema": 99'),
         lambda text: text.replace('"seed":', '"sead":'),
     ],
 )
@@ -88,7 +88,7 @@ def test_a_damaged_record_is_named_with_its_cure(tmp_path: Path, damage: object)
 
 def test_a_record_is_plain_json(tmp_path: Path) -> None:
     content = json.loads(records.write(record("m", "p", value=0.75), tmp_path).read_text())
-    assert (content["schema"], content["method"], content["value"]) == (1, "m", 0.75)
+    assert (content["schema"], content["method"], content["value"]) == (2, "m", 0.75)
 
 
 def test_points_are_means_over_seeds() -> None:

@@ -10,18 +10,19 @@ import pytest
 from rich.console import Console
 
 from tests.compare.synthetic import grid, record
-from tokendrop.compare import tables
+from tokendrop.compare import results, tables
 
 EXPECTED = (
     "method,operating_point,task,seed,metric,value,flops_speedup_padded,flops_speedup_unpadded,"
     "throughput_speedup_padded,throughput_speedup_unpadded,latency_speedup_b1,kept_tokens_mean,"
-    "layers_mean,train_seconds,examples_eval"
+    "layers_mean,train_seconds,examples_eval,train_flops,train_cost,"
+    "value_mean,value_std,vs_dense,vs_dense_low,vs_dense_high,mcnemar_p,front_hypervolume"
 )
 
 
 def test_results_have_the_fixed_columns_and_one_row_per_run(tmp_path: Path) -> None:
     runs = grid(seeds=(1, 0))
-    text = tables.write_results(tmp_path, runs).read_text()
+    text = results.write_results(tmp_path, runs).read_text()
     assert text.splitlines()[0] == EXPECTED
     rows = list(csv.DictReader(io.StringIO(text)))
     assert len(rows) == len(runs)
@@ -32,13 +33,13 @@ def test_results_have_the_fixed_columns_and_one_row_per_run(tmp_path: Path) -> N
 
 def test_results_do_not_depend_on_the_order_in_which_runs_finished() -> None:
     runs = grid(seeds=(0, 1))
-    pd.testing.assert_frame_equal(tables.results_frame(runs), tables.results_frame(runs[::-1]))
+    pd.testing.assert_frame_equal(results.results_frame(runs), results.results_frame(runs[::-1]))
 
 
 def test_results_survive_a_round_trip(tmp_path: Path) -> None:
     runs = grid()
-    read = pd.read_csv(tables.write_results(tmp_path, runs))
-    pd.testing.assert_frame_equal(read, tables.results_frame(runs), check_dtype=False)
+    read = pd.read_csv(results.write_results(tmp_path, runs))
+    pd.testing.assert_frame_equal(read, results.results_frame(runs), check_dtype=False)
 
 
 def test_summary_is_mean_and_deviation_over_seeds() -> None:

@@ -21,6 +21,7 @@ from tokendrop.progress import progress
 from tokendrop.reducers import from_spec
 from tokendrop.reducers.base import Stage
 from tokendrop.sharing import SIDE_CAR
+from tokendrop.stages import TrainedStage
 from tokendrop.tracking import Run, Tracker
 
 
@@ -51,7 +52,7 @@ def run(arguments: Sequence[str]) -> None:
     print(f"model: {out / 'model'}\nnext:  tokendrop test --checkpoint {out / 'model'}")
 
 
-def _save(cli: TokenDropCLI, stage: recipes.TrainedStage, folder: Path) -> None:
+def _save(cli: TokenDropCLI, stage: TrainedStage, folder: Path) -> None:
     """Write the trained model at its operating point, with the settings of its training."""
     reducer = from_spec(cli.model.reducer_spec)
     model = load(stage.model, **reducer.operating_point)

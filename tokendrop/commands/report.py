@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tokendrop.compare.merge import merged
 from tokendrop.compare.report import write_report
+from tokendrop.compare.statistics import of
 from tokendrop.files import make_folder
 
 
@@ -25,4 +26,6 @@ def run(arguments: Sequence[str]) -> None:
     records, floors = merged([Path(folder) for folder in options.folders])
     path = Path(options.out)
     make_folder(path.parent)
-    print(f"report: {write_report(path.parent, records, floors, path=path)}")
+    # the files that merged records name are whole paths already
+    known = of(records, path.parent)
+    print(f"report: {write_report(path.parent, records, floors, known, path)}")

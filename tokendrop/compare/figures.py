@@ -27,8 +27,8 @@ from tokendrop.compare.canvas import (
     panels_of,
     save,
 )
-from tokendrop.compare.intervals import NONE, Intervals
 from tokendrop.compare.records import DENSE, Point, Record, by_task, pareto_front
+from tokendrop.compare.statistics import NOTHING, Statistics
 from tokendrop.compare.themes import LIGHT, Theme
 
 Budget = Literal["flops", "throughput", "latency"]
@@ -46,13 +46,13 @@ def trade_off(
     against: Budget,
     path: Path | BytesIO,
     theme: Theme = LIGHT,
-    intervals: Intervals = NONE,
+    statistics: Statistics = NOTHING,
 ) -> None:
     """Quality against saved compute on the unpadded base: one panel per task, means over seeds.
 
     A point's bar is its interval where one is given, else the deviation over its seeds.
     """
-    save(partial(_trade_off, records, *SAVING[against], intervals), path, theme)
+    save(partial(_trade_off, records, *SAVING[against], statistics), path, theme)
 
 
 def kept_tokens(records: Sequence[Record], path: Path | BytesIO, theme: Theme = LIGHT) -> None:
@@ -65,10 +65,10 @@ def training_curves(records: Sequence[Record], path: Path | BytesIO, theme: Them
     save(partial(_training, records), path, theme)
 
 
-def drawings(records: Sequence[Record], intervals: Intervals = NONE) -> dict[str, Draw]:
+def drawings(records: Sequence[Record], statistics: Statistics = NOTHING) -> dict[str, Draw]:
     """The figures for which the records hold something to draw, by file name."""
     figures: dict[str, Draw] = {
-        f"trade_off_{against}": partial(trade_off, records, against, intervals=intervals)
+        f"trade_off_{against}": partial(trade_off, records, against, statistics=statistics)
         for against in ("flops", "throughput", "latency")
     }
     if any(share < 1 for record in records for share in record.kept_tokens_per_layer):
@@ -79,18 +79,18 @@ def drawings(records: Sequence[Record], intervals: Intervals = NONE) -> dict[str
 
 
 def write_figures(
-    folder: Path, records: Sequence[Record], intervals: Intervals = NONE
+    folder: Path, records: Sequence[Record], statistics: Statistics = NOTHING
 ) -> dict[str, Path]:
     """Write every figure as PNG under ``folder/figures``; returns the files by name."""
     paths = {}
-    for name, draw in drawings(records, intervals).items():
+    for name, draw in drawings(records, statistics).items():
         paths[name] = folder / "figures" / f"{name}.png"
         draw(paths[name], LIGHT)
     return paths
 
 
 def _trade_off(
-    records: Sequence[Record], saving: str, label: str, intervals: Intervals, theme: Theme
+    records: Sequence[Record], saving: str, label: str, statistics: Statistics, theme: Theme
 ) -> Figure:
     tasks = by_task(records)
     looks = looks_of(records, theme)
@@ -114,7 +114,7 @@ def _trade_off(
                 xs[mine],
                 ys[mine],
                 xerr=[of_task[i].std(saving) or 0.0 for i in mine],
-                yerr=np.array([_bar(of_task[i], intervals, scale) for i in mine]).reshape(-1, 2).T,
+                yerr=np.array([_bar(of_task[i], statistics, scale) for i in mine]).reshape(-1, 2).T,
                 color=color,
                 marker=marker,
                 ms=15 if method == DENSE else 8,
@@ -134,11 +134,12 @@ def _trade_off(
     return figure
 
 
-def _bar(point: Point, intervals: Intervals, scale: float) -> tuple[float, float]:
+def _bar(point: Point, statistics: Statistics, scale: float) -> tuple[float, float]:
     """How far a point's bar goes down and up."""
-    if known := intervals.get(point.key):
-        mean = point.mean("value")
-        return scale * max(0.0, mean - known.low), scale * max(0.0, known.high - mean)
+    known = statistics.get(point.key)
+    if known is not None and known.interval is not None:
+        low, high = known.interval
+        return scale * max(0.0, known.mean - low), scale * max(0.0, high - known.mean)
     return (scale * (point.std("value") or 0.0),) * 2
 
 

@@ -14,8 +14,9 @@ from urllib.parse import quote
 
 from tokendrop.errors import UserError
 from tokendrop.files import write_text
+from tokendrop.heads import Kind
 
-SCHEMA = 1
+SCHEMA = 2
 DENSE = "dense"
 """The reducer that drops nothing: every other method is compared with it."""
 
@@ -34,9 +35,10 @@ class Record:
       ``padded_dense``.
     - ``timing``: ``{"batch32": ..., "batch1": ...}``, each with the median ``seconds`` of every
       contender, the relative ``noise`` of the ratios (0.03 is 3 %), ``rounds`` and ``rows``.
-    - ``stages``: ``{"name", "epochs", "seconds", "curve"}`` each; a curve is a list of
-      ``{"epoch", "metrics"}``, epochs counted from the stage's own start, metrics of the dev split
-      under the same names as on the test split.
+    - ``stages``: ``{"name", "epochs", "seconds", "flops", "curve"}`` each, the shared fine-tuning
+      first and a search after the training last; a curve is a list of ``{"epoch", "metrics"}``,
+      epochs counted from the stage's own start, metrics of the dev split under the same names as on
+      the test split.
     - ``provenance``: what made the number, e.g. ``command``, ``config``, ``versions``,
       ``git_commit``, ``hardware``, ``threads``, ``wall_seconds``, ``started``.
     """
@@ -44,6 +46,8 @@ class Record:
     method: str
     operating_point: str
     task: str
+    kind: Kind
+    """What the task's head answers, which says how the saved predictions are read."""
     seed: int
     metric: str
     value: float
@@ -61,6 +65,9 @@ class Record:
     kept_tokens_per_layer: list[float]
     """Mean share of the original tokens that each layer processed."""
     train_seconds: float
+    """Of all stages, from the pretrained model on."""
+    train_flops: float
+    """Of the same work, see :class:`tokendrop.stages.TrainedStage`."""
     examples_eval: int
     flops: dict[str, float]
     timing: dict[str, Any]
@@ -72,6 +79,11 @@ class Record:
     fates_file: str | None = None
     """What became of the tokens and rows, see :class:`tokendrop.compare.fates.Fates`."""
     schema: int = SCHEMA
+
+    @property
+    def train_cost(self) -> float:
+        """Training FLOPs relative to those of the shared fine-tuning alone: 1 is dense."""
+        return self.train_flops / self.stages[0]["flops"] if self.stages else 0.0
 
     @property
     def clock_noise(self) -> float:

@@ -31,6 +31,7 @@ from tokendrop.search import load_search
 from tokendrop.search.candidates import draw_rows
 from tokendrop.search.costs import Costs, searchable
 from tokendrop.sharing import SPEEDUPS, Figures, write_figures
+from tokendrop.stages import TrainedStage
 from tokendrop.tracking import Tracker
 
 
@@ -82,12 +83,16 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
     found = evaluate(model, data.make_task(cell.metric), data)
     spread = _spread(len(data.splits["test"]), comparison.samples)
     shown = model.predict([data.splits["test"].texts[row] for row in spread])
+    trained = [_stage_record(stage) for stage in stages]
+    if searched:
+        trained.append(_search_record(searched["search"]))
     batches, singles = _time(comparison.clock, model, data)
     settings = asdict(comparison) | asdict(cell)
     record = Record(
         method=run.method,
         operating_point=run.operating_point,
         task=run.task,
+        kind=data.task,
         seed=run.seed,
         metric=cell.metric,
         value=found.metrics[cell.metric],
@@ -100,11 +105,12 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
         kept_tokens_mean=found.kept["tokens"],
         layers_mean=found.kept["layers"],
         kept_tokens_per_layer=found.kept["per_layer"],
-        train_seconds=sum(stage.seconds for stage in stages),
+        train_seconds=sum(stage["seconds"] for stage in trained),
+        train_flops=sum(stage["flops"] for stage in trained),
         examples_eval=len(found.examples),
         flops=found.flops,
         timing={"batch32": batches, "batch1": singles},
-        stages=[_stage_record(stage) for stage in stages],
+        stages=trained,
         details=model.reducer.describe()
         | searched
         | {"model": str(stages[-1].model.relative_to(out))},
@@ -127,7 +133,7 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
 
 def train_cell(
     comparison: Comparison, cell: Cell, data: TextData, out: Path, tracker: Tracker
-) -> tuple[list[recipes.TrainedStage], TokenDropModel, dict[str, Any]]:
+) -> tuple[list[TrainedStage], TokenDropModel, dict[str, Any]]:
     """The stages of a run's recipe, trained unless that was done before, and the method at its
     operating point, with the record of the search that found it, if one did.
     """
@@ -187,6 +193,7 @@ def _search(
         "dev_rows": front.rows,
         "configurations_evaluated": len(front.evaluated),
         "search_seconds": round(front.seconds, 2),
+        "search_flops": round(front.flops),
     }
     found = load(folder, configuration=list(point.configuration)).to(model.backbone.device)
     return found, {"search": described}
@@ -200,7 +207,7 @@ def _time(
     return batches, measure(model, rows[: clock.single_rows], 1, clock.rounds, "time single rows")
 
 
-def _stage_record(stage: recipes.TrainedStage) -> dict[str, Any]:
+def _stage_record(stage: TrainedStage) -> dict[str, Any]:
     curve = [
         {
             "epoch": int(metrics["epoch"]),
@@ -208,7 +215,24 @@ def _stage_record(stage: recipes.TrainedStage) -> dict[str, Any]:
         }
         for metrics in stage.curve
     ]
-    return {"name": stage.name, "epochs": stage.epochs, "seconds": stage.seconds, "curve": curve}
+    return {
+        "name": stage.name,
+        "epochs": stage.epochs,
+        "seconds": stage.seconds,
+        "flops": stage.flops,
+        "curve": curve,
+    }
+
+
+def _search_record(found: dict[str, Any]) -> dict[str, Any]:
+    """The search behind a method's points, as the stage of its recipe that it is."""
+    return {
+        "name": "evolutionary_search",
+        "epochs": 0,
+        "seconds": found["search_seconds"],
+        "flops": found["search_flops"],
+        "curve": [],
+    }
 
 
 def _truncation(data: TextData) -> str:

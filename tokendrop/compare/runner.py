@@ -12,14 +12,15 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from tokendrop.compare import records
+from tokendrop.compare import records, statistics
 from tokendrop.compare.figures import write_figures
 from tokendrop.compare.floor import floor_path, read_floors, write_floor
 from tokendrop.compare.records import Record
 from tokendrop.compare.report import write_report
+from tokendrop.compare.results import results_frame, write_results
 from tokendrop.compare.run import check_search, make_data, run_cell
 from tokendrop.compare.settings import Cell, Comparison, grid
-from tokendrop.compare.tables import print_summary, results_frame, write_results, write_summary
+from tokendrop.compare.tables import print_summary, write_summary
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
 from tokendrop.files import make_folder, write_text
@@ -62,13 +63,14 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
         console.print(f"[bold][{number}/{len(runs)}] {run.name}[/bold]")
         records.write(run_cell(comparison, cell, data_of(cell), out), out)
     found, floors = records.read_all(out), read_floors(out)
-    write_results(out, found)
-    write_summary(out, found, floors)
-    figures = write_figures(out, found)
-    write_report(out, found, floors)
+    known = statistics.of(found, out)
+    write_results(out, found, known)
+    write_summary(out, found, floors, known)
+    figures = write_figures(out, found, known)
+    write_report(out, found, floors, known)
     if wants_wandb(comparison.loggers):
-        log_comparison(out, figures, results_frame(found), asdict(comparison))
-    print_summary(found, floors=floors)
+        log_comparison(out, figures, results_frame(found, known), asdict(comparison))
+    print_summary(found, floors=floors, statistics=known)
     return found
 
 

@@ -47,6 +47,7 @@ class Method:
     Attributes:
         reducer: class of the reducer, by its name or by a dotted path.
         arguments: what it is made with.
+        task_arguments: changes to these on single tasks, by their names; papers tune per data set.
         operating_points: changes to the arguments by the name of the point, ``parts.1.tau`` for
             the argument tau of a chain's second part; one point without changes by default.
         search: further points, for a method that can be searched for configurations.
@@ -54,12 +55,14 @@ class Method:
 
     reducer: str
     arguments: dict[str, Any] = field(default_factory=dict)
+    task_arguments: dict[str, dict[str, Any]] = field(default_factory=dict)
     operating_points: dict[str, dict[str, Any]] = field(default_factory=lambda: {"default": {}})
     search: SearchedPoints | None = None
 
     def __post_init__(self) -> None:
         # the parser wraps a reducer inside a chain if its class_path can be imported
         object.__setattr__(self, "arguments", _plain(self.arguments))
+        object.__setattr__(self, "task_arguments", _plain(self.task_arguments))
         object.__setattr__(self, "operating_points", _plain(self.operating_points))
 
 
@@ -131,6 +134,9 @@ def grid(comparison: Comparison) -> Iterator[Cell]:
     for name in comparison.task_data:
         if name not in comparison.tasks:
             raise unknown("task in task_data", name, comparison.tasks)
+    for method in comparison.methods.values():
+        for name in method.task_arguments:  # a comparison's file may serve one task at a time
+            find_config("task", name)
     for name in comparison.tasks:
         path = find_config("task", name)
         task = read_config(path)
@@ -138,12 +144,13 @@ def grid(comparison: Comparison) -> Iterator[Cell]:
         data = {**task.get("data", {}), **comparison.data, **own}
         metric = task.get("model", {}).get("metric", "accuracy")
         for seed in comparison.seeds:
-            for method, described in comparison.methods.items():
-                for point, changes, budget, search in _points(described):
-                    spec = {"class_path": described.reducer, "init_args": described.arguments}
+            for method_name, method in comparison.methods.items():
+                arguments = method.arguments | method.task_arguments.get(path.stem, {})
+                for point, changes, budget, search in _points(method):
+                    spec = {"class_path": method.reducer, "init_args": arguments}
                     reducer = with_changes(spec, changes)
                     from_spec(reducer)
-                    run = Run(path.stem, method, point, seed)
+                    run = Run(path.stem, method_name, point, seed)
                     yield Cell(run, reducer, data, metric, budget, search)
 
 

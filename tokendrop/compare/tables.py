@@ -1,4 +1,4 @@
-"""The numbers as tables: a CSV file of the runs, a summary over seeds for files and terminal."""
+"""The numbers as tables for people: a summary over seeds, for files and terminal."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tokendrop.compare.floor import Floor
+from tokendrop.compare.fronts import CAPTION as FRONTS
+from tokendrop.compare.fronts import fronts_frame
 from tokendrop.compare.published import CAPTION, published_frame
 from tokendrop.compare.records import (
     DENSE,
@@ -24,25 +26,8 @@ from tokendrop.compare.records import (
     gap,
     ordered,
 )
+from tokendrop.compare.statistics import NOTHING, Statistics
 from tokendrop.files import write_text
-
-COLUMNS = (
-    "method",
-    "operating_point",
-    "task",
-    "seed",
-    "metric",
-    "value",
-    "flops_speedup_padded",
-    "flops_speedup_unpadded",
-    "throughput_speedup_padded",
-    "throughput_speedup_unpadded",
-    "latency_speedup_b1",
-    "kept_tokens_mean",
-    "layers_mean",
-    "train_seconds",
-    "examples_eval",
-)
 
 TEXT_COLUMNS = {"Method", "Point", "Task", "Metric"}
 
@@ -63,6 +48,10 @@ LEGEND = {
     "Value": "the metric on the test split, ± the standard deviation over seeds if several ran.",
     "vs dense": "how much better (+) or worse (-) than the dense model of the same task: a score "
     "in points of a per cent, an error in its own unit.",
+    "95% interval": "of the difference to dense, from paired resamples of the test examples; "
+    "where it holds 0, another test set could turn the difference around.",
+    "p": "how likely the exact McNemar test finds a difference as large between two classifiers "
+    "that are equally good.",
     "FLOPs (unpadded)": "how many times fewer FLOPs than the same packed encoder with nothing "
     "dropped. What the method itself saves on paper; its own scores and exits count against it.",
     "FLOPs (padded)": "how many times fewer FLOPs than the plain Hugging Face model on padded "
@@ -78,33 +67,23 @@ LEGEND = {
     "Layers": "how many layers a row went through, mean over rows.",
     "Train s": "seconds of training, all stages from the pretrained model on; a stage that several "
     "methods share, such as the fine-tuned start, was run once and counts in each.",
+    "Train cost": "FLOPs of the same work, as a multiple of the fine-tuned start alone.",
 }
 
 
-def results_frame(records: Sequence[Record]) -> pd.DataFrame:
-    """One row per run, the columns of `results.csv`."""
-    rows = [[getattr(record, column) for column in COLUMNS] for record in ordered(records)]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def write_results(folder: Path, records: Sequence[Record]) -> Path:
-    """Write `results.csv`."""
-    path = folder / "results.csv"
-    write_text(path, results_frame(records).to_csv(index=False))
-    return path
-
-
-def summary_frame(records: Sequence[Record]) -> pd.DataFrame:
+def summary_frame(records: Sequence[Record], statistics: Statistics = NOTHING) -> pd.DataFrame:
     """One row per method, operating point and task: numbers, means over the seeds."""
     rows = [
-        _summary_row(point, dense_point(of_task))
+        _summary_row(point, dense_point(of_task), statistics)
         for of_task in by_task(records).values()
         for point in of_task
     ]
     return pd.DataFrame(rows)
 
 
-def _summary_row(point: Point, dense: Point | None) -> dict[str, Any]:
+def _summary_row(point: Point, dense: Point | None, statistics: Statistics) -> dict[str, Any]:
+    known = statistics.get((point.task, point.method, point.operating_point))
+    compared = known.difference if known else None
     return {
         "Method": point.method,
         "Point": point.operating_point,
@@ -114,10 +93,14 @@ def _summary_row(point: Point, dense: Point | None) -> dict[str, Any]:
         "Value": point.mean("value"),
         "Std": point.std("value"),
         "vs dense": gap(point, dense) if dense else None,
+        "Low": compared.low if compared else None,
+        "High": compared.high if compared else None,
+        "p": compared.p_value if compared else None,
         **{column: point.mean(field) for column, field in RATIOS.items()},
         "Tokens kept": point.mean("kept_tokens_mean"),
         "Layers": point.mean("layers_mean"),
         "Train s": point.mean("train_seconds"),
+        "Train cost": point.mean("train_cost"),
     }
 
 
@@ -130,9 +113,9 @@ def show_value(value: float, higher_is_better: bool) -> str:
     return f"{100 * value:.2f} %" if higher_is_better else f"{value:.4f}"
 
 
-def display_frame(records: Sequence[Record]) -> pd.DataFrame:
+def display_frame(records: Sequence[Record], statistics: Statistics = NOTHING) -> pd.DataFrame:
     """The summary as text for people, without the columns that say the same in every row."""
-    frame = summary_frame(records)
+    frame = summary_frame(records, statistics)
     higher = {record.metric: record.higher_is_better for record in records}
 
     def value(row: pd.Series[Any]) -> str:
@@ -149,23 +132,45 @@ def display_frame(records: Sequence[Record]) -> pd.DataFrame:
             return f"{100 * row['vs dense']:+.2f}"
         return f"{row['vs dense']:+.4f}"
 
+    def interval(row: pd.Series[Any]) -> str:
+        if pd.isna(row["Low"]):
+            return ""
+        if higher[row["Metric"]]:
+            return f"{100 * row['Low']:+.2f} to {100 * row['High']:+.2f}"
+        return f"{row['Low']:+.4f} to {row['High']:+.4f}"
+
     formats: dict[str, Callable[[float], str]] = {
         **dict.fromkeys(RATIOS, "{:.2f}x".format),
         "Tokens kept": lambda share: f"{100 * share:.0f} %",
         "Layers": "{:.1f}".format,
         "Train s": "{:.0f}".format,
+        "Train cost": "{:.1f}x".format,
+        "p": show_p,
         "Seeds": str,
     }
-    text = frame.drop(columns="Std").assign(
+    text = frame.drop(columns=["Std", "High"]).assign(
         **{
             "Value": frame.apply(value, axis=1),
             "vs dense": frame.apply(difference, axis=1),
+            "Low": frame.apply(interval, axis=1),
             **{column: frame[column].map(form) for column, form in formats.items()},
         }
     )
     constant = [c for c in ("Task", "Seeds", "Metric") if frame[c].nunique() == 1]
-    text = text.drop(columns=constant)
+    unknown = [c for c in ("Low", "p") if (text[c] == "").all()]
+    text = text.drop(columns=constant + unknown).rename(columns={"Low": "95% interval"})
     return text.rename(columns={"Value": records[0].metric}) if "Metric" in constant else text
+
+
+def show_p(p_value: float) -> str:
+    """A p value for people, nothing where there is none.
+
+    >>> show_p(0.0412), show_p(1e-7), show_p(float("nan"))
+    ('0.041', '<0.001', '')
+    """
+    if pd.isna(p_value):
+        return ""
+    return "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
 def explain(column: str) -> str:
@@ -180,20 +185,27 @@ def heading(records: Sequence[Record]) -> str:
     return f"{metrics} on {tasks}, test split"
 
 
-def write_summary(folder: Path, records: Sequence[Record], floors: Sequence[Floor] = ()) -> Path:
+def write_summary(
+    folder: Path,
+    records: Sequence[Record],
+    floors: Sequence[Floor] = (),
+    statistics: Statistics = NOTHING,
+) -> Path:
     """Write `summary.md`: the table, what its columns mean, and where its numbers come from.
 
     Below the table stand the floors; what others have published has a table of its own.
     """
-    table = display_frame(records)
-    align = ["left" if column in TEXT_COLUMNS else "right" for column in table.columns]
+    table = display_frame(records, statistics)
     parts = [
         f"# Comparison: {heading(records)}",
-        table.to_markdown(index=False, disable_numparse=True, colalign=align),
+        _markdown(table),
         *(floor.sentence for floor in floors),
         "## The columns",
         _bullets((column, explain(column)) for column in table.columns),
     ]
+    methods = fronts_frame(records)
+    if len(methods):
+        parts += ["## At the same budget", FRONTS, _markdown(methods)]
     if notes := notes_of(records):
         parts += [
             "## Notes",
@@ -209,19 +221,28 @@ def write_summary(folder: Path, records: Sequence[Record], floors: Sequence[Floo
     return path
 
 
+def _markdown(table: pd.DataFrame) -> str:
+    align = ["left" if column in TEXT_COLUMNS else "right" for column in table.columns]
+    return table.to_markdown(index=False, disable_numparse=True, colalign=align)
+
+
 def _bullets(items: Any) -> str:
     return "\n".join(f"- **{name}**: {text}" for name, text in items)
 
 
 def print_summary(
-    records: Sequence[Record], console: Console | None = None, floors: Sequence[Floor] = ()
+    records: Sequence[Record],
+    console: Console | None = None,
+    floors: Sequence[Floor] = (),
+    statistics: Statistics = NOTHING,
 ) -> None:
     """Print the summary for the terminal: one table per task."""
     # a file or a pipe has no width, and 80 columns would fold the names
     console = console or Console(width=None if sys.stdout.isatty() else 120)
     for task in by_task(records):
         of_task = [record for record in records if record.task == task]
-        frame = display_frame(of_task)
+        # the terminal has room for one of the two, and seconds differ between machines
+        frame = display_frame(of_task, statistics).drop(columns="Train s")
         table = Table(box=box.SIMPLE_HEAD, title=heading(of_task), padding=0)
         for column in frame.columns:
             words = column in TEXT_COLUMNS

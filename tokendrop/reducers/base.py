@@ -8,16 +8,21 @@ alike. One method is one file.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from torch import Tensor, nn
 
 from tokendrop.attention import Received
-from tokendrop.heads import Kind, mean_divergence
-from tokendrop.packed import Batch, Layout
+from tokendrop.heads import Kind
+from tokendrop.packed import Batch
+from tokendrop.reducers.moments import Decision, View
+from tokendrop.reducers.training import Group, Setting, Stage, Step
 from tokendrop.trace import Encoded, Trace
+
+# all that a method's file needs, its training too, is imported from here
+__all__ = ["Decision", "Group", "Reducer", "Setting", "Shape", "Stage", "Step", "View"]
 
 
 @dataclass(frozen=True)
@@ -42,164 +47,6 @@ class Shape:
     task: Kind = "classification"
     gated: bool = False
     projected_embedding: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """What a reducer sees at one moment. R live rows, T live tokens.
-
-    Attributes:
-        layer: index of the layer, from 0; ``layers`` is their number.
-        layout: where the live rows lie.
-        states: (T, hidden) entering the layer (``before_layer``, ``after_attention``) or leaving
-            it (``after_layer``), in the precision the backbone runs in.
-        memory: whatever ``start`` returned for this pass. Anything kept there for each token or
-            row is best kept for the *original* ones and read at ``layout.tokens``, ``layout.rows``.
-        batch: the original batch.
-        received: (T,) attention each token received, summed over heads and queries, in fp32; only
-            in ``after_attention`` and only if asked for.
-        keys: (T, heads, head size) of the attention; only in ``after_attention``.
-    """
-
-    layer: int
-    layers: int
-    layout: Layout
-    states: Tensor
-    memory: Any
-    batch: Batch
-    received: Tensor | None = None
-    keys: Tensor | None = None
-
-    @property
-    def hidden(self) -> Tensor:
-        """(T, hidden) the states in fp32, in which everything is decided."""
-        return self.states.float()
-
-    @property
-    def cls(self) -> Tensor:
-        """(R, hidden) the [CLS] state of each live row, in fp32."""
-        return self.states[self.layout.first].float()
-
-
-@dataclass(frozen=True, eq=False)
-class Decision:
-    """What a reducer wants done. Everything is optional.
-
-    Attributes:
-        keep: (T,) mask of the tokens that go on.
-        counts: how many of each row do, in the order of the layout, where the method knows it;
-            that spares reading them back from the device.
-        scale: (T,) factors on the attention output (``after_attention``) or on the states that
-            leave the layer (``after_layer``).
-        into: (T,) index of the live token that each one is merged into, its own where it stays;
-            a token that others go into must stay itself (``after_attention`` only). The states are
-            averaged behind the attention's output projection, so that all tokens go through it.
-        weight: (T,) what a token counts in that average.
-        key_bias: (T,) added to the logits of each key (``before_layer`` only).
-        skip: pass over this layer altogether (``before_layer`` only).
-        leave: (R,) mask of the rows that stop here (``after_layer`` only).
-        answer: (R, classes) logits of the rows, read where ``leave`` is true; for tasks that answer
-            for every token, (T_0, outputs) of all original tokens.
-    """
-
-    keep: Tensor | None = None
-    counts: Sequence[int] | None = None
-    scale: Tensor | None = None
-    into: Tensor | None = None
-    weight: Tensor | None = None
-    key_bias: Tensor | None = None
-    skip: bool = False
-    leave: Tensor | None = None
-    answer: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage of a method's training recipe: a start, an optimiser, a length, a choice.
-
-    Attributes:
-        name: what the stage is called in logs and folders.
-        epochs: passes over the training split.
-        learning_rate: peak rate of the backbone; a :class:`Group` may name another.
-        optimizer: "adam" or "adamw".
-        weight_decay: not applied to biases and LayerNorm.
-        warmup: share of the steps over which the rate rises linearly from 0.
-        schedule: how it falls after that. "linear": to 0 from the peak; "keras": as
-            1 - step / steps, so it jumps down at the end of the warm-up (PoWER-BERT's code).
-        clip: largest gradient norm of a group, None for no clipping.
-        keep: which weights go on to the next stage: those of the epoch with the best dev metric,
-            or the last.
-        start: weights to begin with: the previous stage's, or the pretrained ones.
-        reshuffle: a new order of the batches each epoch, or the first one for all.
-    """
-
-    name: str
-    epochs: int
-    learning_rate: float
-    optimizer: Literal["adam", "adamw"] = "adamw"
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    warmup: float = 0.0
-    schedule: Literal["linear", "keras"] = "linear"
-    clip: float | None = None
-    keep: Literal["best", "last"] = "best"
-    start: Literal["previous", "pretrained"] = "previous"
-    reshuffle: bool = True
-
-
-@dataclass(frozen=True, eq=False)
-class Group:
-    """Parameters that share a rate, a clip and an objective.
-
-    Attributes:
-        parameters: by name.
-        learning_rate: peak rate, None for the stage's.
-        ignores: names of the loss terms that these parameters do not follow.
-    """
-
-    name: str
-    parameters: Mapping[str, nn.Parameter]
-    learning_rate: float | None = None
-    ignores: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, eq=False)
-class Setting:
-    """What a stage begins with.
-
-    Attributes:
-        lengths: (examples,) tokens of each training row.
-        steps: optimiser steps of the stage.
-        fine_tuned_score: best dev metric of the shared fine-tuning, from 0 to 1.
-        saliency: gradient x input of the fine-tuned model at the embeddings, one (tokens,)
-            tensor per training row, in the order of the split; worked out when first called and
-            remembered beside the fine-tuned model.
-        attention: the same of the attention that each token receives there, mean over layers.
-        answer_range: smallest and largest label of the training rows, in regression.
-    """
-
-    lengths: Tensor
-    steps: int
-    fine_tuned_score: float = 0.0
-    saliency: Callable[[], list[Tensor]] = list
-    answer_range: tuple[float, float] = (0.0, 1.0)
-    attention: Callable[[], list[Tensor]] = list
-
-
-@dataclass(frozen=True)
-class Step:
-    """What a training step offers to a reducer.
-
-    Attributes:
-        forward: one pass over the batch, in training mode.
-        task_loss: the task's loss of a pass.
-        divergence: mean KL(one || other) of two passes' logits.
-    """
-
-    forward: Callable[[], Encoded]
-    task_loss: Callable[[Encoded], Tensor]
-    divergence: Callable[[Tensor, Tensor], Tensor] = mean_divergence
 
 
 class Reducer(nn.Module):

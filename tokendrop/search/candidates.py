@@ -19,6 +19,7 @@ from torch import Tensor
 from tokendrop.data.batching import Batches, Split, consecutive
 from tokendrop.encoder import walk
 from tokendrop.families import family_of
+from tokendrop.metrics.flops import embedding_flops, head_flops, layer_flops
 from tokendrop.modeling import TokenDropModel
 from tokendrop.packed import Batch, Layout
 from tokendrop.reducers import from_spec
@@ -70,6 +71,12 @@ class Candidates:
         lengths = [split.lengths[row] for row in rows]
         self.cost = Costs(reducer, model.backbone.config, model.shape, lengths)
 
+    def scores_and_flops(self, configurations: Sequence[Configuration]) -> tuple[list[float], int]:
+        """The scores, and the FLOPs of what had to be run to find them."""
+        before = sum(part.flops for part in self._parts)
+        scores = self.scores(configurations)
+        return scores, sum(part.flops for part in self._parts) - before
+
     @torch.inference_mode()
     def scores(self, configurations: Sequence[Configuration]) -> list[float]:
         """The task's metric of each configuration."""
@@ -100,7 +107,11 @@ class _State:
 
 
 class _Part:
-    """One packed batch."""
+    """One packed batch.
+
+    Attributes:
+        flops: of all that was run so far.
+    """
 
     def __init__(self, model: TokenDropModel, reducer: LengthAdaptive, batch: Batch) -> None:
         self._model = model
@@ -108,6 +119,7 @@ class _Part:
         self.batch = batch
         self._lengths = sorted(set(batch.layout.lengths))
         self._answers: dict[Path, Tensor] = {}
+        self.flops = 0
 
     def logits(self, configuration: Configuration) -> Tensor:
         """(B, classes) answers at a configuration that was run before."""
@@ -141,6 +153,7 @@ class _Part:
     def _embedded(self) -> _State:
         place = {n: i for i, n in enumerate(self._lengths)}
         layout = self.batch.layout
+        self.flops += embedding_flops(sum(layout.lengths), self._model.shape)
         return _State(
             family_of(self._model.backbone).embed(self._model.backbone, self.batch),
             self.batch,
@@ -155,6 +168,9 @@ class _Part:
         plan = Plan.of(state.batch.layout.lengths, lengths, runs)
         self._reducer.sub_model = lambda batch: plan
         walked = walk(self._model.backbone, state.batch, self._reducer, state.hidden)
+        for ran in walked.trace.layers:
+            fed = sum(ran.feed_forward.lengths)
+            self.flops += layer_flops(ran.attention.lengths, fed, self._model.shape, projected=fed)
         rows, tokens = walked.layout.rows, walked.layout.tokens
         batch = Batch(
             state.batch.input_ids[tokens],
@@ -170,4 +186,5 @@ class _Part:
         family = family_of(backbone)
         pooled = family.pool(backbone, state.hidden, state.batch.layout)
         logits = family.classify(backbone, pooled).float()
+        self.flops += head_flops(backbone) * len(logits)
         return torch.empty_like(logits).index_copy(0, state.rows, logits)

@@ -37,6 +37,7 @@ class Front:
         areas: for each front of the history, its mean score between the bounds.
         rows: how many rows scores are measured on.
         seconds: time spent on evaluating, over all interrupted runs.
+        flops: of the same work; layers that configurations shared were run and count once.
     """
 
     points: Sequence[Point]
@@ -46,6 +47,7 @@ class Front:
     areas: Sequence[float]
     rows: int
     seconds: float
+    flops: float
 
     @property
     def reachable(self) -> float:
@@ -84,6 +86,7 @@ class Front:
             "rows": self.rows,
             "configurations_evaluated": len(self.evaluated),
             "search_seconds": round(self.seconds, 2),
+            "search_flops": round(self.flops),
         }
 
 

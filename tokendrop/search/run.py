@@ -70,7 +70,7 @@ def search(
     with _progress() as bar:
         job = bar.add_task("search", total=len(first) + children)
         path = folder / f"evaluated-{key}.jsonl"
-        store = Store(path, candidates.scores, lambda count: bar.advance(job, count))
+        store = Store(path, candidates.scores_and_flops, lambda count: bar.advance(job, count))
         seen: dict[Configuration, None] = {}
 
         def scores(configurations: list[Configuration]) -> list[float]:
@@ -107,6 +107,7 @@ def search(
                 areas=areas,
                 rows=len(rows),
                 seconds=sum(store.seconds[configuration] for configuration in seen),
+                flops=sum(store.flops[configuration] for configuration in seen),
             )
             # not for generations that were evaluated before an interruption
             if len(store.known) > drawn:

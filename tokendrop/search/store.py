@@ -22,18 +22,19 @@ class Store:
     Attributes:
         known: score of every configuration evaluated so far, in all runs.
         seconds: time that evaluating each took.
+        flops: and its FLOPs: an equal share of what was run for those evaluated together.
     """
 
     def __init__(
         self,
         path: Path,
-        evaluate: Callable[[Sequence[Configuration]], list[float]],
+        evaluate: Callable[[Sequence[Configuration]], tuple[list[float], int]],
         advance: Callable[[int], None],
     ) -> None:
         """
         Args:
             path: one line of JSON per configuration. A line that a kill left torn is ignored.
-            evaluate: scores of new configurations.
+            evaluate: scores of new configurations, and the FLOPs of finding them.
             advance: told how many configurations are done.
         """
         self.path = path
@@ -41,6 +42,7 @@ class Store:
         self.advance = advance
         self.known: dict[Configuration, float] = {}
         self.seconds: dict[Configuration, float] = {}
+        self.flops: dict[Configuration, float] = {}
         if path.is_file():
             for line in path.read_text(encoding="utf-8").splitlines():
                 self._read(line)
@@ -50,9 +52,11 @@ class Store:
             entry = json.loads(line)
             configuration = tuple(map(int, entry["configuration"]))
             score, seconds = float(entry["score"]), float(entry["seconds"])
+            flops = float(entry["flops"])
         except (ValueError, KeyError, TypeError):
             return
         self.known[configuration], self.seconds[configuration] = score, seconds
+        self.flops[configuration] = flops
 
     def scores(self, configurations: Sequence[Configuration]) -> list[float]:
         """Scores of configurations, known or new."""
@@ -62,17 +66,25 @@ class Store:
         for start in range(0, len(new), CHUNK):
             chunk = new[start : start + CHUNK]
             begun = time.perf_counter()
-            scores = self.evaluate(chunk)
+            scores, flops = self.evaluate(chunk)
             each = (time.perf_counter() - begun) / len(chunk)
             self.seconds.update(dict.fromkeys(chunk, each))
+            self.flops.update(dict.fromkeys(chunk, flops / len(chunk)))
             self.known.update(zip(chunk, scores, strict=True))
-            self._append(chunk, scores, each)
+            self._append(chunk, scores)
             self.advance(len(chunk))
         return [self.known[configuration] for configuration in configurations]
 
-    def _append(self, chunk: list[Configuration], scores: list[float], seconds: float) -> None:
+    def _append(self, chunk: list[Configuration], scores: list[float]) -> None:
         lines = [
-            json.dumps({"configuration": one, "score": score, "seconds": round(seconds, 4)})
+            json.dumps(
+                {
+                    "configuration": one,
+                    "score": score,
+                    "seconds": round(self.seconds[one], 4),
+                    "flops": self.flops[one],
+                }
+            )
             for one, score in zip(chunk, scores, strict=True)
         ]
         try:

@@ -6,43 +6,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from tokendrop.compare.intervals import Intervals
-from tokendrop.compare.records import DENSE, Record, by_task
-from tokendrop.compare.tables import RATIOS, TEXT_COLUMNS, display_frame, summary_frame
+from tokendrop.compare.records import DENSE, Record
+from tokendrop.compare.tables import RATIOS, TEXT_COLUMNS, summary_frame
 
-SMALLER_IS_BETTER = ("Tokens kept", "Layers", "Train s")
-
-EXPLAINED = {
-    "95 % of value": "the 95 % confidence interval of the metric.",
-    "95 % of gap": "the 95 % confidence interval of the difference from dense; where it holds 0, "
-    "no difference is shown.",
-}
-
-
-def table(records: Sequence[Record], intervals: Intervals) -> pd.DataFrame:
-    """The summary as text, with the intervals of the points that have any behind their values."""
-    frame = display_frame(records)
-    if not intervals:
-        return frame
-    whole, gaps = [], []
-    for of_task in by_task(records).values():
-        for point in of_task:
-            scale, digits = (100.0, 2) if point.runs[0].higher_is_better else (1.0, 4)
-            known = intervals.get(point.key)
-            pairs = ((known.low, known.high), (known.gap_low, known.gap_high)) if known else ()
-            texts = [
-                ""
-                if low is None or high is None
-                else f"{scale * low:{sign}.{digits}f} to {scale * high:{sign}.{digits}f}"
-                for (low, high), sign in zip(pairs, ("", "+"), strict=True)
-            ] or ["", ""]
-            whole.append(texts[0])
-            gaps.append(texts[1])
-    place = frame.columns.get_loc("vs dense")
-    assert isinstance(place, int)
-    frame.insert(place + 1, "95 % of gap", gaps)
-    frame.insert(place, "95 % of value", whole)
-    return frame
+SMALLER_IS_BETTER = ("Tokens kept", "Layers", "Train s", "Train cost")
 
 
 def best_cells(records: Sequence[Record], frame: pd.DataFrame) -> list[set[str]]:

@@ -10,19 +10,30 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tokendrop.compare.canvas import Draw
 from tokendrop.compare.figures import drawings
 from tokendrop.compare.floor import Floor
-from tokendrop.compare.intervals import NONE, Intervals
-from tokendrop.compare.published import CAPTION, published_frame
+from tokendrop.compare.fronts import CAPTION as BUDGETS
+from tokendrop.compare.fronts import fronts_frame
+from tokendrop.compare.published import CAPTION as PUBLISHED
+from tokendrop.compare.published import published_frame
 from tokendrop.compare.records import DENSE, Point, Record, by_task, points
 from tokendrop.compare.report.calibration import BINS, Calibration, calibrations, reliability
-from tokendrop.compare.report.numbers import EXPLAINED, best_cells, latex, markdown, table
+from tokendrop.compare.report.numbers import best_cells, latex, markdown
 from tokendrop.compare.report.tokens import exit_panel, fates_of, kinds_panel, samples_panel
 from tokendrop.compare.report.verdict import verdict
-from tokendrop.compare.tables import TEXT_COLUMNS, explain, heading, notes_of, provenance_of
+from tokendrop.compare.statistics import NOTHING, Statistics
+from tokendrop.compare.tables import (
+    TEXT_COLUMNS,
+    display_frame,
+    explain,
+    heading,
+    notes_of,
+    provenance_of,
+)
 from tokendrop.compare.themes import DARK, LIGHT
 from tokendrop.files import write_text
 
@@ -57,7 +68,7 @@ def write_report(
     folder: Path,
     records: Sequence[Record],
     floors: Sequence[Floor] = (),
-    intervals: Intervals = NONE,
+    statistics: Statistics = NOTHING,
     path: Path | None = None,
 ) -> Path:
     """Write the report.
@@ -66,7 +77,7 @@ def write_report(
         folder: of the comparison; the files that records name lie there.
         records: what to report, at least one.
         floors: shown below the table.
-        intervals: of the points that have any; they enter the verdict, the table and the curves.
+        statistics: of the points; their intervals enter the verdict, the table and the curves.
         path: the file, ``report.html`` in the folder if not given.
 
     Raises:
@@ -81,16 +92,17 @@ def write_report(
     )
     page = environment.get_template("report.html.jinja").render(
         heading=heading(records),
-        verdict=verdict(records, intervals),
-        numbers=_numbers(records, intervals),
-        figures=_figures(records, intervals),
+        verdict=verdict(records, statistics),
+        numbers=_numbers(records, statistics),
+        figures=_figures(records, statistics),
         floors=[floor.sentence for floor in floors],
         several_tasks=len(by_task(records)) > 1,
         training=_training(records),
         notes=notes_of(records),
         provenance=provenance_of(records),
         points=[_runs(point) for of_task in by_task(records).values() for point in of_task],
-        published=_published(records),
+        published=_panel(published_frame(by_task(records)), PUBLISHED),
+        budgets=_panel(fronts_frame(records), BUDGETS),
         calibration=_calibration(calibrations(records, folder)),
         **_tokens(records, folder),
     )
@@ -99,8 +111,8 @@ def write_report(
     return path
 
 
-def _numbers(records: Sequence[Record], intervals: Intervals) -> dict[str, Any]:
-    frame = table(records, intervals)
+def _numbers(records: Sequence[Record], statistics: Statistics) -> dict[str, Any]:
+    frame = display_frame(records, statistics)
     best = best_cells(records, frame)
     return {
         "columns": list(frame.columns),
@@ -111,16 +123,13 @@ def _numbers(records: Sequence[Record], intervals: Intervals) -> dict[str, Any]:
         "words": TEXT_COLUMNS,
         "dense": DENSE,
         "any_best": any(best),
-        "legend": {
-            column: EXPLAINED.get(column) or explain(column).replace("`", "")
-            for column in frame.columns
-        },
+        "legend": {column: explain(column).replace("`", "") for column in frame.columns},
         "latex": latex(frame, best, heading(records)),
         "markdown": markdown(frame, best),
     }
 
 
-def _figures(records: Sequence[Record], intervals: Intervals) -> dict[str, dict[str, Any]]:
+def _figures(records: Sequence[Record], statistics: Statistics) -> dict[str, dict[str, Any]]:
     several_tasks = len(by_task(records)) > 1
     return {
         name: {
@@ -129,7 +138,7 @@ def _figures(records: Sequence[Record], intervals: Intervals) -> dict[str, dict[
             "wide": several_tasks or name == "training",
             **_image(draw),
         }
-        for name, draw in drawings(records, intervals).items()
+        for name, draw in drawings(records, statistics).items()
     }
 
 
@@ -170,11 +179,10 @@ def _calibration(found: Sequence[Calibration]) -> dict[str, Any] | None:
     }
 
 
-def _published(records: Sequence[Record]) -> dict[str, Any] | None:
-    frame = published_frame(by_task(records))
+def _panel(frame: pd.DataFrame, caption: str) -> dict[str, Any] | None:
     if not len(frame):
         return None
-    return {"columns": list(frame.columns), "rows": frame.to_numpy().tolist(), "caption": CAPTION}
+    return {"columns": list(frame.columns), "rows": frame.to_numpy().tolist(), "caption": caption}
 
 
 def _training(records: Sequence[Record]) -> list[dict[str, Any]]:
@@ -187,8 +195,14 @@ def _training(records: Sequence[Record]) -> list[dict[str, Any]]:
         for same in zip(*(run.stages for run in point.runs), strict=False):
             seconds = fmean(stage["seconds"] for stage in same)
             stages.append({**same[0], "seconds": seconds, "share": 100 * seconds / longest})
-        name, seconds = f"{point.name}, {point.task}", point.mean("train_seconds")
-        recipes.append({"name": name, "seconds": seconds, "stages": stages})
+        recipes.append(
+            {
+                "name": f"{point.name}, {point.task}",
+                "seconds": point.mean("train_seconds"),
+                "cost": point.mean("train_cost"),
+                "stages": stages,
+            }
+        )
     return recipes
 
 

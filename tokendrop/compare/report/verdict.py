@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tokendrop.compare.intervals import NONE, Intervals
 from tokendrop.compare.records import DENSE, Point, Record, by_task, dense_point, gap, ordered
+from tokendrop.compare.statistics import NOTHING, Statistics
 from tokendrop.compare.tables import show_value
 
 FLOPS, CLOCK = "flops_speedup_unpadded", "throughput_speedup_unpadded"
 
 
-def verdict(records: Sequence[Record], intervals: Intervals = NONE) -> list[str]:
+def verdict(records: Sequence[Record], statistics: Statistics = NOTHING) -> list[str]:
     """Two sentences for each task, and one on how far they can be trusted.
 
     They name the fastest points near dense, or say that none is.
@@ -35,7 +35,7 @@ def verdict(records: Sequence[Record], intervals: Intervals = NONE) -> list[str]
             f"{first.examples_eval:,} rows of the test split."
         )
         one, two = (
-            _fastest(_within(budget, of_task, dense), dense, intervals) for budget in (1, 2)
+            _fastest(_within(budget, of_task, dense), dense, statistics) for budget in (1, 2)
         )
         unit = "points" if first.higher_is_better else "%"
         if one == two:
@@ -43,7 +43,7 @@ def verdict(records: Sequence[Record], intervals: Intervals = NONE) -> list[str]
         else:
             unit_of_one = unit.removesuffix("s")
             sentences.append(f"Within 1 {unit_of_one} of it {one}; within 2 {unit} {two}.")
-    return [*sentences, _doubt(records, intervals)]
+    return [*sentences, _doubt(records, statistics)]
 
 
 def _within(budget: int, of_task: Sequence[Point], dense: Point) -> list[Point]:
@@ -53,12 +53,12 @@ def _within(budget: int, of_task: Sequence[Point], dense: Point) -> list[Point]:
     return [p for p in of_task if p.method != DENSE and gap(p, dense) >= limit]
 
 
-def _fastest(near: Sequence[Point], dense: Point, intervals: Intervals) -> str:
+def _fastest(near: Sequence[Point], dense: Point, statistics: Statistics) -> str:
     timed = [p for p in near if p.mean(CLOCK) > 1 + max(run.clock_noise for run in p.runs)]
     counted = [p for p in near if p.mean(FLOPS) > 1]
     clock = max(timed, key=lambda p: p.mean(CLOCK), default=None)
     flops = max(counted, key=lambda p: p.mean(FLOPS), default=None)
-    names = {point.key: _described(point, dense, intervals) for point in (clock, flops) if point}
+    names = {point.key: _described(point, dense, statistics) for point in (clock, flops) if point}
     if clock is not None and clock is flops:
         return (
             f"the fastest is {names[clock.key]}: {clock.mean(CLOCK):.2f}x the rows per second as "
@@ -77,23 +77,23 @@ def _fastest(near: Sequence[Point], dense: Point, intervals: Intervals) -> str:
     return f"{on_clock}, and {in_flops}"
 
 
-def _described(point: Point, dense: Point, intervals: Intervals) -> str:
+def _described(point: Point, dense: Point, statistics: Statistics) -> str:
     higher = dense.runs[0].higher_is_better
     better = gap(point, dense)
     size = f"{100 * abs(better):.2f} points" if higher else f"{abs(better):.4f}"
     if float(size.split()[0]) == 0:
-        return f"{point.name}, level with dense{_certainty(point, dense, intervals)}"
+        return f"{point.name}, level with dense{_certainty(point, dense, statistics)}"
     sides = ("above", "below") if higher else ("better than", "worse than")
     side = sides[better < 0]
-    return f"{point.name}, {size} {side} dense{_certainty(point, dense, intervals)}"
+    return f"{point.name}, {size} {side} dense{_certainty(point, dense, statistics)}"
 
 
-def _certainty(point: Point, dense: Point, intervals: Intervals) -> str:
+def _certainty(point: Point, dense: Point, statistics: Statistics) -> str:
     """Whether the difference from dense is more than chance, as far as anything is known of it."""
     scale, unit = (100.0, " points") if point.runs[0].higher_is_better else (1.0, "")
-    known = intervals.get(point.key)
-    if known is not None and known.gap_low is not None and known.gap_high is not None:
-        low, high = scale * known.gap_low, scale * known.gap_high
+    known = statistics.get(point.key)
+    if known is not None and known.difference is not None:
+        low, high = scale * known.difference.low, scale * known.difference.high
         digits = 2 if unit else 4
         text = f"95 % interval {low:+.{digits}f} to {high:+.{digits}f}"
         return f" ({text}, so no difference is shown)" if low <= 0 <= high else f" ({text})"
@@ -119,12 +119,12 @@ def _standard_error(record: Record) -> float:
     return math.sqrt(record.value * (1 - record.value) / record.examples_eval)
 
 
-def _doubt(records: Sequence[Record], intervals: Intervals) -> str:
+def _doubt(records: Sequence[Record], statistics: Statistics) -> str:
     """How far the sentences before can be trusted."""
     seeds = {record.seed for record in records}
     if any({run.seed for run in p.runs} != seeds for ps in by_task(records).values() for p in ps):
         return "Not every point has run with every seed yet, so differences are provisional."
-    if intervals:
+    if any(known.difference for known in statistics.values()):
         ran = "one seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
         return f"With {ran}, a difference whose 95 % interval holds 0 may be chance alone."
     if len(seeds) > 1:

@@ -1,0 +1,80 @@
+"""What a reducer sees at a moment of the encoder, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from tokendrop.packed import Batch, Layout
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What a reducer sees at one moment. R live rows, T live tokens.
+
+    Attributes:
+        layer: index of the layer, from 0; ``layers`` is their number.
+        layout: where the live rows lie.
+        states: (T, hidden) entering the layer (``before_layer``, ``after_attention``) or leaving
+            it (``after_layer``), in the precision the backbone runs in.
+        memory: whatever ``start`` returned for this pass. Anything kept there for each token or
+            row is best kept for the *original* ones and read at ``layout.tokens``, ``layout.rows``.
+        batch: the original batch.
+        received: (T,) attention each token received, summed over heads and queries, in fp32; only
+            in ``after_attention`` and only if asked for.
+        keys: (T, heads, head size) of the attention; only in ``after_attention``.
+    """
+
+    layer: int
+    layers: int
+    layout: Layout
+    states: Tensor
+    memory: Any
+    batch: Batch
+    received: Tensor | None = None
+    keys: Tensor | None = None
+
+    @property
+    def hidden(self) -> Tensor:
+        """(T, hidden) the states in fp32, in which everything is decided."""
+        return self.states.float()
+
+    @property
+    def cls(self) -> Tensor:
+        """(R, hidden) the [CLS] state of each live row, in fp32."""
+        return self.states[self.layout.first].float()
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """What a reducer wants done. Everything is optional.
+
+    Attributes:
+        keep: (T,) mask of the tokens that go on.
+        counts: how many of each row do, in the order of the layout, where the method knows it;
+            that spares reading them back from the device.
+        scale: (T,) factors on the attention output (``after_attention``) or on the states that
+            leave the layer (``after_layer``).
+        into: (T,) index of the live token that each one is merged into, its own where it stays;
+            a token that others go into must stay itself (``after_attention`` only). The states are
+            averaged behind the attention's output projection, so that all tokens go through it.
+        weight: (T,) what a token counts in that average.
+        key_bias: (T,) added to the logits of each key (``before_layer`` only).
+        skip: pass over this layer altogether (``before_layer`` only).
+        leave: (R,) mask of the rows that stop here (``after_layer`` only).
+        answer: (R, classes) logits of the rows, read where ``leave`` is true; for tasks that answer
+            for every token, (T_0, outputs) of all original tokens.
+    """
+
+    keep: Tensor | None = None
+    counts: Sequence[int] | None = None
+    scale: Tensor | None = None
+    into: Tensor | None = None
+    weight: Tensor | None = None
+    key_bias: Tensor | None = None
+    skip: bool = False
+    leave: Tensor | None = None
+    answer: Tensor | None = None
