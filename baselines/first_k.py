@@ -7,45 +7,14 @@ differs.
 
 from __future__ import annotations
 
-from baselines.schedule import check_schedule, retraining, tokens_to_keep
-from tokendrop.packed import top_k
-from tokendrop.reducers.base import Decision, Reducer, Shape, Stage, View
+from torch import Tensor
+
+from baselines.schedule import ConstantShare
+from tokendrop.reducers.base import View
 
 
-class FirstK(Reducer):
+class FirstK(ConstantShare):
     """Keep the first k_l of the tokens that reach layer l."""
 
-    def __init__(
-        self,
-        ratio: float = 0.8,
-        configuration: list[int] | None = None,
-        epochs: int = 3,
-        learning_rate: float = 3e-5,
-    ) -> None:
-        """
-        Args:
-            ratio: share of a row that leaves each attention, of what reached it, rounded up:
-                the operating point.
-            configuration: instead, the tokens that leave each layer, for instance those that
-                another method found; never growing.
-            epochs: passes of training with these tokens removed, after the shared fine-tuning.
-            learning_rate: its peak rate.
-        """
-        super().__init__()
-        self.ratio = ratio
-        self.configuration = configuration
-        self.epochs = epochs
-        self.learning_rate = learning_rate
-
-    def build(self, shape: Shape) -> None:
-        check_schedule(self.ratio, self.configuration, shape.layers)
-
-    def after_attention(self, view: View) -> Decision | None:
-        counts = tokens_to_keep(view.layout, view.layer, self.ratio, self.configuration)
-        if counts is None:
-            return None
-        early_first = -view.batch.positions[view.layout.tokens]
-        return Decision(keep=top_k(early_first, counts, view.layout), counts=counts)
-
-    def stages(self) -> list[Stage]:
-        return retraining(self.epochs, self.learning_rate)
+    def scores(self, view: View) -> Tensor:
+        return -view.batch.positions[view.layout.tokens]

@@ -10,12 +10,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from baselines.schedule import check_schedule, retraining, tokens_to_keep
-from tokendrop.packed import top_k
-from tokendrop.reducers.base import Decision, Reducer, Shape, Stage, View
+from baselines.schedule import ConstantShare
+from tokendrop.reducers.base import Shape, View
 
 
-class RandomDrop(Reducer):
+class RandomDrop(ConstantShare):
     """Keep the k_l tokens that stand at the best positions of a random order, and [CLS]."""
 
     order: Tensor
@@ -30,32 +29,19 @@ class RandomDrop(Reducer):
     ) -> None:
         """
         Args:
-            ratio: share of a row that leaves each attention, of what reached it, rounded up:
-                the operating point.
-            configuration: instead, the tokens that leave each layer, for instance those that
-                another method found; never growing.
+            ratio: share of a row that leaves each attention: the operating point.
+            configuration: instead, the tokens that leave each layer.
             draw: which random order of the positions.
-            epochs: passes of training with these tokens removed, after the shared fine-tuning.
+            epochs: passes of training with these tokens removed.
             learning_rate: its peak rate.
         """
-        super().__init__()
-        self.ratio = ratio
-        self.configuration = configuration
+        super().__init__(ratio, configuration, epochs, learning_rate)
         self.draw = draw
-        self.epochs = epochs
-        self.learning_rate = learning_rate
 
     def build(self, shape: Shape) -> None:
-        check_schedule(self.ratio, self.configuration, shape.layers)
+        super().build(shape)
         generator = torch.Generator().manual_seed(self.draw)
         self.order = nn.Buffer(torch.randperm(shape.max_tokens, generator=generator))
 
-    def after_attention(self, view: View) -> Decision | None:
-        counts = tokens_to_keep(view.layout, view.layer, self.ratio, self.configuration)
-        if counts is None:
-            return None
-        places = self.order[view.batch.positions[view.layout.tokens]]
-        return Decision(keep=top_k(places, counts, view.layout), counts=counts)
-
-    def stages(self) -> list[Stage]:
-        return retraining(self.epochs, self.learning_rate)
+    def scores(self, view: View) -> Tensor:
+        return self.order[view.batch.positions[view.layout.tokens]]

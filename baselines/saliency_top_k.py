@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.schedule import check_schedule, retraining, tokens_to_keep
+from baselines.schedule import ConstantShare
 from tokendrop.errors import UserError
-from tokendrop.packed import Batch, Layout, row_softmax, row_sum, top_k
-from tokendrop.reducers.base import Decision, Reducer, Setting, Shape, Stage, View
+from tokendrop.packed import Batch, Layout, row_softmax, row_sum
+from tokendrop.reducers.base import Decision, Setting, Shape, Stage, View
 from tokendrop.trace import Encoded, Trace
 
 WIDTH = 32  # hidden units of a predictor, as in AdapLeR
@@ -33,7 +33,7 @@ class Scored:
     layout: Layout
 
 
-class SaliencyTopK(Reducer):
+class SaliencyTopK(ConstantShare):
     """Keep the k_l tokens of largest predicted saliency, and [CLS]."""
 
     def __init__(
@@ -46,25 +46,19 @@ class SaliencyTopK(Reducer):
     ) -> None:
         """
         Args:
-            ratio: share of a row that leaves each attention, of what reached it, rounded up:
-                the operating point.
-            configuration: instead, the tokens that leave each layer, for instance those that
-                another method found; never growing.
+            ratio: share of a row that leaves each attention: the operating point.
+            configuration: instead, the tokens that leave each layer.
             saliency_weight: weight of the predictors' loss. Only they follow it: they read the
                 states without a gradient into the backbone.
-            epochs: passes of training with these tokens removed, after the shared fine-tuning.
+            epochs: passes of training with these tokens removed.
             learning_rate: its peak rate.
         """
-        super().__init__()
-        self.ratio = ratio
-        self.configuration = configuration
+        super().__init__(ratio, configuration, epochs, learning_rate)
         self.saliency_weight = saliency_weight
-        self.epochs = epochs
-        self.learning_rate = learning_rate
         self.saliency: list[Tensor] = []
 
     def build(self, shape: Shape) -> None:
-        check_schedule(self.ratio, self.configuration, shape.layers)
+        super().build(shape)
         self.predictors = nn.ModuleList(
             nn.Sequential(
                 nn.Linear(shape.hidden, WIDTH), nn.GELU(), nn.Linear(WIDTH, 1, bias=False)
@@ -78,16 +72,16 @@ class SaliencyTopK(Reducer):
         return []
 
     def after_attention(self, view: View) -> Decision | None:
-        layout = view.layout
-        counts = tokens_to_keep(layout, view.layer, self.ratio, self.configuration)
-        if counts is None and not self.training:
-            return None
-        scores = self.predictors[view.layer](view.hidden.detach()).squeeze(-1)
+        decision = super().after_attention(view)
+        if decision is None and self.training:
+            self.scores(view)  # nobody leaves this layer, but its predictor learns
+        return decision
+
+    def scores(self, view: View) -> Tensor:
+        scores: Tensor = self.predictors[view.layer](view.hidden.detach()).squeeze(-1)
         if self.training:
-            view.memory.append(Scored(scores, layout))
-        if counts is None:
-            return None
-        return Decision(keep=top_k(scores.detach(), counts, layout), counts=counts)
+            view.memory.append(Scored(scores, view.layout))
+        return scores.detach()
 
     # -- training -------------------------------------------------------------------------------
 
@@ -109,9 +103,6 @@ class SaliencyTopK(Reducer):
             divergences.append(row_sum(pointwise, layout).mean())
         return {"saliency": self.saliency_weight * torch.stack(divergences).mean()}
 
-    def stages(self) -> list[Stage]:
-        return retraining(self.epochs, self.learning_rate)
-
     def enter(self, stage: Stage, setting: Setting) -> None:
         self.saliency = setting.saliency()
         if not self.saliency:
@@ -124,6 +115,6 @@ class SaliencyTopK(Reducer):
         scored = sum(
             len(layer.attention.tokens)
             for layer in trace.layers
-            if tokens_to_keep(layer.attention, layer.index, self.ratio, self.configuration)
+            if self.counts(layer.attention, layer.index)
         )
         return 2 * WIDTH * (shape.hidden + 1) * scored

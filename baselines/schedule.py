@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from tokendrop.errors import UserError
-from tokendrop.packed import Layout
-from tokendrop.reducers.base import Stage
+from tokendrop.packed import Layout, top_k
+from tokendrop.reducers.base import Decision, Reducer, Shape, Stage, View
 from tokendrop.reducers.configuration import check_configuration
 
 
@@ -42,6 +45,48 @@ def tokens_to_keep(
     return None if kept == list(lengths) else kept
 
 
-def retraining(epochs: int, learning_rate: float) -> list[Stage]:
-    """The recipe: with tokens removed from the first step on, as when PoWER-BERT re-trains."""
-    return [Stage("retrain", epochs, learning_rate, warmup=0.06, clip=1.0)]
+class ConstantShare(Reducer, ABC):
+    """Base of comparators that keep as many tokens as each other and differ in which ones."""
+
+    def __init__(
+        self,
+        ratio: float = 0.8,
+        configuration: list[int] | None = None,
+        epochs: int = 3,
+        learning_rate: float = 3e-5,
+    ) -> None:
+        """
+        Args:
+            ratio: share of a row that leaves each attention, of what reached it, rounded up:
+                the operating point.
+            configuration: instead, the tokens that leave each layer, for instance those that
+                another method found; never growing.
+            epochs: passes of training with these tokens removed, after the shared fine-tuning.
+            learning_rate: its peak rate.
+        """
+        super().__init__()
+        self.ratio = ratio
+        self.configuration = configuration
+        self.epochs = epochs
+        self.learning_rate = learning_rate
+
+    def build(self, shape: Shape) -> None:
+        check_schedule(self.ratio, self.configuration, shape.layers)
+
+    @abstractmethod
+    def scores(self, view: View) -> Tensor:
+        """(T,) by which tokens stay, the larger ones first; asked where some of them leave."""
+
+    def after_attention(self, view: View) -> Decision | None:
+        counts = self.counts(view.layout, view.layer)
+        if counts is None:
+            return None
+        return Decision(keep=top_k(self.scores(view), counts, view.layout), counts=counts)
+
+    def counts(self, layout: Layout, layer: int) -> list[int] | None:
+        """(R,) tokens of each row that leave a layer, None where every row stays whole."""
+        return tokens_to_keep(layout, layer, self.ratio, self.configuration)
+
+    def stages(self) -> list[Stage]:
+        """With tokens removed from the first step on, as when PoWER-BERT re-trains."""
+        return [Stage("retrain", self.epochs, self.learning_rate, warmup=0.06, clip=1.0)]

@@ -20,6 +20,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+from inspect import isabstract
 from pathlib import Path
 from types import ModuleType
 
@@ -44,7 +45,9 @@ def _all_reducers() -> dict[str, type[Reducer]]:
         return found
     for module in pkgutil.iter_modules(baselines.__path__, "baselines."):
         for value in vars(importlib.import_module(module.name)).values():
-            if isinstance(value, type) and issubclass(value, Reducer) and value is not Reducer:
+            if not isinstance(value, type) or not issubclass(value, Reducer):
+                continue
+            if value is not Reducer and not isabstract(value):
                 found[value.__name__] = value
     return found
 
