@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
 from itertools import cycle, groupby
 from pathlib import Path
@@ -38,14 +38,19 @@ def panels_of(number: int, height: float) -> tuple[Figure, list[Axes]]:
     """A figure with so many axes, three beside each other at most."""
     across = 2 if number == 4 else min(number, 3)
     down = -(-number // across)
-    width = 6.4 if across == 1 else 5 * across
+    # one alone stands narrow enough to be read on a phone
+    width = 5.7 if across == 1 else 5 * across
     figure = Figure(figsize=(width, height * down), layout="constrained")
     return figure, [figure.add_subplot(down, across, 1 + i) for i in range(number)]
 
 
-def looks_of(records: Sequence[Record], theme: Theme) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each method."""
-    methods = sorted({record.method for record in records} - {DENSE})
+def methods_of(records: Iterable[Record]) -> list[str]:
+    """The methods that drop anything, in the order of their colours."""
+    return sorted({record.method for record in records} - {DENSE})
+
+
+def looks_of(methods: Sequence[str], theme: Theme) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each of :func:`methods_of`, and of dense."""
     looks = {
         method: (theme.methods[i % len(theme.methods)], MARKERS[i % len(MARKERS)])
         for i, method in enumerate(methods)
@@ -64,9 +69,10 @@ def metric_axis(axes: Axes, record: Record, split: str) -> float:
 
 
 def legend(figure: Figure, handles: Sequence[Line2D]) -> None:
-    """A legend below all panels."""
+    """A legend below all panels, which keep their height."""
     longest = max(len(str(handle.get_label())) for handle in handles)
     columns = max(1, int(figure.get_figwidth() / (0.75 + 0.08 * longest)))
+    figure.set_figheight(figure.get_figheight() + 0.22 * -(-len(handles) // columns))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=10)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from io import BytesIO
@@ -23,6 +24,7 @@ from tokendrop.compare.canvas import (
     dashes,
     legend,
     looks_of,
+    methods_of,
     metric_axis,
     panels_of,
     save,
@@ -47,34 +49,56 @@ def trade_off(
     path: Path | BytesIO,
     theme: Theme = LIGHT,
     statistics: Statistics = NOTHING,
+    methods: Sequence[str] = (),
 ) -> None:
     """Quality against saved compute on the unpadded base: one panel per task, means over seeds.
 
     A point's bar is its interval where one is given, else the deviation over its seeds.
     """
-    save(partial(_trade_off, records, *SAVING[against], statistics), path, theme)
+    methods = methods or methods_of(records)
+    save(partial(_trade_off, records, *SAVING[against], statistics, methods), path, theme)
 
 
-def kept_tokens(records: Sequence[Record], path: Path | BytesIO, theme: Theme = LIGHT) -> None:
+def kept_tokens(
+    records: Sequence[Record],
+    path: Path | BytesIO,
+    theme: Theme = LIGHT,
+    methods: Sequence[str] = (),
+) -> None:
     """The share of the original tokens that each layer processed: one panel per task."""
-    save(partial(_kept_tokens, records), path, theme)
+    save(partial(_kept_tokens, records, methods or methods_of(records)), path, theme)
 
 
-def training_curves(records: Sequence[Record], path: Path | BytesIO, theme: Theme = LIGHT) -> None:
+def training_curves(
+    records: Sequence[Record],
+    path: Path | BytesIO,
+    theme: Theme = LIGHT,
+    methods: Sequence[str] = (),
+) -> None:
     """The metric on the dev split over the epochs of all stages: one panel per task and method."""
-    save(partial(_training, records), path, theme)
+    save(partial(_training, records, methods or methods_of(records)), path, theme)
 
 
-def drawings(records: Sequence[Record], statistics: Statistics = NOTHING) -> dict[str, Draw]:
-    """The figures for which the records hold something to draw, by file name."""
+def drawings(
+    records: Sequence[Record], statistics: Statistics = NOTHING, methods: Sequence[str] = ()
+) -> dict[str, Draw]:
+    """The figures for which the records hold something to draw, by file name.
+
+    Args:
+        records: what to draw.
+        statistics: of the points.
+        methods: all that have a colour, where the records are a part of what is shown together.
+    """
     figures: dict[str, Draw] = {
-        f"trade_off_{against}": partial(trade_off, records, against, statistics=statistics)
+        f"trade_off_{against}": partial(
+            trade_off, records, against, statistics=statistics, methods=methods
+        )
         for against in ("flops", "throughput", "latency")
     }
     if any(share < 1 for record in records for share in record.kept_tokens_per_layer):
-        figures["kept_tokens"] = partial(kept_tokens, records)
+        figures["kept_tokens"] = partial(kept_tokens, records, methods=methods)
     if any(_segments(record) for record in records):
-        figures["training"] = partial(training_curves, records)
+        figures["training"] = partial(training_curves, records, methods=methods)
     return figures
 
 
@@ -90,10 +114,15 @@ def write_figures(
 
 
 def _trade_off(
-    records: Sequence[Record], saving: str, label: str, statistics: Statistics, theme: Theme
+    records: Sequence[Record],
+    saving: str,
+    label: str,
+    statistics: Statistics,
+    methods: Sequence[str],
+    theme: Theme,
 ) -> Figure:
     tasks = by_task(records)
-    looks = looks_of(records, theme)
+    looks = _present(looks_of(methods, theme), records)
     figure, panels = panels_of(len(tasks), height=4.3)
     for axes, (task, of_task) in zip(panels, tasks.items(), strict=True):
         first = of_task[0].runs[0]
@@ -134,6 +163,13 @@ def _trade_off(
     return figure
 
 
+def _present(
+    looks: dict[str, tuple[str, str]], records: Sequence[Record]
+) -> dict[str, tuple[str, str]]:
+    methods = {record.method for record in records}
+    return {method: look for method, look in looks.items() if method in methods}
+
+
 def _bar(point: Point, statistics: Statistics, scale: float) -> tuple[float, float]:
     """How far a point's bar goes down and up."""
     known = statistics.get(point.key)
@@ -146,14 +182,18 @@ def _bar(point: Point, statistics: Statistics, scale: float) -> tuple[float, flo
 def _name_points(
     axes: Axes, of_task: Sequence[Point], saving: str, looks: dict[str, tuple[str, str]]
 ) -> None:
-    """Write each operating point's name where it covers the fewest lines, points and names."""
+    """Write each point's name where it covers the fewest lines, points and names.
+
+    A method with one operating point gives it its own name.
+    """
     taken: list[Bbox] = []
+    alone = Counter(point.method for point in of_task)
     drawn = np.concatenate([_along(line) for line in axes.lines])
     scale = 100.0 if of_task and of_task[0].runs[0].higher_is_better else 1.0
     frame = axes.get_window_extent()
     for point in of_task:
         name = axes.annotate(
-            point.operating_point,
+            point.method if alone[point.method] == 1 else point.operating_point,
             (point.mean(saving), scale * point.mean("value")),
             (0, 0),
             textcoords="offset points",
@@ -197,9 +237,9 @@ def _along(line: Line2D) -> Any:
     return np.concatenate([np.repeat(ends, 8, axis=0), *pieces])
 
 
-def _kept_tokens(records: Sequence[Record], theme: Theme) -> Figure:
+def _kept_tokens(records: Sequence[Record], methods: Sequence[str], theme: Theme) -> Figure:
     tasks = by_task(records)
-    looks = looks_of(records, theme)
+    looks = looks_of(methods, theme)
     figure, panels = panels_of(len(tasks), height=4.5)
     handles: dict[str, Line2D] = {}
     for axes, (task, of_task) in zip(panels, tasks.items(), strict=True):
@@ -241,8 +281,8 @@ def _segments(record: Record) -> list[tuple[str, float, list[float], list[float]
     return segments
 
 
-def _training(records: Sequence[Record], theme: Theme) -> Figure:
-    looks = looks_of(records, theme)
+def _training(records: Sequence[Record], methods: Sequence[str], theme: Theme) -> Figure:
+    looks = looks_of(methods, theme)
     curved = [record for record in records if _segments(record)]
     groups: dict[tuple[str, str], list[Point]] = {}
     for task, of_task in by_task(curved).items():

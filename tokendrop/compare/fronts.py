@@ -98,9 +98,10 @@ def between(at: float, x: Sequence[float], y: Sequence[float]) -> float | None:
 
 
 def fronts_frame(records: Sequence[Record]) -> pd.DataFrame:
-    """One row per method and task, as text."""
+    """One row per method and task, as text, without the columns that say nothing."""
     rows = []
-    for front in fronts(records):
+    found = fronts(records)
+    for front in found:
         at_share = {
             f"At {100 * share:.0f} % FLOPs": "" if value is None else f"{100 * value:.2f} %"
             for share, value in front.at_share.items()
@@ -111,4 +112,7 @@ def fronts_frame(records: Sequence[Record]) -> pd.DataFrame:
         }
         row = {"Task": front.task, "Method": front.method, "Points": str(front.points)}
         rows.append(row | {"Hypervolume": f"{front.hypervolume:.4f}"} | at_share | at_loss)
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame(rows)
+    alike = ["Task"] if len({front.task for front in found}) == 1 else []
+    unknown = [column for column in frame if (frame[column] == "").all()]
+    return frame.drop(columns=alike + unknown)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from statistics import fmean
 
@@ -18,9 +17,9 @@ from numpy.typing import NDArray
 from sklearn.calibration import calibration_curve
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from tokendrop.compare.canvas import dashes, looks_of, panels_of, save
+from tokendrop.compare.canvas import Draw, dashes, looks_of, methods_of, panels_of, save
 from tokendrop.compare.records import DENSE, Point, Record, by_task
-from tokendrop.compare.themes import LIGHT, Theme
+from tokendrop.compare.themes import Theme
 from tokendrop.errors import UserError
 
 BINS = 10
@@ -99,36 +98,39 @@ def _read(record: Record, folder: Path) -> tuple[NDArray[np.float64], NDArray[np
     return probabilities, np.array([names.index(label) for label in frame["label"]])
 
 
-def reliability(found: Sequence[Calibration], path: Path | BytesIO, theme: Theme = LIGHT) -> None:
-    """Share of right answers against stated confidence: one panel per task and method."""
-    save(partial(_reliability, found), path, theme)
-
-
-def _reliability(found: Sequence[Calibration], theme: Theme) -> Figure:
-    looks = looks_of([run for one in found for run in one.point.runs], theme)
+def reliability(found: Sequence[Calibration]) -> list[Draw]:
+    """Share of right answers against stated confidence: a figure for each task and method."""
     groups: dict[tuple[str, str], list[Calibration]] = {}
     for one in found:
         groups.setdefault((one.point.task, one.point.method), []).append(one)
     dense = {one.point.task: one for one in found if one.point.method == DENSE}
-    figure, panels = panels_of(len(groups), height=3.6)
-    for axes, ((task, method), mine) in zip(panels, groups.items(), strict=True):
-        axes.set_title(f"{method}, {task}", loc="left")
-        axes.set_xlabel("Stated confidence")
-        axes.set_ylabel("Right answers")
-        axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-        axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-        axes.set_ylim(-0.03, 1.03)
-        axes.axline((0.5, 0.5), slope=1, color=theme.faint, lw=4, alpha=0.6, zorder=1)
-        if method != DENSE and task in dense:
-            axes.plot(*(dense[task].stated, dense[task].right), color=theme.text, lw=1, label=DENSE)
-        color, marker = looks[method]
-        by_key = {one.point.key: one for one in mine}
-        for point, dash in dashes([one.point for one in mine]):
-            one = by_key[point.key]
-            label = method if method == DENSE else point.operating_point
-            axes.plot(
-                *(one.stated, one.right), color=color, ls=dash, marker=marker, ms=6, label=label
-            )
-        axes.set_xlim(min(0.5, *(x for one in mine for x in one.stated)) - 0.03, 1.03)
-        axes.legend(fontsize=9)
+    methods = methods_of(run for one in found for run in one.point.runs)
+    return [
+        partial(save, partial(_reliability, mine, dense.get(task), methods))
+        for (task, _), mine in groups.items()
+    ]
+
+
+def _reliability(
+    mine: Sequence[Calibration], dense: Calibration | None, methods: Sequence[str], theme: Theme
+) -> Figure:
+    figure, (axes,) = panels_of(1, height=3.6)
+    method = mine[0].point.method
+    axes.set_title(f"{method}, {mine[0].point.task}", loc="left")
+    axes.set_xlabel("Stated confidence")
+    axes.set_ylabel("Right answers")
+    axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.set_ylim(-0.03, 1.03)
+    axes.axline((0.5, 0.5), slope=1, color=theme.faint, lw=4, alpha=0.6, zorder=1)
+    if method != DENSE and dense is not None:
+        axes.plot(*(dense.stated, dense.right), color=theme.text, lw=1, label=DENSE)
+    color, marker = looks_of(methods, theme)[method]
+    by_key = {one.point.key: one for one in mine}
+    for point, dash in dashes([one.point for one in mine]):
+        one = by_key[point.key]
+        label = method if method == DENSE else point.operating_point
+        axes.plot(*(one.stated, one.right), color=color, ls=dash, marker=marker, ms=6, label=label)
+    axes.set_xlim(min(0.5, *(x for one in mine for x in one.stated)) - 0.03, 1.03)
+    axes.legend(fontsize=9)
     return figure

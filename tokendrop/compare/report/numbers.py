@@ -9,7 +9,7 @@ import pandas as pd
 from tokendrop.compare.records import DENSE, Record
 from tokendrop.compare.tables import RATIOS, TEXT_COLUMNS, summary_frame
 
-SMALLER_IS_BETTER = ("Tokens kept", "Layers", "Train s", "Train cost")
+SMALLER_IS_BETTER = ("Tokens kept", "Layers", "Train cost")
 
 
 def best_cells(records: Sequence[Record], frame: pd.DataFrame) -> list[set[str]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from io import BytesIO
+from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tokendrop.compare.canvas import Draw
+from tokendrop.compare.canvas import Draw, methods_of
 from tokendrop.compare.figures import drawings
 from tokendrop.compare.floor import Floor
 from tokendrop.compare.fronts import CAPTION as BUDGETS
@@ -100,7 +101,7 @@ def write_report(
         training=_training(records),
         notes=notes_of(records),
         provenance=provenance_of(records),
-        points=[_runs(point) for of_task in by_task(records).values() for point in of_task],
+        points=[_recorded(point) for of_task in by_task(records).values() for point in of_task],
         published=_panel(published_frame(by_task(records)), PUBLISHED),
         budgets=_panel(fronts_frame(records), BUDGETS),
         calibration=_calibration(calibrations(records, folder)),
@@ -112,7 +113,8 @@ def write_report(
 
 
 def _numbers(records: Sequence[Record], statistics: Statistics) -> dict[str, Any]:
-    frame = display_frame(records, statistics)
+    # the seconds of training have a panel of their own
+    frame = display_frame(records, statistics).drop(columns="Train s")
     best = best_cells(records, frame)
     return {
         "columns": list(frame.columns),
@@ -130,16 +132,28 @@ def _numbers(records: Sequence[Record], statistics: Statistics) -> dict[str, Any
 
 
 def _figures(records: Sequence[Record], statistics: Statistics) -> dict[str, dict[str, Any]]:
-    several_tasks = len(by_task(records)) > 1
+    """The figures, a picture for each task, and of training for each method of it.
+
+    Pictures of one panel stand beside each other or, on a phone, below each other.
+    """
+    methods = methods_of(records)
+    pictures: dict[str, list[dict[str, str]]] = {}
+    for of_task in by_task(records).values():
+        for name, draw in drawings(_runs(of_task), statistics, methods).items():
+            if name != "training":
+                pictures.setdefault(name, []).append(_image(draw))
+        for _, mine in groupby(of_task, key=lambda point: point.method):
+            if draw_training := drawings(_runs(mine), statistics, methods).get("training"):
+                pictures.setdefault("training", []).append(_image(draw_training))
     return {
-        name: {
-            "title": CAPTIONS[name][0],
-            "caption": CAPTIONS[name][1],
-            "wide": several_tasks or name == "training",
-            **_image(draw),
-        }
-        for name, draw in drawings(records, statistics).items()
+        name: {"title": title, "caption": caption, "pictures": pictures[name]}
+        for name, (title, caption) in CAPTIONS.items()
+        if name in pictures
     }
+
+
+def _runs(points: Iterable[Point]) -> list[Record]:
+    return [run for point in points for run in point.runs]
 
 
 def _image(draw: Draw) -> dict[str, str]:
@@ -170,8 +184,7 @@ def _calibration(found: Sequence[Calibration]) -> dict[str, Any] | None:
         "caption": "How often the answers are right that a method is so sure of; on the grey line "
         "it is as often as it says. The thin line is the dense model. Below: the expected "
         f"calibration error over {BINS} equal bins of confidence, smaller is better.",
-        "wide": True,
-        **_image(lambda path, theme: reliability(found, path, theme)),
+        "pictures": [_image(draw) for draw in reliability(found)],
         "errors": [
             {"name": f"{one.point.name}, {one.point.task}", "error": f"{100 * one.error:.1f} %"}
             for one in found
@@ -206,7 +219,7 @@ def _training(records: Sequence[Record]) -> list[dict[str, Any]]:
     return recipes
 
 
-def _runs(point: Point) -> dict[str, Any]:
+def _recorded(point: Point) -> dict[str, Any]:
     """All that the runs of a point recorded, in the order of the table's rows."""
     runs = []
     for record in point.runs:
