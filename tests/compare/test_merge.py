@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.compare.synthetic import grid, record
@@ -29,9 +30,13 @@ def test_methods_and_seeds_of_several_folders_are_one_report(
     # the same dense run on a busier machine
     again = replace(grid(seeds=(0, 1))[0], train_seconds=99.0, latency_speedup_b1=0.7)
     other = folder(tmp_path / "other", [again, record("adapler", "mild", seed=0)])
-    assert main(["report", str(one), str(other), "--out", str(tmp_path / "new" / "all.html")]) == 0
-    assert "all.html" in capsys.readouterr().out
-    page = (tmp_path / "new" / "all.html").read_text(encoding="utf-8")
+    out = tmp_path / "new" / "all"
+    assert main(["report", str(one), str(other), "--out", str(out)]) == 0
+    assert str(out / "report.html") in capsys.readouterr().out
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "adapler" in (out / "summary.md").read_text(encoding="utf-8")
+    assert len(pd.read_csv(out / "results.csv")) == len(grid(seeds=(0, 1))) + 1
+    assert (out / "figures" / "trade_off_flops.png").is_file()
     read(page)
     assert "adapler" in page
     assert "power_bert" in page
@@ -46,11 +51,11 @@ def test_the_same_run_with_another_outcome_is_refused(
 ) -> None:
     one = folder(tmp_path / "one", grid())
     other = folder(tmp_path / "other", [record("first_k", "k 8", value=0.9)])
-    assert main(["report", str(one), str(other), "--out", str(tmp_path / "x.html")]) == 2
+    assert main(["report", str(one), str(other), "--out", str(tmp_path / "x")]) == 2
     error = capsys.readouterr().err
     for fact in ("first_k (k 8), reviews, seed 0", str(one), str(other), "0.712 and 0.9"):
         assert fact in error
-    assert not (tmp_path / "x.html").exists()
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize(

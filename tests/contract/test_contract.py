@@ -12,7 +12,8 @@ defines:
 - ``NO_GRADIENT``, only if needed: a pattern of the names of parameters whose gradient is 0 in exact
   arithmetic, e.g. a bias in front of a softmax.
 
-What is checked stands in ``tokendrop/testing/checks.py``, which reducers of other people use too.
+What is checked stands in ``checks.py`` and ``invariants.py`` of ``tokendrop/testing``, which
+reducers of other people use too.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from transformers import PreTrainedModel
 
 from tokendrop.reducers import REDUCERS
 from tokendrop.reducers.base import Reducer
-from tokendrop.testing import checks
+from tokendrop.testing import checks, invariants
 from tokendrop.testing.checks import NEVER, Make, Pair
 from tokendrop.testing.tiny import CONFIGS, FAMILY_NAMES, tiny_model
 
@@ -122,15 +123,15 @@ class TestNothingDropped:
 
 class TestBatchInvariance:
     @each(EVERY)
-    @pytest.mark.parametrize("grouping", checks.GROUPINGS)
+    @pytest.mark.parametrize("grouping", invariants.GROUPINGS)
     def test_a_row_does_not_see_its_batch(
         self, make: Make, model: PreTrainedModel, grouping: str
     ) -> None:
-        checks.batch_invariance(make, model, grouping)
+        invariants.batch_invariance(make, model, grouping)
 
     @each(EVERY)
     def test_nor_does_it_in_a_chain(self, make: Make, model: PreTrainedModel) -> None:
-        checks.chained(make, model)
+        invariants.chained(make, model)
 
 
 @each(PAIRS)
@@ -145,15 +146,15 @@ class TestDropping:
 
     @each(EVERY)
     def test_every_row_is_answered(self, make: Make, model: PreTrainedModel) -> None:
-        checks.every_row_is_answered(make, model)
+        invariants.every_row_is_answered(make, model)
 
     @each(EVERY)
     def test_cls_stays_and_nothing_comes_back(self, make: Make, model: PreTrainedModel) -> None:
-        checks.trace_shrinks(make, model)
+        invariants.trace_shrinks(make, model)
 
     @each(EVERY)
     def test_the_trace_is_what_was_computed(self, make: Make, model: PreTrainedModel) -> None:
-        checks.trace_is_what_ran(make, model)
+        invariants.trace_is_what_ran(make, model)
 
     @each(DROPS)
     def test_bf16_autocast_runs(self, make: Make, model: PreTrainedModel) -> None:
@@ -168,13 +169,13 @@ class TestTraining:
 
     @each(EVERY)
     def test_dropout_acts_in_training_only(self, make: Make, model: PreTrainedModel) -> None:
-        checks.dropout(make, model)
+        invariants.dropout(make, model)
 
     @each(EVERY)
     def test_saved_and_loaded_it_answers_the_same(self, make: Make, model: PreTrainedModel) -> None:
-        checks.saved_and_loaded(make, model)
+        invariants.saved_and_loaded(make, model)
 
 
 @each(EVERY)
 def test_flops_of_the_trace_are_those_that_ran(make: Make, model: PreTrainedModel) -> None:
-    checks.flops(make, model)
+    invariants.flops(make, model)

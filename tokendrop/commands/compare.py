@@ -38,7 +38,6 @@ def run(arguments: Sequence[str]) -> None:
     comparison, made = parsed_comparison(parser, words)
     out = Path(made.out)
     compare(comparison, out)
-    print(f"\nreport: {out / 'report.html'}\ntables: {out / 'summary.md'}, {out / 'results.csv'}")
     sys.stdout.flush()
 
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tokendrop.compare.merge import merged
-from tokendrop.compare.report import write_report
-from tokendrop.compare.statistics import of
+from tokendrop.compare.outputs import write_outputs
 from tokendrop.files import make_folder
 
 
@@ -16,16 +15,19 @@ def run(arguments: Sequence[str]) -> None:
     """Parse the command line and report."""
     parser = argparse.ArgumentParser(
         prog="tokendrop report",
-        description="Write one report of the folders that 'tokendrop compare' has written: more "
-        "methods, seeds or tasks side by side. A run that lies in several folders must say the "
-        "same in each; the times of the first are shown.",
+        description="Write one report, with its tables and figures, of the folders that "
+        "'tokendrop compare' has written: more methods, seeds or tasks side by side. A run that "
+        "lies in several folders must say the same in each; the times of the first are shown.",
     )
     parser.add_argument("folders", nargs="+", metavar="DIR", help="output folder of a comparison")
-    parser.add_argument("--out", default="report.html", metavar="FILE", help="default: report.html")
+    parser.add_argument(
+        "--out",
+        default="runs/report",
+        metavar="FOLDER",
+        help="for report.html, summary.md, results.csv and figures (default: runs/report)",
+    )
     options = parser.parse_args(arguments)
     records, floors = merged([Path(folder) for folder in options.folders])
-    path = Path(options.out)
-    make_folder(path.parent)
-    # the files that merged records name are whole paths already
-    known = of(records, path.parent)
-    print(f"report: {write_report(path.parent, records, floors, known, path)}")
+    out = Path(options.out)
+    make_folder(out)
+    print(write_outputs(out, records, floors).places)

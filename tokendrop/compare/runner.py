@@ -12,15 +12,14 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from tokendrop.compare import records, statistics
-from tokendrop.compare.figures import write_figures
+from tokendrop.compare import records
 from tokendrop.compare.floor import floor_path, read_floors, write_floor
+from tokendrop.compare.outputs import write_outputs
 from tokendrop.compare.records import Record
-from tokendrop.compare.report import write_report
-from tokendrop.compare.results import results_frame, write_results
+from tokendrop.compare.results import results_frame
 from tokendrop.compare.run import check_search, make_data, run_cell
 from tokendrop.compare.settings import Cell, Comparison, grid
-from tokendrop.compare.tables import print_summary, write_summary
+from tokendrop.compare.tables import print_summary
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
 from tokendrop.files import make_folder, write_text
@@ -63,14 +62,12 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
         console.print(f"[bold][{number}/{len(runs)}] {run.name}[/bold]")
         records.write(run_cell(comparison, cell, data_of(cell), out), out)
     found, floors = records.read_all(out), read_floors(out)
-    known = statistics.of(found, out)
-    write_results(out, found, known)
-    write_summary(out, found, floors, known)
-    figures = write_figures(out, found, known)
-    write_report(out, found, floors, known)
+    written = write_outputs(out, found, floors)
     if wants_wandb(comparison.loggers):
-        log_comparison(out, figures, results_frame(found, known), asdict(comparison))
-    print_summary(found, floors=floors, statistics=known)
+        frame = results_frame(found, written.statistics)
+        log_comparison(out, written.figures, frame, asdict(comparison))
+    print_summary(found, floors=floors, statistics=written.statistics)
+    print(f"\n{written.places}")
     return found
 
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from transformers import PreTrainedModel
 
-from tokendrop.testing import checks
+from tokendrop.testing import checks, invariants
 from tokendrop.testing.checks import NEVER, Make, Pair
 from tokendrop.testing.tiny import FAMILY_NAMES, tiny_model
 
@@ -16,14 +16,14 @@ Check = Callable[[Make, PreTrainedModel], None]
 # of a reducer through which every token passes, of any, and of one that drops something
 WHOLE: list[Check] = [checks.states, checks.whole_trace, checks.rounding]
 EVERY: list[Check] = [
-    checks.every_row_is_answered,
-    checks.batch_invariance,
-    checks.trace_shrinks,
-    checks.trace_is_what_ran,
-    checks.dropout,
-    checks.saved_and_loaded,
-    checks.chained,
-    checks.flops,
+    invariants.every_row_is_answered,
+    invariants.batch_invariance,
+    invariants.trace_shrinks,
+    invariants.trace_is_what_ran,
+    invariants.dropout,
+    invariants.saved_and_loaded,
+    invariants.chained,
+    invariants.flops,
 ]
 DROPPING: list[Check] = [checks.something_is_dropped, checks.bf16]
 

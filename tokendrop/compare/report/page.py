@@ -70,16 +70,14 @@ def write_report(
     records: Sequence[Record],
     floors: Sequence[Floor] = (),
     statistics: Statistics = NOTHING,
-    path: Path | None = None,
 ) -> Path:
-    """Write the report.
+    """Write ``report.html``.
 
     Args:
         folder: of the comparison; the files that records name lie there.
         records: what to report, at least one.
         floors: shown below the table.
         statistics: of the points; their intervals enter the verdict, the table and the curves.
-        path: the file, ``report.html`` in the folder if not given.
 
     Raises:
         UserError: a file that a record names is missing or torn.
@@ -107,7 +105,7 @@ def write_report(
         calibration=_calibration(calibrations(records, folder)),
         **_tokens(records, folder),
     )
-    path = path or folder / "report.html"
+    path = folder / "report.html"
     write_text(path, page)
     return path
 
