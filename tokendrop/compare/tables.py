@@ -125,19 +125,13 @@ def display_frame(records: Sequence[Record], statistics: Statistics = NOTHING) -
         spread = show_value(row["Std"], higher[row["Metric"]])
         return f"{text.removesuffix(' %')} ± {spread}"
 
-    def difference(row: pd.Series[Any]) -> str:
-        if pd.isna(row["vs dense"]):
+    def difference(row: pd.Series[Any], column: str = "vs dense") -> str:
+        if pd.isna(row[column]):
             return ""
-        if higher[row["Metric"]]:
-            return f"{100 * row['vs dense']:+.2f}"
-        return f"{row['vs dense']:+.4f}"
+        return f"{100 * row[column]:+.2f}" if higher[row["Metric"]] else f"{row[column]:+.4f}"
 
     def interval(row: pd.Series[Any]) -> str:
-        if pd.isna(row["Low"]):
-            return ""
-        if higher[row["Metric"]]:
-            return f"{100 * row['Low']:+.2f} to {100 * row['High']:+.2f}"
-        return f"{row['Low']:+.4f} to {row['High']:+.4f}"
+        return " to ".join(difference(row, end) for end in ("Low", "High") if pd.notna(row[end]))
 
     formats: dict[str, Callable[[float], str]] = {
         **dict.fromkeys(RATIOS, "{:.2f}x".format),
