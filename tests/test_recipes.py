@@ -20,7 +20,7 @@ from tokendrop.errors import UserError
 from tokendrop.metrics.flops import dense_flops
 from tokendrop.module import TokenDropModule
 from tokendrop.reducers.adapler import AdapLeR
-from tokendrop.reducers.base import Reducer, Stage
+from tokendrop.reducers.base import Decision, Reducer, Stage, View
 from tokendrop.reducers.chain import Chain
 from tokendrop.reducers.dact_bert import DactBert
 from tokendrop.reducers.dense import Dense
@@ -149,6 +149,35 @@ def test_training_turns_dropout_on(backbone: str, data: TextData, tmp_path: Path
     watch = Watch()
     trained(TokenDropModule(Dense(), backbone, fine_tune=FINE_TUNE), data, tmp_path, watch)
     assert watch.seen
+
+
+def test_training_in_bf16_is_another_stage_with_weights_in_fp32(
+    backbone: str, data: TextData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: list[torch.dtype] = []
+    received: list[torch.dtype] = []
+    decide = PowerBert.after_attention
+
+    def watch(reducer: PowerBert, view: View) -> Decision | None:
+        assert view.keys is not None
+        keys.append(view.keys.dtype)
+        if view.received is not None:
+            received.append(view.received.dtype)
+        return decide(reducer, view)
+
+    monkeypatch.setattr(PowerBert, "after_attention", watch)
+    reducer = PowerBert(configuration=[9] * LAYERS, retrain_epochs=1)
+    module = TokenDropModule(reducer, backbone, fine_tune=replace(FINE_TUNE, epochs=1))
+    plain = trained(module, data, tmp_path)
+    assert set(keys) == {torch.float32}
+    make = recipes.trainer_maker([], "mixed", "bf16-mixed")
+    mixed = recipes.train(module, data, 1, tmp_path, make, "bf16-mixed")
+    assert keys[-1] == torch.bfloat16
+    assert set(received) == {torch.float32}
+    for one, other in zip(plain, mixed, strict=True):
+        assert one.folder != other.folder
+        assert other.chosen["dev/loss"] == pytest.approx(one.chosen["dev/loss"], abs=0.05)
+        assert {weight.dtype for weight in weights(other).values()} <= {torch.float32, torch.int64}
 
 
 def test_the_search_of_power_bert_decides_what_is_kept_afterwards(

@@ -13,7 +13,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
@@ -38,8 +38,16 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 }
 
 
+Precision = Literal["32-true", "bf16-mixed"]
+
+
 def train(
-    module: TokenDropModule, data: TextData, seed: int, root: Path, make_trainer: MakeTrainer
+    module: TokenDropModule,
+    data: TextData,
+    seed: int,
+    root: Path,
+    make_trainer: MakeTrainer,
+    precision: str = "32-true",
 ) -> list[TrainedStage]:
     """Train a method's whole recipe, beginning with the shared fine-tuning.
 
@@ -49,6 +57,7 @@ def train(
         seed: decides the head's random start, the order of the batches and dropout.
         root: where the folders of the stages lie, for all methods of a comparison.
         make_trainer: gives a trainer for a stage, with these callbacks added.
+        precision: that of these trainers, as it has a part in the weights.
 
     Returns:
         the stages in order; the last one holds the trained method.
@@ -68,6 +77,7 @@ def train(
         "random_init": module.random_init,
         "data": data.fingerprint(),
         "metric": module.metric,
+        "precision": precision,
         "seed": seed,
     }
     recipe = Recipe(module, data, seed, make_trainer)
@@ -121,18 +131,22 @@ def _fresh(recipe: Recipe, spec: dict[str, Any]) -> TokenDropModel:
     return TokenDropModel(backbone, from_spec(spec), tokenizer, data.longest)
 
 
-def trainer_maker(loggers: Sequence[Logger], label: str) -> MakeTrainer:
+def trainer_maker(
+    loggers: Sequence[Logger], label: str, precision: Precision = "32-true"
+) -> MakeTrainer:
     """Trainers for the stages of a recipe, on one device.
 
     Args:
         loggers: shared by all stages.
         label: what progress is shown under, before the stage's name.
+        precision: of the operators; the weights and the methods' decisions are in fp32 always.
     """
 
     def make(stage: Stage, callbacks: list[Callback]) -> Trainer:
         return Trainer(
             **TRAINER_DEFAULTS,
             max_epochs=stage.epochs,
+            precision=precision,
             logger=list(loggers),
             callbacks=[*callbacks, progress(f"{label} {stage.name}")],
             # training batches are drawn anew from (seed, epoch)

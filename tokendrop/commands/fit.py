@@ -41,7 +41,9 @@ def run(arguments: Sequence[str]) -> None:
             reload_dataloaders_every_n_epochs=1,
         )
 
-    stages = recipes.train(cli.model, cli.datamodule, seed, out / "stages", make_trainer)
+    precision = str(cli.config.trainer.precision or "32-true")
+    root = out / "stages"
+    stages = recipes.train(cli.model, cli.datamodule, seed, root, make_trainer, precision)
     _save(cli, stages[-1], out / "model")
     chosen = {k.replace("dev/", "chosen/"): v for k, v in stages[-1].chosen.items()}
     results = chosen | {"train_seconds": sum(stage.seconds for stage in stages)}

@@ -144,8 +144,9 @@ def train_cell(
         comparison.fine_tune,
         comparison.random_init,
     )
-    trainer = recipes.trainer_maker(tracker.loggers, cell.run.name)
-    stages = recipes.train(module, data, cell.run.seed, out / "stages", trainer)
+    precision = comparison.precision
+    trainer = recipes.trainer_maker(tracker.loggers, cell.run.name, precision)
+    stages = recipes.train(module, data, cell.run.seed, out / "stages", trainer, precision)
     model = _load_trained(cell, stages[-1].model)
     if cell.budget is None:
         return stages, model, {}

@@ -12,6 +12,7 @@ from tokendrop.compare.clock import Clock
 from tokendrop.configs import find_config, read_config
 from tokendrop.errors import unknown
 from tokendrop.module import FINE_TUNE
+from tokendrop.recipes import Precision
 from tokendrop.reducers import from_spec, with_changes
 from tokendrop.reducers.base import Stage
 from tokendrop.search.front import check_budget
@@ -86,6 +87,8 @@ class Comparison:
         random_init: take only its architecture, with these changes, and random weights.
         seeds: each gives a run of every method.
         fine_tune: the shared first stage.
+        precision: of training; bf16-mixed takes about half the time on processors and accelerators
+            that have it. What is measured after training is measured in fp32.
         data: changes to the settings of every task, e.g. a smaller train_rows.
         task_data: changes for single tasks, by their names, e.g. the dir where one has its files.
         clock: how time is measured.
@@ -100,6 +103,7 @@ class Comparison:
     random_init: dict[str, Any] | None = None
     seeds: list[int] = field(default_factory=lambda: [1])
     fine_tune: Stage = FINE_TUNE
+    precision: Precision = "32-true"
     data: dict[str, Any] = field(default_factory=dict)
     task_data: dict[str, dict[str, Any]] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
