@@ -33,7 +33,7 @@ def run(arguments: Sequence[str]) -> None:
         print(found.to_json(orient="records", indent=1))
         return
     # a file or a pipe has no width, and 80 columns would fold the names
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = Console(width=None if sys.stdout.isatty() else 140)
     for table in rationale_tables(found):
         console.print(table)
     print(f"all numbers: {out / 'rationale.csv'}")

@@ -232,7 +232,7 @@ def print_summary(
 ) -> None:
     """Print the summary for the terminal: one table per task."""
     # a file or a pipe has no width, and 80 columns would fold the names
-    console = console or Console(width=None if sys.stdout.isatty() else 120)
+    console = console or Console(width=None if sys.stdout.isatty() else 140)
     for task in by_task(records):
         of_task = [record for record in records if record.task == task]
         # the terminal has room for one of the two, and seconds differ between machines
