@@ -113,10 +113,13 @@ def test_models_are_artefacts_where_asked_for(runs: dict[str, list[Any]]) -> Non
         assert {"config.json", "model.safetensors", "README.md"} <= files
 
 
-def test_the_comparison_shows_its_figures_and_its_table(runs: dict[str, list[Any]]) -> None:
+def test_the_comparison_shows_its_figures_and_the_tables_of_its_panels(
+    runs: dict[str, list[Any]],
+) -> None:
     kept = {
         item.key or item.nested_key[0]
         for message in runs["comparison"]
         for item in message.history.item
     }
-    assert {"results", "trade_off_flops"} <= kept, kept
+    wanted = {"results", "trade_off_flops", "budgets", "kinds", "calibration"}
+    assert wanted <= kept, wanted - kept

@@ -139,14 +139,24 @@ def logged_in() -> bool:
 
 
 def log_comparison(
-    folder: Path, figures: Mapping[str, Path], table: Any, config: Mapping[str, Any]
+    folder: Path,
+    figures: Mapping[str, Path],
+    tables: Mapping[str, Any],
+    config: Mapping[str, Any],
 ) -> None:
-    """Log the trade-off figures and the results table of a comparison as a run of its own."""
+    """Log the figures and tables of a comparison as a run of its own.
+
+    Args:
+        folder: of the comparison.
+        figures: PNG files by name.
+        tables: data frames by name; "results" has a column "task".
+        config: the comparison's settings.
+    """
     with wandb.init(
         project="tokendrop",
         job_type="comparison",
         name=f"comparison-{folder.name}",
-        tags=[str(task)[:TAG_LENGTH] for task in dict.fromkeys(table["task"])],
+        tags=[str(task)[:TAG_LENGTH] for task in dict.fromkeys(tables["results"]["task"])],
         config=dict(config),
         dir=folder,
         mode="online" if logged_in() else "offline",
@@ -154,7 +164,8 @@ def log_comparison(
         settings=wandb.Settings(silent=True),
     ) as run:
         images = {name: wandb.Image(str(path)) for name, path in figures.items()}
-        run.log({**images, "results": wandb.Table(dataframe=table)})
+        frames = {name: wandb.Table(dataframe=table) for name, table in tables.items()}
+        run.log({**images, **frames})
 
 
 def _artifact_name(run: str) -> str:

@@ -16,6 +16,7 @@ from tokendrop.compare import records
 from tokendrop.compare.floor import floor_path, read_floors, write_floor
 from tokendrop.compare.outputs import write_outputs
 from tokendrop.compare.records import Record
+from tokendrop.compare.report.frames import panel_frames
 from tokendrop.compare.results import results_frame
 from tokendrop.compare.run import check_search, make_data, run_cell
 from tokendrop.compare.settings import Cell, Comparison, grid
@@ -64,8 +65,8 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
     found, floors = records.read_all(out), read_floors(out)
     written = write_outputs(out, found, floors)
     if wants_wandb(comparison.loggers):
-        frame = results_frame(found, written.statistics)
-        log_comparison(out, written.figures, frame, asdict(comparison))
+        tables = {"results": results_frame(found, written.statistics)} | panel_frames(found, out)
+        log_comparison(out, written.figures, tables, asdict(comparison))
     print_summary(found, floors=floors, statistics=written.statistics)
     print(f"\n{written.places}")
     return found
