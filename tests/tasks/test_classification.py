@@ -50,3 +50,8 @@ def test_weighted_loss():
 def test_metric_of_another_kind():
     with pytest.raises(UserError, match=r"'pearson' does not measure classification: .*accuracy"):
         SequenceClassification(["a", "b"], "pearson")
+
+
+def test_a_class_that_would_hide_a_column_of_the_predictions_is_named():
+    with pytest.raises(UserError, match="'score'"):
+        SequenceClassification(["good", "score"])

@@ -17,12 +17,17 @@ from torchmetrics.classification import (
     MulticlassMatthewsCorrCoef,
 )
 
+from tokendrop.errors import UserError
 from tokendrop.heads import Kind
 from tokendrop.packed import Batch
 from tokendrop.tasks.base import MetricName, Scores, Task
 
 if TYPE_CHECKING:
     from tokendrop.data.batching import Split
+
+
+# what the saved predictions say beside the probability of each class
+COLUMNS = {"example", "label", "score"}
 
 
 class SequenceClassification(Task):
@@ -43,7 +48,15 @@ class SequenceClassification(Task):
             metric: what checkpoints are chosen by and methods are compared in. "f1" is that of
                 the second class if there are two, else the mean over the classes.
             class_weights: by class, how much a row counts in the loss; all alike if not given.
+
+        Raises:
+            UserError: a class has the name of a column of the saved predictions.
         """
+        if taken := COLUMNS & set(labels):
+            raise UserError(
+                f"a class is called {min(taken)!r}, as a column of the saved predictions is: give "
+                "it another name in the data"
+            )
         super().__init__(metric)
         self.labels = labels
         self.outputs = len(labels)
