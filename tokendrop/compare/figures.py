@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from io import BytesIO
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
-from matplotlib.transforms import Bbox
 
 from tokendrop.compare.canvas import (
     DASHES,
@@ -29,6 +24,7 @@ from tokendrop.compare.canvas import (
     panels_of,
     save,
 )
+from tokendrop.compare.point_names import name_points
 from tokendrop.compare.records import DENSE, Point, Record, by_task, pareto_front
 from tokendrop.compare.statistics import NOTHING, Statistics
 from tokendrop.compare.themes import LIGHT, Theme
@@ -159,7 +155,7 @@ def _trade_off(
     legend(figure, handles)
     figure.draw_without_rendering()
     for axes, of_task in zip(panels, tasks.values(), strict=True):
-        _name_points(axes, [p for p in of_task if p.method != DENSE], saving, looks)
+        name_points(axes, [p for p in of_task if p.method != DENSE], saving, looks)
     return figure
 
 
@@ -177,64 +173,6 @@ def _bar(point: Point, statistics: Statistics, scale: float) -> tuple[float, flo
         low, high = known.interval
         return scale * max(0.0, known.mean - low), scale * max(0.0, high - known.mean)
     return (scale * (point.std("value") or 0.0),) * 2
-
-
-def _name_points(
-    axes: Axes, of_task: Sequence[Point], saving: str, looks: dict[str, tuple[str, str]]
-) -> None:
-    """Write each point's name where it covers the fewest lines, points and names.
-
-    A method with one operating point gives it its own name.
-    """
-    taken: list[Bbox] = []
-    alone = Counter(point.method for point in of_task)
-    drawn = np.concatenate([_along(line) for line in axes.lines])
-    scale = 100.0 if of_task and of_task[0].runs[0].higher_is_better else 1.0
-    frame = axes.get_window_extent()
-    for point in of_task:
-        name = axes.annotate(
-            point.method if alone[point.method] == 1 else point.operating_point,
-            (point.mean(saving), scale * point.mean("value")),
-            (0, 0),
-            textcoords="offset points",
-            color=looks[point.method][0],
-            fontsize=9.5,
-            path_effects=[withStroke(linewidth=3, foreground=axes.get_facecolor())],
-            zorder=4,
-            in_layout=False,
-        )
-
-        def cost(place: tuple[int, int, int], name: Any = name) -> float:
-            _put(name, place)
-            box = name.get_window_extent().padded(3)
-            inside = np.all((drawn > box.min) & (drawn < box.max), axis=1).sum()
-            outside = box.x0 < frame.x0 or box.x1 > frame.x1 or box.y0 < frame.y0
-            return float(inside + 40 * box.count_overlaps(taken) + 400 * outside + place[2] / 2)
-
-        _put(name, min(PLACES, key=cost))
-        taken.append(name.get_window_extent().padded(2))
-
-
-PLACES = [
-    (x, y, distance)
-    for distance in (8, 14, 22)
-    for x, y in ((1, 1), (-1, -1), (1, -1), (-1, 1), (1, 0), (-1, 0), (0, 1), (0, -1))
-]
-
-
-def _put(name: Any, place: tuple[int, int, int]) -> None:
-    x, y, distance = place
-    name.xyann = (x * distance, y * distance)
-    name.set_ha(("center", "left", "right")[x])
-    name.set_va(("center", "bottom", "top")[y])
-
-
-def _along(line: Line2D) -> Any:
-    """Pixels close together along a line of the figure, its points several times."""
-    ends = line.get_transform().transform(line.get_xydata())
-    steps = np.linspace(0, 1, 60)[:, None]
-    pieces = [a + steps * (b - a) for a, b in pairwise(ends)]
-    return np.concatenate([np.repeat(ends, 8, axis=0), *pieces])
 
 
 def _kept_tokens(records: Sequence[Record], methods: Sequence[str], theme: Theme) -> Figure:

@@ -15,6 +15,11 @@ class Theme:
     background: str
     methods: tuple[str, ...]
 
+    @property
+    def colors(self) -> tuple[str, ...]:
+        """All of them, in the same order for every theme."""
+        return (self.text, self.faint, self.background, *self.methods)
+
     def style(self) -> Any:
         """The matplotlib settings of a figure in these colours."""
         return {

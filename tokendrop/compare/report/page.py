@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Iterable, Sequence
 from io import BytesIO
-from itertools import groupby
+from itertools import count, groupby
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -111,21 +111,38 @@ def write_report(
 
 
 def _numbers(records: Sequence[Record], statistics: Statistics) -> dict[str, Any]:
-    # the seconds of training have a panel of their own
-    frame = display_frame(records, statistics).drop(columns="Train s")
-    best = best_cells(records, frame)
+    """A table for each task, in the order of the points below the page."""
+    tables: list[dict[str, Any]] = []
+    number = count(1)
+    for of_task in by_task(records).values():
+        runs = _runs(of_task)
+        # the seconds of training have a panel of their own
+        frame = display_frame(runs, statistics).drop(columns="Train s")
+        best = best_cells(runs, frame)
+        tables.append(
+            {
+                "heading": heading(runs),
+                "columns": list(frame.columns),
+                "rows": [
+                    {
+                        "number": next(number),
+                        "cells": cells,
+                        "best": [column in columns for column in frame.columns],
+                    }
+                    for cells, columns in zip(frame.to_numpy().tolist(), best, strict=True)
+                ],
+                "any_best": any(best),
+                "latex": latex(frame, best, heading(runs)),
+                "markdown": markdown(frame, best),
+            }
+        )
+    columns = dict.fromkeys(column for table in tables for column in table["columns"])
     return {
-        "columns": list(frame.columns),
-        "rows": [
-            {"cells": cells, "best": [column in columns for column in frame.columns]}
-            for cells, columns in zip(frame.to_numpy().tolist(), best, strict=True)
-        ],
+        "tables": tables,
         "words": TEXT_COLUMNS,
         "dense": DENSE,
-        "any_best": any(best),
-        "legend": {column: explain(column).replace("`", "") for column in frame.columns},
-        "latex": latex(frame, best, heading(records)),
-        "markdown": markdown(frame, best),
+        "any_best": any(table["any_best"] for table in tables),
+        "legend": {column: explain(column).replace("`", "") for column in columns},
     }
 
 
@@ -135,7 +152,7 @@ def _figures(records: Sequence[Record], statistics: Statistics) -> dict[str, dic
     Pictures of one panel stand beside each other or, on a phone, below each other.
     """
     methods = methods_of(records)
-    pictures: dict[str, list[dict[str, str]]] = {}
+    pictures: dict[str, list[str]] = {}
     for of_task in by_task(records).values():
         for name, draw in drawings(_runs(of_task), statistics, methods).items():
             if name != "training":
@@ -154,14 +171,21 @@ def _runs(points: Iterable[Point]) -> list[Record]:
     return [run for point in points for run in point.runs]
 
 
-def _image(draw: Draw) -> dict[str, str]:
-    images = {}
-    for name, theme in (("light", LIGHT), ("dark", DARK)):
-        buffer = BytesIO()
-        draw(buffer, theme)
-        encoded = base64.b64encode(buffer.getvalue()).decode()
-        images[name] = f"data:image/svg+xml;base64,{encoded}"
-    return images
+def _image(draw: Draw) -> str:
+    """A figure as a source, drawn for light paper and recoloured by the viewer for dark."""
+    buffer = BytesIO()
+    draw(buffer, LIGHT)
+    style = f"<style>@media (prefers-color-scheme: dark) {{ {RECOLOURED} }}</style></svg>"
+    picture = buffer.getvalue().decode().replace("</svg>", style)
+    return f"data:image/svg+xml;base64,{base64.b64encode(picture.encode()).decode()}"
+
+
+# colours stand in the style of each element; a rule of its own is stronger only if it insists
+RECOLOURED = " ".join(
+    f'[style*="{what}: {light}"] {{ {what}: {dark} !important }}'
+    for light, dark in zip(LIGHT.colors, DARK.colors, strict=True)
+    for what in ("fill", "stroke")
+)
 
 
 def _tokens(records: Sequence[Record], folder: Path) -> dict[str, Any]:
