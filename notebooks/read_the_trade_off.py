@@ -5,6 +5,8 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -30,9 +32,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 from tokendrop.compare.clock import Clock
+from tokendrop.compare.results import results_frame
 from tokendrop.compare.runner import compare
 from tokendrop.compare.settings import Comparison, Method
-from tokendrop.compare.tables import results_frame
 from tokendrop.reducers.base import Stage
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)

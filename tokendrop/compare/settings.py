@@ -48,17 +48,18 @@ class Method:
     Attributes:
         reducer: class of the reducer, by its name or by a dotted path.
         arguments: what it is made with.
-        task_arguments: changes to these on single tasks, by their names; papers tune per data set.
         operating_points: changes to the arguments by the name of the point, ``parts.1.tau`` for
             the argument tau of a chain's second part; one point without changes by default.
         search: further points, for a method that can be searched for configurations.
+        task_arguments: changes to the arguments on single tasks, by their names; papers tune per
+            data set.
     """
 
     reducer: str
     arguments: dict[str, Any] = field(default_factory=dict)
-    task_arguments: dict[str, dict[str, Any]] = field(default_factory=dict)
     operating_points: dict[str, dict[str, Any]] = field(default_factory=lambda: {"default": {}})
     search: SearchedPoints | None = None
+    task_arguments: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # the parser wraps a reducer inside a chain if its class_path can be imported
