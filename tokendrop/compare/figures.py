@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from io import BytesIO
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -29,50 +27,12 @@ from tokendrop.compare.records import DENSE, Point, Record, by_task, pareto_fron
 from tokendrop.compare.statistics import NOTHING, Statistics
 from tokendrop.compare.themes import LIGHT, Theme
 
-Budget = Literal["flops", "throughput", "latency"]
-
 # the field of a record, and the label of its axis
 SAVING = {
     "flops": ("flops_speedup_unpadded", "Times fewer FLOPs than packed dense"),
     "throughput": ("throughput_speedup_unpadded", "Times more rows per second than packed dense"),
     "latency": ("latency_speedup_b1", "Times faster on one row than packed dense"),
 }
-
-
-def trade_off(
-    records: Sequence[Record],
-    against: Budget,
-    path: Path | BytesIO,
-    theme: Theme = LIGHT,
-    statistics: Statistics = NOTHING,
-    methods: Sequence[str] = (),
-) -> None:
-    """Quality against saved compute on the unpadded base: one panel per task, means over seeds.
-
-    A point's bar is its interval where one is given, else the deviation over its seeds.
-    """
-    methods = methods or methods_of(records)
-    save(partial(_trade_off, records, *SAVING[against], statistics, methods), path, theme)
-
-
-def kept_tokens(
-    records: Sequence[Record],
-    path: Path | BytesIO,
-    theme: Theme = LIGHT,
-    methods: Sequence[str] = (),
-) -> None:
-    """The share of the original tokens that each layer processed: one panel per task."""
-    save(partial(_kept_tokens, records, methods or methods_of(records)), path, theme)
-
-
-def training_curves(
-    records: Sequence[Record],
-    path: Path | BytesIO,
-    theme: Theme = LIGHT,
-    methods: Sequence[str] = (),
-) -> None:
-    """The metric on the dev split over the epochs of all stages: one panel per task and method."""
-    save(partial(_training, records, methods or methods_of(records)), path, theme)
 
 
 def drawings(
@@ -85,16 +45,17 @@ def drawings(
         statistics: of the points.
         methods: all that have a colour, where the records are a part of what is shown together.
     """
+    methods = methods or methods_of(records)
     figures: dict[str, Draw] = {
         f"trade_off_{against}": partial(
-            trade_off, records, against, statistics=statistics, methods=methods
+            save, partial(_trade_off, records, saving, label, statistics, methods)
         )
-        for against in ("flops", "throughput", "latency")
+        for against, (saving, label) in SAVING.items()
     }
     if any(share < 1 for record in records for share in record.kept_tokens_per_layer):
-        figures["kept_tokens"] = partial(kept_tokens, records, methods=methods)
+        figures["kept_tokens"] = partial(save, partial(_kept_tokens, records, methods))
     if any(_segments(record) for record in records):
-        figures["training"] = partial(training_curves, records, methods=methods)
+        figures["training"] = partial(save, partial(_training, records, methods))
     return figures
 
 
@@ -117,6 +78,10 @@ def _trade_off(
     methods: Sequence[str],
     theme: Theme,
 ) -> Figure:
+    """Quality against saved compute on the unpadded base: one panel per task, means over seeds.
+
+    A point's bar is its interval where one is given, else the deviation over its seeds.
+    """
     tasks = by_task(records)
     looks = _present(looks_of(methods, theme), records)
     figure, panels = panels_of(len(tasks), height=4.3)
@@ -176,6 +141,7 @@ def _bar(point: Point, statistics: Statistics, scale: float) -> tuple[float, flo
 
 
 def _kept_tokens(records: Sequence[Record], methods: Sequence[str], theme: Theme) -> Figure:
+    """The share of the original tokens that each layer processed: one panel per task."""
     tasks = by_task(records)
     looks = looks_of(methods, theme)
     figure, panels = panels_of(len(tasks), height=4.5)
@@ -220,6 +186,7 @@ def _segments(record: Record) -> list[tuple[str, float, list[float], list[float]
 
 
 def _training(records: Sequence[Record], methods: Sequence[str], theme: Theme) -> Figure:
+    """The metric on the dev split over the epochs of all stages: one panel per task and method."""
     looks = looks_of(methods, theme)
     curved = [record for record in records if _segments(record)]
     groups: dict[tuple[str, str], list[Point]] = {}
