@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -112,12 +113,36 @@ def test_again_it_only_reports(undisturbed: Path) -> None:
     assert [path.stat().st_mtime_ns for path in stages] == before
 
 
-def test_another_comparison_is_not_mixed_in(
-    undisturbed: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("option", "changed"),
+    [
+        (["--fine_tune.epochs", "7"], "fine_tune.epochs 1, and now it is 7"),
+        (["--data.train_rows", "9"], "data.train_rows 200, and now it is 9"),
+    ],
+)
+def test_runs_of_other_settings_are_not_mixed_in(
+    undisturbed: Path, capsys: pytest.CaptureFixture[str], option: list[str], changed: str
 ) -> None:
-    words = ["compare", "--config", SMOKE, "--out", str(undisturbed), "--seeds", "[2]"]
-    assert main(words) == 2
-    assert "holds another comparison" in capsys.readouterr().err
+    before = {path: path.read_bytes() for path in undisturbed.glob("*.*")}
+    assert main(["compare", "--config", SMOKE, "--out", str(undisturbed), *option]) == 2
+    assert changed in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in undisturbed.glob("*.*")} == before
+
+
+def test_a_seed_and_a_method_join_what_lies_in_the_folder(
+    tmp_path: Path, undisturbed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(undisturbed, out)
+    kept = {path: path.read_bytes() for path in (out / "runs").glob("*.json")}
+    methods = "{dense: {reducer: Dense}, merge_half: {reducer: baselines.TokenMerging}}"
+    words = ["--methods", methods, "--seeds", "[1, 2]"]
+    assert main(["compare", "--config", SMOKE, "--out", str(out), *words]) == 0
+    assert "dense-default" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in kept} == kept
+    results = pd.read_csv(out / "results.csv")
+    assert len(results) == len(kept) + 3
+    assert {"merge_half", "power_bert"} <= set(results["method"])
 
 
 def test_an_unknown_reducer_is_found_before_anything_runs(

@@ -13,12 +13,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from tokendrop.compare.continuing import go_on
 from tokendrop.compare.rationale import Judge, Marked, measure
 from tokendrop.compare.run import check_search, make_data, train_cell
-from tokendrop.compare.runner import same_comparison
 from tokendrop.compare.settings import Cell, Comparison, grid
 from tokendrop.data import TextData
-from tokendrop.files import make_folder, write_text
+from tokendrop.files import write_text
 from tokendrop.modeling import load
 from tokendrop.provenance import provenance
 from tokendrop.tracking import Tracker
@@ -41,30 +41,30 @@ def compare_rationales(comparison: Comparison, out: Path) -> pd.DataFrame:
 
     Args:
         comparison: methods, and tasks with rationales.
-        out: output folder; one of the same comparison continues.
+        out: output folder; finished runs that lie there are kept, and others may join them.
 
     Returns:
         what `rationale.csv` holds: for each run one row of the method and one of each control.
 
     Raises:
-        UserError: bad input, a task without rationales, or a folder of another comparison.
+        UserError: bad input, a task without rationales, or a folder with runs of other settings.
     """
-    make_folder(out)
-    same_comparison(comparison, out)
-    cells, console = list(grid(comparison)), Console(stderr=True)
+    cells = {out / "rationales" / f"{cell.run.name}.json": cell for cell in grid(comparison)}
+    go_on(comparison, out, cells)
+    console = Console(stderr=True)
     # everything is read and checked before anything is trained
     tasks: dict[str, tuple[TextData, Marked]] = {}
-    for cell in cells:
+    for path, cell in cells.items():
         name = cell.run.task
         if name not in tasks:
             data = make_data(cell.data, comparison.backbone)
             tasks[name] = data, Marked.of(data.splits["test"], name)
-        if cell.budget is not None and not _path(out, cell).is_file():
+        if cell.budget is not None and not path.is_file():
             check_search(comparison, cell, tasks[name][0])
     judges: dict[Path, Judge] = {}
-    for number, cell in enumerate(cells, start=1):
+    for number, (path, cell) in enumerate(cells.items(), start=1):
         place = f"[{number}/{len(cells)}] {cell.run.name}"
-        if _path(out, cell).is_file():
+        if path.is_file():
             console.print(f"{place}: done before")
             continue
         console.print(f"[bold]{place}[/bold]")
@@ -76,17 +76,15 @@ def compare_rationales(comparison: Comparison, out: Path) -> pd.DataFrame:
             # runs of one task and seed are neighbours and share it
             judges = {tuned: Judge(fine_tuned, marked, data.batch_size, cell.run.seed)}
         record = _record(comparison, cell, marked, list(measure(model, judges[tuned])))
-        write_text(_path(out, cell), json.dumps(record, indent=1) + "\n")
+        write_text(path, json.dumps(record, indent=1) + "\n")
         settings = record["provenance"]["config"]
         tracker.finish(record["agreement"][0], settings, [], stages[-1].model, cell.metric)
-    found = [json.loads(_path(out, cell).read_text(encoding="utf-8")) for cell in cells]
+    # what lay there before comes after what was asked for
+    lying = dict.fromkeys([*cells, *sorted((out / "rationales").glob("*.json"))])
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in lying]
     frame = pd.DataFrame([row for record in found for row in _rows(record)])
     write_text(out / "rationale.csv", frame.to_csv(index=False))
     return frame
-
-
-def _path(out: Path, cell: Cell) -> Path:
-    return out / "rationales" / f"{cell.run.name}.json"
 
 
 def _record(

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-import yaml
 from rich.console import Console
 
 from tokendrop.compare import records
+from tokendrop.compare.continuing import go_on
 from tokendrop.compare.floor import floor_path, read_floors, write_floor
 from tokendrop.compare.outputs import write_outputs
 from tokendrop.compare.records import Record
@@ -22,9 +22,7 @@ from tokendrop.compare.run import check_search, make_data, run_cell
 from tokendrop.compare.settings import Cell, Comparison, grid
 from tokendrop.compare.tables import print_summary
 from tokendrop.data import TextData
-from tokendrop.errors import UserError
-from tokendrop.files import make_folder, write_text
-from tokendrop.tracking import log_comparison, wants_wandb
+from tokendrop.tracking import Run, log_comparison, wants_wandb
 
 
 def compare(comparison: Comparison, out: Path) -> list[Record]:
@@ -32,14 +30,13 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
 
     Args:
         comparison: what to compare.
-        out: output folder; a folder of the same comparison continues.
+        out: output folder; finished runs that lie there are kept, and others may join them.
 
     Raises:
-        UserError: bad input, or a folder that holds another comparison.
+        UserError: bad input, or a folder that holds runs of other settings.
     """
-    make_folder(out)
-    same_comparison(comparison, out)
-    runs = list(grid(comparison))
+    cells = {_path(out, cell.run): cell for cell in grid(comparison)}
+    go_on(comparison, out, cells)
     console = Console(stderr=True)
     tasks: dict[str, TextData] = {}
 
@@ -49,18 +46,20 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
             tasks[cell.run.task] = make_data(cell.data, comparison.backbone)
         return tasks[cell.run.task]
 
-    for cell in runs:
-        if cell.budget is not None and not _path(out, cell).is_file():
+    for path, cell in cells.items():
+        if cell.budget is not None and not path.is_file():
             check_search(comparison, cell, data_of(cell))
-    for cell in runs if comparison.floor else []:
-        if not floor_path(out, cell.run.task).is_file():
-            write_floor(cell.run.task, data_of(cell), cell.metric, out)
-    for number, cell in enumerate(runs, start=1):
-        run = cell.run
-        if _path(out, cell).is_file():
-            console.print(f"[{number}/{len(runs)}] {run.name}: done before")
+    # a floor is of the same data as the finished runs beside it; alone it may be of others
+    measured = {cell.run.task for path, cell in cells.items() if path.is_file()}
+    for task, cell in {cell.run.task: cell for cell in cells.values() if comparison.floor}.items():
+        if task not in measured or not floor_path(out, task).is_file():
+            write_floor(task, data_of(cell), cell.metric, out)
+    for number, (path, cell) in enumerate(cells.items(), start=1):
+        place = f"[{number}/{len(cells)}] {cell.run.name}"
+        if path.is_file():
+            console.print(f"{place}: done before")
             continue
-        console.print(f"[bold][{number}/{len(runs)}] {run.name}[/bold]")
+        console.print(f"[bold]{place}[/bold]")
         records.write(run_cell(comparison, cell, data_of(cell), out), out)
     found, floors = records.read_all(out), read_floors(out)
     written = write_outputs(out, found, floors)
@@ -72,19 +71,5 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
     return found
 
 
-def _path(out: Path, cell: Cell) -> Path:
-    run = cell.run
+def _path(out: Path, run: Run) -> Path:
     return records.record_path(out, run.method, run.operating_point, run.task, run.seed)
-
-
-def same_comparison(comparison: Comparison, out: Path) -> None:
-    """Refuse to mix the runs of two comparisons in one folder."""
-    file = out / "comparison.yaml"
-    settings = yaml.safe_dump(asdict(comparison), sort_keys=False)
-    if not file.is_file():
-        write_text(file, settings)
-    elif file.read_text(encoding="utf-8") != settings:
-        raise UserError(
-            f"{out} holds another comparison (see {file}): name another folder with --out, or "
-            "delete this one"
-        )
