@@ -145,13 +145,28 @@ def test_a_seed_and_a_method_join_what_lies_in_the_folder(
     assert {"merge_half", "power_bert"} <= set(results["method"])
 
 
-def test_an_unknown_reducer_is_found_before_anything_runs(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["--methods", "{x: {reducer: Dens}}"], "did you mean 'Dense'"),
+        (
+            ["--methods.last", "{reducer: baselines.FewerLayers, arguments: {layers: 9}}"],
+            "last default on rotten_tomatoes: layers 9 is out of range",
+        ),
+        (
+            ["--tasks", "[rotten_tomatoes, mrpc]", "--task_data", "{mrpc: {dir: gone}}"],
+            "gone",
+        ),
+    ],
+    ids=["unknown method", "last method does not fit the backbone", "last task has no files"],
+)
+def test_what_cannot_run_is_found_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], error: str
 ) -> None:
-    words = ["--methods", "{x: {reducer: Dens}}", "--out", str(tmp_path / "out")]
-    assert main(["compare", "--config", SMOKE, *words]) == 2
-    assert "did you mean 'Dense'" in capsys.readouterr().err
-    assert not (tmp_path / "out" / "stages").exists()
+    out = tmp_path / "out"
+    assert main(["compare", "--config", SMOKE, *words, "--out", str(out)]) == 2
+    assert error in capsys.readouterr().err
+    assert not (out / "stages").exists()
 
 
 def test_killed_and_started_again_it_ends_with_the_same_numbers(

@@ -26,7 +26,7 @@ def run(arguments: Sequence[str]) -> None:
         "demo",
         "Train, evaluate and time every method of a grid, and write results.csv, summary.md, "
         "report.html, figures and one record per run. Run again with the same --out, it continues "
-        "where it stopped.",
+        "where it stopped, and adds the methods, tasks and seeds that are new.",
         words,
     )
     parser.add_argument(

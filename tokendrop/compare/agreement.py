@@ -15,7 +15,7 @@ from rich.table import Table
 
 from tokendrop.compare.continuing import go_on
 from tokendrop.compare.rationale import Judge, Marked, measure
-from tokendrop.compare.run import check_search, make_data, train_cell
+from tokendrop.compare.run import check_cell, make_data, train_cell
 from tokendrop.compare.settings import Cell, Comparison, grid
 from tokendrop.data import TextData
 from tokendrop.files import write_text
@@ -59,8 +59,8 @@ def compare_rationales(comparison: Comparison, out: Path) -> pd.DataFrame:
         if name not in tasks:
             data = make_data(cell.data, comparison.backbone)
             tasks[name] = data, Marked.of(data.splits["test"], name)
-        if cell.budget is not None and not path.is_file():
-            check_search(comparison, cell, tasks[name][0])
+        if not path.is_file():
+            check_cell(comparison, cell, tasks[name][0])
     judges: dict[Path, Judge] = {}
     for number, (path, cell) in enumerate(cells.items(), start=1):
         place = f"[{number}/{len(cells)}] {cell.run.name}"

@@ -21,6 +21,7 @@ from tokendrop.compare.settings import Cell, Comparison
 from tokendrop.compare.token_kinds import Vocabulary
 from tokendrop.configs import setting_error
 from tokendrop.data import TextData
+from tokendrop.errors import UserError
 from tokendrop.files import write_text
 from tokendrop.modeling import TokenDropModel, load
 from tokendrop.module import TokenDropModule
@@ -50,21 +51,26 @@ def make_data(settings: dict[str, Any], backbone: str) -> TextData:
         raise setting_error(error) from error
 
 
-def check_search(comparison: Comparison, cell: Cell, data: TextData) -> None:
-    """Find out whether a cell's budget can be kept, before anything is trained for it.
+def check_cell(comparison: Comparison, cell: Cell, data: TextData) -> None:
+    """Find out whether a run can be made at all, before any other takes its hours.
 
     Raises:
-        UserError: a method that cannot be searched, or a budget that is out of its reach.
+        UserError: bad data, arguments that do not fit the backbone or the task, a method that
+            cannot be searched, or a budget that is out of its reach.
     """
-    assert cell.budget is not None
-    assert cell.search is not None
-    reducer = searchable(from_spec(cell.reducer), data.task)
+    data.make_task(cell.metric)
+    reducer = from_spec(cell.reducer)
     config = load_config(comparison.backbone, data.labels, comparison.random_init, data.task)
     shape = shape_of(config, data.longest, data.task)
-    reducer.build(shape)
-    dev = data.splits["dev"]
-    lengths = [dev.lengths[row] for row in draw_rows(dev, cell.search.rows)]
-    Costs(reducer, config, shape, lengths).check([cell.budget])
+    try:
+        reducer.build(shape)
+        if cell.budget is not None and cell.search is not None:
+            dev = data.splits["dev"]
+            lengths = [dev.lengths[row] for row in draw_rows(dev, cell.search.rows)]
+            Costs(searchable(reducer, data.task), config, shape, lengths).check([cell.budget])
+    except UserError as error:
+        run = cell.run
+        raise UserError(f"{run.method} {run.operating_point} on {run.task}: {error}") from error
 
 
 def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> Record:

@@ -18,7 +18,7 @@ from tokendrop.compare.outputs import write_outputs
 from tokendrop.compare.records import Record
 from tokendrop.compare.report.frames import panel_frames
 from tokendrop.compare.results import results_frame
-from tokendrop.compare.run import check_search, make_data, run_cell
+from tokendrop.compare.run import check_cell, make_data, run_cell
 from tokendrop.compare.settings import Cell, Comparison, grid
 from tokendrop.compare.tables import print_summary
 from tokendrop.data import TextData
@@ -47,8 +47,8 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
         return tasks[cell.run.task]
 
     for path, cell in cells.items():
-        if cell.budget is not None and not path.is_file():
-            check_search(comparison, cell, data_of(cell))
+        if not path.is_file():
+            check_cell(comparison, cell, data_of(cell))
     # a floor is of the same data as the finished runs beside it; alone it may be of others
     measured = {cell.run.task for path, cell in cells.items() if path.is_file()}
     for task, cell in {cell.run.task: cell for cell in cells.values() if comparison.floor}.items():
