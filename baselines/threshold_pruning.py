@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tokendrop.attention import Received
 from tokendrop.errors import UserError
 from tokendrop.packed import Batch, Layout, row_sum
+from tokendrop.probabilities import Received
 from tokendrop.reducers.base import Decision, Group, Reducer, Setting, Shape, Stage, View
 from tokendrop.trace import Encoded
 

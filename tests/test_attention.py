@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from tokendrop.attention import Received, Window, attend
+from tokendrop.attention import Window, attend
 from tokendrop.blocks import WASTE
 from tokendrop.packed import Batch, Layout, row_sum
+from tokendrop.probabilities import Received
 
 LENGTHS = st.lists(st.integers(1, 9), min_size=1, max_size=7)
 REACHES = st.integers(0, 12)
+PIECES = st.sampled_from([1, 60, 1 << 19])  # probabilities at a time
 KINDS: tuple[Received | None, ...] = (None, "with_diagonal", "without_diagonal")
 HEADS, SIZE = 3, 4
 
@@ -64,17 +66,19 @@ def received_by(probabilities: Tensor, lengths: list[int], kind: Received) -> Te
 
 @pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-@given(lengths=LENGTHS, seed=st.integers(0, 99), waste=st.sampled_from([0, 9, 1200]))
+@given(lengths=LENGTHS, seed=st.integers(0, 99), waste=st.sampled_from([0, 9, 1200]), piece=PIECES)
 def test_attention_and_its_gradients_equal_the_padded_reference(
-    kind: Received | None, biased: bool, lengths: list[int], seed: int, waste: int
+    kind: Received | None, biased: bool, lengths: list[int], seed: int, waste: int, piece: int
 ) -> None:
-    """However the rows are put into blocks."""
+    """However the rows are put into blocks, and these cut into pieces."""
     query, key, value, bias = inputs(lengths, seed)
     leaves = [query, key, value, *([bias] if biased else [])]
     used = bias if biased else None
-    with patch.dict(WASTE, cpu=waste):
+    with patch.dict(WASTE, cpu=waste), patch("tokendrop.probabilities.CACHED", piece):
         layout = Layout.of(lengths)
         context, received = attend(query, key, value, layout, received=kind, key_bias=used)
+        weights = torch.arange(1.0, context.numel() + 1).sin().view_as(context)
+        got = torch.autograd.grad((context * weights).sum(), leaves)
     expected, probabilities = padded(query, key, value, used, lengths)
     torch.testing.assert_close(context.double(), expected, atol=1e-5, rtol=1e-5)
     if kind is None:
@@ -83,11 +87,61 @@ def test_attention_and_its_gradients_equal_the_padded_reference(
         assert received is not None
         wanted = received_by(probabilities, lengths, kind)
         torch.testing.assert_close(received.double(), wanted, atol=1e-5, rtol=1e-5)
-    weights = torch.arange(1.0, context.numel() + 1).sin().view_as(context)
-    got = torch.autograd.grad((context * weights).sum(), leaves)
     wanted_gradients = torch.autograd.grad((expected * weights).sum(), leaves)
     for mine, theirs in zip(got, wanted_gradients, strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("piece", [1, 60, 1 << 19])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_gradient_knows_what_dropout_took(kind: Received | None, piece: int) -> None:
+    """With a dropout that can be written down: of the probabilities below a third."""
+
+    def small_ones(like: Tensor, _: float) -> tuple[Tensor, float]:
+        return (like > 1 / 3).to(torch.int8), 1.5
+
+    lengths = [3, 8, 8, 1]
+    query, key, value, bias = inputs(lengths)
+    leaves = [query, key, value, bias]
+    with (
+        patch("tokendrop.probabilities.CACHED", piece),
+        patch("tokendrop.probabilities.draw", small_ones),
+    ):
+        context, received = attend(
+            query, key, value, Layout.of(lengths), received=kind, key_bias=bias, dropout=0.1
+        )
+        got = torch.autograd.grad(context.sin().sum(), leaves)
+    _, before = padded(query, key, value, bias, lengths)
+    after = 1.5 * before * (before > 1 / 3)
+    rows = [x.transpose(0, 1).double() for x in value.split(lengths)]
+    expected = torch.cat(
+        [
+            (after[row, :, :n, :n] @ rows[row]).transpose(0, 1).flatten(1)
+            for row, n in enumerate(lengths)
+        ]
+    )
+    torch.testing.assert_close(context.double(), expected, atol=1e-5, rtol=1e-5)
+    if kind is not None:
+        assert received is not None
+        wanted = received_by(after, lengths, kind)
+        torch.testing.assert_close(received.double(), wanted, atol=1e-5, rtol=1e-5)
+    for mine, theirs in zip(got, torch.autograd.grad(expected.sin().sum(), leaves), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_a_training_step_holds_one_byte_for_a_probability() -> None:
+    length, held = 200, 0
+
+    def count(tensor: Tensor) -> Tensor:
+        nonlocal held
+        held += tensor.numel() * tensor.element_size()
+        return tensor
+
+    query, key, value, _ = inputs([length])
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        attend(query, key, value, Layout.of([length]), dropout=0.1)
+    states = 3 * 4 * length * HEADS * SIZE
+    assert HEADS * length**2 <= held < 1.5 * HEADS * length**2 + states
 
 
 def gapped(lengths: list[int], seed: int) -> tuple[Batch, Layout]:

@@ -15,7 +15,6 @@ from transformers import (
     PreTrainedModel,
 )
 
-from tokendrop.attention import Received
 from tokendrop.backbones import load_backbone, shape_of
 from tokendrop.compare.clock import pad_rows
 from tokendrop.encoder import walk
@@ -23,6 +22,7 @@ from tokendrop.errors import UserError
 from tokendrop.families import FAMILIES, family_of, family_of_type
 from tokendrop.metrics.flops import counted_flops, dense_flops, padding_flops
 from tokendrop.packed import Batch, row_sum
+from tokendrop.probabilities import Received
 from tokendrop.reducers.base import Decision, Reducer, View
 from tokendrop.reducers.dense import Dense
 from tokendrop.testing.tiny import (

@@ -8,20 +8,17 @@ the attention probabilities, by which PoWER-BERT and Length-Adaptive Transformer
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tokendrop.dropout import dropout as drop_out
 from tokendrop.linear import with_room
 from tokendrop.packed import Batch, Layout
+from tokendrop.probabilities import CACHED, Attention, Received, probabilities, votes
 
-Received = Literal["with_diagonal", "without_diagonal"]
-
-CACHED = 1 << 19  # probabilities at a time in inference on a CPU: 2 MiB
 SHORT = 64  # up to so many tokens, several rows are faster by two plain products than by SDPA
 
 
@@ -191,35 +188,43 @@ def _explicit(
     dropout: float,
 ) -> tuple[Tensor, Tensor | None]:
     """Attention of a (rows, heads, width, head size) block with its probabilities at hand."""
-    rows, heads, width, size = q.shape
+    rows, heads, width, _ = q.shape
     mask = _mask(bias, real)
-    keys, values = k.flatten(0, 1).transpose(1, 2), v.flatten(0, 1)
-    whole = torch.is_grad_enabled() or q.is_cuda
-    step = width if whole else max(1, CACHED // (rows * heads * width))
+    added = None if mask is None else mask[:, None, None]
+    if torch.is_grad_enabled() or dropout > 0:
+        if far is not None:
+            added = _without(far, slice(None), added)
+        out, total = Attention.apply(  # type: ignore[no-untyped-call]
+            *_cast(q, k, v), added, dropout, received, real
+        )
+        return out, None if total is None else total.flatten()
     contexts: list[Tensor] = []
     sums: Tensor | None = None
+    step = width if q.is_cuda else max(1, CACHED // (rows * heads * width))
     for start in range(0, width, step):
-        queries = q[:, :, start : start + step].flatten(0, 1)
-        # one operator for the product and its scale; what it would add is multiplied by 0
-        logits = torch.baddbmm(q.new_zeros(()), queries, keys, beta=0, alpha=size**-0.5).float()
-        logits = logits.unflatten(0, (rows, heads))
-        logits = logits if mask is None else logits + mask[:, None, None]
-        if far is not None:
-            logits = logits.masked_fill(far.of(slice(start, start + step)), -torch.inf)
-        probabilities = drop_out(logits.softmax(-1), dropout, training=True)
-        contexts.append(torch.bmm(probabilities.flatten(0, 1).to(v.dtype), values))
-        if received is None:
-            continue
-        found = probabilities.detach()
-        if real is not None:  # padding does not vote
-            found = found * real[:, None, start : start + step, None]
-        voted = found.sum((1, 2))
-        if received == "without_diagonal":
-            own = found.diagonal(offset=start, dim1=-2, dim2=-1).sum(1)
-            voted[:, start : start + step] -= own
-        sums = voted if sums is None else sums + voted
-    context = contexts[0] if len(contexts) == 1 else torch.cat(contexts, 1)
-    return context.unflatten(0, (rows, heads)), None if sums is None else sums.flatten()
+        queries = slice(start, start + step)
+        seen = added if far is None else _without(far, queries, added)
+        found = probabilities(q[:, :, queries], k, seen)
+        contexts.append(torch.matmul(found.to(v.dtype), v))
+        if received is not None:
+            voted = votes(found, received, real, start)
+            sums = voted if sums is None else sums + voted
+    context = contexts[0] if len(contexts) == 1 else torch.cat(contexts, 2)
+    return context, None if sums is None else sums.flatten()
+
+
+def _without(far: _Far, queries: slice, added: Tensor | None) -> Tensor:
+    """What is added to the logits, with that of keys too far away for them to be seen."""
+    hidden = far.of(queries)
+    added = hidden.new_zeros((), dtype=torch.float32) if added is None else added
+    return added.masked_fill(hidden, -torch.inf)
+
+
+def _cast(*states: Tensor) -> Iterator[Tensor]:
+    """In one piece each, and as autocast would cast them: it leaves functions of our own out."""
+    kind = states[0].device.type
+    half = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+    return ((x if half is None else x.to(half)).contiguous() for x in states)
 
 
 def _use_varlen(

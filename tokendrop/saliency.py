@@ -19,7 +19,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tokendrop.attention import Received
 from tokendrop.data import TextData
 from tokendrop.encoder import encode
 from tokendrop.families import family_of
@@ -27,6 +26,7 @@ from tokendrop.files import whole_file
 from tokendrop.metrics.flops import dense_flops
 from tokendrop.modeling import load
 from tokendrop.packed import Batch
+from tokendrop.probabilities import Received
 from tokendrop.reducers.base import Reducer, View
 from tokendrop.reducers.dense import Dense
 

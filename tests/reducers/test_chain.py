@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tokendrop.attention import Received
 from tokendrop.encoder import encode
 from tokendrop.errors import UserError
 from tokendrop.modeling import TokenDropModel
 from tokendrop.module import TokenDropModule
+from tokendrop.probabilities import Received
 from tokendrop.reducers.adapler import AdapLeR
 from tokendrop.reducers.base import Decision, Reducer, Setting, Step, View
 from tokendrop.reducers.chain import Chain

@@ -19,13 +19,13 @@ from rich.progress import track
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tokendrop.attention import Received
 from tokendrop.data.batching import Batches, Split, consecutive
 from tokendrop.encoder import encode
 from tokendrop.errors import UserError
 from tokendrop.metrics.rationale import Mask, agreement, faithfulness, over_rows, span_matches
 from tokendrop.modeling import TokenDropModel
 from tokendrop.packed import Batch
+from tokendrop.probabilities import Received
 from tokendrop.reducers.base import Decision, Reducer, View
 from tokendrop.reducers.dense import Dense
 from tokendrop.saliency import batch_saliency

@@ -14,9 +14,9 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
-from tokendrop.attention import Received
 from tokendrop.heads import Kind
 from tokendrop.packed import Batch
+from tokendrop.probabilities import Received
 from tokendrop.reducers.moments import Decision, View
 from tokendrop.reducers.training import Group, Setting, Stage, Step
 from tokendrop.trace import Encoded, Trace

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tokendrop.attention import Received
 from tokendrop.errors import UserError
 from tokendrop.packed import Batch
+from tokendrop.probabilities import Received
 from tokendrop.reducers.base import Decision, Group, Reducer, Setting, Shape, Stage, Step, View
 from tokendrop.reducers.combining import merge, narrowed, numbered, renamed
 from tokendrop.trace import Encoded, Trace

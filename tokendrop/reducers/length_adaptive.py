@@ -22,9 +22,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from tokendrop.attention import Received
 from tokendrop.errors import UserError
 from tokendrop.packed import Batch, top_k
+from tokendrop.probabilities import Received
 from tokendrop.reducers.base import Decision, Reducer, Shape, Stage, Step, View
 from tokendrop.reducers.configuration import check_configuration
 from tokendrop.trace import Encoded

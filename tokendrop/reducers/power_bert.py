@@ -20,8 +20,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from tokendrop.attention import Received
 from tokendrop.packed import row_rank, top_k
+from tokendrop.probabilities import Received
 from tokendrop.reducers.base import Decision, Group, Reducer, Setting, Shape, Stage, View
 from tokendrop.reducers.configuration import check_configuration
 from tokendrop.trace import Encoded
