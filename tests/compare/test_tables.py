@@ -101,6 +101,21 @@ def test_summary_file_explains_every_column_and_names_its_source(tmp_path: Path)
         assert fact in text
 
 
+def test_a_note_says_whose_it_is_and_on_which_task() -> None:
+    cut, untrained = "3 texts were cut", "Not trained."
+    runs = [
+        replace(record(), notes=[cut]),
+        replace(record("merging"), notes=[cut, untrained]),
+        record(task="other"),
+        replace(record("merging", task="other"), notes=[untrained]),
+    ]
+    assert tables.notes_of(runs) == {
+        cut: ["every method on reviews"],
+        untrained: ["merging (full)"],
+    }
+    assert tables.notes_of(runs[:2])[cut] == ["every method"]
+
+
 def test_what_differs_between_runs_is_given_as_a_range() -> None:
     lines = tables.provenance_of(grid(seeds=(0, 1, 2)))
     assert lines["wall seconds"] == "70 to 72"

@@ -263,14 +263,25 @@ def print_summary(
 
 
 def notes_of(records: Sequence[Record]) -> dict[str, list[str]]:
-    """Each note that runs left, with the names of the points that left it."""
-    notes: dict[str, list[str]] = {}
+    """Each note that runs left, with the points that left it and the tasks if those differ."""
+    everyone: dict[str, dict[str, None]] = {}
+    left: dict[str, dict[str, dict[str, None]]] = {}
     for record in ordered(records):
         name = Point(record.method, record.operating_point, record.task, (record,)).name
+        everyone.setdefault(record.task, {})[name] = None
         for note in record.notes:
-            names = notes.setdefault(note, [])
-            if name not in names:
-                names.append(name)
+            left.setdefault(note, {}).setdefault(record.task, {})[name] = None
+    notes = {}
+    for note, found in left.items():
+        where = {
+            task: ["every method"] if names == everyone[task] else list(names)
+            for task, names in found.items()
+        }
+        first = next(iter(where.values()))
+        alike = len(where) == len(everyone) and all(names == first for names in where.values())
+        notes[note] = (
+            first if alike else [f"{'; '.join(who)} on {task}" for task, who in where.items()]
+        )
     return notes
 
 
