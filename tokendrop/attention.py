@@ -198,6 +198,7 @@ def _explicit(
             *_cast(q, k, v), added, dropout, received, real
         )
         return out, None if total is None else total.flatten()
+    k, v = k.contiguous(), v.contiguous()
     contexts: list[Tensor] = []
     sums: Tensor | None = None
     step = width if q.is_cuda else max(1, CACHED // (rows * heads * width))
