@@ -30,7 +30,7 @@ def draw(like: Tensor, probability: float) -> tuple[Tensor | None, float]:
 
 def dropout(states: Tensor, probability: float, training: bool) -> Tensor:
     """Zero each element with a probability and scale up the others, as torch's does."""
-    if not training:
+    if not training or probability == 0:
         return states
     if states.device.type != "cpu":
         return F.dropout(states, probability)
