@@ -122,10 +122,9 @@ def attend(
             sums += [] if total is None else [total]
         else:
             mask = _mask(bias, real)
-            mask = None if mask is None else mask.to(q.dtype)[:, None, None]
+            mask = None if mask is None else mask.to(q.dtype)
             if far is not None:
-                mask = q.new_zeros(()) if mask is None else mask
-                mask = mask.masked_fill(far.of(slice(None)), -torch.inf)
+                mask = _without(far, slice(None), mask, q.dtype)
             out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
         contexts.append(out.transpose(1, 2).flatten(0, 1))
     received_sums = torch.cat(sums) if sums else None
@@ -140,12 +139,11 @@ def attend(
 
 
 def _mask(bias: Tensor | None, real: Tensor | None) -> Tensor | None:
-    """(rows, width) added to the logits of each key, or None where nothing is."""
-    if real is None:
-        return bias
-    if bias is None:
-        bias = torch.zeros_like(real, dtype=torch.float32)
-    return bias.masked_fill(~real, -torch.inf)
+    """(rows, 1, 1, width) added to the logits of each key, or None where nothing is."""
+    if real is not None:
+        bias = torch.zeros_like(real, dtype=torch.float32) if bias is None else bias
+        bias = bias.masked_fill(~real, -torch.inf)
+    return None if bias is None else bias[:, None, None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,11 +187,10 @@ def _explicit(
 ) -> tuple[Tensor, Tensor | None]:
     """Attention of a (rows, heads, width, head size) block with its probabilities at hand."""
     rows, heads, width, _ = q.shape
-    mask = _mask(bias, real)
-    added = None if mask is None else mask[:, None, None]
+    added = _mask(bias, real)
     if torch.is_grad_enabled() or dropout > 0:
         if far is not None:
-            added = _without(far, slice(None), added)
+            added = _without(far, slice(None), added, torch.float32)
         out, total = Attention.apply(  # type: ignore[no-untyped-call]
             *_cast(q, k, v), added, dropout, received, real
         )
@@ -204,7 +201,7 @@ def _explicit(
     step = width if q.is_cuda else max(1, CACHED // (rows * heads * width))
     for start in range(0, width, step):
         queries = slice(start, start + step)
-        seen = added if far is None else _without(far, queries, added)
+        seen = added if far is None else _without(far, queries, added, torch.float32)
         found = probabilities(q[:, :, queries], k, seen)
         contexts.append(torch.matmul(found.to(v.dtype), v))
         if received is not None:
@@ -214,10 +211,10 @@ def _explicit(
     return context, None if sums is None else sums.flatten()
 
 
-def _without(far: _Far, queries: slice, added: Tensor | None) -> Tensor:
-    """What is added to the logits, with that of keys too far away for them to be seen."""
+def _without(far: _Far, queries: slice, added: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """What is added to the logits of some queries, with the keys too far from them gone."""
     hidden = far.of(queries)
-    added = hidden.new_zeros((), dtype=torch.float32) if added is None else added
+    added = hidden.new_zeros((), dtype=dtype) if added is None else added
     return added.masked_fill(hidden, -torch.inf)
 
 

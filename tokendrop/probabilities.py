@@ -1,9 +1,9 @@
-"""Attention with its probabilities at hand, for training: in pieces that stay in the cache.
+"""Attention with its probabilities at hand, and how training does without keeping them.
 
-Kept as they are, a step would hold three numbers for each probability of each layer until its
-backward pass: softmax, dropout and what is multiplied with the values. For 32 rows of 512 tokens
-that is more than the rest of the model together. Here it holds one byte, whether dropout kept it,
-and makes the rest anew on the way back.
+A training step would hold three numbers for each probability of each layer until its backward
+pass: softmax, dropout and what is multiplied with the values. For 32 rows of 512 tokens that is
+more than the rest of the model together. Here it holds one byte, whether dropout kept it, and makes
+the rest anew on the way back, in pieces that stay in the processor's cache.
 """
 
 from __future__ import annotations
