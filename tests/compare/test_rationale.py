@@ -65,7 +65,7 @@ def test_kept_is_what_is_alive_when_the_row_leaves() -> None:
     split = split_of()
     marked = Marked.of(split, "films")
     model = model_of(PowerBert(configuration=[7, 5, 4]))
-    kept, depths = kept_tokens(model, marked, 2)
+    kept, depths, _ = kept_tokens(model, marked, 2)
     assert list(kept) == [0, 1, 3]
     for row in kept:
         assert kept[row].sum() == 4
@@ -76,7 +76,7 @@ def test_kept_is_what_is_alive_when_the_row_leaves() -> None:
 
 @pytest.mark.parametrize("reducer", [Dense(), DactBert(halt_bias=4.0)], ids=["dense", "exit"])
 def test_an_exit_keeps_every_token(reducer: Reducer) -> None:
-    kept, depths = kept_tokens(model_of(reducer), Marked.of(split_of(), "films"), 2)
+    kept, depths, _ = kept_tokens(model_of(reducer), Marked.of(split_of(), "films"), 2)
     assert all(mask.all() for mask in kept.values())
     assert all(len(set(depth.tolist())) == 1 for depth in depths.values())
 
@@ -91,6 +91,20 @@ def test_controls_keep_as_many_tokens_of_the_document() -> None:
     assert 0 < rows["method"]["kept"] < 1
     numbers = {name for name in rows["method"] if name != "source"}
     assert all(np.isfinite(row[name]) for row in rows.values() for name in numbers)
+
+
+def test_accuracy_is_of_the_method_and_beside_controls_of_the_fine_tuned_model() -> None:
+    split, fine_tuned = split_of(), model_of(Dense())
+    method = model_of(PowerBert(configuration=[4, 2, 1]))
+    with torch.no_grad():
+        method.backbone.classifier.bias[split.labels[3]] += 1e3
+    marked, judge = judged(fine_tuned, split)
+    found = {row["source"]: row["accuracy"] for row in measure(method, judge)}
+    right = [judge.probabilities[row].argmax() == split.labels[row] for row in (0, 1, 3)]
+    of_that_class = [split.labels[row] == split.labels[3] for row in (0, 1, 3)]
+    controls = dict.fromkeys(("saliency", "attention", "random"), np.mean(right))
+    assert found == pytest.approx({"method": np.mean(of_that_class), **controls})
+    assert marked.most_frequent_class == pytest.approx(2 / 3)
 
 
 def test_the_best_tokens_are_of_the_document() -> None:
@@ -206,6 +220,7 @@ def test_one_command_trains_and_measures(measured: Path) -> None:
     found = pd.read_csv(measured / "rationale.csv")
     assert found["source"].tolist() == 2 * ["method", "saliency", "attention", "random"]
     assert (found["rows"] == 12).all()
+    assert (found["most_frequent_class"] == 0.5).all()
     # [CLS] and 7 words are read; the two marked ones come later
     truncation = found.set_index(["method", "source"]).loc[("truncation", "method")]
     assert truncation["recall"] == truncation["token_f1"] == truncation["iou_f1"] == 0

@@ -24,6 +24,7 @@ from tokendrop.provenance import provenance
 from tokendrop.tracking import Tracker
 
 METRICS = {
+    "accuracy": "Accu-\nracy",
     "kept": "Kept",
     "false_positive_rate": "FPR",
     "precision": "Precision",
@@ -94,6 +95,7 @@ def _record(
         **asdict(cell.run),
         "rows": len(marked.rows),
         "marked_words_cut": round(marked.lost, 6),
+        "most_frequent_class": marked.most_frequent_class,
         "agreement": found,
         "provenance": provenance()
         | {"config": asdict(comparison) | asdict(cell), "seed": cell.run.seed},
@@ -114,13 +116,16 @@ def rationale_tables(found: pd.DataFrame) -> Iterator[Table]:
     """
     for task, of_task in found.groupby("task", sort=False):
         first = of_task.iloc[0]
-        title = f"{task}: {first['rows']} test rows with a rationale"
+        title = (
+            f"{task}: {first['rows']} test rows with a rationale, "
+            f"{first['most_frequent_class']:.1%} of them of one class"
+        )
         if first["marked_words_cut"]:
-            title += f", {first['marked_words_cut']:.1%} of its words cut at the maximum length"
+            title += f", {first['marked_words_cut']:.1%} of the marked words cut"
         caption = (
             "below each method: controls that keep as many tokens of each row, chosen by the "
-            "fine-tuned model or at random; comprehensiveness and sufficiency are the fine-tuned "
-            "model's."
+            "fine-tuned model or at random; their accuracy, comprehensiveness and sufficiency are "
+            "the fine-tuned model's."
         )
         if (of_task["kept"] == 1).any():
             caption += (

@@ -8,6 +8,7 @@ control, so that only the choice of the tokens differs.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -97,6 +98,17 @@ class Marked:
         rationales = self.split.rationales or []
         return sum(r.cut for r in rationales) / sum(sum(r.marks) for r in rationales)
 
+    @property
+    def most_frequent_class(self) -> float:
+        """The accuracy of an answer that is always the same."""
+        labels = Counter(self.split.labels[row] for row in self.rows)
+        return max(labels.values()) / len(self.rows)
+
+    def accuracy(self, scores: Scores) -> float:
+        """The share of the rows whose largest score, of (classes,) each, is their class's."""
+        right = [int(scores[row].argmax()) == self.split.labels[row] for row in self.rows]
+        return float(np.mean(right))
+
     def batches(self, size: int, what: str) -> Iterable[Batch]:
         """The rows with rationales in packed batches."""
         cut = [[self.rows[i] for i in chunk] for chunk in consecutive(len(self.rows), size)]
@@ -175,42 +187,47 @@ def _predicted(logits: Tensor, batch: Batch) -> Tensor:
 
 
 @torch.inference_mode()
-def kept_tokens(model: TokenDropModel, marked: Marked, size: int) -> tuple[dict[int, Mask], Scores]:
-    """Which tokens a method keeps, and its score of each: how many layers it went through.
+def kept_tokens(
+    model: TokenDropModel, marked: Marked, size: int
+) -> tuple[dict[int, Mask], Scores, Scores]:
+    """What a method keeps and answers; its score of a token is how many layers it went through.
 
     Kept are the tokens that were alive when the row left its last layer. A row that exits early
     has dropped none by that, so an exit alone keeps every token.
 
     Returns:
-        by row, (tokens,) the mask and the depths.
+        by row, (tokens,) the mask of what is kept, (tokens,) the depths, and (classes,) the logits.
     """
-    kept, depths = {}, Scores()
+    kept, depths, logits = {}, Scores(), Scores()
     model.eval()
     for batch in marked.batches(size, "method"):
-        trace = model(batch.to(model.backbone.device)).trace
-        depth = trace.token_depth()
-        alive = depth == trace.row_depth()[batch.layout.row.cpu()]
+        output = model(batch.to(model.backbone.device))
+        depth = output.trace.token_depth()
+        alive = depth == output.trace.row_depth()[batch.layout.row.cpu()]
+        logits.update(_by_row(output.logits, batch))
         depths.update(_by_row(depth, batch))
         kept.update({row: mask > 0 for row, mask in _by_row(alive, batch).items()})
-    return kept, depths
+    return kept, depths, logits
 
 
 def measure(model: TokenDropModel, judge: Judge) -> Iterator[dict[str, Any]]:
     """The method's row of the table, and those of the controls that keep as many tokens.
 
     Yields:
-        ``source``, the method or a control; ``kept``, the mean share of a document's tokens that
-        is kept; and the metrics of :mod:`tokendrop.metrics.rationale`.
+        ``source``, the method or a control; ``accuracy`` on these rows, a control's being the
+        fine-tuned model's; ``kept``, the mean share of a document's tokens that is kept; and the
+        metrics of :mod:`tokendrop.metrics.rationale`.
     """
     marked = judge.marked
-    method, depths = kept_tokens(model, marked, judge.batch_size)
+    method, depths, logits = kept_tokens(model, marked, judge.batch_size)
     counts = {row: int(method[row][marked.document[row]].sum()) for row in marked.rows}
     for source in ("method", *CONTROLS):
-        scores = depths if source == "method" else judge.scores[source]
-        kept = method
+        answers, scores, kept = logits, depths, method
         if source != "method":
+            answers, scores = judge.probabilities, judge.scores[source]
             kept = {r: best(scores[r], counts[r], marked.document[r]) for r in marked.rows}
-        yield {"source": source, **_agreement(judge, kept, scores, source)}
+        found = _agreement(judge, kept, scores, source)
+        yield {"source": source, "accuracy": marked.accuracy(answers), **found}
 
 
 def best(scores: npt.NDArray[np.floating], count: int, document: Mask) -> Mask:
