@@ -193,7 +193,7 @@ def test_a_change_to_a_part_that_is_not_there_is_named() -> None:
     spec = Chain([Dense(), DactBert()]).spec()
     changed = with_changes(spec, {"parts.1.tau": 0.5})
     assert from_spec(changed).parts[1].tau == 0.5
-    assert "init_args" not in spec["init_args"]["parts"][1]
+    assert spec["init_args"]["parts"][1]["init_args"]["tau"] == 5e-3
     for path in ("parts.2.tau", "parts.x.tau", "pieces.0.tau"):
         with pytest.raises(UserError, match=path):
             with_changes(spec, {path: 0.5})

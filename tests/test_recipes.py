@@ -368,6 +368,6 @@ def test_a_stage_of_another_version_is_named(backbone: str, data: TextData, tmp_
     (stage,) = trained(module, data, tmp_path)
     marker = stage.folder / "done.json"
     marker.write_text(marker.read_text().replace('"flops"', '"flips"'))
-    with pytest.raises(UserError, match="delete it and run again") as error:
+    with pytest.raises(UserError, match="remove its folder to train it again") as error:
         trained(module, data, tmp_path)
     assert str(stage.folder) in str(error.value)

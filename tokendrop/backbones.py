@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import (
-    AutoConfig,
+    AutoModel,
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
-    AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging as transformers_logging
 
-from tokendrop.errors import UserError, one_line
+from tokendrop.checkpoints import ATTENTION, read_config, read_model, read_tokenizer
+from tokendrop.errors import UserError
 from tokendrop.families import supported
 from tokendrop.heads import SUFFIXES, Kind
 from tokendrop.reducers.base import Shape
@@ -35,6 +31,9 @@ AUTO: dict[Kind, Any] = {
     "token_classification": AutoModelForTokenClassification,
     "question_answering": AutoModelForQuestionAnswering,
 }
+
+# ends of the names of classes whose head was trained for a task, not for pretraining
+FINISHED = {*SUFFIXES.values(), "ForMultipleChoice"}
 
 
 def resolve(name: str) -> str:
@@ -59,12 +58,9 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a backbone.
 
     Raises:
-        UserError: there is no such backbone, or it has no tokenizer.
+        UserError: there is no such backbone, or it has no fast tokenizer with a vocabulary.
     """
-    try:
-        return AutoTokenizer.from_pretrained(resolve(name))
-    except (OSError, ValueError) as error:
-        raise _not_found(name, "tokenizer", error) from error
+    return read_tokenizer(resolve(name))
 
 
 def load_config(
@@ -84,11 +80,7 @@ def load_config(
     Raises:
         UserError: no such backbone, an unsupported architecture, or a head for other classes.
     """
-    try:
-        config = AutoConfig.from_pretrained(resolve(name), **(random_init or {}))
-    except (OSError, ValueError) as error:
-        raise _not_found(name, "model", error) from error
-    supported(config)
+    config = read_config(resolve(name), random_init)
     # what a head of one number, or of a start and an end, gives has no names of its own
     names = {"regression": ["LABEL_0"], "question_answering": ["LABEL_0", "LABEL_1"]}
     outputs = names.get(kind, labels)
@@ -122,29 +114,39 @@ def load_backbone(
         UserError: as :func:`load_config`, or the weights cannot be read.
     """
     config = load_config(name, labels, random_init, kind)
-    try:
-        if random_init is not None:
-            model = AUTO[kind].from_config(config)
-        else:
-            # the head that a pretrained encoder lacks is drawn here: its report is no news
-            with quiet_loading():
-                model = AUTO[kind].from_pretrained(
-                    resolve(name), config=config, dtype=torch.float32
-                )
-    except (OSError, ValueError) as error:
-        raise _not_found(name, "model", error) from error
+    if random_init is not None:
+        return AUTO[kind].from_config(config, **ATTENTION)
+    place = resolve(name)
+    other = any(
+        architecture.endswith(suffix) and suffix != SUFFIXES[kind]
+        for architecture in config.architectures or []
+        for suffix in FINISHED
+    )
+    if not other:
+        return read_model(AUTO[kind], place, config, head=_has_head(config, kind))
+    # a head for something else may have tensors of the same name and size
+    model = AUTO[kind].from_config(config, **ATTENTION)
+    encoder = read_model(AutoModel, place, config, head=False)
+    model.base_model.load_state_dict(encoder.state_dict(), strict=False)
     return model
 
 
-@contextmanager
-def quiet_loading() -> Iterator[None]:
-    """Keep transformers from printing which tensors a checkpoint lacks."""
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
+def load_classifier(folder: Path) -> PreTrainedModel:
+    """A finished model with its head, from a folder.
+
+    Raises:
+        UserError: the folder holds something else, or not all of it.
+    """
+    config = read_config(str(folder))
+    (architecture, *_) = config.architectures or ["nothing"]
+    for kind, suffix in SUFFIXES.items():
+        if architecture.endswith(suffix):
+            return read_model(AUTO[kind], str(folder), config, head=True)
+    raise UserError(
+        f"{folder} holds no model with a head that can answer (its config.json names "
+        f"{architecture} under architectures, and not one of "
+        f"{', '.join(dict.fromkeys(SUFFIXES.values()))}): train one with 'tokendrop fit'"
+    )
 
 
 def _has_head(config: Any, kind: Kind) -> bool:
@@ -177,14 +179,4 @@ def shape_of(config: PretrainedConfig, max_tokens: int, kind: Kind = "classifica
         task=kind,
         gated=family.gated,
         projected_embedding=family.projected_embedding(config),
-    )
-
-
-def _not_found(name: str, what: str, error: Exception) -> UserError:
-    folder = Path(resolve(name))
-    if folder.is_dir():
-        return UserError(f"cannot load a {what} from the folder {folder}: {one_line(error)}")
-    return UserError(
-        f"no {what} {name!r}: it is no local folder, and the Hugging Face hub does not have it or "
-        "cannot be reached; name a folder, a Hub model, or the installed 'minilm-l6'"
     )

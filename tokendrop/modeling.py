@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,24 +15,28 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Encoding
 from torch import nn
-from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tokendrop import backbones, sharing
+from tokendrop.checkpoints import check_vocabulary
 from tokendrop.encoder import encode
 from tokendrop.errors import UserError, one_line
 from tokendrop.families import family_of
 from tokendrop.files import whole_folder
-from tokendrop.heads import SUFFIXES, kind_of, reads_tokens
+from tokendrop.heads import kind_of, reads_tokens
 from tokendrop.packed import Batch
 from tokendrop.prediction import Prediction, Text, answer, checked, tokenised
-from tokendrop.reducers import from_spec, with_changes
+from tokendrop.reducers import with_changes
 from tokendrop.reducers.base import Reducer
+from tokendrop.reducers.stored import stored_reducer
 from tokendrop.sharing import CARD, SIDE_CAR, Figures
+from tokendrop.stored import read_json
 from tokendrop.trace import Encoded
 
 log = logging.getLogger(__name__)
 
 MODEL_TYPE = "tokendrop"  # of the side-car, for Hugging Face's Auto classes
+WEIGHTS = "reducer.safetensors"
 
 
 class TokenDropModel(nn.Module):
@@ -163,90 +168,117 @@ class TokenDropModel(nn.Module):
                     "max_length": self.shape.max_tokens,
                 }
                 (side_car / "config.json").write_text(json.dumps(described, indent=1) + "\n")
-                save_file(self.reducer.state_dict(), side_car / "reducer.safetensors")
+                save_file(self.reducer.state_dict(), side_car / WEIGHTS)
                 sharing.write_figures(draft, self)
         except (OSError, SafetensorError) as error:
             raise UserError(f"cannot save the model to {folder}: {one_line(error)}") from error
 
 
-def load(path: str | Path, **operating_point: Any) -> TokenDropModel:
+@dataclass(frozen=True)
+class SideCar:
+    """What the folder ``reducer`` says of the model around it.
+
+    Attributes:
+        reducer: the method.
+        backbone_type: what its weights were trained on, None if nobody wrote it down.
+        max_length: longest row in tokens, None for as many as the backbone has positions for.
+    """
+
+    reducer: dict[str, Any]
+    backbone_type: str | None = None
+    max_length: int | None = None
+
+
+def load(
+    path: str | Path, *, trust_reducer: bool = False, **operating_point: Any
+) -> TokenDropModel:
     """A trained model, ready to predict.
+
+    What a folder says is data: no module is imported and no function is called because it is named
+    there, unless ``trust_reducer`` says so.
 
     Args:
         path: a folder that :meth:`TokenDropModel.save_pretrained` wrote, the Hub name of such a
             model, or a Hugging Face classifier, which is run dense.
+        trust_reducer: also make a reducer of somebody else's class, which the folder names and
+            which is imported and run.
         operating_point: changes to the reducer's ``operating_arguments``; those of a chain's parts
             have names like ``parts.1.exit_rule``.
 
     Raises:
-        UserError: not a model, no connection to the Hub, weights of another architecture, or a bad
-            operating point.
+        UserError: not a model, no connection to the Hub, weights or a tokenizer that are missing or
+            belong to something else, a reducer that is not this package's, or a bad operating
+            point.
     """
     folder = sharing.model_folder(path)
-    if not (folder / "config.json").is_file():
-        raise UserError(f"{folder} is not a model folder: it has no config.json")
-    described = _read_side_car(folder)
-    reducer = _with_operating_point(described["reducer"], operating_point)
-    backbone = _load_classifier(folder)
-    if described.get("backbone_type", backbone.config.model_type) != backbone.config.model_type:
-        raise UserError(
-            f"the reducer in {folder / SIDE_CAR} was trained on a {described['backbone_type']} "
-            f"backbone but the weights beside it are {backbone.config.model_type}: put the two "
-            "that belong together into one folder"
-        )
-    tokenizer = backbones.load_tokenizer(str(folder))
-    positions = family_of(backbone).positions(backbone.config)
-    model = TokenDropModel(backbone, reducer, tokenizer, described.get("max_length", positions))
-    weights = folder / SIDE_CAR / "reducer.safetensors"
-    if weights.is_file():
-        try:
-            reducer.load_state_dict(load_file(weights))
-        except (RuntimeError, SafetensorError) as error:
-            raise UserError(
-                f"the reducer weights {weights} do not fit {type(reducer).__name__} on this "
-                f"backbone: {one_line(error)}"
-            ) from error
-    model.figures = sharing.read_figures(folder, reducer)
-    return model.eval()
-
-
-def _read_side_car(folder: Path) -> dict[str, Any]:
-    file = folder / SIDE_CAR / "config.json"
-    if not file.is_file():
-        return {"reducer": {"class_path": "Dense"}}
-    try:
-        return json.loads(file.read_text())
-    except json.JSONDecodeError as error:
-        raise UserError(f"{file} is torn or not JSON ({error}): restore it") from error
-
-
-def _with_operating_point(spec: dict[str, Any], changes: dict[str, Any]) -> Reducer:
-    reducer = from_spec(spec)
-    fixed = set(changes) - reducer.operating_arguments
-    if fixed:
+    spec = _read_side_car(folder).reducer
+    reducer = stored_reducer(spec, trust_reducer)
+    if fixed := set(operating_point) - reducer.operating_arguments:
         allowed = ", ".join(sorted(reducer.operating_arguments)) or "none"
         raise UserError(
             f"{', '.join(sorted(fixed))} cannot be changed on a trained {type(reducer).__name__}; "
             f"it can be run at other values of: {allowed}"
         )
-    return from_spec(with_changes(spec, changes)) if changes else reducer
+    if operating_point:
+        reducer = stored_reducer(with_changes(spec, operating_point), trust_reducer)
+    return load_with(folder, reducer)
 
 
-def _load_classifier(folder: Path) -> PreTrainedModel:
-    try:
-        with backbones.quiet_loading():
-            names = AutoConfig.from_pretrained(folder).architectures or [""]
-            kinds = [kind for kind, suffix in SUFFIXES.items() if names[0].endswith(suffix)]
-            auto = backbones.AUTO[kinds[0] if kinds else "classification"]
-            model, report = auto.from_pretrained(
-                folder, dtype=torch.float32, output_loading_info=True
-            )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"cannot load the model in {folder}: {one_line(error)}") from error
-    if report["missing_keys"]:
-        missing = sorted(report["missing_keys"])
+def load_with(folder: Path, reducer: Reducer) -> TokenDropModel:
+    """The model in a folder, run with a reducer that was made elsewhere and gets its weights.
+
+    Args:
+        folder: as in :func:`load`.
+        reducer: of the class that was trained there, not yet built.
+
+    Raises:
+        UserError: as :func:`load`.
+    """
+    described = _read_side_car(folder)
+    backbone = backbones.load_classifier(folder)
+    found = backbone.config.model_type
+    if described.backbone_type not in (None, found):
         raise UserError(
-            f"the weights in {folder} lack {len(missing)} tensors, e.g. {missing[0]}: it is not a "
-            "trained classifier; train one with 'tokendrop fit'"
+            f"the reducer in {folder / SIDE_CAR} was trained on a {described.backbone_type} "
+            f"backbone but the weights beside it are {found}: put the two that belong together "
+            "into one folder"
         )
-    return model
+    tokenizer = backbones.load_tokenizer(str(folder))
+    check_vocabulary(tokenizer, backbone.config)
+    longest = described.max_length or family_of(backbone).positions(backbone.config)
+    model = TokenDropModel(backbone, reducer, tokenizer, longest)
+    _load_weights(reducer, folder / SIDE_CAR / WEIGHTS)
+    model.figures = sharing.read_figures(folder, reducer)
+    return model.eval()
+
+
+def _read_side_car(folder: Path) -> SideCar:
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder} is not a model folder: it has no config.json")
+    file = folder / SIDE_CAR / "config.json"
+    if not file.parent.is_dir():
+        return SideCar({"class_path": "Dense"})
+    return read_json(file, SideCar, "what describes a reducer", "restore it", others="ignore")
+
+
+def _load_weights(reducer: Reducer, file: Path) -> None:
+    """Fill a reducer that has weights of its own.
+
+    Raises:
+        UserError: there are none, or those of something else.
+    """
+    if not reducer.state_dict():
+        return
+    if not file.is_file():
+        raise UserError(
+            f"{file} is missing, the weights of {type(reducer).__name__}: restore it, or train the "
+            "model again"
+        )
+    try:
+        reducer.load_state_dict(load_file(file))
+    # a chain reads from its weights which parts act, and torch tells misfits by many exceptions
+    except (RuntimeError, SafetensorError, ValueError, TypeError, IndexError, OSError) as error:
+        raise UserError(
+            f"the reducer weights {file} do not fit {type(reducer).__name__} on this "
+            f"backbone: {one_line(error)}"
+        ) from error

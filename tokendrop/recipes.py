@@ -19,9 +19,10 @@ from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
 
 from tokendrop import backbones
+from tokendrop.checkpoints import check_vocabulary
 from tokendrop.data import TextData
 from tokendrop.files import make_folder
-from tokendrop.modeling import TokenDropModel, load
+from tokendrop.modeling import TokenDropModel, load_with
 from tokendrop.module import TokenDropModule
 from tokendrop.progress import progress
 from tokendrop.reducers import from_spec
@@ -82,24 +83,26 @@ def train(
     }
     recipe = Recipe(module, data, seed, make_trainer)
     done: list[TrainedStage] = []
-    plan = [(module.fine_tune, Dense().spec())]
+    trained_as = Dense().spec()
+    plan = [(module.fine_tune, trained_as)]
     plan += [(stage, reducer.spec(trained=True)) for stage in reducer.stages()]
     for stage, spec in plan:
         described = {"after": described, "stage": asdict(stage), "reducer": spec}
         folder = root / f"{stage.name}-{_key(described)}"
         if (trained := finished(folder)) is None:
-            before = done[-1].model if done and stage.start == "previous" else None
+            before = (done[-1].model, trained_as) if done and stage.start == "previous" else None
             model = _start(recipe, spec, before)
             if done and stage.epochs == 0:
                 trained = untrained(recipe, model, stage.name, folder)
             else:
                 trained = train_stage(recipe, model, stage, done[0] if done else None, folder)
         done.append(trained)
+        trained_as = spec
     spec = reducer.spec(trained=True)
     if len(plan) == 1 and spec != Dense().spec():
         folder = root / f"untrained-{_key({'after': described, 'reducer': spec})}"
         if (trained := finished(folder)) is None:
-            tuned = load(done[-1].model)
+            tuned = load_with(done[-1].model, Dense())
             model = TokenDropModel(tuned.backbone, reducer, tuned.tokenizer, data.longest)
             trained = untrained(recipe, model, "untrained", folder)
         done.append(trained)
@@ -111,12 +114,21 @@ def _key(described: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _start(recipe: Recipe, spec: dict[str, Any], before: Path | None) -> TokenDropModel:
-    """The model that a stage begins with: pretrained, or as the stage before left it."""
+def _start(
+    recipe: Recipe, spec: dict[str, Any], before: tuple[Path, dict[str, Any]] | None
+) -> TokenDropModel:
+    """The model that a stage begins with: pretrained, or as the stage before left it.
+
+    Args:
+        recipe: what all stages share.
+        spec: of the reducer.
+        before: the model of the stage before, and the reducer it was trained with.
+    """
     if before is None:
         return _fresh(recipe, spec)
-    previous = load(before)
-    if previous.reducer.spec(trained=True) == spec:
+    folder, trained_as = before
+    previous = load_with(folder, from_spec(trained_as))
+    if trained_as == spec:
         return previous
     seed_everything(recipe.seed, verbose=False)
     reducer = from_spec(spec)
@@ -128,6 +140,7 @@ def _fresh(recipe: Recipe, spec: dict[str, Any]) -> TokenDropModel:
     seed_everything(recipe.seed, verbose=False)
     tokenizer = backbones.load_tokenizer(module.backbone)
     backbone = backbones.load_backbone(module.backbone, data.labels, module.random_init, data.task)
+    check_vocabulary(tokenizer, backbone.config)
     return TokenDropModel(backbone, from_spec(spec), tokenizer, data.longest)
 
 

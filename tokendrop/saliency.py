@@ -14,17 +14,18 @@ from pathlib import Path
 
 import torch
 from rich.progress import track
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from tokendrop.data import TextData
 from tokendrop.encoder import encode
+from tokendrop.errors import UserError
 from tokendrop.families import family_of
 from tokendrop.files import whole_file
 from tokendrop.metrics.flops import dense_flops
-from tokendrop.modeling import load
+from tokendrop.modeling import load_with
 from tokendrop.packed import Batch
 from tokendrop.probabilities import Received
 from tokendrop.reducers.base import Reducer, View
@@ -98,7 +99,7 @@ def over_training_rows(
     lengths = data.splits["train"].lengths
     if not remembered.is_file():
         started = time.perf_counter()
-        tuned = load(model_folder)
+        tuned = load_with(model_folder, Dense())
         model = tuned.backbone
         total = torch.zeros(sum(lengths))
         first = torch.tensor([0, *lengths]).cumsum(0)
@@ -117,7 +118,14 @@ def over_training_rows(
 
 
 def cost_of(remembered: Path) -> tuple[int, float]:
-    """FLOPs and seconds that the scores in this file took to work out."""
-    with safe_open(remembered, "pt") as file:
-        cost = file.metadata()
-    return int(cost["flops"]), float(cost["seconds"])
+    """FLOPs and seconds that the scores in this file took to work out.
+
+    Raises:
+        UserError: the file is torn.
+    """
+    try:
+        with safe_open(remembered, "pt") as file:
+            cost = file.metadata()
+        return int(cost["flops"]), float(cost["seconds"])
+    except (SafetensorError, TypeError, KeyError, ValueError) as error:
+        raise UserError(f"{remembered} is torn or not ours: delete it and run again") from error

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import yaml
 from huggingface_hub import HfApi, ModelCard, ModelCardData, snapshot_download
@@ -16,11 +16,14 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from tokendrop.errors import UserError, one_line
 from tokendrop.files import write_text
-from tokendrop.reducers import from_spec
 from tokendrop.reducers.base import Reducer
+from tokendrop.reducers.stored import comes_with_us, describes
+from tokendrop.stored import read_json
 
 if TYPE_CHECKING:
     from tokendrop.modeling import TokenDropModel
+
+T = TypeVar("T")
 
 SIDE_CAR = "reducer"
 CARD = "README.md"
@@ -62,6 +65,14 @@ class Figures:
     seed: int
     speedups: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """The figures of one operating point."""
+
+    reducer: dict[str, Any]
+    figures: Figures
 
 
 def model_folder(name: str | Path) -> Path:
@@ -120,39 +131,30 @@ def write_figures(folder: Path, model: TokenDropModel) -> None:
     is loaded at.
     """
     file = _figures_file(folder)
-    spec = model.reducer.spec()
-    others = [entry for entry in _entries(file) if not _same(entry["reducer"], spec)]
-    own = [{"reducer": spec, "figures": asdict(model.figures)}] if model.figures else []
-    if entries := others + own:
-        write_text(file, json.dumps(entries, indent=1) + "\n")
+    entries = [entry for entry in _entries(file) if not describes(entry.reducer, model.reducer)]
+    if model.figures:
+        entries.append(_Entry(model.reducer.spec(), model.figures))
+    if entries:
+        write_text(file, json.dumps([asdict(entry) for entry in entries], indent=1) + "\n")
     described = json.loads((folder / SIDE_CAR / "config.json").read_text(encoding="utf-8"))
-    if _same(described["reducer"], spec):
+    if describes(described["reducer"], model.reducer):
         write_text(folder / CARD, str(card(model)))
 
 
 def read_figures(folder: Path, reducer: Reducer) -> Figures | None:
     """What was measured on the model in a folder at the reducer's operating point."""
-    spec = reducer.spec()
-    found = [e["figures"] for e in _entries(_figures_file(folder)) if _same(e["reducer"], spec)]
-    return Figures(**found[0]) if found else None
+    entries = _entries(_figures_file(folder))
+    return next((e.figures for e in entries if describes(e.reducer, reducer)), None)
 
 
 def _figures_file(folder: Path) -> Path:
     return folder / SIDE_CAR / "figures.json"
 
 
-def _entries(file: Path) -> list[dict[str, Any]]:
+def _entries(file: Path) -> list[_Entry]:
     if not file.is_file():
         return []
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{file} is torn or not JSON ({error}): delete it") from error
-
-
-def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two descriptions mean the same reducer, defaults included."""
-    return from_spec(one).spec() == from_spec(other).spec()
+    return read_json(file, list[_Entry], "a list of figures", "delete it")
 
 
 # -- the card -----------------------------------------------------------------------------------
@@ -166,10 +168,13 @@ def card(model: TokenDropModel, place: str = "FOLDER OR HUB NAME") -> ModelCard:
         place: what readers load it by.
     """
     reducer, figures, config = model.reducer, model.figures, model.backbone.config
-    shape, described = model.shape, from_spec(reducer.spec())
+    shape = model.shape
     method = type(reducer).__name__
     made = figures.provenance if figures else {}
-    hardware = made.get("hardware", {})
+    # read from the folder, so they may be anything
+    hardware: dict[str, Any] = _or(made.get("hardware"), {})
+    versions: dict[str, Any] = _or(made.get("versions"), {})
+    gpus: list[Any] = _or(hardware.get("gpus"), [])
     backbone = _backbone(figures)
     data = ModelCardData(
         library_name="tokendrop",
@@ -190,13 +195,14 @@ def card(model: TokenDropModel, place: str = "FOLDER OR HUB NAME") -> ModelCard:
         task=figures.task if figures else "not recorded",
         classes=", ".join(model.labels),
         max_length=shape.max_tokens,
-        reducer=yaml.safe_dump(described.spec(), sort_keys=False),
+        reducer=yaml.safe_dump(reducer.spec(), sort_keys=False),
         learned=yaml.safe_dump(learned, sort_keys=False) if learned else "",
         place=place,
+        trust=not comes_with_us(type(reducer)),
         figures=figures,
         speedups=list(_speedups(figures)),
-        hardware=", ".join([*hardware.get("gpus", []), str(hardware.get("cpu", "not recorded"))]),
-        versions=", ".join(f"{k} {v}" for k, v in made.get("versions", {}).items()),
+        hardware=", ".join(map(str, [*gpus, hardware.get("cpu", "not recorded")])),
+        versions=", ".join(f"{k} {v}" for k, v in versions.items()),
     )
 
 
@@ -204,6 +210,11 @@ def _speedups(figures: Figures | None) -> Iterator[tuple[str, str]]:
     for name, label in SPEEDUPS.items():
         value = figures.speedups.get(name) if figures else None
         yield label, "not measured" if value is None else f"{value:.2f}x"
+
+
+def _or(value: Any, other: T) -> T:
+    """The value if it is of the other's type, else the other."""
+    return value if isinstance(value, type(other)) else other
 
 
 def _backbone(figures: Figures | None) -> str:

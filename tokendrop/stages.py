@@ -23,6 +23,7 @@ from tokendrop.modeling import TokenDropModel
 from tokendrop.module import TokenDropModule
 from tokendrop.reducers.base import Setting, Stage
 from tokendrop.saliency import Score, batch_attention, batch_saliency, cost_of, over_training_rows
+from tokendrop.stored import read_json
 
 # AdapLeR averages saliencies over so many of the best epochs
 BEST_EPOCHS = 3
@@ -40,12 +41,11 @@ class Recipe:
     make_trainer: MakeTrainer
 
 
-@dataclass(frozen=True)
-class TrainedStage:
-    """A finished stage.
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What the training of a stage gave and cost, as its marker says.
 
     Attributes:
-        folder: the stage's folder; the model lies in ``model`` inside it.
         seconds: training time, over all its resumptions, and that of the saliencies it begins with.
         flops: of the same work: all passes of the training steps forward and backward, the passes
             over the dev split that its epoch is chosen by, and the saliencies.
@@ -55,11 +55,21 @@ class TrainedStage:
 
     name: str
     epochs: int
-    folder: Path
     seconds: float
     flops: int
     curve: list[dict[str, float]]
     chosen: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedStage(Outcome):
+    """A finished stage.
+
+    Attributes:
+        folder: the stage's folder; the model lies in ``model`` inside it.
+    """
+
+    folder: Path
 
     @property
     def model(self) -> Path:
@@ -75,12 +85,9 @@ def finished(folder: Path) -> TrainedStage | None:
     marker = folder / "done.json"
     if not marker.is_file():
         return None
-    try:
-        return TrainedStage(folder=folder, **json.loads(marker.read_text()))
-    except TypeError as error:
-        raise UserError(
-            f"{folder} was trained by another version of tokendrop: delete it and run again"
-        ) from error
+    what = "the mark of a stage that this version trained"
+    done = read_json(marker, Outcome, what, "remove its folder to train it again")
+    return TrainedStage(folder=folder, **vars(done))
 
 
 def _finish(stage: TrainedStage) -> TrainedStage:
@@ -95,7 +102,11 @@ def untrained(recipe: Recipe, model: TokenDropModel, name: str, folder: Path) ->
     trainer = recipe.make_trainer(Stage(name, 1, 0.0), [])
     (chosen,) = trainer.validate(recipe.module, recipe.data, verbose=False)
     model.save_pretrained(folder / "model")
-    return _finish(TrainedStage(name, 0, folder, 0.0, 0, [], dict(chosen)))
+    return _finish(
+        TrainedStage(
+            name=name, epochs=0, folder=folder, seconds=0.0, flops=0, curve=[], chosen=dict(chosen)
+        )
+    )
 
 
 def train_stage(
@@ -132,7 +143,10 @@ def train_stage(
     model.reducer.enter(stage, _setting(recipe, stage, tuned, asked))
     resumed = folder / "last.ckpt"
     try:
-        trainer.fit(module, data, ckpt_path=resumed if resumed.is_file() else None)
+        # weights_only: a checkpoint of a folder from elsewhere must not run what is pickled in it
+        trainer.fit(
+            module, data, ckpt_path=resumed if resumed.is_file() else None, weights_only=True
+        )
     except OSError as error:
         raise UserError(f"cannot write checkpoints to {folder} ({error.strerror})") from error
     except SystemExit as error:
@@ -147,7 +161,15 @@ def train_stage(
     costs = [(curve.flops, curve.seconds), *map(cost_of, asked)]
     flops, seconds = sum(cost[0] for cost in costs), sum(cost[1] for cost in costs)
     done = _finish(
-        TrainedStage(stage.name, stage.epochs, folder, seconds, flops, curve.epochs, chosen)
+        TrainedStage(
+            name=stage.name,
+            epochs=stage.epochs,
+            folder=folder,
+            seconds=seconds,
+            flops=flops,
+            curve=curve.epochs,
+            chosen=chosen,
+        )
     )
     for checkpoint in (folder / "best.ckpt", resumed):
         checkpoint.unlink(missing_ok=True)

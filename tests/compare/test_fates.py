@@ -122,7 +122,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_a_torn_file_is_named_with_its_cure(tmp_path: Path) -> None:
     for text in ('{"layers": 2', "[]", '{"layers": 2, "samples": [{"label": 1}]}', "{}"):
         (tmp_path / "x.json").write_text(text)
-        with pytest.raises(UserError, match=r"x\.json is no whole file"):
+        with pytest.raises(UserError, match=r"x\.json is not a whole file"):
             read_fates(tmp_path / "x.json")
     with pytest.raises(UserError, match=r"y\.json is missing"):
         read_fates(tmp_path / "y.json")

@@ -63,7 +63,10 @@ def test_the_comparison_of_the_document_runs(somewhere_else: Path) -> None:
     assert len(list((out / "stages").glob("adapt-*"))) == 1
     record = json.loads(next((out / "runs").glob("far_from_mean--half*.json")).read_text())
     assert [stage["name"] for stage in record["stages"]] == ["fine_tune", "adapt"]
-    model = load(next((out / "stages").glob("adapt-*")) / "model", share=0.1)
+    folder = next((out / "stages").glob("adapt-*")) / "model"
+    with pytest.raises(UserError, match="far_from_mean.FarFromMean'.* trust_reducer=True"):
+        load(folder)
+    model = load(folder, trust_reducer=True, share=0.1)
     assert type(model.reducer).__module__ == "far_from_mean"
     (answer,) = model.predict(["a quiet film that never drags"])
     assert sorted(set(answer.token_depth)) == [1, 2]

@@ -10,13 +10,13 @@ from lightning import Callback, Trainer
 
 from tokendrop import recipes
 from tokendrop.commands.lightning_cli import (
-    TRAINING_CONFIG,
     TokenDropCLI,
     figures_of,
     parse,
 )
+from tokendrop.commands.training_settings import TRAINING_CONFIG
 from tokendrop.files import whole_folder
-from tokendrop.modeling import load
+from tokendrop.modeling import load_with
 from tokendrop.progress import progress
 from tokendrop.reducers import from_spec
 from tokendrop.reducers.base import Stage
@@ -57,7 +57,7 @@ def run(arguments: Sequence[str]) -> None:
 def _save(cli: TokenDropCLI, stage: TrainedStage, folder: Path) -> None:
     """Write the trained model at its operating point, with the settings of its training."""
     reducer = from_spec(cli.model.reducer_spec)
-    model = load(stage.model, **reducer.operating_point)
+    model = load_with(stage.model, reducer)
     # epochs are evaluated at the default operating point
     if model.reducer.spec() == from_spec(reducer.spec(trained=True)).spec():
         model.figures = figures_of(cli, "dev", stage.chosen, cli.model.backbone)

@@ -8,6 +8,7 @@ from typing import Literal
 from jsonargparse import ArgumentError
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from tokendrop.commands.training_settings import training_defaults
 from tokendrop.configs import setting_error
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
@@ -15,10 +16,8 @@ from tokendrop.modeling import TokenDropModel, load
 from tokendrop.module import TokenDropModule
 from tokendrop.provenance import provenance
 from tokendrop.recipes import TRAINER_DEFAULTS
-from tokendrop.sharing import SIDE_CAR, Figures, model_folder
+from tokendrop.sharing import Figures, model_folder
 from tokendrop.tracking import LoggerName
-
-TRAINING_CONFIG = "training.yaml"
 
 
 class TokenDropCLI(LightningCLI):
@@ -78,9 +77,7 @@ def parse_trained(command: str, arguments: Sequence[str]) -> tuple[TokenDropCLI,
     folder = model_folder(words[place + 1])
     del words[place : place + 2]
     model = load(folder)
-    saved = folder / SIDE_CAR / TRAINING_CONFIG
-    defaults = ["--config", str(saved)] if saved.is_file() else []
-    cli = parse([*defaults, *words, "--model.backbone", str(folder)])
+    cli = parse([*training_defaults(folder), *words, "--model.backbone", str(folder)])
     data = cli.datamodule
     cli.model.begin(model, data.make_task(cli.model.metric), data.splits)
     return cli, model

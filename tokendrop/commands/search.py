@@ -9,7 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tokendrop.commands.lightning_cli import TRAINING_CONFIG, parse_trained
+from tokendrop.commands.lightning_cli import parse_trained
+from tokendrop.commands.training_settings import TRAINING_CONFIG
 from tokendrop.errors import UserError
 from tokendrop.search import load_search
 from tokendrop.search.front import check_budget

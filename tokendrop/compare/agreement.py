@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,10 @@ from tokendrop.compare.run import check_cell, make_data, train_cell
 from tokendrop.compare.settings import Cell, Comparison, grid
 from tokendrop.data import TextData
 from tokendrop.files import write_text
-from tokendrop.modeling import load
+from tokendrop.modeling import load_with
 from tokendrop.provenance import provenance
+from tokendrop.reducers.dense import Dense
+from tokendrop.stored import read_json
 from tokendrop.tracking import Tracker
 
 METRICS = {
@@ -73,7 +75,7 @@ def compare_rationales(comparison: Comparison, out: Path) -> pd.DataFrame:
         tracker = Tracker(comparison.loggers, out, cell.run)
         stages, model, _ = train_cell(comparison, cell, data, out, tracker)
         if (tuned := stages[0].model) not in judges:
-            fine_tuned = load(tuned).to(model.backbone.device)
+            fine_tuned = load_with(tuned, Dense()).to(model.backbone.device)
             # runs of one task and seed are neighbours and share it
             judges = {tuned: Judge(fine_tuned, marked, data.batch_size, cell.run.seed)}
         record = _record(comparison, cell, marked, list(measure(model, judges[tuned])))
@@ -82,8 +84,7 @@ def compare_rationales(comparison: Comparison, out: Path) -> pd.DataFrame:
         tracker.finish(record["agreement"][0], settings, [], stages[-1].model, cell.metric)
     # what lay there before comes after what was asked for
     lying = dict.fromkeys([*cells, *sorted((out / "rationales").glob("*.json"))])
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in lying]
-    frame = pd.DataFrame([row for record in found for row in _rows(record)])
+    frame = pd.DataFrame([row for path in lying for row in _rows(_read(path))])
     write_text(out / "rationale.csv", frame.to_csv(index=False))
     return frame
 
@@ -102,9 +103,29 @@ def _record(
     }
 
 
-def _rows(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    common = {k: v for k, v in record.items() if k not in ("agreement", "provenance")}
-    for row in record["agreement"]:
+@dataclass(frozen=True, kw_only=True)
+class _Record:
+    """The file of a run."""
+
+    task: str
+    method: str
+    operating_point: str
+    seed: int
+    rows: int
+    marked_words_cut: float
+    most_frequent_class: float
+    agreement: list[dict[str, str | float]]
+    provenance: dict[str, Any]
+
+
+def _read(path: Path) -> _Record:
+    what = "a whole record of the agreement with rationales"
+    return read_json(path, _Record, what, "delete it and run again")
+
+
+def _rows(record: _Record) -> Iterator[dict[str, Any]]:
+    common = {k: v for k, v in vars(record).items() if k not in ("agreement", "provenance")}
+    for row in record.agreement:
         yield {**common, **row}
 
 

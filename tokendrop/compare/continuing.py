@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import yaml
 from tokendrop.compare.settings import Cell, Comparison
 from tokendrop.errors import UserError
 from tokendrop.files import make_folder, write_text
+from tokendrop.stored import read_json
 
 COMMON = ("backbone", "random_init", "fine_tune", "precision", "clock")
 """Settings in which all runs of a folder agree, so that its tables compare like with like."""
@@ -51,10 +52,20 @@ def _as_read(settings: dict[str, Any]) -> Any:
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["provenance"]["config"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is not a whole run record: delete it and run again") from error
+    what, cure = "a whole run record", "delete it and run again"
+    return read_json(path, _Made, what, cure, others="ignore").provenance.config
+
+
+@dataclass(frozen=True)
+class _Provenance:
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What records of ``compare`` and ``rationale`` have in common."""
+
+    provenance: _Provenance
 
 
 def _differences(before: Any, now: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -14,6 +14,7 @@ from tokendrop.errors import UserError
 from tokendrop.files import write_text
 from tokendrop.packed import Batch
 from tokendrop.prediction import Prediction
+from tokendrop.stored import read_json
 from tokendrop.trace import Trace
 
 SAMPLES = 6
@@ -110,11 +111,6 @@ def read_fates(path: Path) -> Fates:
         UserError: the file is missing or torn.
     """
     cure = "delete the run's record in runs/ and compare again"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        samples = [Sample(**one) for one in content.pop("samples")]
-        return Fates(**content, samples=samples)
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing, which a run record names: {cure}") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path} is no whole file of tokens' fates: {cure}") from error
+    if not path.is_file():
+        raise UserError(f"{path} is missing, which a run record names: {cure}")
+    return read_json(path, Fates, "a whole file of tokens' fates", cure)

@@ -23,6 +23,7 @@ from tokendrop.data.batching import Split
 from tokendrop.errors import UserError
 from tokendrop.files import write_text
 from tokendrop.packed import Batch
+from tokendrop.stored import read_json
 from tokendrop.tasks import MetricName, Task
 
 STRENGTHS = (0.1, 1.0, 10.0, 100.0)  # C of the regression; the dev split chooses
@@ -71,12 +72,7 @@ def read_floors(out: Path) -> list[Floor]:
 
 
 def _read(path: Path) -> Floor:
-    try:
-        return Floor(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise UserError(
-            f"{path} is not a whole record of a floor: delete it and run again"
-        ) from error
+    return read_json(path, Floor, "a whole record of a floor", "delete it and run again")
 
 
 def write_floor(name: str, data: TextData, metric: MetricName, out: Path) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from tokendrop.errors import UserError
 from tokendrop.files import write_text
 from tokendrop.heads import Kind
+from tokendrop.stored import read_json
 
 SCHEMA = 2
 DENSE = "dense"
@@ -115,15 +116,21 @@ def read_all(folder: Path) -> list[Record]:
 
 
 def _read(path: Path) -> Record:
-    cure = "delete it and run again"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        schema = content["schema"]
-        if schema != SCHEMA:
-            raise UserError(f"{path} has record schema {schema!r}, this is {SCHEMA}: {cure}")
-        return Record(**content)
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is not a whole run record: {cure}") from error
+    what, cure = "a whole run record", "delete it and run again"
+    schema = read_json(path, _Version, what, cure, others="ignore").schema
+    if schema != SCHEMA:
+        raise UserError(f"{path} has record schema {schema!r}, this is {SCHEMA}: {cure}")
+    record: Record = read_json(path, Record, what, cure)
+    for file in (record.predictions_file, record.fates_file):
+        # a record may be a stranger's: it names files of its own folder only
+        if file is not None and (Path(file).is_absolute() or ".." in Path(file).parts):
+            raise UserError(f"{path} names the file {file}, which is not of its folder: {cure}")
+    return record
+
+
+@dataclass(frozen=True)
+class _Version:
+    schema: int
 
 
 def ordered(records: Iterable[Record]) -> list[Record]:

@@ -23,11 +23,11 @@ from tokendrop.configs import setting_error
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
 from tokendrop.files import write_text
-from tokendrop.modeling import TokenDropModel, load
+from tokendrop.modeling import TokenDropModel, load_with
 from tokendrop.module import TokenDropModule
 from tokendrop.prediction import Prediction
 from tokendrop.provenance import provenance
-from tokendrop.reducers import from_spec
+from tokendrop.reducers import from_spec, with_changes
 from tokendrop.search import load_search
 from tokendrop.search.candidates import draw_rows
 from tokendrop.search.costs import Costs, searchable
@@ -178,7 +178,7 @@ def _figures(record: Record, backbone: str) -> Figures:
 def _load_trained(cell: Cell, folder: Path) -> TokenDropModel:
     """The trained method at its operating point, on the accelerator if there is one."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return load(folder, **from_spec(cell.reducer).operating_point).to(device)
+    return load_with(folder, from_spec(cell.reducer)).to(device)
 
 
 def _search(
@@ -202,7 +202,8 @@ def _search(
         "search_seconds": round(front.seconds, 2),
         "search_flops": round(front.flops),
     }
-    found = load(folder, configuration=list(point.configuration)).to(model.backbone.device)
+    reducer = from_spec(with_changes(cell.reducer, {"configuration": list(point.configuration)}))
+    found = load_with(folder, reducer).to(model.backbone.device)
     return found, {"search": described}
 
 

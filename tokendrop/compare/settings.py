@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import UserDict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jsonargparse import Namespace, set_parsing_settings
+from jsonargparse import Namespace
+from jsonargparse.typing import register_type
 
 from tokendrop.compare.clock import Clock
 from tokendrop.configs import find_config, read_config
@@ -20,8 +22,25 @@ from tokendrop.search.settings import Settings
 from tokendrop.tasks import MetricName
 from tokendrop.tracking import LoggerName, Run
 
-# a method's arguments may describe reducers inside a chain; they are made by from_spec only
-set_parsing_settings(instantiate_subclass_spec_in_any=False)
+
+class Arguments(UserDict[str, Any]):
+    """A reducer's arguments as the parser hands them on: untouched.
+
+    They may describe reducers inside a chain. Of a dictionary's values the parser makes objects
+    where it can, before :func:`from_spec` sees them; a type of its own keeps it from that.
+    """
+
+
+register_type(Arguments, dict, Arguments)
+
+
+def _plain(value: Any) -> Any:
+    """Settings as nested dictionaries and lists."""
+    if isinstance(value, Namespace):
+        return _plain(vars(value))
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)
@@ -56,25 +75,14 @@ class Method:
     """
 
     reducer: str
-    arguments: dict[str, Any] = field(default_factory=dict)
-    operating_points: dict[str, dict[str, Any]] = field(default_factory=lambda: {"default": {}})
+    arguments: Arguments = field(default_factory=Arguments)
+    operating_points: dict[str, Arguments] = field(default_factory=lambda: {"default": Arguments()})
     search: SearchedPoints | None = None
-    task_arguments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    task_arguments: dict[str, Arguments] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        # the parser wraps a reducer inside a chain if its class_path can be imported
-        object.__setattr__(self, "arguments", _plain(self.arguments))
-        object.__setattr__(self, "task_arguments", _plain(self.task_arguments))
-        object.__setattr__(self, "operating_points", _plain(self.operating_points))
-
-
-def _plain(value: Any) -> Any:
-    """Settings as nested dictionaries and lists."""
-    if isinstance(value, Namespace):
-        return _plain(vars(value))
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list) else value
+        for name in ("arguments", "operating_points", "task_arguments"):
+            object.__setattr__(self, name, _plain(getattr(self, name)))
 
 
 @dataclass(frozen=True)
@@ -161,7 +169,7 @@ def grid(comparison: Comparison) -> Iterator[Cell]:
 
 def _points(
     method: Method,
-) -> Iterator[tuple[str, dict[str, Any], float | None, Settings | None]]:
+) -> Iterator[tuple[str, Mapping[str, Any], float | None, Settings | None]]:
     """Name, changes to the arguments, and for searched points the budget and how to search."""
     for point, changes in method.operating_points.items():
         yield point, changes, None, None

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tokendrop import backbones
+from tokendrop.checkpoints import read_config, read_model
 from tokendrop.errors import UserError, one_line
 
 TOLERANCE = 1e-4
@@ -102,13 +101,6 @@ def load_model(folder: Path, auto: Any) -> PreTrainedModel:
         UserError: there is none, or tensors are missing.
     """
     try:
-        with backbones.quiet_loading():
-            model, report = auto.from_pretrained(
-                folder, dtype=torch.float32, output_loading_info=True
-            )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"{folder} is no golden data: no model ({one_line(error)})") from error
-    if report["missing_keys"]:
-        missing = sorted(report["missing_keys"])
-        raise UserError(f"the model in {folder} lacks {len(missing)} tensors, e.g. {missing[0]}")
-    return model.eval()
+        return read_model(auto, str(folder), read_config(str(folder)), head=True).eval()
+    except UserError as error:
+        raise UserError(f"{folder} is no golden data: {error}") from error

@@ -70,10 +70,19 @@ class Reducer(nn.Module):
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Remember the arguments, from which a saved reducer is made again."""
         self = super().__new__(cls)
-        bound = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs)
-        given = dict(list(bound.arguments.items())[1:])
-        object.__setattr__(self, "arguments", given)
+        given = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs).arguments
+        # with the defaults: in a later version they may be others
+        full = {name: given.get(name, default) for name, default in cls.argument_defaults().items()}
+        object.__setattr__(self, "arguments", full)
         return self
+
+    @classmethod
+    def argument_defaults(cls) -> dict[str, Any]:
+        """The constructor's arguments by name, each with its default."""
+        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        return {
+            p.name: p.default for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        }
 
     def spec(self, *, trained: bool = False) -> dict[str, Any]:
         """Class and arguments as plain data, the form configuration files use.

@@ -22,8 +22,8 @@ from tokendrop.families import family_of
 from tokendrop.metrics.flops import embedding_flops, head_flops, layer_flops
 from tokendrop.modeling import TokenDropModel
 from tokendrop.packed import Batch, Layout
-from tokendrop.reducers import from_spec
 from tokendrop.reducers.length_adaptive import LengthAdaptive, Plan
+from tokendrop.reducers.stored import stored_reducer
 from tokendrop.search.costs import Costs
 from tokendrop.search.front import Configuration
 from tokendrop.tasks import Task
@@ -53,7 +53,7 @@ class Candidates:
             rows: indices into the split.
             task: what is measured.
         """
-        reducer = from_spec(model.reducer.spec())
+        reducer = stored_reducer(model.reducer.spec(), trusted=True)
         assert isinstance(reducer, LengthAdaptive)
         reducer.build(model.shape)
         self.reducer = reducer.eval()

@@ -6,14 +6,28 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from tokendrop.data.batching import Split
 from tokendrop.errors import UserError
 from tokendrop.modeling import TokenDropModel
 from tokendrop.search.front import Configuration
+from tokendrop.stored import parsed
 
 CHUNK = 20  # configurations evaluated between two writes
+
+
+@dataclass(frozen=True)
+class _Evaluated:
+    """A line of the file."""
+
+    configuration: Configuration
+    score: float
+    seconds: float
+    flops: float
 
 
 class Store:
@@ -49,14 +63,12 @@ class Store:
 
     def _read(self, line: str) -> None:
         try:
-            entry = json.loads(line)
-            configuration = tuple(map(int, entry["configuration"]))
-            score, seconds = float(entry["score"]), float(entry["seconds"])
-            flops = float(entry["flops"])
-        except (ValueError, KeyError, TypeError):
+            found = parsed(line, _Evaluated)
+        except ValidationError:
             return
-        self.known[configuration], self.seconds[configuration] = score, seconds
-        self.flops[configuration] = flops
+        self.known[found.configuration] = found.score
+        self.seconds[found.configuration] = found.seconds
+        self.flops[found.configuration] = found.flops
 
     def scores(self, configurations: Sequence[Configuration]) -> list[float]:
         """Scores of configurations, known or new."""
@@ -76,17 +88,11 @@ class Store:
         return [self.known[configuration] for configuration in configurations]
 
     def _append(self, chunk: list[Configuration], scores: list[float]) -> None:
-        lines = [
-            json.dumps(
-                {
-                    "configuration": one,
-                    "score": score,
-                    "seconds": round(self.seconds[one], 4),
-                    "flops": self.flops[one],
-                }
-            )
+        evaluated = [
+            _Evaluated(one, score, round(self.seconds[one], 4), self.flops[one])
             for one, score in zip(chunk, scores, strict=True)
         ]
+        lines = [json.dumps(asdict(one)) for one in evaluated]
         try:
             with self.path.open("a+b") as file:
                 # a line that a kill left torn must not swallow the next one

@@ -14,9 +14,9 @@ from tokendrop.backbones import shape_of
 from tokendrop.families import family_of
 from tokendrop.linear import linears
 from tokendrop.metrics.flops import counted_flops, padding_flops, pass_flops
-from tokendrop.reducers import from_spec
 from tokendrop.reducers.base import Decision, Reducer, View
 from tokendrop.reducers.chain import Chain
+from tokendrop.reducers.stored import stored_reducer
 from tokendrop.testing.checks import ROWS, Make, close, require
 from tokendrop.testing.tiny import (
     CLASSES,
@@ -157,7 +157,7 @@ def saved_and_loaded(make: Make, model: PreTrainedModel) -> None:
     with torch.no_grad():
         for parameter in reducer.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    again = built(from_spec(reducer.spec()), seed=1)
+    again = built(stored_reducer(reducer.spec(), trusted=True), seed=1)
     again.load_state_dict(reducer.state_dict())
     before, after = run(model, reducer, ROWS), run(model, again, ROWS)
     same = torch.equal(before.trace.token_depth(), after.trace.token_depth())

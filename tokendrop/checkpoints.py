@@ -1,0 +1,208 @@
+"""Hugging Face checkpoints, a stranger's too: read whole, or refused by what is wrong with them.
+
+What lies in one is data: no code of a checkpoint is run, no pickled object is made, and the
+attention of a configuration, which could name a kernel to download, is replaced by torch's.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
+from transformers.utils import logging as transformers_logging
+
+from tokendrop.errors import UserError, one_line
+from tokendrop.families import supported
+
+log = logging.getLogger(__name__)
+
+ATTENTION = {"attn_implementation": "sdpa"}
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_LAYER = re.compile(r"(^|\.)(layers?|albert_layer_groups)\.\d+\.")
+
+
+def read_config(place: str, changes: dict[str, Any] | None = None) -> PretrainedConfig:
+    """The configuration of a checkpoint, of an architecture that is supported.
+
+    Args:
+        place: a folder or a Hub name.
+        changes: to what it says.
+
+    Raises:
+        UserError: there is none, it is torn, or it describes something that cannot be run.
+    """
+    _refuse_pointers(Path(place))
+    with _named(place, "model"):
+        config = AutoConfig.from_pretrained(place, trust_remote_code=False, **(changes or {}))
+    supported(config)
+    if getattr(config, "quantization_config", None):
+        raise UserError(
+            f"the weights of {place} are quantised (quantization_config in its config.json), and "
+            "only full ones can be run: name the model that they were made from"
+        )
+    return config
+
+
+def read_tokenizer(place: str) -> Tokenizer:
+    """The tokenizer of a checkpoint.
+
+    Raises:
+        UserError: there is none, it is a slow one, or it has no vocabulary.
+    """
+    _refuse_pointers(Path(place))
+    with _named(place, "tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+        words = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
+    if not tokenizer.is_fast:
+        raise UserError(
+            f"the tokenizer of {place} is a {type(tokenizer).__name__}, which has no fast version, "
+            "and a fast one is needed: convert it to a tokenizer.json, or name another model"
+        )
+    if not words:
+        raise UserError(
+            f"the tokenizer of {place} knows no words, only "
+            f"{', '.join(tokenizer.all_special_tokens)}: tokenizer.json or the vocabulary is "
+            "missing; restore it"
+        )
+    return tokenizer
+
+
+def check_vocabulary(tokenizer: Tokenizer, config: PretrainedConfig) -> None:
+    """
+    Raises:
+        UserError: the tokenizer gives ids that the encoder has no embeddings for.
+    """
+    largest, rows = max(tokenizer.get_vocab().values()), int(config.vocab_size)
+    if largest >= rows:
+        raise UserError(
+            f"the tokenizer gives ids up to {largest} but the encoder has embeddings for {rows} "
+            "only (vocab_size in its config.json): put the two that belong together into one folder"
+        )
+
+
+def read_model(auto: Any, place: str, config: PretrainedConfig, *, head: bool) -> PreTrainedModel:
+    """The weights of a checkpoint in fp32.
+
+    Args:
+        auto: class of the model, one of transformers' Auto classes.
+        place: a folder or a Hub name.
+        config: its configuration.
+        head: whether the head has to be there. Where it is not asked for, what is new is said.
+
+    Raises:
+        UserError: there are no weights, torn ones, or those of something else.
+    """
+    with quiet_loading(), _named(place, "model"):
+        model, report = auto.from_pretrained(
+            place,
+            config=config,
+            dtype=torch.float32,
+            trust_remote_code=False,
+            weights_only=True,
+            # our own words name the tensor
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **ATTENTION,
+        )
+    missing, unknown = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
+    for name, found, wanted in sorted(report["mismatched_keys"]):
+        raise UserError(
+            f"the weights in {place} do not fit its config.json: {name} is {_size(found)} and "
+            f"should be {_size(wanted)}; restore the one of them that was changed"
+        )
+    prefix = "" if model is model.base_model else f"{model.base_model_prefix}."
+    lost = [name for name in missing if _of_encoder(name, prefix)]
+    if lost:
+        raise UserError(_lost(place, lost, unknown))
+    if more := [name for name in unknown if _LAYER.search(name)]:
+        raise UserError(
+            f"the weights in {place} hold {len(more)} tensors of layers that its config.json does "
+            f"not have, e.g. {more[0]}: restore the number of layers there"
+        )
+    if missing and head:
+        raise UserError(
+            f"the weights in {place} lack {len(missing)} tensors, e.g. {missing[0]}: it is not a "
+            "trained classifier; train one with 'tokendrop fit'"
+        )
+    if missing:
+        _say_new(place, tuple(missing))
+    return model
+
+
+def _of_encoder(name: str, prefix: str) -> bool:
+    """Whether a tensor is of the encoder itself, which has no meaning where it is random."""
+    return name.startswith(prefix) and not name.removeprefix(prefix).startswith("pooler.")
+
+
+def _lost(place: str, lost: list[str], unknown: list[str]) -> str:
+    said = f"the weights in {place} lack {len(lost)} tensors of the encoder, e.g. {lost[0]}"
+    if not unknown:
+        return f"{said}: restore the whole file"
+    if all(name.startswith("module.") for name in unknown):
+        return (
+            f"{said}; all their names begin with 'module.', as when a model is saved from inside "
+            "DataParallel: rename them, or save model.module"
+        )
+    return f"{said}, and hold others, e.g. {unknown[0]}: they are of another architecture"
+
+
+@cache
+def _say_new(place: str, names: tuple[str, ...]) -> None:
+    # remembered, since every stage of every method may begin with the same checkpoint
+    log.info("%s has no head for this task: new, to be trained, are %s", place, ", ".join(names))
+
+
+def _size(size: Any) -> str:
+    return " x ".join(map(str, size)) or "one number"
+
+
+def _refuse_pointers(folder: Path) -> None:
+    """
+    Raises:
+        UserError: a file of the folder is what Git has in place of a large one.
+    """
+    for file in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if file.is_file() and file.stat().st_size < 1024:
+            with file.open("rb") as content:
+                if content.read(len(_POINTER)) == _POINTER:
+                    raise UserError(
+                        f"{file} is a pointer of Git LFS, not the file itself: fetch it with 'git "
+                        "lfs pull'"
+                    )
+
+
+@contextmanager
+def _named(place: str, what: str) -> Iterator[None]:
+    """Errors of other libraries as one line that names the checkpoint."""
+    try:
+        yield
+    except UserError:
+        raise
+    # a torn file sets off whatever comes first in transformers, tokenizers, safetensors or pickle
+    except Exception as error:
+        if Path(place).is_dir():
+            said = one_line(error) or type(error).__name__
+            raise UserError(f"cannot load a {what} from the folder {place}: {said}") from error
+        raise UserError(
+            f"no {what} {place!r}: it is no local folder, and the Hugging Face hub does not have "
+            "it or cannot be reached; name a folder, a Hub model, or the installed 'minilm-l6'"
+        ) from error
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Keep transformers from printing which tensors a checkpoint lacks: we say it ourselves."""
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
