@@ -142,8 +142,9 @@ def train_stage(
     asked: set[Path] = set()
     model.reducer.enter(stage, _setting(recipe, stage, tuned, asked))
     resumed = folder / "last.ckpt"
+    if resumed.is_file():
+        _checkpoint(resumed)
     try:
-        # weights_only: a checkpoint of a folder from elsewhere must not run what is pickled in it
         trainer.fit(
             module, data, ckpt_path=resumed if resumed.is_file() else None, weights_only=True
         )
@@ -155,7 +156,7 @@ def train_stage(
     chosen = curve.epochs[-1]
     if stage.keep == "best":
         chosen = max(curve.epochs, key=lambda metrics: metrics["dev/score"])
-        module.load_state_dict(torch.load(folder / "best.ckpt", weights_only=True)["state_dict"])
+        module.load_state_dict(_checkpoint(folder / "best.ckpt")["state_dict"])
     model.reducer.leave(stage, {k.removeprefix("dev/"): v for k, v in chosen.items()})
     model.save_pretrained(folder / "model")
     costs = [(curve.flops, curve.seconds), *map(cost_of, asked)]
@@ -174,6 +175,24 @@ def train_stage(
     for checkpoint in (folder / "best.ckpt", resumed):
         checkpoint.unlink(missing_ok=True)
     return done
+
+
+def _checkpoint(file: Path) -> dict[str, Any]:
+    """What a checkpoint holds: tensors and plain values, as it may have come from elsewhere.
+
+    Raises:
+        UserError: it is torn, or holds anything else.
+    """
+    try:
+        found: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        found["state_dict"]
+    # torch tells the ways in which a file can be broken by many exceptions
+    except Exception as error:
+        raise UserError(
+            f"{file} is torn, or no checkpoint of this package ({type(error).__name__}): remove "
+            "it, and the stage is trained from its start"
+        ) from error
+    return found
 
 
 def _setting(recipe: Recipe, stage: Stage, tuned: TrainedStage | None, asked: set[Path]) -> Setting:

@@ -64,7 +64,7 @@ def test_the_comparison_of_the_document_runs(somewhere_else: Path) -> None:
     record = json.loads(next((out / "runs").glob("far_from_mean--half*.json")).read_text())
     assert [stage["name"] for stage in record["stages"]] == ["fine_tune", "adapt"]
     folder = next((out / "stages").glob("adapt-*")) / "model"
-    with pytest.raises(UserError, match="far_from_mean.FarFromMean'.* trust_reducer=True"):
+    with pytest.raises(UserError, match=r"far_from_mean\.FarFromMean'.* trust_reducer=True"):
         load(folder)
     model = load(folder, trust_reducer=True, share=0.1)
     assert type(model.reducer).__module__ == "far_from_mean"

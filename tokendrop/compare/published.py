@@ -8,9 +8,10 @@ method is better.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib.resources import files
 
 import pandas as pd
+
+from tokendrop.reducers.stored import BASELINES
 
 CAPTION = (
     "As their sources give them: other training, splits, hardware and ways of counting, so they "
@@ -34,10 +35,8 @@ COLUMNS = {
 
 def published() -> pd.DataFrame:
     """Every published number, one per row; what a source does not say is "not stated"."""
-    with (files("baselines") / "published.csv").open(encoding="utf-8") as file:
-        return pd.read_csv(file, dtype={"value": float, "speedup": float}).fillna(
-            {"speedup_kind": ""}
-        )
+    numbers = {"value": float, "speedup": float}
+    return pd.read_csv(BASELINES / "published.csv", dtype=numbers).fillna({"speedup_kind": ""})
 
 
 def published_frame(tasks: Iterable[str]) -> pd.DataFrame:

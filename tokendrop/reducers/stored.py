@@ -23,6 +23,8 @@ from tokendrop.reducers.base import Reducer
 from tokendrop.stored import first_problem, plain
 
 DEEPEST = 8  # chains inside chains
+# beside this package, where it is installed too; another folder of that name may lie anywhere
+BASELINES = Path(__file__).parents[2] / "baselines"
 
 
 @dataclass(frozen=True)
@@ -155,10 +157,8 @@ def _class(path: str, trusted: bool, place: str) -> type[Reducer]:
 def _known() -> dict[str, type[Reducer]]:
     """The classes of this package and of its baselines, by every path that names them."""
     known = dict(REDUCERS) | {_path(kind): kind for kind in REDUCERS.values()}
-    # only the baselines that came with this package: a folder of that name may lie anywhere
-    beside = Path(__file__).parents[2] / "baselines" / "__init__.py"
     spec = importlib.util.find_spec("baselines")
-    if spec and spec.origin and beside.is_file() and beside.samefile(spec.origin):
+    if spec and spec.origin and (BASELINES / "__init__.py").samefile(spec.origin):
         for name, kind in vars(importlib.import_module("baselines")).items():
             if isinstance(kind, type) and issubclass(kind, Reducer):
                 known |= {f"baselines.{name}": kind, _path(kind): kind}
