@@ -27,6 +27,7 @@ from tokendrop.prediction import Prediction, Text, answer, checked, tokenised
 from tokendrop.reducers import from_spec, with_changes
 from tokendrop.reducers.base import Reducer
 from tokendrop.sharing import CARD, SIDE_CAR, Figures
+from tokendrop.tasks.names import check_head, names_by_id
 from tokendrop.trace import Encoded
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class TokenDropModel(nn.Module):
     @property
     def labels(self) -> list[str]:
         """Class names in the order of the logits."""
-        return list((self.backbone.config.id2label or {}).values())
+        return names_by_id(self.backbone.config)
 
     def forward(self, batch: Batch) -> Encoded:
         return encode(self.backbone, batch, self.reducer)
@@ -179,8 +180,9 @@ def load(path: str | Path, **operating_point: Any) -> TokenDropModel:
             have names like ``parts.1.exit_rule``.
 
     Raises:
-        UserError: not a model, no connection to the Hub, weights of another architecture, or a bad
-            operating point.
+        UserError: not a model, no connection to the Hub, weights of another architecture, a head
+            for several labels at once or with classes that cannot be told apart, or a bad operating
+            point.
     """
     folder = sharing.model_folder(path)
     if not (folder / "config.json").is_file():
@@ -188,6 +190,7 @@ def load(path: str | Path, **operating_point: Any) -> TokenDropModel:
     described = _read_side_car(folder)
     reducer = _with_operating_point(described["reducer"], operating_point)
     backbone = _load_classifier(folder)
+    check_head(backbone.config, kind_of(backbone), f"the model in {folder}")
     if described.get("backbone_type", backbone.config.model_type) != backbone.config.model_type:
         raise UserError(
             f"the reducer in {folder / SIDE_CAR} was trained on a {described['backbone_type']} "
