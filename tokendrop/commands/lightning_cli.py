@@ -82,6 +82,7 @@ def parse_trained(command: str, arguments: Sequence[str]) -> tuple[TokenDropCLI,
     defaults = ["--config", str(saved)] if saved.is_file() else []
     cli = parse([*defaults, *words, "--model.backbone", str(folder)])
     data = cli.datamodule
+    data.follow(model.labels, model.shape.task, str(folder))
     cli.model.begin(model, data.make_task(cli.model.metric), data.splits)
     return cli, model
 
