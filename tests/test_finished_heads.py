@@ -32,6 +32,11 @@ class TestOtherClasses:
         fresh = load_backbone(str(folder), ["no", "yes"], {"num_hidden_layers": 1})
         assert fresh.config.id2label == {0: "no", 1: "yes"}
 
+    def test_are_no_numbers(self, tmp_path: Path) -> None:
+        folder = str(classifier(tmp_path, ["yes", "no"]))
+        with pytest.raises(UserError, match=r"2 classes \(yes, no\), not for regression"):
+            load_backbone(folder, [], kind="regression")
+
     def test_by_every_command_in_one_line(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

