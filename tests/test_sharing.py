@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard
 from transformers import AutoConfig, AutoModelForSequenceClassification, pipeline
 
 import tokendrop
-from tests.test_modeling import REDUCERS, TEXTS, model_of
+from tests.test_modeling import REDUCERS, TEXTS, model_of, tokenizer
 from tokendrop import sharing
 from tokendrop.auto import TokenDropForSequenceClassification
 from tokendrop.errors import UserError
@@ -21,7 +21,7 @@ from tokendrop.reducers.dact_bert import DactBert
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.power_bert import PowerBert
 from tokendrop.sharing import Figures
-from tokendrop.testing.tiny import LAYERS, MAX_TOKENS
+from tokendrop.testing.tiny import LAYERS, MAX_TOKENS, tiny_model
 
 FIGURES = Figures(
     task="film_reviews",
@@ -229,6 +229,33 @@ class TestHuggingFace:
         torch.testing.assert_close(found.logits.softmax(-1), expected, atol=1e-5, rtol=0)
         wanted = -expected.log()[torch.arange(4), labels].mean()
         torch.testing.assert_close(found.loss, wanted, atol=1e-4, rtol=0)
+
+    def test_a_regression_has_the_squared_error(self) -> None:
+        torch.manual_seed(0)
+        inner = TokenDropModel(tiny_model("bert", num_labels=1), Dense(), tokenizer(), MAX_TOKENS)
+        model = TokenDropForSequenceClassification(inner).eval()
+        batch = inner.tokenizer(TEXTS, padding=True, return_tensors="pt")
+        labels = torch.tensor([0.5, 2.0, -1.0, 3.5])
+        with torch.no_grad():
+            wanted = inner.backbone(**batch, labels=labels).loss
+            torch.testing.assert_close(model(**batch, labels=labels).loss, wanted)
+            torch.testing.assert_close(model(**batch, labels=labels[:, None]).loss, wanted)
+
+    @pytest.mark.parametrize(
+        ("labels", "said"),
+        [
+            (torch.tensor([0, 3, 1, 2]), "label 3 is none of the 3 classes.*from 0 to 2"),
+            (torch.tensor([0, -1, 1, 2]), "label -1 is none"),
+            (torch.tensor([0, 1]), r"shape \(2,\), but there are 4 rows"),
+            (torch.tensor([0.0, 1.0, 1.0, 2.0]), "torch.float32, but this model has 3 classes"),
+            (torch.eye(4, 3), r"shape \(4, 3\)"),
+        ],
+    )
+    def test_labels_that_do_not_fit_are_named(self, labels: torch.Tensor, said: str) -> None:
+        inner = model_of(Dense())
+        batch = inner.tokenizer(TEXTS, padding=True, return_tensors="pt")
+        with pytest.raises(UserError, match=said):
+            TokenDropForSequenceClassification(inner)(**batch, labels=labels)
 
     def test_saved_it_is_a_model_folder(self, folder: Path, tmp_path: Path) -> None:
         tokendrop.register()

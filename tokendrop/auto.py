@@ -24,6 +24,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from tokendrop.errors import UserError
 from tokendrop.modeling import MODEL_TYPE, TokenDropModel, load
 from tokendrop.packed import Batch
+from tokendrop.tasks import IGNORED
 
 # what Auto classes pass to every model, beside the caller's own options
 OF_AUTO_CLASSES = {"config", "trust_remote_code", "adapter_kwargs", "_from_auto", "_commit_hash"}
@@ -93,10 +94,11 @@ class TokenDropForSequenceClassification(PreTrainedModel):
             input_ids: (B, N) token ids.
             attention_mask: (B, N) 1 at tokens, 0 at padding on either side; by default no padding.
             token_type_ids: (B, N), by default 0.
-            labels: (B,) classes, for the loss.
+            labels: (B,) for the loss: classes, with -100 where none is scored; or numbers for a
+                regression.
 
         Raises:
-            UserError: a row is longer than the model reads.
+            UserError: a row is longer than the model reads, or labels that do not fit.
         """
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         longest, limit = int(mask.sum(1).max()), self.model.shape.max_tokens
@@ -112,8 +114,33 @@ class TokenDropForSequenceClassification(PreTrainedModel):
 
         batch = Batch.pack(rows(input_ids), rows(types)).to(input_ids.device)
         logits = self.model(batch).logits
-        loss = None if labels is None else F.cross_entropy(logits, labels)
+        loss = None if labels is None else _loss(logits, labels.to(logits.device))
         return SequenceClassifierOutput(loss=loss, logits=logits)
+
+
+def _loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """That of Hugging Face's own classes: cross-entropy, or the squared error of one output."""
+    rows, classes = logits.shape
+    if labels.shape not in ((rows,), (rows, 1)):
+        raise UserError(
+            f"labels have the shape {tuple(labels.shape)}, but there are {rows} rows: give each "
+            "row one label"
+        )
+    labels = labels.reshape(rows)
+    if classes == 1:
+        return F.mse_loss(logits.squeeze(1), labels.to(logits.dtype))
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise UserError(
+            f"labels are {labels.dtype}, but this model has {classes} classes: give integers from "
+            f"0 to {classes - 1}"
+        )
+    strange = labels[(labels != IGNORED) & ((labels < 0) | (labels >= classes))]
+    if len(strange):
+        raise UserError(
+            f"label {int(strange[0])} is none of the {classes} classes of this model: give "
+            f"integers from 0 to {classes - 1}"
+        )
+    return F.cross_entropy(logits, labels.long(), ignore_index=IGNORED)
 
 
 def register() -> None:

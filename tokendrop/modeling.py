@@ -31,6 +31,7 @@ from tokendrop.reducers.base import Reducer
 from tokendrop.reducers.stored import stored_reducer
 from tokendrop.sharing import CARD, SIDE_CAR, Figures
 from tokendrop.stored import read_json
+from tokendrop.tasks.names import check_head, names_by_id
 from tokendrop.trace import Encoded
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ class TokenDropModel(nn.Module):
     @property
     def labels(self) -> list[str]:
         """Class names in the order of the logits."""
-        return list((self.backbone.config.id2label or {}).values())
+        return names_by_id(self.backbone.config)
 
     def forward(self, batch: Batch) -> Encoded:
         return encode(self.backbone, batch, self.reducer)
@@ -207,8 +208,8 @@ def load(
 
     Raises:
         UserError: not a model, no connection to the Hub, weights or a tokenizer that are missing or
-            belong to something else, a reducer that is not this package's, or a bad operating
-            point.
+            belong to something else, a head for several labels at once or with classes that cannot
+            be told apart, a reducer that is not this package's, or a bad operating point.
     """
     folder = sharing.model_folder(path)
     spec = _read_side_car(folder).reducer
@@ -236,6 +237,7 @@ def load_with(folder: Path, reducer: Reducer) -> TokenDropModel:
     """
     described = _read_side_car(folder)
     backbone = backbones.load_classifier(folder)
+    check_head(backbone.config, kind_of(backbone), f"the model in {folder}")
     found = backbone.config.model_type
     if described.backbone_type not in (None, found):
         raise UserError(

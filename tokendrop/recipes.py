@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
+from transformers import PretrainedConfig
 
 from tokendrop import backbones
 from tokendrop.checkpoints import check_vocabulary
@@ -71,7 +72,7 @@ def train(
     data.setup("fit")
     # the method's arguments are checked against the backbone before anything is trained
     reducer = from_spec(module.reducer_spec)
-    config = backbones.load_config(module.backbone, data.labels, module.random_init, data.task)
+    config = backbone_config(module.backbone, module.random_init, data)
     reducer.build(backbones.shape_of(config, data.longest, data.task))
     described: dict[str, Any] = {
         "backbone": module.backbone,
@@ -107,6 +108,20 @@ def train(
             trained = untrained(recipe, model, "untrained", folder)
         done.append(trained)
     return done
+
+
+def backbone_config(
+    backbone: str, random_init: dict[str, Any] | None, data: TextData
+) -> PretrainedConfig:
+    """The configuration of a backbone for a task, whose classes follow those of a finished head.
+
+    Raises:
+        UserError: no such backbone, or one that does not fit the data.
+    """
+    names = backbones.names_of_head(backbone, random_init, data.task)
+    if names is not None:
+        data.follow(names, data.task, backbone)
+    return backbones.load_config(backbone, data.labels, random_init, data.task)
 
 
 def _key(described: dict[str, Any]) -> str:

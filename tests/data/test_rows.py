@@ -1,8 +1,10 @@
 import logging
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from tokendrop.data.local import with_names
 from tokendrop.data.rows import Rows, class_names, read_classes, read_numbers
 from tokendrop.data.sources import Table
 from tokendrop.data.splitting import limit, make_splits
@@ -188,6 +190,27 @@ def test_label_that_train_does_not_have():
         class_names({"train": train, "dev": dev, "test": train}, None)
 
 
+@pytest.mark.parametrize("read", [read_classes, read_numbers])
+@pytest.mark.parametrize("cell", [["a", "b"], ("a", "b"), np.array([0, 1]), {"a": 1}])
+def test_several_labels_in_a_cell(read, cell):
+    rows = table(text=["a", "b", "c"], stars=["1", cell, cell])
+    with pytest.raises(UserError, match=r"rows.csv, row 2: column 'stars'.*multi-label \(2 such"):
+        read(rows, ["text"], "stars")
+
+
+def test_several_labels_beside_named_classes():
+    with pytest.raises(
+        UserError, match=r"rows.csv, row 1: column 'label' holds a list.*multi-label"
+    ):
+        with_names(table(text=["a"], label=[["1", "2"]]), "label", {"1": "one", "2": "two"})
+
+
+def test_two_declared_classes_of_one_name():
+    train = some(["a", "b"])
+    with pytest.raises(UserError, match=r"train.csv declares two classes of the name 'pos'"):
+        class_names({"train": train, "dev": train, "test": train}, ["pos", "neg", "pos"])
+
+
 def test_one_class():
     train = some(["a", "b"], ["only", "only"])
     with pytest.raises(UserError, match=r"train.csv: every training row has the label 'only'"):
@@ -205,7 +228,7 @@ def test_numbers():
     assert rows.labels == [5.0, 2.0, -1.5]
 
 
-@pytest.mark.parametrize("cell", ["five", "inf", "1,5", [1]])
+@pytest.mark.parametrize("cell", ["five", "inf", "1,5"])
 def test_label_that_is_no_number(cell):
     rows = table(text=["a", "b"], score=["1", cell])
     with pytest.raises(UserError, match=r"rows.csv, row 2: .* in column 'score' is not a number"):

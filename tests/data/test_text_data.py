@@ -1,12 +1,15 @@
+import json
 import logging
 from itertools import chain
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from tests.data.conftest import rows, write_csv
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
+from tokendrop.tasks import IGNORED
 
 LOADERS = [
     ("train_dataloader", "train"),
@@ -140,6 +143,47 @@ def test_fingerprint_is_of_the_content(make, train, tmp_path):
     ]
     changed = {make(train=train, **other).fingerprint() for other in others}
     assert len(changed | {print_}) == 1 + len(others)
+
+
+def test_in_the_order_of_a_model(make, train):
+    plain, data = make(train=train), make(train=train, class_weights=[1.0, 5.0])
+    before = data.fingerprint()
+    data.follow(["neg", "pos"], "classification", "a model")
+    assert data.fingerprint() == before
+    data.follow(["pos", "neg"], "classification", "a model")
+    assert data.labels == ["pos", "neg"]
+    for name, split in data.splits.items():
+        assert split.labels == [1 - label for label in plain.splits[name].labels]
+    assert data.fingerprint() != before
+    # the data's own order says which class a weight is for, and which is the second
+    task = data.make_task("f1")
+    assert task.class_weights == [5.0, 1.0]
+    split = data.splits["test"]
+    scores = task.scores(split)
+    for batch in data.test_dataloader():
+        scores.update(torch.tensor([[1.0, 0.0]] * len(batch)), batch)  # "pos" each time
+    right = split.labels.count(0)
+    assert float(scores.compute()["f1"]) == pytest.approx(2 * right / (right + len(split)))
+    assert list(scores.examples().columns) == ["label", "neg", "pos", "score"]
+
+
+def test_tags_in_the_order_of_a_model(make, tmp_path):
+    lines = [{"tokens": ["the", "film", str(i)], "tags": ["b", "a", "c"]} for i in range(40)]
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    data = make(train=str(tmp_path / "a.jsonl"), task="token_classification")
+    data.follow(["c", "a", "b"], "token_classification", "a model")
+    first = data.splits["dev"].labels[0]
+    assert [label for label in first if label != IGNORED] == [2, 1, 0]
+    assert {first[0], first[-1]} == {IGNORED}
+
+
+def test_a_model_that_cannot_be_followed(make, train):
+    data = make(train=train)
+    with pytest.raises(UserError, match="the model m is for token classification but the data for"):
+        data.follow(["pos", "neg"], "token_classification", "m")
+    with pytest.raises(UserError, match=r"m has a head for 1 class \(neg\).* 2 \(neg, pos\)"):
+        data.follow(["neg"], "classification", "m")
+    assert data.labels == ["neg", "pos"]
 
 
 @pytest.mark.parametrize(

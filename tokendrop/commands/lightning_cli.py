@@ -79,6 +79,7 @@ def parse_trained(command: str, arguments: Sequence[str]) -> tuple[TokenDropCLI,
     model = load(folder)
     cli = parse([*training_defaults(folder), *words, "--model.backbone", str(folder)])
     data = cli.datamodule
+    data.follow(model.labels, model.shape.task, str(folder))
     cli.model.begin(model, data.make_task(cli.model.metric), data.splits)
     return cli, model
 

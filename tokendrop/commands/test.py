@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tokendrop.commands.lightning_cli import figures_of, parse_trained
-from tokendrop.sharing import write_figures
+from tokendrop.sharing import SIDE_CAR, write_figures
 
 log = logging.getLogger(__name__)
 
@@ -17,8 +17,8 @@ def run(arguments: Sequence[str]) -> None:
     cli, model = parse_trained("test", arguments)
     (metrics,) = cli.trainer.test(cli.model, cli.datamodule)
     folder = Path(cli.model.backbone)
-    if str(folder) not in arguments:
-        return  # the local copy of a model on the Hub stays as it was
+    if str(folder) not in arguments or not (folder / SIDE_CAR).is_dir():
+        return  # the local copy of a model on the Hub, and what we did not write, stay as they are
     backbone = model.figures.backbone if model.figures else ""
     model.figures = figures_of(cli, "test", metrics, backbone)
     try:

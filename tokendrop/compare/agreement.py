@@ -56,14 +56,15 @@ def compare_rationales(comparison: Comparison, out: Path) -> pd.DataFrame:
     go_on(comparison, out, cells)
     console = Console(stderr=True)
     # everything is read and checked before anything is trained
-    tasks: dict[str, tuple[TextData, Marked]] = {}
+    tasks: dict[str, TextData] = {}
     for path, cell in cells.items():
         name = cell.run.task
         if name not in tasks:
-            data = make_data(cell.data, comparison.backbone)
-            tasks[name] = data, Marked.of(data.splits["test"], name)
+            tasks[name] = make_data(cell.data, comparison.backbone)
         if not path.is_file():
-            check_cell(comparison, cell, tasks[name][0])
+            check_cell(comparison, cell, tasks[name])
+    # the classes are numbered as the backbone's only once a run was checked
+    rows = {name: Marked.of(data.splits["test"], name) for name, data in tasks.items()}
     judges: dict[Path, Judge] = {}
     for number, (path, cell) in enumerate(cells.items(), start=1):
         place = f"[{number}/{len(cells)}] {cell.run.name}"
@@ -71,7 +72,7 @@ def compare_rationales(comparison: Comparison, out: Path) -> pd.DataFrame:
             console.print(f"{place}: done before")
             continue
         console.print(f"[bold]{place}[/bold]")
-        data, marked = tasks[cell.run.task]
+        data, marked = tasks[cell.run.task], rows[cell.run.task]
         tracker = Tracker(comparison.loggers, out, cell.run)
         stages, model, _ = train_cell(comparison, cell, data, out, tracker)
         if (tuned := stages[0].model) not in judges:

@@ -12,7 +12,7 @@ import torch
 from jsonargparse import ArgumentError, ArgumentParser
 
 from tokendrop import recipes
-from tokendrop.backbones import load_config, shape_of
+from tokendrop.backbones import shape_of
 from tokendrop.compare.clock import Clock, measure
 from tokendrop.compare.evaluate import Evaluation, evaluate
 from tokendrop.compare.fates import SAMPLES, sample, write_fates
@@ -60,7 +60,7 @@ def check_cell(comparison: Comparison, cell: Cell, data: TextData) -> None:
     """
     data.make_task(cell.metric)
     reducer = from_spec(cell.reducer)
-    config = load_config(comparison.backbone, data.labels, comparison.random_init, data.task)
+    config = recipes.backbone_config(comparison.backbone, comparison.random_init, data)
     shape = shape_of(config, data.longest, data.task)
     try:
         reducer.build(shape)
@@ -129,7 +129,9 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
             "wall_seconds": round(time.perf_counter() - begun, 2),
         },
         predictions_file=_save_examples(out, cell, found),
-        fates_file=_save_fates(out, cell, found, dict(zip(spread, shown, strict=True)), model),
+        fates_file=_save_fates(
+            out, cell, found, dict(zip(spread, shown, strict=True)), model, data
+        ),
     )
     model.figures = _figures(record, comparison.backbone)
     write_figures(stages[-1].model, model)
@@ -268,12 +270,16 @@ def _save_fates(
     found: Evaluation,
     shown: dict[int, Prediction],
     model: TokenDropModel,
+    data: TextData,
 ) -> str:
     """What became of the tokens, which the report shows."""
     vocabulary = Vocabulary(model.tokenizer)
     # a question's number is not that of its windows, and tags say nothing of the whole text
     labelled = model.shape.task in ("classification", "regression")
-    labels = found.examples["label"].astype(str).to_dict() if labelled else {}
+    right = found.examples["label"].astype(str).to_dict() if labelled else {}
+    # data may call its classes 0, 1, ...: the answer beside the label is in the model's words
+    name = dict(zip(data.labels, model.labels, strict=False))
+    labels = {row: name.get(label, label) for row, label in right.items()}
     rows = list(shown)
     samples = [
         sample(shown[rows[number]], labels.get(rows[number], ""), vocabulary)

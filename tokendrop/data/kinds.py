@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import Literal
 
 from tokendrop.data.batching import Split
 from tokendrop.data.questions import read_questions, read_squad, windowed_split
@@ -15,16 +12,7 @@ from tokendrop.data.rows import Rows, class_names, read_classes, read_numbers
 from tokendrop.data.sources import Table, read_file
 from tokendrop.data.tags import is_conll, read_conll, read_sentences, tagged_split
 from tokendrop.data.tokens import Tokeniser
-from tokendrop.errors import UserError
-from tokendrop.tasks import (
-    Kind,
-    MetricName,
-    QuestionAnswering,
-    Regression,
-    SequenceClassification,
-    Task,
-    TokenClassification,
-)
+from tokendrop.tasks import Kind
 
 
 @dataclass(frozen=True)
@@ -108,43 +96,3 @@ def content(split: Split) -> list[object]:
             ]
         )
     return used
-
-
-def posed_task(
-    kind: Kind,
-    metric: MetricName,
-    labels: list[str],
-    splits: dict[str, Split],
-    class_weights: Literal["balanced"] | list[float] | None,
-) -> Task:
-    """The task that data pose.
-
-    Args:
-        kind: of the task.
-        metric: what methods are compared in.
-        labels: names of the classes or tags.
-        splits: the rows.
-        class_weights: of classification, see :class:`tokendrop.data.TextData`.
-
-    Raises:
-        UserError: a metric or class weights that do not fit.
-    """
-    if kind == "regression":
-        return Regression(metric)
-    if kind == "token_classification":
-        return TokenClassification(labels, metric)
-    if kind == "question_answering":
-        windows = chain.from_iterable(split.windows or [] for split in splits.values())
-        return QuestionAnswering(metric, any(not w.question.answers for w in windows))
-    if class_weights == "balanced":
-        train = splits["train"]
-        counts = Counter(train.labels)
-        # a class that a small run never drew counts as drawn once
-        balanced = [len(train) / (len(labels) * max(1, counts[c])) for c in range(len(labels))]
-        return SequenceClassification(labels, metric, balanced)
-    if class_weights is not None and (len(class_weights) != len(labels) or min(class_weights) <= 0):
-        raise UserError(
-            f"class_weights {class_weights} must be a positive number for each of the "
-            f"{len(labels)} classes {', '.join(labels)}"
-        )
-    return SequenceClassification(labels, metric, class_weights)

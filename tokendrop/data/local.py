@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tokendrop.data.kinds import read_table
-from tokendrop.data.rows import missing
+from tokendrop.data.rows import missing, refuse_several
 from tokendrop.data.sources import DEMO, Table, read_demo, read_hub
 from tokendrop.errors import UserError
 from tokendrop.tasks import Kind
@@ -140,10 +140,11 @@ def with_names(table: Table, label: str, classes: dict[str, str]) -> Table:
     """The table with class numbers for the values of its labels, and the names behind them.
 
     Raises:
-        UserError: a value without a name.
+        UserError: a value without a name, or several values in a cell.
     """
     if not classes or label not in table.frame:
         return table
+    refuse_several(table, label)
     names = list(dict.fromkeys(classes.values()))
     numbers = {value: names.index(name) for value, name in classes.items()}
     cells = [None if missing(cell) else str(cell).strip() for cell in table.frame[label]]

@@ -16,9 +16,14 @@ import pandas as pd
 from tokendrop.data.sources import Table, check_columns
 from tokendrop.errors import UserError
 from tokendrop.tasks import Kind
+from tokendrop.tasks.names import repeated
 
 if TYPE_CHECKING:
     from tokendrop.data.rationales import Rationale
+
+
+# of a cell with several labels; the first two are how JSON and Parquet files are read
+_SEVERAL = (list, np.ndarray, dict, tuple, set)
 
 
 @dataclass(frozen=True)
@@ -85,9 +90,11 @@ def read_classes(table: Table, text: Sequence[str], label: str) -> Rows:
     """Texts with a class each.
 
     Raises:
-        UserError: a column is missing, the table is empty, or a row has no text or no label.
+        UserError: a column is missing, the table is empty, or a row has no text, no label, or
+            several labels.
     """
     texts, numbers = read_texts(table, text, label), list(range(1, len(table.frame) + 1))
+    refuse_several(table, label)
     labels = [class_name(value, table.names) for value in table.frame[label].tolist()]
     _refuse_unlabelled([name == "" for name in labels], table.place, label)
     return Rows(texts, labels, numbers, table.place)
@@ -100,6 +107,7 @@ def read_numbers(table: Table, text: Sequence[str], label: str) -> Rows:
         UserError: as :func:`read_classes`, or a label that is no number.
     """
     texts, numbers = read_texts(table, text, label), list(range(1, len(table.frame) + 1))
+    refuse_several(table, label)
     cells = table.frame[label].tolist()
     _refuse_unlabelled([missing(cell) or cell == "" for cell in cells], table.place, label)
     labels = [_number(cell, label, row, table.place) for row, cell in enumerate(cells, 1)]
@@ -131,6 +139,22 @@ def read_texts(table: Table, text: Sequence[str], label: str) -> list[tuple[str,
 def _refuse_unlabelled(bare: list[bool], place: str, label: str) -> None:
     rows = [number for number, is_bare in enumerate(bare, 1) if is_bare]
     refuse(rows, place, f"no label in {_columns([label])}", "label the row or remove it")
+
+
+def refuse_several(table: Table, label: str) -> None:
+    """Refuse cells that hold several labels, if there are any.
+
+    Raises:
+        UserError: there are.
+    """
+    cells = table.frame[label].tolist()
+    several = [number for number, cell in enumerate(cells, 1) if isinstance(cell, _SEVERAL)]
+    if several:
+        cell = cells[several[0] - 1]
+        shown = " ".join(str(cell).split())[:60]
+        what = f"column {label!r} holds a {type(cell).__name__}, {shown}: that is multi-label"
+        cure = "give each row one label, or choose another column with --data.label"
+        refuse(several, table.place, what, cure)
 
 
 def refuse(numbers: list[int], place: str, what: str, cure: str) -> None:
@@ -198,9 +222,15 @@ def class_names(splits: dict[str, Rows], declared: list[str] | None) -> list[str
     """The classes or tags of the training rows: as declared, else numbers by value, else sorted.
 
     Raises:
-        UserError: fewer than two classes, or dev or test rows of a class never trained on.
+        UserError: fewer than two classes, two declared ones of one name, or dev or test rows of a
+            class never trained on.
     """
     train = splits["train"]
+    if declared is not None and (twice := repeated(declared)):
+        raise UserError(
+            f"{train.place} declares two classes of the name {twice!r}: give each class a name of "
+            "its own"
+        )
     seen = set(chain.from_iterable(train.names))
     if len(seen) == 1:
         raise UserError(

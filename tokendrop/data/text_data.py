@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -15,16 +13,15 @@ from transformers import PreTrainedTokenizerBase
 
 from tokendrop.backbones import load_tokenizer
 from tokendrop.data.batching import Batches, Split, consecutive, shuffled_by_length
-from tokendrop.data.kinds import COLUMNS, content, names_of, posed_task, tokenised
+from tokendrop.data.kinds import COLUMNS, names_of, tokenised
 from tokendrop.data.local import Files, Source
+from tokendrop.data.prepared import Prepared, warn_truncated
 from tokendrop.data.rationales import with_rationales
 from tokendrop.data.splitting import limit, make_splits
 from tokendrop.data.tokens import Tokeniser
 from tokendrop.errors import UserError
 from tokendrop.packed import Batch
 from tokendrop.tasks import Kind, MetricName, Task
-
-log = logging.getLogger(__name__)
 
 SPLITS = ("train", "dev", "test")
 
@@ -170,14 +167,12 @@ class TextData(LightningDataModule):
         self.reshuffle = True
         self.cache = cache
         self._ready_tokenizer: PreTrainedTokenizerBase | None = None
-        self._labels: list[str] = []
-        self._splits: dict[str, Split] = {}
-        self._fingerprint = ""
+        self._prepared: Prepared | None = None
 
     def use_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
         """Tokenise with this fast tokenizer instead of one loaded by name."""
         self._ready_tokenizer = tokenizer
-        self._splits = {}
+        self._prepared = None
 
     def setup(self, stage: str | None = None) -> None:
         """Read, split and tokenise all rows; a second call does nothing.
@@ -185,8 +180,10 @@ class TextData(LightningDataModule):
         Raises:
             UserError: rows, labels or files that cannot be used, each named with its cure.
         """
-        if self._splits:
-            return
+        if self._prepared is None:
+            self._prepared = self._prepare()
+
+    def _prepare(self) -> Prepared:
         tables = self.source.tables(self.task, self.text, self.label)
         read = COLUMNS[self.task].read
         given = {
@@ -203,14 +200,29 @@ class TextData(LightningDataModule):
         for name, every in whole.items():
             rows = limit(every, self.row_limits[name], self.split_seed)
             splits[name] = tokenised(rows, tokeniser, labels, self.doc_stride, name)
-        self._warn_truncated(splits)
-        used = [
-            {name: content(split) for name, split in splits.items()},
-            *(self.task, labels, self.class_weights, tokeniser.identity, self.doc_stride),
-            *(self.batch_size, self.token_budget),
-        ]
-        self._fingerprint = hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest()
-        self._labels, self._splits = labels, splits
+        warn_truncated(splits, self.max_length)
+        used = [self.class_weights, tokeniser.identity, self.doc_stride]
+        used += [self.batch_size, self.token_budget]
+        return Prepared(splits, self.task, labels, used, labels)
+
+    @property
+    def _ready(self) -> Prepared:
+        self.setup()
+        assert self._prepared is not None
+        return self._prepared
+
+    def follow(self, names: Sequence[str], kind: Kind, model: str) -> None:
+        """Number the classes as a model does; class weights and F1 go by the data's own order.
+
+        Args:
+            names: the model's classes in the order of its logits.
+            kind: what its head is for.
+            model: how a message calls it.
+
+        Raises:
+            UserError: the model is for another kind of task, or for other classes.
+        """
+        self._prepared = self._ready.following(names, kind, model)
 
     def _tokeniser(self) -> Tokeniser:
         tokenizer = self._ready_tokenizer
@@ -219,25 +231,15 @@ class TextData(LightningDataModule):
         folder = self.cache or os.environ.get("TOKENDROP_CACHE") or "~/.cache/tokendrop"
         return Tokeniser(tokenizer, self.max_length, Path(folder).expanduser() / "tokens")
 
-    def _warn_truncated(self, splits: dict[str, Split]) -> None:
-        if any(split.truncated for split in splits.values()):
-            counts = [f"{split.truncated} of {len(split)} {n}" for n, split in splits.items()]
-            log.warning(
-                "rows longer than max_length %d were truncated: %s",
-                *(self.max_length, ", ".join(counts)),
-            )
-
     @property
     def labels(self) -> list[str]:
         """The class names; the index of a name is its class in ``Split.labels``."""
-        self.setup()
-        return self._labels
+        return self._ready.labels
 
     @property
     def splits(self) -> dict[str, Split]:
         """The examples of "train", "dev" and "test"."""
-        self.setup()
-        return self._splits
+        return self._ready.splits
 
     @property
     def longest(self) -> int:
@@ -250,7 +252,7 @@ class TextData(LightningDataModule):
         Raises:
             UserError: a metric that does not fit the kind of the task.
         """
-        return posed_task(self.task, metric, self.labels, self.splits, self.class_weights)
+        return self._ready.task(metric, self.class_weights)
 
     def fingerprint(self) -> str:
         """A hash of all that a model trained on these data depends on, but for the seed.
@@ -258,8 +260,7 @@ class TextData(LightningDataModule):
         Texts and labels of every split, class names, tokenizer, max_length and the size of
         batches; not the place where the rows were found.
         """
-        self.setup()
-        return self._fingerprint
+        return self._ready.fingerprint
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of similar length in a new order each epoch.

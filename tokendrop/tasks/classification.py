@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics import MetricCollection
+from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import (
     BinaryF1Score,
     MulticlassAccuracy,
@@ -41,13 +41,16 @@ class SequenceClassification(Task):
         labels: list[str],
         metric: MetricName = "accuracy",
         class_weights: Sequence[float] | None = None,
+        order: Sequence[str] | None = None,
     ) -> None:
         """
         Args:
-            labels: names of the classes, at least 2.
+            labels: names of the classes, at least 2, in the order of the logits.
             metric: what checkpoints are chosen by and methods are compared in. "f1" is that of
                 the second class if there are two, else the mean over the classes.
             class_weights: by class, how much a row counts in the loss; all alike if not given.
+            order: the same names in the order that says which class is the second; that of the
+                logits if not given.
 
         Raises:
             UserError: a class has the name of a column of the saved predictions.
@@ -61,6 +64,7 @@ class SequenceClassification(Task):
         self.labels = labels
         self.outputs = len(labels)
         self.class_weights = class_weights
+        self.order = list(order or labels)
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Mean cross-entropy of (B, classes) logits over the rows, weighted by class."""
@@ -76,19 +80,22 @@ class SequenceClassification(Task):
 
     def scores(self, split: Split) -> Scores:
         """Accuracy, F1 and Matthews correlation."""
-        return ClassScores(self.labels, split)
+        return ClassScores(self.labels, split, self.order)
 
 
 class ClassScores(Scores):
     """Accuracy, F1 and Matthews correlation of (B, classes) logits."""
 
-    def __init__(self, labels: list[str], split: Split) -> None:
+    def __init__(self, labels: list[str], split: Split, order: list[str]) -> None:
         super().__init__()
         self.labels = labels
         self.split = split
+        self.order = order
         classes = len(labels)
-        # two classes: the binary score reads the predicted class, not the logits
-        f1 = _BinaryF1() if classes == 2 else MulticlassF1Score(classes, average="macro")
+        f1: Metric = MulticlassF1Score(classes, average="macro")
+        if classes == 2:
+            # it reads the predicted class, not the logits
+            f1 = _BinaryF1(labels.index(order[1]))
         accuracy = MulticlassAccuracy(classes, average="micro")
         matthews = _Matthews(classes)
         self.metrics = MetricCollection({"accuracy": accuracy, "f1": f1, "matthews": matthews})
@@ -110,7 +117,10 @@ class ClassScores(Scores):
         self.answers = {}
 
     def examples(self) -> pd.DataFrame:
-        """The label, the probability of each class, and whether the likeliest class is right."""
+        """The label, the probability of each class, and whether the likeliest class is right.
+
+        The classes stand in the order that says which is the second.
+        """
         numbers = sorted(self.answers)
         frame = pd.DataFrame(
             [self.answers[number] for number in numbers],
@@ -119,16 +129,22 @@ class ClassScores(Scores):
         )
         gold = [self.split.labels[number] for number in numbers]
         found = torch.tensor(frame.to_numpy()).argmax(-1)
+        frame = frame[self.order]
         frame.insert(0, "label", [self.labels[label] for label in gold])
         frame["score"] = (found == torch.tensor(gold)).float().tolist()
         return frame
 
 
 class _BinaryF1(BinaryF1Score):
-    """F1 of the second class from logits of both."""
+    """F1 of one of two classes from logits of both."""
+
+    def __init__(self, positive: int) -> None:
+        super().__init__()
+        self.positive = positive
 
     def update(self, preds: Tensor, target: Tensor) -> None:
-        super().update(preds.argmax(-1), target)
+        found = preds.argmax(-1) == self.positive
+        super().update(found.long(), (target == self.positive).long())
 
 
 class _Matthews(MulticlassMatthewsCorrCoef):

@@ -1,0 +1,144 @@
+"""Rows that are ready to be trained on, and the order in which their classes are numbered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain
+from typing import Literal
+
+from tokendrop.data.batching import Split
+from tokendrop.data.kinds import content
+from tokendrop.errors import UserError
+from tokendrop.tasks import (
+    IGNORED,
+    Kind,
+    MetricName,
+    QuestionAnswering,
+    Regression,
+    SequenceClassification,
+    Task,
+    TokenClassification,
+)
+from tokendrop.tasks.names import NAMED, matched, pairs
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Tokenised splits.
+
+    Attributes:
+        splits: "train", "dev" and "test".
+        kind: of the task.
+        own: the class names in the order of the data; none where answers have no names.
+        settings: all else that training depends on, as JSON has it.
+        labels: the class names in the order by which the splits number them.
+        followed: the names of the model whose order that is, None if it is the data's own.
+    """
+
+    splits: dict[str, Split]
+    kind: Kind
+    own: list[str]
+    settings: Sequence[object]
+    labels: list[str]
+    followed: list[str] | None = None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of everything here."""
+        used = [
+            {name: content(split) for name, split in self.splits.items()},
+            *(self.kind, self.labels),
+            *self.settings,
+        ]
+        if self.labels != self.own:
+            # class weights and F1 of the second class go by the data's order
+            used.append(self.own)
+        return hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest()
+
+    def following(self, names: Sequence[str], kind: Kind, model: str) -> Prepared:
+        """The same rows with the classes numbered as a model does.
+
+        Args:
+            names: its classes in the order of its logits.
+            kind: what its head is for.
+            model: how a message calls it.
+
+        Raises:
+            UserError: it is for another kind of task, or for other classes.
+        """
+        if kind != self.kind:
+            raise UserError(
+                f"the model {model} is for {kind.replace('_', ' ')} but the data for "
+                f"{self.kind.replace('_', ' ')}: use --data.task {kind}, or another model"
+            )
+        if kind not in NAMED or list(names) == self.followed:
+            return self
+        labels = matched(names, self.own, model)
+        if set(names) != set(labels):
+            log.info("the classes of %s by number: %s", model, pairs(names, labels))
+        splits = self.splits
+        if labels != self.labels:
+            number = {old: labels.index(name) for old, name in enumerate(self.labels)}
+            splits = {name: _renumbered(split, number) for name, split in splits.items()}
+        return replace(self, splits=splits, labels=labels, followed=list(names))
+
+    def task(
+        self, metric: MetricName, class_weights: Literal["balanced"] | list[float] | None
+    ) -> Task:
+        """The task that the rows pose.
+
+        Args:
+            metric: what methods are compared in.
+            class_weights: of classification, see :class:`tokendrop.data.TextData`.
+
+        Raises:
+            UserError: a metric or class weights that do not fit.
+        """
+        if self.kind == "regression":
+            return Regression(metric)
+        if self.kind == "token_classification":
+            return TokenClassification(self.labels, metric)
+        if self.kind == "question_answering":
+            windows = chain.from_iterable(split.windows or [] for split in self.splits.values())
+            return QuestionAnswering(metric, any(not w.question.answers for w in windows))
+        weights = None if class_weights is None else self._weights(class_weights)
+        return SequenceClassification(self.labels, metric, weights, self.own)
+
+    def _weights(self, given: Literal["balanced"] | list[float]) -> list[float]:
+        """The weight of each class, in the order of the labels."""
+        if given == "balanced":
+            train = self.splits["train"]
+            counts = Counter(train.labels)
+            # a class that a small run never drew counts as drawn once
+            classes = len(self.labels)
+            return [len(train) / (classes * max(1, counts[c])) for c in range(classes)]
+        if len(given) != len(self.own) or min(given) <= 0:
+            raise UserError(
+                f"class_weights {given} must be a positive number for each of the "
+                f"{len(self.own)} classes {', '.join(self.own)}"
+            )
+        return [given[self.own.index(name)] for name in self.labels]
+
+
+def _renumbered(split: Split, number: dict[int, int]) -> Split:
+    if split.sentences is None:
+        return replace(split, labels=[number[label] for label in split.labels])
+    number = {**number, IGNORED: IGNORED}
+    return replace(split, labels=[[number[tag] for tag in tags] for tags in split.labels])
+
+
+def warn_truncated(splits: dict[str, Split], max_length: int) -> None:
+    """Say how many rows lost their end, if any did."""
+    if any(split.truncated for split in splits.values()):
+        counts = [f"{split.truncated} of {len(split)} {n}" for n, split in splits.items()]
+        log.warning(
+            "rows longer than max_length %d were truncated: %s", max_length, ", ".join(counts)
+        )

@@ -1,0 +1,113 @@
+"""Names of classes: a model's in the order of its logits, and which of the data's each one is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tokendrop.errors import UserError
+from tokendrop.heads import Kind
+
+# kinds of task whose answers have names
+NAMED: frozenset[Kind] = frozenset({"classification", "token_classification"})
+
+SHOWN = 20  # names that a message lists
+
+
+def names_by_id(config: Any) -> list[str]:
+    """A model's class names in the order of their ids, which is that of its logits."""
+    # in a file the ids are texts, and sorted as texts: 0, 1, 10, 11, 2
+    named = {int(key): str(name) for key, name in (config.id2label or {}).items()}
+    return [named[key] for key in sorted(named)]
+
+
+def check_head(config: Any, kind: Kind, place: str) -> None:
+    """Refuse a head whose answers cannot be read as those of a task.
+
+    Args:
+        config: the model's.
+        kind: what its head is for.
+        place: how the message calls the model.
+
+    Raises:
+        UserError: several labels at once, ids that do not number the logits, or two classes of
+            one name.
+    """
+    named = config.id2label or {}
+    several = config.problem_type == "multi_label_classification"
+    if several and kind in ("classification", "regression"):
+        raise UserError(
+            f"{place} is a multi-label model (problem_type multi_label_classification in its "
+            "config.json), which may give a text several classes: name a model that gives each "
+            "text one class, or begin with a pretrained encoder"
+        )
+    if kind not in NAMED:
+        return
+    ids = sorted(int(key) for key in named)
+    if ids != list(range(len(ids))):
+        raise UserError(
+            f"id2label in the config.json of {place} has the ids {listed(map(str, ids))}, but its "
+            f"{len(ids)} classes must be numbered from 0 to {len(ids) - 1}: correct it"
+        )
+    if twice := repeated(names_by_id(config)):
+        places = " and ".join(str(key) for key, name in named.items() if str(name) == twice)
+        raise UserError(
+            f"id2label in the config.json of {place} gives the name {twice!r} to the classes "
+            f"{places}: give each class a name of its own"
+        )
+
+
+def repeated(names: Sequence[str]) -> str | None:
+    """The first name that occurs twice, None if there is none."""
+    return next((name for name, count in Counter(names).items() if count > 1), None)
+
+
+def placeholders(names: Sequence[str]) -> bool:
+    """Whether these are the names that Hugging Face makes up for classes without any."""
+    return list(names) == [f"LABEL_{number}" for number in range(len(names))]
+
+
+def matched(model: Sequence[str], data: Sequence[str], place: str) -> list[str]:
+    """The data's class names in the order of a model's: the same names, or the same numbers.
+
+    Args:
+        model: its class names in the order of its logits.
+        data: names of the same classes in any order; or numbers from 0, where the model has names;
+            or names in the order of their classes, where the model has LABEL_0, LABEL_1, ...
+        place: how the message calls the model.
+
+    Raises:
+        UserError: the classes are others.
+    """
+    if set(model) == set(data):
+        return list(model)
+    numbers = [str(number) for number in range(len(model))]
+    if set(data) == set(numbers):
+        return numbers
+    if placeholders(model) and len(model) == len(data):
+        return list(data)
+    unknown = [name for name in data if name not in model]
+    lacking = [name for name in model if name not in data]
+    example = f"the model has no {unknown[0]!r}" if unknown else f"the data has no {lacking[0]!r}"
+    raise UserError(
+        f"the checkpoint {place} has a head for {counted(model)} but the data has "
+        f"{len(data)} ({listed(data)}): {example}; give the classes the same names in both, or "
+        "name a checkpoint for this task or its pretrained backbone"
+    )
+
+
+def pairs(model: Sequence[str], data: Sequence[str]) -> str:
+    """Which class of a model is which of the data's, both in one order."""
+    return listed(f"{one} is {other}" for one, other in zip(model, data, strict=True))
+
+
+def counted(names: Sequence[str]) -> str:
+    """How many classes there are, and which."""
+    return f"{len(names)} class{'es' * (len(names) != 1)} ({listed(names)})"
+
+
+def listed(names: Iterable[str]) -> str:
+    """The names with commas between them, of many only the first."""
+    every = list(names)
+    return ", ".join(every[:SHOWN]) + ", ..." * (len(every) > SHOWN)
