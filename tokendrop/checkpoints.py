@@ -6,11 +6,9 @@ attention of a configuration, which could name a kernel to download, is replaced
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +19,6 @@ from transformers.utils import logging as transformers_logging
 
 from tokendrop.errors import UserError, one_line
 from tokendrop.families import supported
-
-log = logging.getLogger(__name__)
 
 ATTENTION = {"attn_implementation": "sdpa"}
 _POINTER = b"version https://git-lfs.github.com/spec/"
@@ -88,14 +84,19 @@ def check_vocabulary(tokenizer: Tokenizer, config: PretrainedConfig) -> None:
         )
 
 
-def read_model(auto: Any, place: str, config: PretrainedConfig, *, head: bool) -> PreTrainedModel:
+def read_model(
+    auto: Any, place: str, config: PretrainedConfig, *, head: bool
+) -> tuple[PreTrainedModel, list[str]]:
     """The weights of a checkpoint in fp32.
 
     Args:
         auto: class of the model, one of transformers' Auto classes.
         place: a folder or a Hub name.
         config: its configuration.
-        head: whether the head has to be there. Where it is not asked for, what is new is said.
+        head: whether the head has to be there.
+
+    Returns:
+        the model, and the names of the tensors of its head that are new and random.
 
     Raises:
         UserError: there are no weights, torn ones, or those of something else.
@@ -132,9 +133,7 @@ def read_model(auto: Any, place: str, config: PretrainedConfig, *, head: bool) -
             f"the weights in {place} lack {len(missing)} tensors, e.g. {missing[0]}: it is not a "
             "trained classifier; train one with 'tokendrop fit'"
         )
-    if missing:
-        _say_new(place, tuple(missing))
-    return model
+    return model, missing
 
 
 def _of_encoder(name: str, prefix: str) -> bool:
@@ -152,12 +151,6 @@ def _lost(place: str, lost: list[str], unknown: list[str]) -> str:
             "DataParallel: rename them, or save model.module"
         )
     return f"{said}, and hold others, e.g. {unknown[0]}: they are of another architecture"
-
-
-@cache
-def _say_new(place: str, names: tuple[str, ...]) -> None:
-    # remembered, since every stage of every method may begin with the same checkpoint
-    log.info("%s has no head for this task: new, to be trained, are %s", place, ", ".join(names))
 
 
 def _size(size: Any) -> str:

@@ -101,6 +101,7 @@ def load_model(folder: Path, auto: Any) -> PreTrainedModel:
         UserError: there is none, or tensors are missing.
     """
     try:
-        return read_model(auto, str(folder), read_config(str(folder)), head=True).eval()
+        model, _ = read_model(auto, str(folder), read_config(str(folder)), head=True)
+        return model.eval()
     except UserError as error:
         raise UserError(f"{folder} is no golden data: {error}") from error
