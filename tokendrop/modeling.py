@@ -169,12 +169,16 @@ class TokenDropModel(nn.Module):
             raise UserError(f"cannot save the model to {folder}: {one_line(error)}") from error
 
 
-def load(path: str | Path, **operating_point: Any) -> TokenDropModel:
+def load(
+    path: str | Path, *, trust_reducer: bool = False, **operating_point: Any
+) -> TokenDropModel:
     """A trained model, ready to predict.
 
     Args:
         path: a folder that :meth:`TokenDropModel.save_pretrained` wrote, the Hub name of such a
             model, or a Hugging Face classifier, which is run dense.
+        trust_reducer: also make a reducer of somebody else's class, which the folder names and
+            which is imported and run.
         operating_point: changes to the reducer's ``operating_arguments``; those of a chain's parts
             have names like ``parts.1.exit_rule``.
 

@@ -23,6 +23,7 @@ from tokendrop.modeling import TokenDropModel
 from tokendrop.module import TokenDropModule
 from tokendrop.reducers.base import Setting, Stage
 from tokendrop.saliency import Score, batch_attention, batch_saliency, cost_of, over_training_rows
+from tokendrop.trainer_options import in_one_line
 
 # AdapLeR averages saliencies over so many of the best epochs
 BEST_EPOCHS = 3
@@ -93,7 +94,8 @@ def untrained(recipe: Recipe, model: TokenDropModel, name: str, folder: Path) ->
     """A model with a method that needs no training, or no more; it is evaluated as it is."""
     recipe.module.begin(model, recipe.data.make_task(recipe.module.metric), recipe.data.splits)
     trainer = recipe.make_trainer(Stage(name, 1, 0.0), [])
-    (chosen,) = trainer.validate(recipe.module, recipe.data, verbose=False)
+    with in_one_line():
+        (chosen,) = trainer.validate(recipe.module, recipe.data, verbose=False)
     model.save_pretrained(folder / "model")
     return _finish(TrainedStage(name, 0, folder, 0.0, 0, [], dict(chosen)))
 
@@ -111,7 +113,7 @@ def train_stage(
         folder: for its checkpoints and the result.
 
     Raises:
-        UserError: a loss that is not a number, a full disk.
+        UserError: a loss that is not a number, a full disk, a trainer that cannot run.
     """
     module, data = recipe.module, recipe.data
     module.begin(model, data.make_task(module.metric), data.splits, stage, recipe.seed)
@@ -132,7 +134,8 @@ def train_stage(
     model.reducer.enter(stage, _setting(recipe, stage, tuned, asked))
     resumed = folder / "last.ckpt"
     try:
-        trainer.fit(module, data, ckpt_path=resumed if resumed.is_file() else None)
+        with in_one_line():
+            trainer.fit(module, data, ckpt_path=resumed if resumed.is_file() else None)
     except OSError as error:
         raise UserError(f"cannot write checkpoints to {folder} ({error.strerror})") from error
     except SystemExit as error:
