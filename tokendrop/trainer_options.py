@@ -88,7 +88,7 @@ FIT = EVALUATION | {
     "accumulate_grad_batches": Rule(_only(1), "set data.batch_size"),
     "gradient_clip_val": Rule(_only(None, 0, 0.0), _CLIP),
     "gradient_clip_algorithm": Rule(_only(None), _CLIP),
-    "val_check_interval": Rule(_only(None, 1.0), _CHOICE),
+    "val_check_interval": Rule(_only(None), _CHOICE),
     "check_val_every_n_epoch": Rule(_only(1), _CHOICE),
     "num_sanity_val_steps": Rule(
         _only(0), "its passes would be counted as training's: leave it out"
@@ -116,12 +116,10 @@ FIT = EVALUATION | {
 # what evaluations share with training, or what Lightning does in both
 _IN_BOTH = {*EVALUATION, "logger", "callbacks"} - {"limit_val_batches", "limit_test_batches"}
 _LIMITS = {"train": "limit_train_batches", "dev": "limit_val_batches", "test": "limit_test_batches"}
-
-
 # those of an object that can stand in a key
 _SETTINGS = (bool, int, float, str, torch.dtype)
 WHOLE = dict.fromkeys(_LIMITS.values(), _only(1.0)) | {"overfit_batches": _only(0.0, 0)}
-"""Values of a trainer's limits with which every batch is seen."""
+"""Values with which every batch is seen, of each limit that a command may have."""
 
 
 def refuse(options: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
@@ -204,12 +202,10 @@ def decisive(trainer: Trainer) -> dict[str, Any]:
     return {"precision": trainer.precision} | ({"trainer": found} if found else {})
 
 
-def limit_of(trainer: Trainer, split: Literal["dev", "test"]) -> str:
-    """What keeps a trainer from evaluating a whole split, nothing if it does not."""
-    names = ["overfit_batches"] * (split == "dev") + [_LIMITS[split]]
+def limit_of(trainer: Trainer, *names: str) -> str:
+    """The first of these limits that keeps a trainer from all batches, nothing if none does."""
     limits = {name: getattr(trainer, name) for name in names}
-    cut = [shown(name, limit) for name, limit in limits.items() if not WHOLE[name](limit)]
-    return cut[0] if cut else ""
+    return next((shown(k, value) for k, value in limits.items() if not WHOLE[k](value)), "")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from tokendrop.tracking import LoggerName
 from tokendrop.trainer_options import (
     EVALUATION,
     FIT,
+    WHOLE,
     check_made,
     limit_of,
     refuse,
@@ -87,7 +89,7 @@ class TokenDropCLI(LightningCLI):
         given = {k: v for k, v in vars(self.config.trainer).items() if v != usual[k]}
 
         parser = LightningArgumentParser()
-        parser.add_lightning_class_args(Trainer, "trainer")
+        _add_trainer(parser)
 
         def fails(options: dict[str, Any]) -> bool:
             config = parser.get_defaults()
@@ -130,7 +132,7 @@ def training_parser() -> LightningArgumentParser:
         default=1,
         help="decides all random numbers; true draws it",
     )
-    parser.add_lightning_class_args(Trainer, "trainer")
+    _add_trainer(parser)
     parser.add_lightning_class_args(TokenDropModule, "model")
     parser.add_lightning_class_args(TextData, "data")
     parser.set_defaults({"model.reducer": {"class_path": "tokendrop.reducers.dense.Dense"}})
@@ -146,6 +148,24 @@ def training_parser() -> LightningArgumentParser:
         help="where curves go; wandb is offline unless you are logged in",
     )
     return parser
+
+
+def _add_trainer(parser: LightningArgumentParser) -> None:
+    """The options of the trainer, with limits whose 1 is one batch.
+
+    Lightning's annotation of a limit is the same object as any library's ``Union[float, int]`` that
+    came first, by which 1 would be read as 1.0, all batches.
+    """
+    parser.add_class_arguments(
+        Trainer, "trainer", skip={*WHOLE}, instantiate=False, fail_untyped=False, sub_configs=True
+    )
+    for name in WHOLE:
+        parser.add_argument(
+            f"--trainer.{name}",
+            type=int | float | None,
+            default=inspect.signature(Trainer).parameters[name].default,
+            help="number of batches, or share of them as 0.5 or 1.0",
+        )
 
 
 def check_training(cli: TokenDropCLI) -> None:
@@ -226,7 +246,8 @@ def parse_trained(
 
 def is_partial(trainer: Trainer, split: Literal["dev", "test"]) -> bool:
     """Whether a trainer's options keep it from evaluating a whole split, which is said."""
-    if limit := limit_of(trainer, split):
+    names = {"dev": ["overfit_batches", "limit_val_batches"], "test": ["limit_test_batches"]}
+    if limit := limit_of(trainer, *names[split]):
         log.warning(
             "with %s the figures are of a part of the %s split, so the model's card does not tell "
             "them",
