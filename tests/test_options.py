@@ -40,16 +40,9 @@ cached_parser = cache(parser_of)
 def options_of(parser: Any) -> Iterator[argparse.Action]:
     """Those that take a value."""
     for action in parser._actions:
-        takes_none = action.nargs == 0 or isinstance(
-            action, argparse._HelpAction | argparse._StoreTrueAction
-        )
-        name = action.option_strings[0] if action.option_strings else ""
-        if (
-            name.startswith("-")
-            and not takes_none
-            and ".help" not in name
-            and "--print" not in name
-        ):
+        name = next((name for name in action.option_strings if name.startswith("--")), "")
+        shows = name.startswith(("--help", "--print")) or name.endswith(".help")
+        if name and action.nargs != 0 and not shows:
             yield action
 
 
@@ -103,6 +96,11 @@ def test_a_named_comparison_takes_the_place_of_the_default_in_both_forms(
     with pytest.raises(SystemExit):
         main(["compare", "--print_config"])
     assert capsys.readouterr().out != shown[0]
+
+
+def test_an_option_without_its_value_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "unknown sweep ''" in complaint(capsys, "compare", "--sweep")
+    assert "--config" in complaint(capsys, "rationale", "--config")
 
 
 @pytest.mark.parametrize("command", ["compare", "rationale", "fit"])

@@ -44,10 +44,12 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 def split_off(option: str, words: Sequence[str]) -> tuple[str | None, list[str]]:
     """An option's value, in whichever form it is given, and all other words.
 
+    It is None where the option is not given, and empty where its value is missing.
+
     >>> split_off("--sweep", ["--sweep=a.yaml", "--out", "b"])
     ('a.yaml', ['--out', 'b'])
     """
     finder = Parser("", add_help=False)
-    finder.add_argument(option, dest="value")
+    finder.add_argument(option, dest="value", nargs="?", const="")
     found, others = finder.parse_known_args(list(words))
     return found.value, others
