@@ -171,7 +171,7 @@ def test_training_in_bf16_is_another_stage_with_weights_in_fp32(
     plain = trained(module, data, tmp_path)
     assert set(keys) == {torch.float32}
     make = recipes.trainer_maker([], "mixed", "bf16-mixed")
-    mixed = recipes.train(module, data, 1, tmp_path, make, "bf16-mixed")
+    mixed = recipes.train(module, data, 1, tmp_path, make)
     assert keys[-1] == torch.bfloat16
     assert set(received) == {torch.float32}
     for one, other in zip(plain, mixed, strict=True):

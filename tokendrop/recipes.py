@@ -1,9 +1,9 @@
 """Recipes: a method's chain of training stages, each trained once and found again.
 
 A stage's folder is named by a hash of everything that decides its weights: data, backbone, seed,
-the stage's settings and all stages before it. So the fine-tuned start is shared by all methods,
-and an interrupted recipe goes on where it stopped: finished stages are skipped, and the one that
-was cut off resumes after its last whole epoch.
+the trainer's device, precision and limits, the stage's settings and all stages before it. So the
+fine-tuned start is shared by all methods, and an interrupted recipe goes on where it stopped:
+finished stages are skipped, and the one that was cut off resumes after its last whole epoch.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ from transformers import PretrainedConfig
 from tokendrop import backbones
 from tokendrop.checkpoints import check_vocabulary
 from tokendrop.data import TextData
+from tokendrop.errors import UserError
 from tokendrop.files import make_folder
 from tokendrop.modeling import TokenDropModel, load_with
 from tokendrop.module import TokenDropModule
 from tokendrop.progress import progress
 from tokendrop.reducers import from_spec
-from tokendrop.reducers.base import Stage
+from tokendrop.reducers.base import Reducer, Stage
 from tokendrop.reducers.dense import Dense
 from tokendrop.stages import MakeTrainer, Recipe, TrainedStage, finished, train_stage, untrained
+from tokendrop.trainer_options import decisive
 
 # what every trainer of this package begins with
 TRAINER_DEFAULTS: dict[str, Any] = {
@@ -49,7 +51,6 @@ def train(
     seed: int,
     root: Path,
     make_trainer: MakeTrainer,
-    precision: str = "32-true",
 ) -> list[TrainedStage]:
     """Train a method's whole recipe, beginning with the shared fine-tuning.
 
@@ -58,8 +59,8 @@ def train(
         data: the task.
         seed: decides the head's random start, the order of the batches and dropout.
         root: where the folders of the stages lie, for all methods of a comparison.
-        make_trainer: gives a trainer for a stage, with these callbacks added.
-        precision: that of these trainers, as it has a part in the weights.
+        make_trainer: gives a trainer for a stage, with these callbacks added. Its device,
+            precision and limits of batches are in the stages' keys, and must be the same for all.
 
     Returns:
         the stages in order; the last one holds the trained method.
@@ -67,6 +68,7 @@ def train(
     Raises:
         UserError: bad data or arguments, a loss that is not a number, a full disk.
     """
+    check_fine_tune(module.fine_tune)
     make_folder(root)
     data.seed = seed
     data.setup("fit")
@@ -74,14 +76,14 @@ def train(
     reducer = from_spec(module.reducer_spec)
     config = backbone_config(module.backbone, module.random_init, data)
     reducer.build(backbones.shape_of(config, data.longest, data.task))
+    check_stages(reducer)
     described: dict[str, Any] = {
         "backbone": module.backbone,
         "random_init": module.random_init,
         "data": data.fingerprint(),
         "metric": module.metric,
-        "precision": precision,
         "seed": seed,
-    }
+    } | decisive(make_trainer(module.fine_tune, []))
     recipe = Recipe(module, data, seed, make_trainer)
     done: list[TrainedStage] = []
     trained_as = Dense().spec()
@@ -122,6 +124,33 @@ def backbone_config(
     if names is not None:
         data.follow(names, data.task, backbone)
     return backbones.load_config(backbone, data.labels, random_init, data.task)
+
+
+def check_fine_tune(stage: Stage) -> None:
+    """Raise if there is no epoch of fine-tuning.
+
+    Raises:
+        UserError: how many there are.
+    """
+    if stage.epochs < 1:
+        raise UserError(
+            f"fine_tune.epochs {stage.epochs} is too small: use 1 or more, since every method "
+            "begins with the fine-tuned model"
+        )
+
+
+def check_stages(reducer: Reducer) -> None:
+    """Raise if a method would train for less than no epoch, which Lightning takes for no end.
+
+    Raises:
+        UserError: the stage.
+    """
+    for stage in reducer.stages():
+        if stage.epochs < 0:
+            raise UserError(
+                f"the stage {stage.name!r} of {type(reducer).__name__} has {stage.epochs} epochs: "
+                "use 0 or more"
+            )
 
 
 def _key(described: dict[str, Any]) -> str:

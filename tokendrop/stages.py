@@ -24,6 +24,7 @@ from tokendrop.module import TokenDropModule
 from tokendrop.reducers.base import Setting, Stage
 from tokendrop.saliency import Score, batch_attention, batch_saliency, cost_of, over_training_rows
 from tokendrop.stored import read_json
+from tokendrop.trainer_options import in_one_line
 
 # AdapLeR averages saliencies over so many of the best epochs
 BEST_EPOCHS = 3
@@ -100,7 +101,8 @@ def untrained(recipe: Recipe, model: TokenDropModel, name: str, folder: Path) ->
     """A model with a method that needs no training, or no more; it is evaluated as it is."""
     recipe.module.begin(model, recipe.data.make_task(recipe.module.metric), recipe.data.splits)
     trainer = recipe.make_trainer(Stage(name, 1, 0.0), [])
-    (chosen,) = trainer.validate(recipe.module, recipe.data, verbose=False)
+    with in_one_line():
+        (chosen,) = trainer.validate(recipe.module, recipe.data, verbose=False)
     model.save_pretrained(folder / "model")
     return _finish(
         TrainedStage(
@@ -122,7 +124,7 @@ def train_stage(
         folder: for its checkpoints and the result.
 
     Raises:
-        UserError: a loss that is not a number, a full disk.
+        UserError: a loss that is not a number, a full disk, a trainer that cannot run.
     """
     module, data = recipe.module, recipe.data
     module.begin(model, data.make_task(module.metric), data.splits, stage, recipe.seed)
@@ -145,9 +147,10 @@ def train_stage(
     if resumed.is_file():
         _checkpoint(resumed)
     try:
-        trainer.fit(
-            module, data, ckpt_path=resumed if resumed.is_file() else None, weights_only=True
-        )
+        with in_one_line():
+            trainer.fit(
+                module, data, ckpt_path=resumed if resumed.is_file() else None, weights_only=True
+            )
     except OSError as error:
         raise UserError(f"cannot write checkpoints to {folder} ({error.strerror})") from error
     except SystemExit as error:

@@ -77,6 +77,33 @@ def test_other_seeds_draw_other_points(tmp_path: Path) -> None:
     assert points_of(other) != points_of(FOLDER / "adapler.yaml")
 
 
+def test_files_are_found_in_whichever_form_the_command_names_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = read_config(FOLDER / "adapler.yaml")["command"]
+    files = [word.removeprefix("--config=") for word in command if word.startswith("--config=")]
+    others = [word for word in command if not word.startswith("--config=")]
+    forms = [
+        [word for file in files for word in ("--config", file)],
+        [word for file in files for word in ("-c", file)],
+        [f"-c{file}" for file in files],
+    ]
+    wanted = read_sweep(FOLDER / "adapler.yaml")
+    for form in forms:
+        words = [*others[:2], *form, *others[2:]]
+        assert read_sweep(changed(tmp_path, "adapler.yaml", command=words)) == wanted
+
+
+def test_the_trainers_options_are_the_comparisons_or_refused(tmp_path: Path) -> None:
+    command = read_config(FOLDER / "adapler.yaml")["command"]
+    mixed = changed(tmp_path, "adapler.yaml", command=[*command, "--trainer.precision=bf16-mixed"])
+    assert read_sweep(mixed)["precision"] == "bf16-mixed"
+    words = [*command, "--trainer.limit_train_batches=1"]
+    with pytest.raises(UserError, match="limit_train_batches 1 out of the command"):
+        read_sweep(changed(tmp_path, "adapler.yaml", command=words))
+
+
 def test_distributions_of_whole_numbers_and_of_choices(tmp_path: Path) -> None:
     given = parameters(
         epochs={"min": 1, "max": 3},

@@ -1,1 +1,1 @@
-"""One module for each command of the command line, with a function ``run``."""
+"""One module for each command of the command line, with functions ``parser`` and ``run``."""

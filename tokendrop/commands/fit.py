@@ -7,12 +7,15 @@ from pathlib import Path
 
 import yaml
 from lightning import Callback, Trainer
+from lightning.pytorch.cli import LightningArgumentParser
 
 from tokendrop import recipes
 from tokendrop.commands.lightning_cli import (
     TokenDropCLI,
     figures_of,
+    is_partial,
     parse,
+    training_parser,
 )
 from tokendrop.commands.training_settings import TRAINING_CONFIG
 from tokendrop.files import whole_folder
@@ -25,6 +28,11 @@ from tokendrop.stages import TrainedStage
 from tokendrop.tracking import Run, Tracker
 
 
+def parser() -> LightningArgumentParser:
+    """The options."""
+    return training_parser()
+
+
 def run(arguments: Sequence[str]) -> None:
     """Parse the command line and train; the result is ``OUT/model``."""
     cli = parse(arguments)
@@ -33,17 +41,17 @@ def run(arguments: Sequence[str]) -> None:
     described = Run(cli.datamodule.dataset or "local", method, "fit", seed)
     tracker = Tracker(cli.config.loggers, out, described)
 
+    shows = cli.config.trainer.enable_progress_bar is not False
+
     def make_trainer(stage: Stage, callbacks: list[Callback]) -> Trainer:
         return cli.instantiate_trainer(
             max_epochs=stage.epochs,
-            callbacks=[*callbacks, progress(stage.name)],
+            callbacks=[*callbacks, progress(stage.name)] if shows else callbacks,
             logger=tracker.loggers,
             reload_dataloaders_every_n_epochs=1,
         )
 
-    precision = str(cli.config.trainer.precision or "32-true")
-    root = out / "stages"
-    stages = recipes.train(cli.model, cli.datamodule, seed, root, make_trainer, precision)
+    stages = recipes.train(cli.model, cli.datamodule, seed, out / "stages", make_trainer)
     _save(cli, stages[-1], out / "model")
     chosen = {k.replace("dev/", "chosen/"): v for k, v in stages[-1].chosen.items()}
     results = chosen | {"train_seconds": sum(stage.seconds for stage in stages)}
@@ -59,7 +67,8 @@ def _save(cli: TokenDropCLI, stage: TrainedStage, folder: Path) -> None:
     reducer = from_spec(cli.model.reducer_spec)
     model = load_with(stage.model, reducer)
     # epochs are evaluated at the default operating point
-    if model.reducer.spec() == from_spec(reducer.spec(trained=True)).spec():
+    usual = model.reducer.spec() == from_spec(reducer.spec(trained=True)).spec()
+    if not is_partial(cli.trainer, "dev") and usual:
         model.figures = figures_of(cli, "dev", stage.chosen, cli.model.backbone)
     with whole_folder(folder) as draft:
         model.save_pretrained(draft)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -12,30 +11,37 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from tokendrop.commands.options import Parser, add_model_options
 from tokendrop.errors import UserError
 from tokendrop.modeling import load
 from tokendrop.prediction import Prediction
 
 
-def run(arguments: Sequence[str]) -> None:
-    """Parse the command line and predict."""
-    parser = argparse.ArgumentParser(
-        prog="tokendrop predict",
+def parser() -> Parser:
+    """The options."""
+    parser = Parser(
+        "predict",
         description="Answer for texts with a trained model: a class, a number, a tag for each "
         "word, or the answer to a question. A pair, or a question with its context, has a tab "
         "between its parts. A token is shown the dimmer the earlier it was dropped; its raised "
         "number is the layers it went through.",
     )
-    parser.add_argument("--checkpoint", required=True, help="model folder of 'tokendrop fit'")
+    add_model_options(parser)
     parser.add_argument("--file", help="a file with one text per line, - for standard input")
     parser.add_argument("--json", action="store_true", help="one JSON object per text")
     parser.add_argument("texts", nargs="*", help="texts to classify")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Parse the command line and predict."""
+    options = parser().parse_args(arguments)
     texts = [*options.texts, *_lines(options.file)]
     if not texts:
         raise UserError("nothing to classify: give a text, or --file FILE with one text per line")
     parts = [tuple(text.split("\t")) for text in texts]
-    predictions = load(options.checkpoint).predict(parts)
+    model = load(options.checkpoint, trust_reducer=options.trust_reducer)
+    predictions = model.predict(parts)
     if options.json:
         for prediction in predictions:
             print(json.dumps(asdict(prediction)))

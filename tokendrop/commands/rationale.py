@@ -6,14 +6,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from tokendrop.commands.compare import comparison_parser, parsed_comparison
 from tokendrop.compare.agreement import compare_rationales, rationale_tables
 
 
-def run(arguments: Sequence[str]) -> None:
-    """Parse the command line, train what is missing, and measure."""
+def parser() -> ArgumentParser:
+    """The options."""
     parser = comparison_parser(
         "rationale",
         "rationale",
@@ -23,10 +24,14 @@ def run(arguments: Sequence[str]) -> None:
         "model, and at random. Writes rationale.csv and one record per run; run again with the "
         "same --out, it continues where it stopped. The folder may be one of 'tokendrop compare' "
         "with the same settings, whose training is then used.",
-        arguments,
     )
     parser.add_argument("--json", action="store_true", help="print JSON in place of the tables")
-    comparison, made = parsed_comparison(parser, arguments)
+    return parser
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Parse the command line, train what is missing, and measure."""
+    comparison, made = parsed_comparison(parser(), arguments)
     out = Path(made.out)
     found = compare_rationales(comparison, out)
     if made.json:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from tokendrop.commands.options import Parser
 from tokendrop.compare.merge import merged
 from tokendrop.compare.outputs import write_outputs
 from tokendrop.files import make_folder
 
 
-def run(arguments: Sequence[str]) -> None:
-    """Parse the command line and report."""
-    parser = argparse.ArgumentParser(
-        prog="tokendrop report",
+def parser() -> Parser:
+    """The options."""
+    parser = Parser(
+        "report",
         description="Write one report, with its tables and figures, of the folders that "
         "'tokendrop compare' has written: more methods, seeds or tasks side by side. A run that "
         "lies in several folders must say the same in each; the times of the first are shown.",
@@ -26,7 +26,12 @@ def run(arguments: Sequence[str]) -> None:
         metavar="FOLDER",
         help="for report.html, summary.md, results.csv and figures (default: runs/report)",
     )
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Parse the command line and report."""
+    options = parser().parse_args(arguments)
     records, floors = merged([Path(folder) for folder in options.folders])
     out = Path(options.out)
     make_folder(out)

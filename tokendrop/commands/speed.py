@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from tokendrop.commands.options import Parser
 from tokendrop.errors import UserError
 from tokendrop.files import write_text
 from tokendrop.provenance import provenance
@@ -40,7 +41,7 @@ TRAINED = ("minilm-l6", "short", 32)
 
 def run(arguments: Sequence[str]) -> None:
     """Parse the command line and measure."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     device = torch.device(options.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"--device {options.device}: torch sees no GPU here; use --device cpu")
@@ -72,10 +73,10 @@ def run(arguments: Sequence[str]) -> None:
     _save(options.json, found)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="tokendrop speed",
-        allow_abbrev=False,
+def parser() -> Parser:
+    """The options."""
+    parser = Parser(
+        "speed",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         description="Time every method, set by hand to keep a given share of the work, against "
         "the same encoder with nothing dropped (packed) and against plain Hugging Face (padded): "

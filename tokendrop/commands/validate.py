@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tokendrop.commands.lightning_cli import parse_trained
+from tokendrop.commands.lightning_cli import evaluation_parser, is_partial, parse_trained
+from tokendrop.commands.options import Parser
+from tokendrop.trainer_options import in_one_line
+
+
+def parser() -> Parser:
+    """The options that are not those of ``fit``."""
+    return evaluation_parser("validate", "Evaluate a trained model on the dev split.")
 
 
 def run(arguments: Sequence[str]) -> None:
     """Parse the command line and evaluate."""
-    cli, _ = parse_trained("validate", arguments)
-    cli.trainer.validate(cli.model, cli.datamodule)
+    options, words = parser().parse_known_args(arguments)
+    cli, _ = parse_trained(options, words, "dev")
+    is_partial(cli.trainer, "dev")
+    with in_one_line():
+        cli.trainer.validate(cli.model, cli.datamodule)

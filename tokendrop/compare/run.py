@@ -64,6 +64,7 @@ def check_cell(comparison: Comparison, cell: Cell, data: TextData) -> None:
     shape = shape_of(config, data.longest, data.task)
     try:
         reducer.build(shape)
+        recipes.check_stages(reducer)
         if cell.budget is not None and cell.search is not None:
             dev = data.splits["dev"]
             lengths = [dev.lengths[row] for row in draw_rows(dev, cell.search.rows)]
@@ -152,9 +153,8 @@ def train_cell(
         comparison.fine_tune,
         comparison.random_init,
     )
-    precision = comparison.precision
-    trainer = recipes.trainer_maker(tracker.loggers, cell.run.name, precision)
-    stages = recipes.train(module, data, cell.run.seed, out / "stages", trainer, precision)
+    trainer = recipes.trainer_maker(tracker.loggers, cell.run.name, comparison.precision)
+    stages = recipes.train(module, data, cell.run.seed, out / "stages", trainer)
     model = _load_trained(cell, stages[-1].model)
     if cell.budget is None:
         return stages, model, {}

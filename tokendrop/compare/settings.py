@@ -14,7 +14,7 @@ from tokendrop.compare.clock import Clock
 from tokendrop.configs import find_config, read_config
 from tokendrop.errors import unknown
 from tokendrop.module import FINE_TUNE
-from tokendrop.recipes import Precision
+from tokendrop.recipes import Precision, check_fine_tune
 from tokendrop.reducers import from_spec, with_changes
 from tokendrop.reducers.base import Stage
 from tokendrop.search.front import check_budget
@@ -119,6 +119,9 @@ class Comparison:
     loggers: list[LoggerName] = field(default_factory=lambda: ["csv", "wandb"])
     floor: bool = False
     samples: int = 16
+
+    def __post_init__(self) -> None:
+        check_fine_tune(self.fine_tune)
 
 
 @dataclass(frozen=True)

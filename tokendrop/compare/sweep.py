@@ -9,6 +9,7 @@ import dataclasses
 import inspect
 import logging
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise, product
 from pathlib import Path
@@ -20,6 +21,7 @@ from tokendrop.commands.lightning_cli import parse
 from tokendrop.configs import config_folder, read_config
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
+from tokendrop.trainer_options import WHOLE, limit_of
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +55,8 @@ def read_sweep(path: Path) -> dict[str, Any]:
     if task is None:
         raise UserError(f"{path}: the command names no task: add --config=configs/task/NAME.yaml")
     cli = parse(words)
+    if limit := limit_of(cli.trainer, *WHOLE):
+        raise UserError(f"{path}: a comparison sees all batches: leave {limit} out of the command")
     arguments = {_argument(path, name): given for name, given in sweep["parameters"].items()}
     seed = int(cli.config.seed_everything)
     points = {
@@ -68,6 +72,7 @@ def read_sweep(path: Path) -> dict[str, Any]:
         "tasks": [task],
         "data": {k: v for k, v in data.items() if v != defaults[k].default},
         "seeds": [seed],
+        "precision": cli.trainer.precision,
         "fine_tune": dataclasses.asdict(cli.model.fine_tune),
         "loggers": list(cli.config.loggers),
         "methods": {
@@ -93,8 +98,8 @@ def _fit_words(path: Path, command: Any) -> list[str]:
     for word in map(str, command[command.index("fit") + 1 :]):
         if word.startswith("${"):  # W&B puts the parameters there
             continue
-        option, equals, file = word.partition("=")
-        words += [option, file] if option == "--config" and equals else [word]
+        named = re.fullmatch(r"(?:--config=|-c=?)(.*)", word)
+        words += ["--config", *filter(None, named.groups())] if named else [word]
     beside = config_folder().parent
     return [
         str(beside / word) if before == "--config" and not Path(word).is_file() else word

@@ -1,0 +1,55 @@
+"""What the command lines share: one-line complaints, and the options that name a trained model."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from tokendrop.errors import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """Options by their whole names; a mistake is a :class:`UserError`."""
+
+    def __init__(self, command: str, **settings: Any) -> None:
+        """
+        Args:
+            command: whose options they are.
+            settings: those of ``argparse``.
+        """
+        # a command's other words are read by a second parser, which must see the same options
+        super().__init__(prog=f"tokendrop {command}", allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} ('{self.prog} --help' lists the options)")
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every command that loads a model."""
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        metavar="FOLDER",
+        help="model folder that 'tokendrop fit' wrote, or the Hub name of such a model",
+    )
+    parser.add_argument(
+        "--trust-reducer",
+        action="store_true",
+        help="import and run the reducer class that the folder names, where it is none of this "
+        "package; only for folders that you trust",
+    )
+
+
+def split_off(option: str, words: Sequence[str]) -> tuple[str | None, list[str]]:
+    """An option's value, in whichever form it is given, and all other words.
+
+    It is None where the option is not given, and empty where its value is missing.
+
+    >>> split_off("--sweep", ["--sweep=a.yaml", "--out", "b"])
+    ('a.yaml', ['--out', 'b'])
+    """
+    finder = Parser("", add_help=False)
+    finder.add_argument(option, dest="value", nargs="?", const="")
+    found, others = finder.parse_known_args(list(words))
+    return found.value, others
