@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from baselines.ramps import Pooling, Ramps, in_batch_order
+from tokendrop.engine.trace import Trace
 from tokendrop.errors import UserError
 from tokendrop.packed import Batch
 from tokendrop.reducers.base import Decision, Reducer, Setting, Shape, Stage, Step, View
-from tokendrop.trace import Trace
 
 
 @dataclass(eq=False)

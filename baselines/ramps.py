@@ -6,9 +6,9 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from tokendrop.engine.trace import Trace
 from tokendrop.packed import row_sum
 from tokendrop.reducers.base import Shape, View
-from tokendrop.trace import Trace
 
 Pooling = Literal["cls", "mean"]
 

@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.schedule import ConstantShare
+from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.errors import UserError
 from tokendrop.packed import Batch, Layout, row_softmax, row_sum
 from tokendrop.reducers.base import Decision, Setting, Shape, Stage, View
-from tokendrop.trace import Encoded, Trace
 
 WIDTH = 32  # hidden units of a predictor, as in AdapLeR
 

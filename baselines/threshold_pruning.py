@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tokendrop.engine.probabilities import Received
+from tokendrop.engine.trace import Encoded
 from tokendrop.errors import UserError
 from tokendrop.packed import Batch, Layout, row_sum
-from tokendrop.probabilities import Received
 from tokendrop.reducers.base import Decision, Group, Reducer, Setting, Shape, Stage, View
-from tokendrop.trace import Encoded
 
 
 @dataclass(eq=False)

@@ -19,10 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tokendrop.engine.trace import Trace
 from tokendrop.errors import UserError
 from tokendrop.packed import Batch, Layout
 from tokendrop.reducers.base import Decision, Reducer, Shape, View
-from tokendrop.trace import Trace
 
 
 @dataclass(eq=False)

@@ -31,10 +31,10 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from tokendrop.compare.clock import Clock
-from tokendrop.compare.results import results_frame
-from tokendrop.compare.runner import compare
-from tokendrop.compare.settings import Comparison, Method
+from tokendrop.compare.grid.runner import compare
+from tokendrop.compare.grid.settings import Comparison, Method
+from tokendrop.compare.results.frame import results_frame
+from tokendrop.measure.clock import Clock
 from tokendrop.reducers.base import Stage
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)

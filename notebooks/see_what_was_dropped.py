@@ -5,6 +5,8 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -30,11 +32,11 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 import tokendrop
-from tokendrop import recipes
 from tokendrop.data import TextData
-from tokendrop.module import TokenDropModule
 from tokendrop.reducers.base import Stage
 from tokendrop.reducers.power_bert import PowerBert
+from tokendrop.training import recipes
+from tokendrop.training.module import TokenDropModule
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 

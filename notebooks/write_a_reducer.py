@@ -30,11 +30,11 @@ import logging
 import math
 from pathlib import Path
 
-from tokendrop.compare.clock import Clock
-from tokendrop.compare.results import results_frame
-from tokendrop.compare.runner import compare
-from tokendrop.compare.settings import Comparison, Method
+from tokendrop.compare.grid.runner import compare
+from tokendrop.compare.grid.settings import Comparison, Method
+from tokendrop.compare.results.frame import results_frame
 from tokendrop.errors import UserError
+from tokendrop.measure.clock import Clock
 from tokendrop.packed import top_k
 from tokendrop.reducers.base import Decision, Reducer, Stage
 from tokendrop.testing import check_reducer

@@ -10,8 +10,8 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from tests.contract.test_contract import _all_reducers
-from tokendrop.commands.lightning_cli import parse
-from tokendrop.compare.settings import Comparison, grid
+from tokendrop.cli.lightning_cli import parse
+from tokendrop.compare.grid.settings import Comparison, grid
 from tokendrop.configs import config_folder, find_config, read_config
 from tokendrop.errors import UserError
 from tokendrop.reducers import from_spec

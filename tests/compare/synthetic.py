@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tokendrop.compare.records import Record
+from tokendrop.compare.results.records import Record
 
 
 def record(

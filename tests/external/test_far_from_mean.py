@@ -16,7 +16,7 @@ from tests.external.far_from_mean import FarFromMean
 from tokendrop.cli import main
 from tokendrop.configs import config_folder
 from tokendrop.errors import UserError
-from tokendrop.modeling import load
+from tokendrop.models.model import load
 from tokendrop.testing.tiny import built, run, tiny_model, tiny_rows
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "write_a_reducer.md"

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tokendrop.encoder import encode
+from tokendrop.engine.encoder import encode
+from tokendrop.engine.packed import Batch, row_sum
+from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.errors import UserError
-from tokendrop.modeling import TokenDropModel
-from tokendrop.module import TokenDropModule
-from tokendrop.packed import Batch, row_sum
+from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.adapler import AdapLeR, Pass, edit
 from tokendrop.reducers.base import Reducer, Setting, Shape, Step, View
 from tokendrop.reducers.chain import Chain
@@ -38,7 +38,7 @@ from tokendrop.testing.tiny import (
     tiny_rows,
     tiny_shape,
 )
-from tokendrop.trace import Encoded, Trace
+from tokendrop.training.module import TokenDropModule
 
 ROWS = tiny_rows()
 

@@ -11,11 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tokendrop.encoder import encode
+from tokendrop.engine.encoder import encode
+from tokendrop.engine.probabilities import Received
 from tokendrop.errors import UserError
-from tokendrop.modeling import TokenDropModel
-from tokendrop.module import TokenDropModule
-from tokendrop.probabilities import Received
+from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.adapler import AdapLeR
 from tokendrop.reducers.base import Decision, Reducer, Setting, Step, View
 from tokendrop.reducers.chain import Chain
@@ -35,6 +34,7 @@ from tokendrop.testing.tiny import (
     tiny_rows,
     tiny_shape,
 )
+from tokendrop.training.module import TokenDropModule
 
 
 def KEEPS_ALL() -> Reducer:

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tokendrop.packed import Batch
+from tokendrop.engine.packed import Batch
+from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.reducers.base import Reducer, Shape, View
 from tokendrop.reducers.dact_bert import DactBert, Unit
 from tokendrop.testing.tiny import (
@@ -26,7 +27,6 @@ from tokendrop.testing.tiny import (
     tiny_model,
     tiny_rows,
 )
-from tokendrop.trace import Encoded, Trace
 
 KEEPS_ALL = None  # its units answer, the backbone's own head never does
 

@@ -12,7 +12,7 @@ from scipy.stats import entropy as scipy_entropy
 from torch import Tensor
 
 from baselines import EntropyExit
-from tokendrop.encoder import encode
+from tokendrop.engine.encoder import encode
 from tokendrop.errors import UserError
 from tokendrop.reducers.base import Reducer, Setting, Step
 from tokendrop.reducers.chain import Chain

@@ -14,14 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tokendrop.attention import attend
-from tokendrop.encoder import encode, walk
+from tokendrop.engine.attention import attend
+from tokendrop.engine.encoder import encode, walk
+from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.trace import Encoded
 from tokendrop.errors import UserError
 from tokendrop.families import Family
 from tokendrop.golden.length_adaptive import check
 from tokendrop.heads import mean_divergence
-from tokendrop.metrics.flops import layer_flops
-from tokendrop.packed import Batch, Layout
+from tokendrop.measure.flops import layer_flops
 from tokendrop.reducers.base import Reducer, Shape, Step
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.length_adaptive import (
@@ -30,7 +31,6 @@ from tokendrop.reducers.length_adaptive import (
     shrinking_lengths,
 )
 from tokendrop.testing.tiny import LAYERS, MAX_TOKENS, built, packed, run, tiny_model, tiny_rows
-from tokendrop.trace import Encoded
 
 KEEPS_ALL = LengthAdaptive
 DROPS: dict[str, Callable[[], Reducer]] = {
@@ -198,8 +198,8 @@ def test_drop_and_restore(
         layer = 10 if len(layout.tokens) == 8 else 100
         return v[:, 0], torch.tensor(scores[layer]).float()[layout.tokens]
 
-    monkeypatch.setattr("tokendrop.encoder.family_of", lambda model: Stub())
-    monkeypatch.setattr("tokendrop.encoder.attend", scored)
+    monkeypatch.setattr("tokendrop.engine.encoder.family_of", lambda model: Stub())
+    monkeypatch.setattr("tokendrop.engine.encoder.attend", scored)
     reducer = LengthAdaptive(configuration=[4, 2], keep_cls=keep_cls)
     reducer.build(Shape(2, 1, 1, 1, 2, 8))
     batch = Batch.pack([[0, 1, 2, 3, 4, 5], [6, 7]])

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from baselines import PatienceExit
-from tokendrop.encoder import encode
+from tokendrop.engine.encoder import encode
 from tokendrop.errors import UserError
 from tokendrop.reducers.base import Reducer, Setting, Step
 from tokendrop.testing.tiny import (

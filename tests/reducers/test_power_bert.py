@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tokendrop.attention import attend
+from tokendrop.engine.attention import attend
+from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.errors import UserError
-from tokendrop.module import learning_rate_factor
-from tokendrop.packed import Batch, Layout
 from tokendrop.reducers.base import Decision, Reducer, Setting, Shape, Stage, View
 from tokendrop.reducers.power_bert import PowerBert
 from tokendrop.testing.tiny import (
@@ -29,7 +29,7 @@ from tokendrop.testing.tiny import (
     tiny_model,
     tiny_rows,
 )
-from tokendrop.trace import Encoded, Trace
+from tokendrop.training.module import learning_rate_factor
 
 KEEPS_ALL = PowerBert
 DROPS: dict[str, Callable[[], Reducer]] = {

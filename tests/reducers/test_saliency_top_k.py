@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from baselines import SaliencyTopK
-from tokendrop.encoder import encode
+from tokendrop.engine.encoder import encode
 from tokendrop.errors import UserError
 from tokendrop.reducers.base import Reducer, Setting
-from tokendrop.saliency import batch_saliency
 from tokendrop.tasks import SequenceClassification
 from tokendrop.testing.tiny import built, packed, run, tiny_model, tiny_rows
+from tokendrop.training.saliency import batch_saliency
 
 
 def KEEPS_ALL() -> Reducer:

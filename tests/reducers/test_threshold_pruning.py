@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from baselines import ThresholdPruning
-from tokendrop.encoder import encode
+from tokendrop.engine.encoder import encode
 from tokendrop.errors import UserError
 from tokendrop.reducers.base import Reducer, Setting
 from tokendrop.testing.tiny import (

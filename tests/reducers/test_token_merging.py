@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from baselines import TokenMerging
 from baselines.token_merging import most_similar
-from tokendrop.encoder import walk
+from tokendrop.engine.encoder import walk
+from tokendrop.engine.packed import Layout
 from tokendrop.errors import UserError
-from tokendrop.packed import Layout
 from tokendrop.reducers.base import Decision, Reducer, View
 from tokendrop.reducers.chain import Chain
 from tokendrop.reducers.dact_bert import DactBert

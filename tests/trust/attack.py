@@ -22,10 +22,10 @@ from transformers import AutoModelForSequenceClassification
 
 import tokendrop
 from tests.trust.payloads import payloads, reducers
-from tokendrop.auto import TokenDropForSequenceClassification
 from tokendrop.cli import main
 from tokendrop.errors import UserError
-from tokendrop.modeling import TokenDropModel
+from tokendrop.models.hugging_face import TokenDropForSequenceClassification
+from tokendrop.models.model import TokenDropModel
 
 GOOD, FIT, OUT = (Path(argument) for argument in sys.argv[1:4])
 MODEL = Path("model")

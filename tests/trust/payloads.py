@@ -43,7 +43,7 @@ def payloads(marker: str) -> list[Spec]:
         ("this", {}),
         ("pty.spawn", {"argv": ["touch", marker]}),
         ("tokendrop.reducers.from_spec", {"spec": _spec("os.system", command=f"touch {marker}")}),
-        ("tokendrop.modeling.load", {"path": "."}),
+        ("tokendrop.models.model.load", {"path": "."}),
         ("tokendrop.files.make_folder", {"path": marker}),
         ("tokendrop.cli.main", {"arguments": ["predict", "--checkpoint", "."]}),
     ]

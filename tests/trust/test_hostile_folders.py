@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.test_cli import SMALL, reviews  # noqa: F401
-from tests.test_modeling import model_of
+from tests.cli.test_cli import SMALL, reviews  # noqa: F401
+from tests.models.test_model import model_of
 from tokendrop.cli import main
 from tokendrop.reducers.power_bert import PowerBert
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from tokendrop.packed import Batch
+from tokendrop.engine.packed import Batch
 
 if TYPE_CHECKING:
     from tokendrop.data.questions import Window

@@ -11,7 +11,6 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
-from tokendrop.backbones import load_tokenizer
 from tokendrop.data.batching import Batches, Split, consecutive, shuffled_by_length
 from tokendrop.data.kinds import COLUMNS, names_of, tokenised
 from tokendrop.data.local import Files, Source
@@ -19,8 +18,9 @@ from tokendrop.data.prepared import Prepared, warn_truncated
 from tokendrop.data.rationales import with_rationales
 from tokendrop.data.splitting import limit, make_splits
 from tokendrop.data.tokens import Tokeniser
+from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
-from tokendrop.packed import Batch
+from tokendrop.models.backbones import load_tokenizer
 from tokendrop.tasks import Kind, MetricName, Task
 
 SPLITS = ("train", "dev", "test")

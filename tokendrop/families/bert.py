@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
-from tokendrop.attention import Window
-from tokendrop.dropout import dropout
+from tokendrop.engine.attention import Window
+from tokendrop.engine.dropout import dropout
+from tokendrop.engine.linear import linear, linears
+from tokendrop.engine.packed import Batch, Layout
 from tokendrop.errors import UserError
-from tokendrop.linear import linear, linears
-from tokendrop.packed import Batch, Layout
 
 
 class Rotary(Protocol):

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
-from tokendrop.attention import Window
-from tokendrop.dropout import dropout
+from tokendrop.engine.attention import Window
+from tokendrop.engine.dropout import dropout
+from tokendrop.engine.linear import linear, with_room
+from tokendrop.engine.packed import Batch, Layout, row_sum
 from tokendrop.errors import UserError
 from tokendrop.families.bert import Family
-from tokendrop.linear import linear, with_room
-from tokendrop.packed import Batch, Layout, row_sum
 
 # these turn by the longest row of a batch, so that a row's answer would depend on the others
 UNSTEADY = ("dynamic", "longrope")

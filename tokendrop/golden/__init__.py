@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tokendrop.checkpoints import read_config, read_model
 from tokendrop.errors import UserError, one_line
+from tokendrop.models.checkpoints import read_config, read_model
 
 TOLERANCE = 1e-4
 

@@ -13,17 +13,17 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from tokendrop.backbones import shape_of
-from tokendrop.encoder import encode
+from tokendrop.engine.encoder import encode
+from tokendrop.engine.packed import Batch, Layout, row_sum
+from tokendrop.engine.trace import Encoded
 from tokendrop.errors import UserError, one_line
 from tokendrop.families import family_of
 from tokendrop.golden import Difference, compare, compare_rows, integers, load_model, read_cases
-from tokendrop.packed import Batch, Layout, row_sum
+from tokendrop.models.backbones import shape_of
 from tokendrop.reducers.adapler import AdapLeR, Pass
 from tokendrop.reducers.base import Setting
-from tokendrop.saliency import batch_saliency
 from tokendrop.tasks import SequenceClassification
-from tokendrop.trace import Encoded
+from tokendrop.training.saliency import batch_saliency
 
 
 def check(folder: Path) -> Iterator[Difference]:

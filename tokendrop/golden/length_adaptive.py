@@ -18,11 +18,11 @@ from transformers import (
     PreTrainedModel,
 )
 
-from tokendrop.backbones import shape_of
-from tokendrop.encoder import Walked, walk
+from tokendrop.engine.encoder import Walked, walk
+from tokendrop.engine.packed import Batch, Layout
 from tokendrop.families import family_of
 from tokendrop.golden import Difference, compare, integers, load_model, read_cases
-from tokendrop.packed import Batch, Layout
+from tokendrop.models.backbones import shape_of
 from tokendrop.reducers.length_adaptive import LengthAdaptive, Plan
 
 Rows = list[list[int]]

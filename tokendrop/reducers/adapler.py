@@ -20,11 +20,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from tokendrop.engine.packed import Batch, row_max, row_softmax, row_sum
+from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.errors import UserError
-from tokendrop.packed import Batch, row_max, row_softmax, row_sum
 from tokendrop.reducers.base import Decision, Group, Reducer, Setting, Shape, Stage, View
 from tokendrop.reducers.contributions import WIDTH, ContributionPredictor
-from tokendrop.trace import Encoded, Trace
 
 log = logging.getLogger(__name__)
 

@@ -14,12 +14,12 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
+from tokendrop.engine.packed import Batch
+from tokendrop.engine.probabilities import Received
+from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.heads import Kind
-from tokendrop.packed import Batch
-from tokendrop.probabilities import Received
 from tokendrop.reducers.moments import Decision, View
 from tokendrop.reducers.training import Group, Setting, Stage, Step
-from tokendrop.trace import Encoded, Trace
 
 # all that a method's file needs, its training too, is imported from here
 __all__ = ["Decision", "Group", "Reducer", "Setting", "Shape", "Stage", "Step", "View"]

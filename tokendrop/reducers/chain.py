@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tokendrop.engine.packed import Batch
+from tokendrop.engine.probabilities import Received
+from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.errors import UserError
-from tokendrop.packed import Batch
-from tokendrop.probabilities import Received
 from tokendrop.reducers.base import Decision, Group, Reducer, Setting, Shape, Stage, Step, View
 from tokendrop.reducers.combining import merge, narrowed, numbered, renamed
-from tokendrop.trace import Encoded, Trace
 
 
 class Chain(Reducer):

@@ -20,11 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tokendrop.engine.packed import Batch, Layout, row_max, row_softmax, row_sum
+from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.errors import UserError
 from tokendrop.heads import BY_TOKEN
-from tokendrop.packed import Batch, Layout, row_max, row_softmax, row_sum
 from tokendrop.reducers.base import Decision, Group, Reducer, Setting, Shape, Stage, View
-from tokendrop.trace import Encoded, Trace
 
 
 @dataclass(eq=False)

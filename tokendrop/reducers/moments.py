@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tokendrop.packed import Batch, Layout
+from tokendrop.engine.packed import Batch, Layout
 
 
 @dataclass(frozen=True, eq=False)

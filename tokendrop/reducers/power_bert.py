@@ -20,11 +20,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from tokendrop.packed import row_rank, top_k
-from tokendrop.probabilities import Received
+from tokendrop.engine.packed import row_rank, top_k
+from tokendrop.engine.probabilities import Received
+from tokendrop.engine.trace import Encoded
 from tokendrop.reducers.base import Decision, Group, Reducer, Setting, Shape, Stage, View
 from tokendrop.reducers.configuration import check_configuration
-from tokendrop.trace import Encoded
 
 log = logging.getLogger(__name__)
 

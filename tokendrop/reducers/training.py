@@ -8,8 +8,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from tokendrop.engine.trace import Encoded
 from tokendrop.heads import mean_divergence
-from tokendrop.trace import Encoded
 
 
 @dataclass(frozen=True)

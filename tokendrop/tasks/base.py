@@ -9,9 +9,9 @@ import pandas as pd
 from torch import Tensor
 from torchmetrics import Metric
 
+from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
 from tokendrop.heads import BY_TOKEN, Kind, mean_divergence
-from tokendrop.packed import Batch
 
 if TYPE_CHECKING:
     from tokendrop.data.batching import Split

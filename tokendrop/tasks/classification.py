@@ -17,9 +17,9 @@ from torchmetrics.classification import (
     MulticlassMatthewsCorrCoef,
 )
 
+from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
 from tokendrop.heads import Kind
-from tokendrop.packed import Batch
 from tokendrop.tasks.base import MetricName, Scores, Task
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics.functional.text import squad
 
+from tokendrop.engine.packed import Batch, Layout
 from tokendrop.heads import Kind
-from tokendrop.packed import Batch, Layout
 from tokendrop.tasks.base import MetricName, Scores, Task
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.functional import pearson_corrcoef, spearman_corrcoef
 
+from tokendrop.engine.packed import Batch
 from tokendrop.heads import Kind
-from tokendrop.packed import Batch
 from tokendrop.tasks.base import MetricName, Scores, Task
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from tokenizers import Encoding
 from torch import Tensor
 
+from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
 from tokendrop.heads import Kind
-from tokendrop.packed import Batch
 from tokendrop.tasks.base import IGNORED, MetricName, Scores, Task
 from tokendrop.tasks.entities import entities, is_iob
 

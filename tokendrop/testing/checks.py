@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tokendrop.encoder import encode
+from tokendrop.engine.encoder import encode
 from tokendrop.reducers.base import Decision, Reducer, Setting, Step, View
 from tokendrop.testing.tiny import (
     LAYERS,

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from tokendrop.backbones import shape_of
+from tokendrop.engine.linear import linears
 from tokendrop.families import family_of
-from tokendrop.linear import linears
-from tokendrop.metrics.flops import counted_flops, padding_flops, pass_flops
+from tokendrop.measure.flops import counted_flops, padding_flops, pass_flops
+from tokendrop.models.backbones import shape_of
 from tokendrop.reducers.base import Decision, Reducer, View
 from tokendrop.reducers.chain import Chain
 from tokendrop.reducers.stored import stored_reducer

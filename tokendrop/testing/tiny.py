@@ -23,11 +23,11 @@ from transformers import (
     XLMRobertaConfig,
 )
 
-from tokendrop.encoder import encode
+from tokendrop.engine.encoder import encode
+from tokendrop.engine.packed import Batch
+from tokendrop.engine.trace import Encoded
 from tokendrop.families import FAMILIES, family_of
-from tokendrop.packed import Batch
 from tokendrop.reducers.base import Reducer, Shape
-from tokendrop.trace import Encoded
 
 LAYERS, HIDDEN, HEADS, INTERMEDIATE, CLASSES = 3, 32, 4, 40, 3
 MAX_TOKENS, VOCABULARY, FIRST_WORD = 32, 100, 5

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from sklearn.calibration import calibration_curve
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from tokendrop.compare.canvas import Draw, dashes, looks_of, methods_of, panels_of, save
-from tokendrop.compare.records import DENSE, Point, Record, by_task
-from tokendrop.compare.themes import Theme
+from tokendrop.compare.report.canvas import Draw, dashes, looks_of, methods_of, panels_of, save
+from tokendrop.compare.results.records import DENSE, Point, Record, by_task
 from tokendrop.errors import UserError
+from tokendrop.themes import Theme
 
 BINS = 10
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from tokendrop.compare.fronts import fronts_frame
-from tokendrop.compare.records import Record
 from tokendrop.compare.report.calibration import calibrations
 from tokendrop.compare.report.tokens import exit_panel, fates_of, kinds_panel
+from tokendrop.compare.results.fronts import fronts_frame
+from tokendrop.compare.results.records import Record
 
 
 def panel_frames(records: Sequence[Record], folder: Path) -> dict[str, pd.DataFrame]:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from tokendrop.compare.records import DENSE, Record
-from tokendrop.compare.tables import RATIOS, TEXT_COLUMNS, summary_frame
+from tokendrop.compare.report.tables import RATIOS, TEXT_COLUMNS, summary_frame
+from tokendrop.compare.results.records import DENSE, Record
 
 SMALLER_IS_BETTER = ("Tokens kept", "Layers", "Train cost")
 

@@ -14,20 +14,11 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tokendrop.compare.canvas import Draw, methods_of
-from tokendrop.compare.figures import drawings
-from tokendrop.compare.floor import Floor
-from tokendrop.compare.fronts import CAPTION as BUDGETS
-from tokendrop.compare.fronts import fronts_frame
-from tokendrop.compare.published import CAPTION as PUBLISHED
-from tokendrop.compare.published import published_frame
-from tokendrop.compare.records import DENSE, Point, Record, by_task, points
 from tokendrop.compare.report.calibration import BINS, Calibration, calibrations, reliability
+from tokendrop.compare.report.canvas import Draw, methods_of
+from tokendrop.compare.report.figures import drawings
 from tokendrop.compare.report.numbers import best_cells, latex, markdown
-from tokendrop.compare.report.tokens import exit_panel, fates_of, kinds_panel, samples_panel
-from tokendrop.compare.report.verdict import verdict
-from tokendrop.compare.statistics import NOTHING, Statistics
-from tokendrop.compare.tables import (
+from tokendrop.compare.report.tables import (
     TEXT_COLUMNS,
     display_frame,
     explain,
@@ -35,8 +26,17 @@ from tokendrop.compare.tables import (
     notes_of,
     provenance_of,
 )
-from tokendrop.compare.themes import DARK, LIGHT
+from tokendrop.compare.report.tokens import exit_panel, fates_of, kinds_panel, samples_panel
+from tokendrop.compare.report.verdict import verdict
+from tokendrop.compare.results.floor import Floor
+from tokendrop.compare.results.fronts import CAPTION as BUDGETS
+from tokendrop.compare.results.fronts import fronts_frame
+from tokendrop.compare.results.published import CAPTION as PUBLISHED
+from tokendrop.compare.results.published import published_frame
+from tokendrop.compare.results.records import DENSE, Point, Record, by_task, points
+from tokendrop.compare.results.statistics import NOTHING, Statistics
 from tokendrop.files import write_text
+from tokendrop.themes import DARK, LIGHT
 
 CAPTIONS = {
     "trade_off_flops": (

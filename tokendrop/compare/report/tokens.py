@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokendrop.compare.fates import Fates, Sample, read_fates
-from tokendrop.compare.records import DENSE, Point, Record, by_task
+from tokendrop.compare.results.fates import Fates, Sample, read_fates
+from tokendrop.compare.results.records import DENSE, Point, Record, by_task
 
 
 @dataclass(frozen=True)

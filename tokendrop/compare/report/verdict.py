@@ -5,9 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tokendrop.compare.records import DENSE, Point, Record, by_task, dense_point, gap, ordered
-from tokendrop.compare.statistics import NOTHING, Statistics
-from tokendrop.compare.tables import show_value
+from tokendrop.compare.report.tables import show_value
+from tokendrop.compare.results.records import (
+    DENSE,
+    Point,
+    Record,
+    by_task,
+    dense_point,
+    gap,
+    ordered,
+)
+from tokendrop.compare.results.statistics import NOTHING, Statistics
 
 FLOPS, CLOCK = "flops_speedup_unpadded", "throughput_speedup_unpadded"
 

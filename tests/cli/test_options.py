@@ -1,0 +1,187 @@
+"""Options mean the same in both forms, ``--x y`` and ``--x=y``, in every command."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+from tests.cli.test_cli import SMALL, complaint, reviews
+from tokendrop.cli import COMMANDS, main
+from tokendrop.cli.compare import parsed_comparison
+from tokendrop.configs import config_folder
+from tokendrop.errors import UserError
+
+__all__ = ["reviews"]
+
+# values of every type that an option has; the first one that an option takes is tried
+VALUES = ("3", "0.25", "true", "tests", "[csv]", "[3]", "[0.5, 0.9]", "{x: 1}", "{}")
+VALUES += ("minilm-l6:long:32", "null")
+SMOKE = str(config_folder() / "compare" / "smoke.yaml")
+BASE = str(config_folder() / "base.yaml")
+
+
+def parser_of(command: str) -> Any:
+    return importlib.import_module(f"tokendrop.cli.{command}").parser()
+
+
+cached_parser = cache(parser_of)
+
+
+def options_of(parser: Any) -> Iterator[argparse.Action]:
+    """Those that take a value."""
+    for action in parser._actions:
+        name = next((name for name in action.option_strings if name.startswith("--")), "")
+        shows = name.startswith(("--help", "--print")) or name.endswith(".help")
+        if name and action.nargs != 0 and not shows:
+            yield action
+
+
+def required(parser: Any, but: argparse.Action) -> list[str]:
+    """What argparse insists on, beside an option."""
+    needed: list[str] = []
+    for action in parser._actions:
+        if action.required and action is not but and not isinstance(parser, ArgumentParser):
+            needed += [*action.option_strings[:1], "x"]
+    return needed
+
+
+def parsed(command: str, *words: str) -> Any:
+    """What a command understands, None if it complains."""
+    try:
+        if command in ("compare", "rationale"):
+            return parsed_comparison(parser_of(command), words)
+        found = cached_parser(command).parse_args(list(words))
+    except (UserError, ArgumentError):
+        return None
+    return found.as_dict() if isinstance(found, Namespace) else vars(found)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_in_both_forms(command: str) -> None:
+    parser = parser_of(command)
+    options = list(options_of(parser))
+    assert options
+    for action in options:
+        names = re.findall(r"'([\w-]+)'", str(getattr(action, "_typehint", "")))  # of a Literal
+        values = [*map(str, action.choices)] if action.choices else [*names, *VALUES]
+        if action.dest == "config":
+            values = [SMOKE, BASE]
+        others = required(parser, action)
+        for name in (name for name in action.option_strings if name.startswith("--")):
+            taken = ((v, parsed(command, *others, name, v)) for v in values)
+            value, found = next((pair for pair in taken if pair[1] is not None), ("", None))
+            assert found is not None, f"{command} {name} takes none of {values}"
+            assert parsed(command, *others, f"{name}={value}") == found, f"{command} {name}"
+
+
+def test_a_named_comparison_takes_the_place_of_the_default_in_both_forms(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shown = []
+    for form in (["--config", SMOKE], [f"--config={SMOKE}"]):
+        with pytest.raises(SystemExit):
+            main(["compare", *form, "--print_config"])
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1]
+    with pytest.raises(SystemExit):
+        main(["compare", "--print_config"])
+    assert capsys.readouterr().out != shown[0]
+
+
+def test_an_option_without_its_value_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "unknown sweep ''" in complaint(capsys, "compare", "--sweep")
+    assert "--config" in complaint(capsys, "rationale", "--config")
+
+
+@pytest.mark.parametrize("command", ["compare", "rationale", "fit"])
+def test_a_part_of_a_name_is_no_option(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--conf" in complaint(capsys, command, "--conf", SMOKE)
+
+
+@pytest.fixture(scope="module")
+def folder(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder that does not say which data it was trained on."""
+    out = tmp_path_factory.mktemp("fit")
+    assert main(["fit", *SMALL, "--data.train", str(reviews), "--out", str(out)]) == 0
+    (out / "model" / "reducer" / "training.yaml").unlink()
+    return out / "model"
+
+
+@pytest.mark.parametrize("command", ["validate", "test"])
+@pytest.mark.parametrize("form", ["--checkpoint {}", "--checkpoint={}"])
+def test_a_model_is_found_in_both_forms(
+    command: str, form: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = form.format(folder).split()
+    assert "which data" in complaint(capsys, command, *words)
+    assert "which data" in complaint(capsys, command, "--trust-reducer", *words)
+
+
+def test_a_model_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("validate", "test", "predict", "search"):
+        assert "--checkpoint" in complaint(capsys, command, "--out", "x")
+
+
+def test_only_a_local_folder_gets_the_figures_of_a_test(
+    folder: Path,
+    reviews: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    copy, model = tmp_path / "cache" / "copy", tmp_path / "model"
+    shutil.copytree(folder, copy)
+    shutil.copytree(folder, model)
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    # a model of the Hub lies in a folder of another name
+    monkeypatch.setattr("tokendrop.models.sharing.snapshot_download", lambda name: str(copy))
+    monkeypatch.chdir(tmp_path)
+    data = ["--data.train", str(reviews), "--data.max_length", "32"]
+    for form in (["--checkpoint", "me/model"], ["--checkpoint=me/model"]):
+        assert main(["test", *form, *data, "--out", str(copy)]) == 0
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+    assert main(["test", f"--checkpoint={model}", *data]) == 0
+    assert json.loads((model / "reducer" / "figures.json").read_text())
+    assert "of the test split" in (model / "README.md").read_text()
+
+
+def test_a_reducer_is_trusted_only_where_that_is_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[bool] = []
+
+    def load(_: Any, *, trust_reducer: bool = False) -> None:
+        asked.append(trust_reducer)
+        raise UserError("not now")
+
+    monkeypatch.setattr("tokendrop.cli.predict.load", load)
+    monkeypatch.setattr("tokendrop.cli.lightning_cli.load", load)
+    for command in ("predict", "validate", "test", "search"):
+        words = [command, "--checkpoint", str(folder), *["a text"] * (command == "predict")]
+        assert "not now" in complaint(capsys, *words)
+        assert "not now" in complaint(capsys, *words, "--trust-reducer")
+    assert asked == [False, True] * 4
+
+
+def test_fine_tuning_takes_an_epoch_at_least(
+    reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--out", str(tmp_path / "out")]
+    words = ["fit", *SMALL, "--data.train", str(reviews), *out, "--model.fine_tune.epochs"]
+    assert "fine_tune.epochs 0 is too small" in complaint(capsys, *words, "0")
+    for command in ("compare", "rationale"):
+        words = [command, "--config", SMOKE, *out, "--fine_tune.epochs"]
+        assert "fine_tune.epochs -1 is too small" in complaint(capsys, *words, "-1")
+    methods = "{mine: {reducer: PowerBert, arguments: {search_epochs: -1}}}"
+    words = ["compare", "--config", SMOKE, *out, "--methods", methods]
+    assert "stage 'search' of PowerBert has -1 epochs" in complaint(capsys, *words)
+    assert not (tmp_path / "out" / "stages").exists()

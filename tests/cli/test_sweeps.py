@@ -1,0 +1,155 @@
+"""Sweep files of W&B run without an account, as the same trainings that an agent would start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from tests.compare.grid.test_ablations import outcome
+from tokendrop.cli import main
+from tokendrop.cli.sweep import read_sweep
+from tokendrop.configs import config_folder, read_config
+from tokendrop.errors import UserError
+
+FOLDER = config_folder() / "sweep"
+FILES = sorted(FOLDER.glob("*.yaml"))
+SMALL = [
+    *("--random_init", "{num_hidden_layers: 2, hidden_size: 16, num_attention_heads: 2, "
+      "intermediate_size: 32}"),
+    *("--data", "{train_rows: 64, dev_rows: 32, test_rows: 32}", "--fine_tune.epochs", "1"),
+    *("--clock", "{rows: 32, single_rows: 1, rounds: 1}", "--loggers", "[]", "--samples", "0"),
+]  # fmt: skip
+
+
+def changed(folder: Path, name: str, **settings: Any) -> Path:
+    """A sweep's file with other settings."""
+    sweep = {k: v for k, v in (read_config(FOLDER / name) | settings).items() if v is not None}
+    (folder / name).write_text(yaml.safe_dump(sweep))
+    return folder / name
+
+
+def parameters(**given: Any) -> dict[str, Any]:
+    return {f"model.reducer.init_args.{name}": value for name, value in given.items()}
+
+
+def points_of(path: Path) -> list[dict[str, Any]]:
+    return list(read_sweep(path)["methods"][path.stem]["operating_points"].values())
+
+
+def test_a_grid_ends_in_an_ordinary_comparison(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the paths in the file are found from anywhere
+    words = ["--sweep", "power_bert", *SMALL, "--out", str(tmp_path / "out")]
+    assert main(["compare", *words]) == 0
+    results = pd.read_csv(tmp_path / "out" / "results.csv")
+    assert results.method.tolist() == ["dense"] + ["power_bert"] * 6
+    assert "mass_weight=0.002,soft_learning_rate=0.03" in set(results.operating_point)
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert len(list((tmp_path / "out" / "stages").glob("search-*"))) == 6
+
+
+@pytest.mark.parametrize("name", [file.name for file in FILES if file.stem != "power_bert"])
+def test_draws_run(name: str, tmp_path: Path) -> None:
+    settings = tmp_path / "comparison.yaml"
+    path = changed(tmp_path, name, run_cap=2)
+    settings.write_text(yaml.safe_dump(read_sweep(path)))
+    assert len(outcome(settings, tmp_path / "out")) == 3
+
+
+def test_draws_stay_in_their_ranges_and_repeat() -> None:
+    path = FOLDER / "adapler.yaml"
+    points = points_of(path)
+    assert points == points_of(path)
+    assert len(points) == read_config(path)["run_cap"]
+    for name, given in read_config(path)["parameters"].items():
+        values = [point[name.rsplit(".", 1)[-1]] for point in points]
+        assert given["min"] <= min(values) < max(values) <= given["max"]
+
+
+def test_other_seeds_draw_other_points(tmp_path: Path) -> None:
+    command = read_config(FOLDER / "adapler.yaml")["command"]
+    other = changed(tmp_path, "adapler.yaml", command=[*command, "--seed_everything=2"])
+    assert points_of(other) != points_of(FOLDER / "adapler.yaml")
+
+
+def test_files_are_found_in_whichever_form_the_command_names_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = read_config(FOLDER / "adapler.yaml")["command"]
+    files = [word.removeprefix("--config=") for word in command if word.startswith("--config=")]
+    others = [word for word in command if not word.startswith("--config=")]
+    forms = [
+        [word for file in files for word in ("--config", file)],
+        [word for file in files for word in ("-c", file)],
+        [f"-c{file}" for file in files],
+    ]
+    wanted = read_sweep(FOLDER / "adapler.yaml")
+    for form in forms:
+        words = [*others[:2], *form, *others[2:]]
+        assert read_sweep(changed(tmp_path, "adapler.yaml", command=words)) == wanted
+
+
+def test_the_trainers_options_are_the_comparisons_or_refused(tmp_path: Path) -> None:
+    command = read_config(FOLDER / "adapler.yaml")["command"]
+    mixed = changed(tmp_path, "adapler.yaml", command=[*command, "--trainer.precision=bf16-mixed"])
+    assert read_sweep(mixed)["precision"] == "bf16-mixed"
+    words = [*command, "--trainer.limit_train_batches=1"]
+    with pytest.raises(UserError, match="limit_train_batches 1 out of the command"):
+        read_sweep(changed(tmp_path, "adapler.yaml", command=words))
+
+
+def test_distributions_of_whole_numbers_and_of_choices(tmp_path: Path) -> None:
+    given = parameters(
+        epochs={"min": 1, "max": 3},
+        init={"values": ["pretrained", "finetuned"], "probabilities": [0, 1]},
+        length_weight={"value": 0.5},
+    )
+    points = points_of(changed(tmp_path, "adapler.yaml", parameters=given, run_cap=30))
+    assert {point["epochs"] for point in points} == {1, 2, 3}
+    assert {point["init"] for point in points} == {"finetuned"}
+    assert {point["length_weight"] for point in points} == {0.5}
+
+
+def test_a_bayesian_search_says_what_it_is_here(caplog: pytest.LogCaptureFixture) -> None:
+    assert len(points_of(FOLDER / "dact_bert.yaml")) == 8
+    assert "needs W&B's server; here 8 points are drawn at random" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"run_cap": None}, "run_cap"),
+        ({"method": "hyperband"}, "unknown method 'hyperband'"),
+        ({"early_terminate": {"type": "hyperband"}}, "early_terminate is only for W&B"),
+        ({"command": ["python", "train.py"]}, "no 'tokendrop fit'"),
+        ({"command": ["tokendrop", "fit"]}, "names no task"),
+        ({"command": None}, "has no 'command'"),
+        ({"parameters": {"data.max_length": {"value": 3}}}, "'data.max_length' is no argument"),
+        ({"parameters": parameters(tau={"min": 2, "max": 1})}, "'min' below a 'max'"),
+        ({"parameters": parameters(tau=0.5)}, "values"),
+        (
+            {"parameters": parameters(tau={"min": 0, "max": 1.0, "distribution": "normal"})},
+            "cannot be drawn as 'normal'",
+        ),
+        ({"method": "grid", "run_cap": None}, "in a grid"),
+    ],
+)
+def test_what_cannot_run_here_is_refused(
+    settings: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=said):
+        read_sweep(changed(tmp_path, "dact_bert.yaml", **settings))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
+def test_an_agent_gets_a_command_and_a_goal(file: Path) -> None:
+    sweep = read_config(file)
+    assert sweep["command"][:2] == ["${program}", "fit"]
+    assert sweep["command"][-1] == "${args}"
+    assert sweep["metric"] == {"name": "chosen/accuracy", "goal": "maximize"}

@@ -1,0 +1,65 @@
+"""The grid of a comparison, from its configuration."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import pytest
+from jsonargparse import ArgumentParser
+
+from tokendrop.compare.grid.settings import Comparison, Method, grid
+from tokendrop.errors import UserError
+
+
+def parsed(text: str) -> Comparison:
+    """A comparison as the command line reads it."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Comparison)
+    made = parser.instantiate(parser.parse_string(text))
+    return Comparison(**vars(made))
+
+
+def test_a_chain_of_reducers_from_outside_is_plain_data() -> None:
+    """A class_path that can be imported is wrapped by the parser, and could not be recorded."""
+    comparison = parsed(
+        """
+        tasks: [rotten_tomatoes]
+        methods:
+          both:
+            reducer: Chain
+            arguments:
+              parts:
+                - class_path: baselines.FirstK
+                  init_args: {ratio: 0.5}
+                - class_path: baselines.EntropyExit
+        """
+    )
+    (cell,) = grid(comparison)
+    first, exits = json.loads(json.dumps(asdict(cell)))["reducer"]["init_args"]["parts"]
+    assert first["class_path"] == "baselines.FirstK"
+    assert first["init_args"]["ratio"] == 0.5
+    assert exits["class_path"] == "baselines.EntropyExit"
+
+
+def test_arguments_for_a_single_task_take_the_place_of_those_for_all() -> None:
+    comparison = parsed(
+        """
+        tasks: [rotten_tomatoes, imdb]
+        methods:
+          first:
+            reducer: baselines.Truncation
+            arguments: {tokens: 16, epochs: 0}
+            task_arguments: {imdb: {tokens: 128}, mrpc: {tokens: 32}}
+        """
+    )
+    arguments = [cell.reducer["init_args"] for cell in grid(comparison)]
+    assert arguments == [{"tokens": 16, "epochs": 0}, {"tokens": 128, "epochs": 0}]
+
+
+def test_arguments_for_a_task_that_does_not_exist_are_refused() -> None:
+    comparison = Comparison(
+        ["imdb"], {"dense": Method("Dense", task_arguments={"imbd": {"epochs": 1}})}
+    )
+    with pytest.raises(UserError, match="imbd"):
+        list(grid(comparison))

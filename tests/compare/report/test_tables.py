@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from tests.compare.synthetic import grid, record
+from tokendrop.compare.report import tables
+from tokendrop.compare.results import frame
+
+EXPECTED = (
+    "method,operating_point,task,seed,metric,value,flops_speedup_padded,flops_speedup_unpadded,"
+    "throughput_speedup_padded,throughput_speedup_unpadded,latency_speedup_b1,kept_tokens_mean,"
+    "layers_mean,train_seconds,examples_eval,train_flops,train_cost,"
+    "value_mean,value_std,vs_dense,vs_dense_low,vs_dense_high,mcnemar_p,front_hypervolume"
+)
+
+
+def test_results_have_the_fixed_columns_and_one_row_per_run(tmp_path: Path) -> None:
+    runs = grid(seeds=(1, 0))
+    text = frame.write_results(tmp_path, runs).read_text()
+    assert text.splitlines()[0] == EXPECTED
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert len(rows) == len(runs)
+    assert rows[0]["method"] == "dense"
+    keys = [(row["method"], row["operating_point"], int(row["seed"])) for row in rows]
+    assert keys[2:] == sorted(keys[2:])
+
+
+def test_results_do_not_depend_on_the_order_in_which_runs_finished() -> None:
+    runs = grid(seeds=(0, 1))
+    pd.testing.assert_frame_equal(frame.results_frame(runs), frame.results_frame(runs[::-1]))
+
+
+def test_results_survive_a_round_trip(tmp_path: Path) -> None:
+    runs = grid()
+    read = pd.read_csv(frame.write_results(tmp_path, runs))
+    pd.testing.assert_frame_equal(read, frame.results_frame(runs), check_dtype=False)
+
+
+def test_summary_is_mean_and_deviation_over_seeds() -> None:
+    runs = [record(value=v, seed=s) for s, v in enumerate((0.80, 0.82, 0.84))]
+    runs += [
+        record("m", "p", value=v, clock=c, seed=s) for s, v, c in ((0, 0.7, 1.2), (1, 0.8, 1.6))
+    ]
+    frame = tables.summary_frame(runs).set_index("Method")
+    assert frame.loc["dense", "Value"] == pytest.approx(0.82)
+    assert frame.loc["dense", "Std"] == pytest.approx(0.02)
+    assert frame.loc["m", "Clock (unpadded)"] == pytest.approx(1.4)
+    assert frame.loc["m", "vs dense"] == pytest.approx(-0.07)
+    assert list(frame["Seeds"]) == [3, 2]
+    shown = tables.display_frame(runs)
+    assert list(shown["accuracy"]) == ["82.00 ± 2.00 %", "75.00 ± 7.07 %"]
+
+
+def test_one_seed_has_no_deviation() -> None:
+    assert tables.summary_frame(grid())["Std"].isna().all()
+    assert tables.display_frame(grid())["accuracy"].iloc[0] == "82.40 %"
+
+
+def test_dense_is_the_one_of_the_same_task() -> None:
+    runs = [record(value=0.9), record("m", value=0.8)]
+    runs += [record(value=0.6, task="other"), record("m", value=0.5, task="other")]
+    assert list(tables.display_frame(runs)["vs dense"]) == ["+0.00", "-10.00"] * 2
+
+
+def test_an_error_is_no_percentage_and_less_of_it_is_better() -> None:
+    runs = [
+        replace(r, metric="mse", higher_is_better=False)
+        for r in (record(value=0.5), record("m", value=0.4))
+    ]
+    shown = tables.display_frame(runs)
+    assert list(shown["mse"]) == ["0.5000", "0.4000"]
+    assert list(shown["vs dense"]) == ["+0.0000", "+0.1000"]
+
+
+def test_several_metrics_get_a_column() -> None:
+    runs = [record(), replace(record(task="other"), metric="f1")]
+    shown = tables.display_frame(runs)
+    assert list(shown["Metric"]) == ["f1", "accuracy"]
+    assert "Value" in shown
+
+
+def test_without_dense_nothing_is_compared() -> None:
+    assert list(tables.display_frame([record("m", value=0.4)])["vs dense"]) == [""]
+
+
+def test_summary_file_explains_every_column_and_names_its_source(tmp_path: Path) -> None:
+    runs = [replace(r, notes=["3 texts were cut"]) for r in grid()]
+    text = tables.write_summary(tmp_path, runs).read_text()
+    for column in tables.display_frame(runs).columns:
+        assert f"- **{column}**: " in text
+    assert "plain Hugging Face model on padded batches" in text
+    assert "the same packed encoder with nothing dropped" in text
+    assert text.count("3 texts were cut") == 1
+    for fact in ("reviews, 1066 test rows", "torch 2.13.0", "tokendrop compare", "2 cores"):
+        assert fact in text
+
+
+def test_a_note_says_whose_it_is_and_on_which_task() -> None:
+    cut, untrained = "3 texts were cut", "Not trained."
+    runs = [
+        replace(record(), notes=[cut]),
+        replace(record("merging"), notes=[cut, untrained]),
+        record(task="other"),
+        replace(record("merging", task="other"), notes=[untrained]),
+    ]
+    assert tables.notes_of(runs) == {
+        cut: ["every method on reviews"],
+        untrained: ["merging (full)"],
+    }
+    assert tables.notes_of(runs[:2])[cut] == ["every method"]
+
+
+def test_what_differs_between_runs_is_given_as_a_range() -> None:
+    lines = tables.provenance_of(grid(seeds=(0, 1, 2)))
+    assert lines["wall seconds"] == "70 to 72"
+    assert lines["threads"] == "2"
+    assert lines["seeds"] == "0, 1, 2"
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_the_terminal_table_fits(seeds: tuple[int, ...]) -> None:
+    console = Console(width=110, file=io.StringIO(), record=True)
+    tables.print_summary(grid(seeds=seeds), console)
+    text = console.export_text()
+    assert max(len(line) for line in text.splitlines()) <= 110
+    for run in grid():
+        assert f"{run.flops_speedup_padded:.2f}x" in text
+        assert run.operating_point in text

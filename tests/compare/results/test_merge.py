@@ -1,0 +1,87 @@
+"""`tokendrop report`: several comparisons in one, and what cannot be one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.compare.report.test_report import read
+from tests.compare.synthetic import grid, record
+from tokendrop.cli import main
+from tokendrop.compare.results import records
+from tokendrop.compare.results.merge import merged
+from tokendrop.compare.results.records import Record
+from tokendrop.errors import UserError
+
+
+def folder(place: Path, runs: list[Record]) -> Path:
+    for run in runs:
+        records.write(run, place)
+    return place
+
+
+def test_methods_and_seeds_of_several_folders_are_one_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = folder(tmp_path / "one", grid(seeds=(0, 1)))
+    # the same dense run on a busier machine
+    again = replace(grid(seeds=(0, 1))[0], train_seconds=99.0, latency_speedup_b1=0.7)
+    other = folder(tmp_path / "other", [again, record("adapler", "mild", seed=0)])
+    out = tmp_path / "new" / "all"
+    assert main(["report", str(one), str(other), "--out", str(out)]) == 0
+    assert str(out / "report.html") in capsys.readouterr().out
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "adapler" in (out / "summary.md").read_text(encoding="utf-8")
+    assert len(pd.read_csv(out / "results.csv")) == len(grid(seeds=(0, 1))) + 1
+    assert (out / "figures" / "trade_off_flops.png").is_file()
+    read(page)
+    assert "adapler" in page
+    assert "power_bert" in page
+    assert str(tmp_path) not in page
+    found, _ = merged([one, other])
+    assert len(found) == len(grid(seeds=(0, 1))) + 1
+    assert found[0].train_seconds == 60
+
+
+def test_the_same_run_with_another_outcome_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = folder(tmp_path / "one", grid())
+    other = folder(tmp_path / "other", [record("first_k", "k 8", value=0.9)])
+    assert main(["report", str(one), str(other), "--out", str(tmp_path / "x")]) == 2
+    error = capsys.readouterr().err
+    for fact in ("first_k (k 8), reviews, seed 0", str(one), str(other), "0.712 and 0.9"):
+        assert fact in error
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"metric": "f1"}, "another metric"),
+        ({"examples_eval": 7}, "another number of test rows"),
+        ({"provenance": {"config": {"backbone": "large"}}}, "another backbone"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(
+    changes: dict[str, object], what: str, tmp_path: Path
+) -> None:
+    one = folder(tmp_path / "one", grid())
+    other = folder(tmp_path / "other", [record("new", "p", **changes)])
+    with pytest.raises(UserError, match=f"reviews has {what}"):
+        merged([one, other])
+
+
+def test_a_folder_without_runs_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no runs"):
+        merged([tmp_path / "nothing"])
+
+
+def test_files_are_found_from_anywhere(tmp_path: Path) -> None:
+    run = record(predictions_file="predictions/a.csv", fates_file="fates/a.json")
+    ((found,), _) = merged([folder(tmp_path / "one", [run])])
+    assert Path("elsewhere") / str(found.predictions_file) == tmp_path / "one/predictions/a.csv"
+    assert Path(str(found.fates_file)) == tmp_path / "one/fates/a.json"

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.compare.synthetic import grid, record
+from tokendrop.compare.results import records
+from tokendrop.errors import UserError
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    written = grid(seeds=(1, 0))
+    for one in written:
+        path = records.write(one, tmp_path)
+        assert path == records.record_path(
+            tmp_path, one.method, one.operating_point, one.task, one.seed
+        )
+    assert records.read_all(tmp_path) == records.ordered(written)
+
+
+def test_file_name_and_order(tmp_path: Path) -> None:
+    names = [
+        records.write(record(method, "p", seed=seed), tmp_path).name
+        for method, seed in (("zeta", 0), ("alpha", 1), ("alpha", 0), ("dense", 7))
+    ]
+    assert names[0] == "zeta--p--reviews--seed0.json"
+    found = [(r.method, r.seed) for r in records.read_all(tmp_path)]
+    assert found == [("dense", 7), ("alpha", 0), ("alpha", 1), ("zeta", 0)]
+
+
+@given(st.lists(st.text(min_size=1, max_size=8), min_size=2, max_size=2, unique=True))
+def test_runs_of_different_names_never_share_a_file(points: list[str]) -> None:
+    one, other = (records.record_path(Path("out"), "m", point, "t", 0) for point in points)
+    assert one != other
+    assert one.parent == other.parent == Path("out/runs")
+
+
+def test_an_empty_folder_has_no_records(tmp_path: Path) -> None:
+    assert records.read_all(tmp_path) == []
+
+
+def test_a_kill_while_writing_leaves_the_old_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = record(value=0.5)
+    records.write(old, tmp_path)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            records.write(record(value=0.9), tmp_path)
+    assert records.read_all(tmp_path) == [old]
+
+
+def test_drafts_of_a_killed_run_are_ignored(tmp_path: Path) -> None:
+    path = records.write(record(), tmp_path)
+    path.with_name(f".{path.name}-x3k9").write_text('{"schema": 1, "meth')
+    assert len(records.read_all(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: "",
+        lambda text: "[]",
+        lambda text: text.replace('"schema": 2', '"schema": 99'),
+        lambda text: text.replace('"seed":', '"sead":'),
+    ],
+)
+def test_a_damaged_record_is_named_with_its_cure(tmp_path: Path, damage: object) -> None:
+    path = records.write(record(), tmp_path)
+    assert callable(damage)
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(UserError, match="delete it and run again") as error:
+        records.read_all(tmp_path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_record_is_plain_json(tmp_path: Path) -> None:
+    content = json.loads(records.write(record("m", "p", value=0.75), tmp_path).read_text())
+    assert (content["schema"], content["method"], content["value"]) == (2, "m", 0.75)
+
+
+def test_points_are_means_over_seeds() -> None:
+    runs = [record("m", "p", value=value, seed=seed) for seed, value in enumerate((0.5, 0.7, 0.9))]
+    (point,) = records.points(runs)
+    assert point.mean("value") == pytest.approx(0.7)
+    assert point.std("value") == pytest.approx(0.2)
+    assert records.points(runs[:1])[0].std("value") is None
+
+
+@pytest.mark.parametrize(("higher", "expected"), [(True, 0.1), (False, -0.1)])
+def test_a_gap_above_zero_is_always_better(higher: bool, expected: float) -> None:
+    dense, point = records.points(
+        [
+            record(value=0.5, higher_is_better=higher),
+            record("m", value=0.6, higher_is_better=higher),
+        ]
+    )
+    assert records.gap(point, dense) == pytest.approx(expected)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12))
+def test_pareto_front(pairs: list[tuple[int, int]]) -> None:
+    front = records.pareto_front([float(x) for x, _ in pairs], [float(y) for _, y in pairs])
+    for i, (x, y) in enumerate(pairs):
+        beaten = any((a > x and b >= y) or (a >= x and b > y) for a, b in pairs)
+        assert (i in front) != beaten
+    along = [pairs[i] for i in front]
+    assert [x for x, _ in along] == sorted(x for x, _ in along)
+    assert [y for _, y in along] == sorted((y for _, y in along), reverse=True)
+
+
+def test_equal_points_are_both_on_the_front() -> None:
+    assert records.pareto_front([1.0, 2.0, 2.0, 2.0], [0.9, 0.8, 0.8, 0.7]) == [0, 1, 2]

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from tests.compare.results.test_resampling import classes
+from tests.compare.synthetic import record
+from tokendrop.compare.report.tables import display_frame
+from tokendrop.compare.results import statistics
+from tokendrop.compare.results.frame import results_frame
+from tokendrop.compare.results.records import Record
+from tokendrop.compare.results.resampling import Array, metric_of
+from tokendrop.errors import UserError
+
+
+def saved(folder: Path, method: str, right: Sequence[int], seed: int = 0, **fields: Any) -> Record:
+    """A run that has these of its examples of two classes right."""
+    labels = [place % 2 for place in range(len(right))]
+    answered = [label if good else 1 - label for label, good in zip(labels, right, strict=True)]
+    name = f"predictions/{method}-{seed}.csv"
+    (folder / "predictions").mkdir(exist_ok=True)
+    classes(labels, answered, 2).to_csv(folder / name, index_label="example")
+    value = {"value": float(np.mean(right)), "predictions_file": name} | fields
+    return record(method, "p", seed=seed, **value)
+
+
+def compared(runs: Sequence[Record], folder: Path) -> statistics.Difference:
+    found = statistics.of(runs, folder)["reviews", "m", "p"].difference
+    assert found is not None
+    return found
+
+
+def test_the_interval_is_that_of_scipy_on_the_differences(tmp_path: Path) -> None:
+    draw = np.random.default_rng(3)
+    dense, mine = draw.random((2, 400)) < [[0.8], [0.7]]
+    found = compared([saved(tmp_path, "dense", dense), saved(tmp_path, "m", mine)], tmp_path)
+    differences = mine.astype(float) - dense
+    expected = stats.bootstrap(
+        (differences,), np.mean, n_resamples=20_000, method="percentile", rng=draw
+    ).confidence_interval
+    assert found.value == pytest.approx(differences.mean())
+    assert (found.low, found.high) == pytest.approx(tuple(expected), abs=0.006)
+    assert found.significant == (found.high < 0)
+
+
+def test_the_interval_of_accuracy_itself_is_about_that_of_a_share(tmp_path: Path) -> None:
+    right = np.arange(400) % 5 > 0
+    (known,) = statistics.of([saved(tmp_path, "dense", right)], tmp_path).values()
+    assert known.mean == pytest.approx(0.8)
+    assert known.interval == pytest.approx((0.76, 0.84), abs=0.005)
+
+
+def test_examples_that_all_differ_alike_have_an_interval(tmp_path: Path) -> None:
+    same = [1, 0, 1, 1]
+    found = compared([saved(tmp_path, "dense", same), saved(tmp_path, "m", same)], tmp_path)
+    assert (found.value, found.low, found.high, found.p_value) == (0, 0, 0, 1)
+    assert not found.significant
+    runs = [saved(tmp_path, "dense", [0] * 4), saved(tmp_path, "m", [1] * 4)]
+    found = compared(runs, tmp_path)
+    assert (found.value, found.low, found.high) == (1, 1, 1)
+
+
+def test_seeds_are_averaged_on_the_same_resamples(tmp_path: Path) -> None:
+    # each seed swings, but their mean is one example in ten, always
+    runs = [saved(tmp_path, "dense", [0] * 20, seed) for seed in (0, 1)]
+    runs += [saved(tmp_path, "m", [seed == i % 2 for i in range(20)], seed) for seed in (0, 1)]
+    found = compared(runs, tmp_path)
+    assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_a_metric_that_is_no_mean_is_resampled_itself() -> None:
+    draw = np.random.default_rng(0)
+    labels = draw.normal(size=300)
+    frames = [
+        pd.DataFrame({"label": labels, "value": labels + noise * draw.normal(size=300)})
+        for noise in (0.5, 1.0)
+    ]
+    mine, theirs = (metric_of("regression", "spearman", frame) for frame in frames)
+
+    def gap(weights: Array) -> Array:
+        return mine(weights) - theirs(weights)
+
+    value, low, high = statistics.bootstrap(gap, 300)
+    one, other = (stats.spearmanr(frame["label"], frame["value"]).statistic for frame in frames)
+    assert value == pytest.approx(one - other)
+    assert 0 < low < value < high
+    assert (value, low, high) == statistics.bootstrap(gap, 300)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=30))
+def test_mcnemar_is_a_sign_test_of_the_examples_that_differ(
+    pairs: list[tuple[bool, bool]],
+) -> None:
+    mine, theirs = np.array(pairs).T
+    found = statistics.mcnemar(mine, theirs)
+    better, worse = pairs.count((True, False)), pairs.count((False, True))
+    tail = stats.binom.cdf(min(better, worse), better + worse, 0.5)
+    assert found == pytest.approx(min(1.0, 2 * tail))
+
+
+def test_several_p_values_are_one_that_holds_however_they_depend() -> None:
+    assert statistics.several([0.03]) == 0.03
+    assert statistics.several([0.01, 0.9, 0.02]) == pytest.approx(0.04)
+    assert statistics.several([0.6, 0.9]) == 1
+
+
+def test_without_predictions_or_the_same_seeds_nothing_is_compared(tmp_path: Path) -> None:
+    dense = saved(tmp_path, "dense", [1, 0, 1, 0])
+    gone = record("m", "p", value=0.5, predictions_file="predictions/gone.csv")
+    other = saved(tmp_path, "m", [1, 0, 1, 1], seed=1)
+    for run in (gone, other, record("m", "p")):
+        found = statistics.of([dense, run], tmp_path)
+        assert found["reviews", "m", "p"].difference is None
+
+
+@pytest.mark.parametrize("damage", ["", "example,label\n0,a\n", "torn"])
+def test_predictions_of_another_run_are_named_with_the_cure(tmp_path: Path, damage: str) -> None:
+    runs = [saved(tmp_path, "dense", [1, 0] * 9), saved(tmp_path, "m", [1] * 18)]
+    path = tmp_path / "predictions" / "m-0.csv"
+    path.write_text(path.read_text().replace("1.0", "0.0") if damage == "torn" else damage)
+    with pytest.raises(UserError, match="run again") as error:
+        statistics.of(runs, tmp_path)
+    assert str(path) in str(error.value)
+
+
+def test_tables_hold_the_interval_the_test_and_the_cost(tmp_path: Path) -> None:
+    runs = [saved(tmp_path, "dense", [1, 0] * 50), saved(tmp_path, "m", [1, 1] * 50)]
+    known = statistics.of(runs, tmp_path)
+    shown = display_frame(runs, known).set_index("Method")
+    low, high = (100 * getattr(known["reviews", "m", "p"].difference, n) for n in ("low", "high"))
+    assert shown.loc["m", "95% interval"] == f"{low:+.2f} to {high:+.2f}"
+    assert shown.loc["m", "p"] == "<0.001"
+    assert shown.loc["dense", "95% interval"] == ""
+    # 6e13 FLOPs of fine-tuning and 3.5e13 more
+    assert shown.loc["m", "Train cost"] == "1.6x"
+    frame = results_frame(runs, known).set_index("method")
+    assert frame.loc["m", "vs_dense"] == pytest.approx(0.5)
+    assert frame.loc["m", "train_cost"] == pytest.approx(9.5 / 6)
+    assert known["reviews", "m", "p"].fine_tune_flops == 6e13

@@ -1,0 +1,96 @@
+"""`tokendrop speed`: the methods set by hand keep what they were asked to; its file holds all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tokendrop.cli import main
+from tokendrop.engine.encoder import encode
+from tokendrop.engine.packed import Batch
+from tokendrop.measure.flops import dense_flops, pass_flops
+from tokendrop.measure.speed import shapes
+from tokendrop.measure.speed.by_hand import METHODS
+from tokendrop.measure.speed.shapes import random_model, random_rows
+from tokendrop.models.backbones import shape_of
+
+TINY = {
+    "num_hidden_layers": 6,
+    "hidden_size": 64,
+    "num_attention_heads": 4,
+    "intermediate_size": 256,
+}
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(shapes.MODEL_SHAPES, "minilm-l6", TINY)
+
+
+@pytest.mark.parametrize("share", [0.7, 0.4])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_set_by_hand_keeps_the_share(method: str, share: float) -> None:
+    model = random_model("minilm-l6")
+    rows = random_rows("medium", 16)
+    batch, shape = Batch.pack(rows), shape_of(model.config, 128)
+    reducer = METHODS[method](share, batch, shape).eval()
+    with torch.no_grad():
+        trace = encode(model, batch, reducer).trace
+    fed = sum(len(layer.feed_forward.tokens) for layer in trace.layers) / len(batch.input_ids) / 6
+    # a quarter of a ranking layer's work is done on what enters it
+    assert fed == pytest.approx(share, abs=0.06)
+    spent = pass_flops(trace, reducer, model, shape)
+    whole = dense_flops([len(row) for row in rows], model, shape)
+    assert spent / whole == pytest.approx(share, abs=0.12)
+
+
+def test_its_file_has_every_ratio(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "speed.json"
+    words = ["--shapes", "minilm-l6", "--mixes", "short", "--batch-sizes", "4", "--kept", "0.5"]
+    few = ["--rounds", "3", "--seconds", "0", "--attainable", "--memory", "minilm-l6:short:4"]
+    assert main(["speed", *words, *few, "--json", str(out)]) == 0
+    found: dict[str, Any] = json.loads(out.read_text())
+    assert {"versions", "hardware", "threads", "matmul_gflops_per_second"} <= set(found["machine"])
+    assert [row["method"] for row in found["rows"]] == ["dense", *METHODS]
+    for row in found["rows"]:
+        assert (row["model_shape"], row["length_mix"], row["batch_size"]) == (
+            "minilm-l6",
+            "short",
+            4,
+        )
+        assert row["throughput_speedup_padded"] > 0
+        assert row["flops_speedup_padded"] > row["flops_speedup_unpadded"] >= 1
+        ratio = row["throughput_speedup_unpadded"] / row["flops_speedup_unpadded"]
+        assert row["eta"] == pytest.approx(ratio)
+        alone = row["throughput_speedup_attainable"]
+        assert alone is None if row["method"] == "dense" else alone > 0
+    assert found["training"][0]["throughput_speedup_padded"] > 0
+    assert {"inference_packed_mib", "training_padded_mib"} <= set(found["memory"][0])
+    assert "eta" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--kept", "0"], "--kept 0.0 is no share"),
+        (["--device", "cuda"], "sees no GPU"),
+    ],
+)
+def test_bad_input(
+    words: list[str],
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert main(["speed", *words]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_bad_place_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["speed", "--memory", "minilm-l6:long"]) == 2
+    assert "not like minilm-l6:long:32" in capsys.readouterr().err

@@ -1,0 +1,95 @@
+"""Answers of every kind of task for a text, as a user asks for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import BertTokenizer
+
+import tokendrop
+from tokendrop.errors import UserError
+from tokendrop.heads import Kind
+from tokendrop.models.backbones import AUTO
+from tokendrop.models.model import TokenDropModel
+from tokendrop.reducers.base import Reducer
+from tokendrop.reducers.dense import Dense
+from tokendrop.reducers.power_bert import PowerBert
+from tokendrop.testing.tiny import CONFIGS, LAYERS, VOCABULARY
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "ada", "##m", "lives", "in", "bern", "where"]
+PAIR = ("where lives adam", "adam lives in bern")
+
+
+def model_of(kind: Kind, labels: list[str], reducer: Reducer) -> TokenDropModel:
+    torch.manual_seed(3)
+    config: Any = CONFIGS["bert"]()
+    config.id2label = dict(enumerate(labels))
+    backbone = AUTO[kind].from_config(config).eval()
+    vocabulary = {word: number for number, word in enumerate(WORDS)}
+    vocabulary |= {f"x{i}": i for i in range(len(WORDS), VOCABULARY)}
+    return TokenDropModel(backbone, reducer, BertTokenizer(vocab=vocabulary), 12).eval()
+
+
+@pytest.mark.parametrize("reducer", [Dense(), PowerBert(configuration=[6, 4, 2])], ids=str)
+def test_every_word_gets_a_tag(reducer: Reducer, tmp_path: Path) -> None:
+    model = model_of("token_classification", ["O", "B-PER", "I-PER"], reducer)
+    texts = ["adam lives in bern", "adam " * 30]
+    short, long = model.predict(texts)
+    assert len(short.label.split()) == 4
+    assert set(short.label.split()) <= {"O", "B-PER", "I-PER"}
+    assert short.probabilities == {}
+    # [CLS] and [SEP] leave ten places, two for each of these words
+    tags = long.label.split()
+    assert len(tags) == 30
+    assert tags[5:] == ["O"] * 25
+    model.save_pretrained(tmp_path / "model")
+    assert tokendrop.load(tmp_path / "model").predict(texts) == [short, long]
+
+
+def test_a_word_has_the_tag_of_its_first_piece() -> None:
+    model = model_of("token_classification", ["O", "B-PER", "I-PER"], Dense())
+    (found,) = model.predict(["bern adam"])
+    assert found.tokens == ["[CLS]", "bern", "ada", "##m", "[SEP]"]
+    ids = torch.tensor([[2, 9, 5, 6, 3]])
+    best = model.backbone(ids).logits[0].argmax(-1).tolist()
+    assert found.label.split() == [model.labels[best[1]], model.labels[best[2]]]
+
+
+def test_an_answer_is_a_span_of_the_context() -> None:
+    model = model_of("question_answering", ["LABEL_0", "LABEL_1"], Dense())
+    (found,) = model.predict([PAIR])
+    assert found.label
+    assert found.label in PAIR[1]
+    # the best of all spans, counted out
+    out = model.backbone(
+        torch.tensor([[2, 10, 7, 5, 6, 3, 5, 6, 7, 8, 9, 3]]),
+        token_type_ids=torch.tensor([[0] * 6 + [1] * 6]),
+    )
+    start, end = out.start_logits[0], out.end_logits[0]
+    spans = [(i, j) for i in range(6, 11) for j in range(i, 11)]
+    first, last = max(spans, key=lambda span: start[span[0]] + end[span[1]])
+    places = [(0, 3), (3, 4), (5, 10), (11, 13), (14, 18)]
+    assert found.label == PAIR[1][places[first - 6][0] : places[last - 6][1]]
+
+
+@pytest.mark.parametrize("text", ["where lives adam", ("where lives adam", "  ")])
+def test_a_question_needs_a_context(text: Any) -> None:
+    model = model_of("question_answering", ["LABEL_0", "LABEL_1"], Dense())
+    with pytest.raises(UserError, match="text 2 of 2 is a question without a context"):
+        model.predict([PAIR, text])
+
+
+def test_a_regression_answers_with_its_number(tmp_path: Path) -> None:
+    model = model_of("regression", ["LABEL_0"], Dense())
+    (found,) = model.predict([PAIR])
+    assert found.probabilities == {}
+    assert found.row_depth == LAYERS
+    ids = torch.tensor([[2, 10, 7, 5, 6, 3, 5, 6, 7, 8, 9, 3]])
+    types = torch.tensor([[0] * 6 + [1] * 6])
+    expected = model.backbone(ids, token_type_ids=types).logits.item()
+    assert float(found.label) == pytest.approx(expected, abs=1e-3)
+    model.save_pretrained(tmp_path / "model")
+    assert tokendrop.load(tmp_path / "model").shape.task == "regression"

@@ -1,0 +1,125 @@
+"""Weights & Biases without an account: what lies in an offline run is what a sync would send."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wandb
+from wandb.proto import wandb_internal_pb2 as messages
+
+from tests.cli.test_cli import SMALL, reviews  # noqa: F401
+from tests.compare.grid.test_compare import SMOKE
+from tokendrop.cli import main
+
+METHOD = "{{reducer: baselines.Truncation, operating_points: {{{point}: {{tokens: 6}}}}}}"
+
+
+BLOCK, HEADER, LAST = 32768, 7, (1, 4)  # of the log files that LevelDB and W&B write
+
+
+def written(run: Path) -> list[Any]:
+    """The messages of an offline run, in order, as a sync reads them."""
+    wandb.teardown()  # waits for the service that writes the file
+    content = next(run.glob("*.wandb")).read_bytes()
+    found, held, place = [], b"", HEADER
+    while place + HEADER <= len(content):
+        if BLOCK - place % BLOCK < HEADER:
+            place += BLOCK - place % BLOCK
+            continue
+        size, kind = struct.unpack_from("<HB", content, place + 4)
+        held += content[place + HEADER : place + HEADER + size]
+        place += HEADER + size
+        if kind in LAST:
+            message = messages.Record()
+            message.ParseFromString(held)
+            found.append(message)
+            held = b""
+    assert not held, "the run breaks off"
+    return found
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+    """The messages of a comparison's runs, by job type."""
+    out = tmp_path_factory.mktemp("tracked")
+    method = METHOD.format(point="long" * 20)
+    words = ["--methods", f"{{dense: {{reducer: Dense}}, truncation: {method}}}"]
+    words += ["--loggers", "[wandb_models]", "--floor", "false", "--samples", "2"]
+    assert main(["compare", "--config", SMOKE, *words, "--out", str(out)]) == 0
+    found = [written(run) for run in sorted((out / "wandb").glob("offline-run-*"))]
+    return {next(m.run.job_type for m in run if m.HasField("run")): run for run in found}
+
+
+def test_a_fit_logs_what_a_sweep_follows(reviews: Path, tmp_path: Path) -> None:  # noqa: F811
+    words = ["--data.train", str(reviews), "--loggers", "[wandb]", "--out", str(tmp_path)]
+    assert main(["fit", *SMALL[:-2], *words]) == 0
+    (run,) = (tmp_path / "wandb").glob("offline-run-*")
+    found = written(run)
+    logged = {item.key or "/".join(item.nested_key) for m in found for item in m.history.item}
+    assert {"chosen/accuracy", "chosen/flops_speedup", "train_seconds"} <= logged
+    defined = {m.metric.name: m.metric.summary for m in found if m.HasField("metric")}
+    assert defined["chosen/accuracy"].max
+    assert defined["chosen/kept_tokens"].min
+    assert any(m.HasField("exit") for m in found)
+    settings = {
+        item.key or item.nested_key[0]
+        for m in found
+        for item in [*m.run.config.update, *m.config.update]
+    }
+    assert {"model", "data", "seed_everything"} <= settings
+
+
+def test_each_run_is_whole_and_filed_under_task_and_method(runs: dict[str, list[Any]]) -> None:
+    assert set(runs) == {"dense", "truncation", "comparison"}
+    for kind, messages_ in runs.items():
+        run = next(m.run for m in messages_ if m.HasField("run"))
+        assert any(m.HasField("exit") for m in messages_)
+        if kind == "comparison":
+            assert list(run.tags) == ["rotten_tomatoes"]
+            continue
+        assert run.run_group == "rotten_tomatoes"
+        assert {"rotten_tomatoes", kind, "seed1"} <= set(run.tags)
+        assert all(len(tag) <= 64 for tag in run.tags)
+
+
+def test_final_numbers_have_a_direction(runs: dict[str, list[Any]]) -> None:
+    defined = {m.metric.name: m.metric.summary for m in runs["truncation"] if m.HasField("metric")}
+    assert defined["value"].max
+    assert defined["flops_speedup_unpadded"].max
+    assert defined["train_seconds"].min
+    assert defined["kept_tokens_mean"].min
+    logged: dict[str, Any] = {}
+    for message in runs["truncation"]:
+        for item in message.history.item:
+            logged[item.key or "/".join(item.nested_key)] = json.loads(item.value_json)
+    assert logged["flops_speedup_unpadded"] > 1
+    assert logged["tokens/_type"] == "table-file"
+    assert {"dev/accuracy", "value"} <= set(logged)
+
+
+def test_models_are_artefacts_where_asked_for(runs: dict[str, list[Any]]) -> None:
+    for kind in ("dense", "truncation"):
+        artifacts = [
+            m.request.log_artifact.artifact if m.HasField("request") else m.artifact
+            for m in runs[kind]
+            if m.HasField("artifact") or m.request.HasField("log_artifact")
+        ]
+        (model,) = [artifact for artifact in artifacts if artifact.type == "model"]
+        files = {entry.path for entry in model.manifest.contents}
+        assert {"config.json", "model.safetensors", "README.md"} <= files
+
+
+def test_the_comparison_shows_its_figures_and_the_tables_of_its_panels(
+    runs: dict[str, list[Any]],
+) -> None:
+    kept = {
+        item.key or item.nested_key[0]
+        for message in runs["comparison"]
+        for item in message.history.item
+    }
+    wanted = {"results", "trade_off_flops", "budgets", "kinds", "calibration"}
+    assert wanted <= kept, wanted - kept

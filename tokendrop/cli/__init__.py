@@ -1,0 +1,88 @@
+"""The command line: ``tokendrop COMMAND``. Each command imports what it needs, so help is quick."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+
+from tokendrop.errors import UserError, unknown
+
+COMMANDS = {
+    "fit": "train a method's whole recipe on a task",
+    "validate": "evaluate a trained model on the dev split",
+    "test": "evaluate a trained model on the test split",
+    "predict": "classify texts and show which tokens were dropped where",
+    "compare": "train, evaluate and time a grid of methods; write the tables and the report",
+    "report": "merge the folders of several comparisons into one report",
+    "speed": "time the methods at given kept shares, without training",
+    "search": "find a Length-Adaptive model's best configuration for a budget",
+    "rationale": "compare what methods keep with what people marked as the reason",
+}
+
+CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+
+USAGE = f"""usage: tokendrop COMMAND [options]
+
+Compare token-dropping and early-exit methods for BERT-like encoders.
+
+commands:
+{chr(10).join(f"  {name:<11}{what}" for name, what in COMMANDS.items())}
+
+'tokendrop COMMAND --help' lists the options of a command."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        the exit code: 0, 2 for a mistake in the input, 130 after Ctrl-C.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0
+    try:
+        if words[0] not in COMMANDS:
+            raise unknown("command", words[0], COMMANDS)
+        command = importlib.import_module(f"tokendrop.cli.{words[0]}")
+        _quiet()
+        command.run(words[1:])
+    except UserError as error:
+        print(f"tokendrop: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("tokendrop: interrupted; the same command continues from here", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+    except OSError as error:
+        if error.errno not in CANNOT_WRITE:
+            raise
+        cure = "make room or name another folder; the same command continues from here"
+        print(f"tokendrop: error: {error.strerror} ({error.filename}): {cure}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _quiet() -> None:
+    """Show our own messages, and of other libraries only what a user can act on."""
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("tokendrop").setLevel(logging.INFO)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # the hub's client reports each of its retries; our error at the end says it once
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message="The anonymous setting has no effect")
+    logging.getLogger("wandb").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")
+    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.* is deprecated")
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")

@@ -1,0 +1,98 @@
+"""``tokendrop compare``: the grid of methods, operating points, tasks and seeds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+from tokendrop.cli.options import split_off
+from tokendrop.cli.sweep import read_sweep
+from tokendrop.compare.grid.runner import compare
+from tokendrop.compare.grid.settings import Comparison
+from tokendrop.configs import find_config, setting_error
+
+
+def parser() -> ArgumentParser:
+    """The options."""
+    parser = comparison_parser(
+        "compare",
+        "demo",
+        "Train, evaluate and time every method of a grid, and write results.csv, summary.md, "
+        "report.html, figures and one record per run. Run again with the same --out, it continues "
+        "where it stopped, and adds the methods, tasks and seeds that are new.",
+    )
+    parser.add_argument(
+        "--sweep",
+        type=str,
+        help="YAML file of a W&B sweep over a method's arguments, instead of a comparison's: each "
+        "combination or draw is an operating point; other options override what it says",
+    )
+    return parser
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Parse the command line and compare."""
+    comparison, made = parsed_comparison(parser(), _with_sweep(arguments))
+    out = Path(made.out)
+    compare(comparison, out)
+    sys.stdout.flush()
+
+
+def comparison_parser(command: str, config: str, description: str) -> ArgumentParser:
+    """The options of a command that works on a comparison.
+
+    Args:
+        command: its name, also of its output folder.
+        config: file in configs/compare that is read where none is named.
+        description: for its help.
+    """
+    parser = ArgumentParser(
+        prog=f"tokendrop {command}",
+        exit_on_error=False,
+        allow_abbrev=False,
+        description=description,
+        default_config_files=[find_config("compare", config)],
+    )
+    parser.add_argument(
+        "--config",
+        action="config",
+        help="YAML file of the comparison; later files and options override earlier ones "
+        f"(default: configs/compare/{config}.yaml)",
+    )
+    parser.add_argument("--out", type=str, default=f"runs/{command}", help="output folder")
+    parser.add_class_arguments(Comparison)
+    return parser
+
+
+def parsed_comparison(
+    parser: ArgumentParser, arguments: Sequence[str]
+) -> tuple[Comparison, Namespace]:
+    """The comparison that the arguments describe, and the other options.
+
+    A configuration that they name takes the place of the command's own.
+
+    Raises:
+        UserError: an option that does not exist or a value that does not fit.
+    """
+    if split_off("--config", arguments)[0] is not None:
+        parser.default_config_files = []
+    try:
+        parsed = parser.parse_args(list(arguments))
+    except ArgumentError as error:
+        raise setting_error(error) from error
+    made = parser.instantiate(parsed)
+    return Comparison(**{field.name: made[field.name] for field in fields(Comparison)}), made
+
+
+def _with_sweep(arguments: Sequence[str]) -> list[str]:
+    """The options, with the comparison that a sweep's file stands for in front of them."""
+    sweep, words = split_off("--sweep", arguments)
+    if sweep is None:
+        return words
+    settings = read_sweep(find_config("sweep", sweep))
+    return ["--config", yaml.safe_dump(settings, sort_keys=False), *words]

@@ -1,0 +1,80 @@
+"""``tokendrop fit``: train one method's whole recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from lightning import Callback, Trainer
+from lightning.pytorch.cli import LightningArgumentParser
+
+from tokendrop.cli.lightning_cli import (
+    TokenDropCLI,
+    figures_of,
+    is_partial,
+    parse,
+    training_parser,
+)
+from tokendrop.cli.training_settings import TRAINING_CONFIG
+from tokendrop.files import whole_folder
+from tokendrop.models.model import load_with
+from tokendrop.models.sharing import SIDE_CAR
+from tokendrop.reducers import from_spec
+from tokendrop.reducers.base import Stage
+from tokendrop.training import recipes
+from tokendrop.training.progress import progress
+from tokendrop.training.stages import TrainedStage
+from tokendrop.training.tracking import Run, Tracker
+
+
+def parser() -> LightningArgumentParser:
+    """The options."""
+    return training_parser()
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Parse the command line and train; the result is ``OUT/model``."""
+    cli = parse(arguments)
+    out, seed = Path(cli.config.out), int(cli.config.seed_everything)
+    method = cli.model.reducer_spec["class_path"].rsplit(".", 1)[-1]
+    described = Run(cli.datamodule.dataset or "local", method, "fit", seed)
+    tracker = Tracker(cli.config.loggers, out, described)
+
+    shows = cli.config.trainer.enable_progress_bar is not False
+
+    def make_trainer(stage: Stage, callbacks: list[Callback]) -> Trainer:
+        return cli.instantiate_trainer(
+            max_epochs=stage.epochs,
+            callbacks=[*callbacks, progress(stage.name)] if shows else callbacks,
+            logger=tracker.loggers,
+            reload_dataloaders_every_n_epochs=1,
+        )
+
+    stages = recipes.train(cli.model, cli.datamodule, seed, out / "stages", make_trainer)
+    _save(cli, stages[-1], out / "model")
+    chosen = {k.replace("dev/", "chosen/"): v for k, v in stages[-1].chosen.items()}
+    results = chosen | {"train_seconds": sum(stage.seconds for stage in stages)}
+    settings = yaml.safe_load(_settings(cli))
+    tracker.finish(results, settings, [], out / "model", cli.model.metric)
+    score = chosen[f"chosen/{cli.model.metric}"]
+    print(f"{cli.model.metric} on dev: {score:.4f}")
+    print(f"model: {out / 'model'}\nnext:  tokendrop test --checkpoint {out / 'model'}")
+
+
+def _save(cli: TokenDropCLI, stage: TrainedStage, folder: Path) -> None:
+    """Write the trained model at its operating point, with the settings of its training."""
+    reducer = from_spec(cli.model.reducer_spec)
+    model = load_with(stage.model, reducer)
+    # epochs are evaluated at the default operating point
+    usual = model.reducer.spec() == from_spec(reducer.spec(trained=True)).spec()
+    if not is_partial(cli.trainer, "dev") and usual:
+        model.figures = figures_of(cli, "dev", stage.chosen, cli.model.backbone)
+    with whole_folder(folder) as draft:
+        model.save_pretrained(draft)
+        (draft / SIDE_CAR / TRAINING_CONFIG).write_text(_settings(cli))
+
+
+def _settings(cli: TokenDropCLI) -> str:
+    """All settings of the training, as YAML that ``--config`` reads."""
+    return cli.parser.dump(cli.config, skip_link_targets=True)

@@ -1,0 +1,275 @@
+"""What ``fit``, ``validate`` and ``test`` share: LightningCLI over layered YAML files."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import lightning
+from jsonargparse import ArgumentError
+from lightning import Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from tokendrop.cli.options import Parser, add_model_options
+from tokendrop.cli.training_settings import TRAINING_CONFIG, training_defaults
+from tokendrop.configs import setting_error
+from tokendrop.data import TextData
+from tokendrop.errors import UserError, one_line
+from tokendrop.measure.provenance import provenance
+from tokendrop.models.model import TokenDropModel, load
+from tokendrop.models.sharing import SIDE_CAR, Figures, model_folder
+from tokendrop.training.module import TokenDropModule
+from tokendrop.training.recipes import TRAINER_DEFAULTS
+from tokendrop.training.tracking import LoggerName
+from tokendrop.training.trainer_options import (
+    EVALUATION,
+    FIT,
+    WHOLE,
+    check_made,
+    limit_of,
+    refuse,
+    refuse_idle,
+    shown,
+)
+
+log = logging.getLogger(__name__)
+
+
+class TokenDropCLI(LightningCLI):
+    """LightningCLI whose options are checked before anything is made of them."""
+
+    def __init__(self, words: Sequence[str], check: Check) -> None:
+        """
+        Args:
+            words: the options.
+            check: raises for what cannot be used.
+        """
+        self._check = check
+        super().__init__(
+            TokenDropModule,
+            TextData,
+            args=list(words),
+            run=False,
+            save_config_callback=None,
+            auto_configure_optimizers=False,
+        )
+
+    def setup_parser(self, *_: Any) -> None:
+        self.parser = training_parser()
+
+    def before_instantiate_classes(self) -> None:
+        self._check(self)
+
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except UserError:
+            raise
+        except Exception as error:  # Lightning and its plugins raise all kinds
+            if not (culprits := self._culprits()):
+                raise
+            raise UserError(
+                f"{', '.join(culprits)} cannot be used here: give another value or leave it out "
+                f"({one_line(error)})"
+            ) from error
+        check_made(self.trainer)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        # without a logger Lightning would take one of its own
+        none = {"logger": False} if self.config.trainer.logger is None else {}
+        return super().instantiate_trainer(**(none | kwargs))
+
+    def _culprits(self) -> list[str]:
+        """The options that no trainer can be made with, none if they are not to blame."""
+        usual = vars(self.parser.get_defaults().trainer)
+        given = {k: v for k, v in vars(self.config.trainer).items() if v != usual[k]}
+
+        parser = LightningArgumentParser()
+        _add_trainer(parser)
+
+        def fails(options: dict[str, Any]) -> bool:
+            config = parser.get_defaults()
+            for name, value in (usual | options).items():
+                config.trainer[name] = value
+            try:
+                Trainer(**vars(parser.instantiate(config).trainer))
+            except Exception:
+                return True
+            return False
+
+        if fails({}):
+            return []
+        alone = [name for name, value in given.items() if fails({name: value})]
+        values = self.config.trainer.as_dict()
+        return [shown(name, values[name]) for name in alone or given]
+
+
+Check = Callable[[TokenDropCLI], None]
+
+
+def training_parser() -> LightningArgumentParser:
+    """The options of ``fit``."""
+    parser = LightningArgumentParser(
+        prog="tokendrop fit",
+        description="Train one method's whole recipe on a task; the result is OUT/model. Run again "
+        "with the same --out, it continues where it stopped.",
+        exit_on_error=False,
+        allow_abbrev=False,
+        dump_header=[f"lightning.pytorch=={lightning.__version__}"],
+    )
+    parser.add_argument(
+        *("-c", "--config"),
+        action="config",
+        help="YAML file of settings; later files and options override earlier ones",
+    )
+    parser.add_argument(
+        "--seed_everything",
+        type=bool | int,
+        default=1,
+        help="decides all random numbers; true draws it",
+    )
+    _add_trainer(parser)
+    parser.add_lightning_class_args(TokenDropModule, "model")
+    parser.add_lightning_class_args(TextData, "data")
+    parser.set_defaults({"model.reducer": {"class_path": "tokendrop.reducers.dense.Dense"}})
+    usual: dict[str, Any] = {"logger": False, **TRAINER_DEFAULTS}
+    parser.set_defaults({f"trainer.{name}": value for name, value in usual.items()})
+    # the data are tokenised as the backbone reads them
+    parser.link_arguments("model.backbone", "data.tokenizer")
+    parser.add_argument("--out", type=str, default="runs/fit", help="output folder")
+    parser.add_argument(
+        "--loggers",
+        type=list[LoggerName],
+        default=["csv"],
+        help="where curves go; wandb is offline unless you are logged in",
+    )
+    return parser
+
+
+def _add_trainer(parser: LightningArgumentParser) -> None:
+    """The options of the trainer, with limits whose 1 is one batch.
+
+    Lightning's annotation of a limit is the same object as any library's ``Union[float, int]`` that
+    came first, by which 1 would be read as 1.0, all batches.
+    """
+    parser.add_class_arguments(
+        Trainer, "trainer", skip={*WHOLE}, instantiate=False, fail_untyped=False, sub_configs=True
+    )
+    for name in WHOLE:
+        parser.add_argument(
+            f"--trainer.{name}",
+            type=int | float | None,
+            default=inspect.signature(Trainer).parameters[name].default,
+            help="number of batches, or share of them as 0.5 or 1.0",
+        )
+
+
+def check_training(cli: TokenDropCLI) -> None:
+    """Raise for a trainer's option that no recipe can be trained with.
+
+    Raises:
+        UserError: the option.
+    """
+    refuse(cli.config.trainer.as_dict(), FIT)
+
+
+def parse(arguments: Sequence[str], check: Check = check_training) -> TokenDropCLI:
+    """Read the options; nothing is run.
+
+    Args:
+        arguments: the options.
+        check: raises for what cannot be used.
+
+    Raises:
+        UserError: an option that does not exist or a value that does not fit.
+    """
+    try:
+        return TokenDropCLI(arguments, check)
+    except ArgumentError as error:
+        raise setting_error(error) from error
+
+
+def evaluation_parser(command: Literal["validate", "test"], description: str) -> Parser:
+    """The options of a command that evaluates a trained model, beside those of ``fit``."""
+    parser = Parser(
+        command,
+        usage=f"tokendrop {command} --checkpoint FOLDER [options]",
+        description=f"{description} The other options, for data and trainer, are those of "
+        "'tokendrop fit'; the settings of the model's training are their defaults.",
+    )
+    add_model_options(parser)
+    return parser
+
+
+def parse_trained(
+    options: argparse.Namespace,
+    words: Sequence[str],
+    split: Literal["dev", "test"] | None,
+) -> tuple[TokenDropCLI, TokenDropModel]:
+    """Read the options of a command that works on a trained model.
+
+    The settings of its training are the defaults, so ``--checkpoint`` alone is enough.
+
+    Args:
+        options: those of :func:`tokendrop.cli.options.add_model_options`.
+        words: options of ``fit``.
+        split: which one the trainer evaluates, None if no trainer is used.
+
+    Raises:
+        UserError: no model, data that are not known, or an option that cannot be used.
+    """
+    folder = model_folder(options.checkpoint)
+    model = load(folder, trust_reducer=options.trust_reducer)
+    defaults = training_defaults(folder)
+
+    def check(cli: TokenDropCLI) -> None:
+        data, now = cli.config.data, cli.config.trainer.as_dict()
+        if not defaults and data.dataset is data.train is data.dir is None:
+            raise UserError(
+                f"{folder} does not say which data it was trained on (no "
+                f"{SIDE_CAR}/{TRAINING_CONFIG}): name them, e.g. --data.dataset rotten_tomatoes"
+            )
+        before = cli.parser.parse_args(defaults).trainer.as_dict()
+        refuse_idle([name for name, value in now.items() if value != before[name]], split)
+        refuse(now, EVALUATION)
+
+    cli = parse([*defaults, *words, "--model.backbone", str(folder)], check)
+    data = cli.datamodule
+    data.follow(model.labels, model.shape.task, str(folder))
+    cli.model.begin(model, data.make_task(cli.model.metric), data.splits)
+    return cli, model
+
+
+def is_partial(trainer: Trainer, split: Literal["dev", "test"]) -> bool:
+    """Whether a trainer's options keep it from evaluating a whole split, which is said."""
+    names = {"dev": ["overfit_batches", "limit_val_batches"], "test": ["limit_test_batches"]}
+    if limit := limit_of(trainer, *names[split]):
+        log.warning(
+            "with %s the figures are of a part of the %s split, so the model's card does not tell "
+            "them",
+            *(limit, split),
+        )
+    return bool(limit)
+
+
+def figures_of(
+    cli: TokenDropCLI, split: Literal["dev", "test"], logged: Mapping[str, float], backbone: str
+) -> Figures:
+    """What an evaluation logged, for the model's card."""
+    found = {k.removeprefix(f"{split}/"): v for k, v in logged.items() if k.startswith(split)}
+    data = cli.datamodule
+    return Figures(
+        task=data.dataset or "local data",
+        backbone=backbone,
+        split=split,
+        examples=len(data.splits[split]),
+        seed=int(cli.config.seed_everything),
+        kept_tokens=found.pop("kept_tokens"),
+        layers=found.pop("layers"),
+        speedups={"flops_speedup_unpadded": found.pop("flops_speedup")},
+        metrics={name: value for name, value in found.items() if name not in ("loss", "score")},
+        provenance=provenance(),
+    )

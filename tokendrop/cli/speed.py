@@ -1,0 +1,175 @@
+"""``tokendrop speed``: the clock of packed inference and training, without any training data."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from tokendrop.cli.options import Parser
+from tokendrop.errors import UserError
+from tokendrop.files import write_text
+from tokendrop.measure.provenance import provenance
+from tokendrop.measure.speed.by_hand import METHODS
+from tokendrop.measure.speed.inference import Cell, time_cell
+from tokendrop.measure.speed.memory import peak_memory
+from tokendrop.measure.speed.shapes import LENGTH_MIXES, MODEL_SHAPES, random_model
+from tokendrop.measure.speed.training import time_training
+
+# what two cores get through in less than five minutes
+DEFAULT_GRID = [
+    Cell("minilm-l6", "short", 1),
+    Cell("minilm-l6", "short", 8),
+    Cell("minilm-l6", "short", 32),
+    Cell("minilm-l6", "medium", 8),
+    Cell("minilm-l6", "long", 8),
+    Cell("minilm-l6", "all_128", 1),
+    Cell("minilm-l6", "all_128", 8),
+    Cell("bert-base", "short", 8),
+    Cell("bert-base", "all_128", 1),
+]
+TRAINED = ("minilm-l6", "short", 32)
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Parse the command line and measure."""
+    options = parser().parse_args(arguments)
+    device = torch.device(options.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"--device {options.device}: torch sees no GPU here; use --device cpu")
+    if options.memory and device.type == "cpu" and not Path("/proc/self/clear_refs").exists():
+        raise UserError("--memory reads a CPU process's peak from /proc, which only Linux has")
+    for share in options.kept:
+        if not 0 < share <= 1:
+            raise UserError(f"--kept {share} is no share: use more than 0, and at most 1")
+    found: dict[str, Any] = {"machine": provenance() | _matmul(device), "rows": []}
+    for rows in _inference(options, device):
+        _show(rows)
+        found["rows"] += rows
+        _save(options.json, found)
+    shape, mix, batch_size = TRAINED
+    model = random_model(shape, device)
+    step = time_training(model, shape, mix, batch_size, options.rounds, options.seconds)
+    found["training"] = [step]
+    ratio, noise = step["throughput_speedup_padded"], step["noise"]
+    print(
+        f"training step, {shape}, {batch_size} {mix} rows: packed is {ratio:.2f}x as fast as "
+        f"padded (noise {noise:.0%})"
+    )
+    if options.memory:
+        found["memory"] = [
+            peak_memory(shape, mix, rows, options.device) for shape, mix, rows in options.memory
+        ]
+        for row in found["memory"]:
+            print(", ".join(f"{name} {value}" for name, value in row.items()))
+    _save(options.json, found)
+
+
+def parser() -> Parser:
+    """The options."""
+    parser = Parser(
+        "speed",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Time every method, set by hand to keep a given share of the work, against "
+        "the same encoder with nothing dropped (packed) and against plain Hugging Face (padded): "
+        "random weights, contenders interleaved in one process, medians of ratios. 'eta' is the "
+        "share of the FLOPs speed-up that the clock sees. Without options a selection that takes "
+        "less than five minutes on two cores; name shapes, mixes or batch sizes for a whole grid.",
+    )
+    parser.add_argument("--shapes", nargs="+", choices=MODEL_SHAPES, help="(default: selection)")
+    parser.add_argument("--mixes", nargs="+", choices=LENGTH_MIXES, help="lengths of the rows")
+    parser.add_argument("--batch-sizes", nargs="+", type=int, help="rows at a time")
+    parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS))
+    parser.add_argument(
+        "--kept", nargs="+", type=float, default=[0.5, 0.25], help="kept shares of the work"
+    )
+    parser.add_argument("--rounds", type=int, default=15, help="repetitions, at most")
+    parser.add_argument(
+        "--seconds", type=float, default=16.0, help="for each place of the grid, if 3 rounds fit"
+    )
+    parser.add_argument(
+        "--memory",
+        nargs="+",
+        type=_place,
+        metavar="SHAPE:MIX:ROWS",
+        help="also measure the peak memory of a pass and of a training step there",
+    )
+    parser.add_argument(
+        "--attainable",
+        action="store_true",
+        help="also time the operators alone, on the tokens kept: what the machine allows",
+    )
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument("--json", type=Path, help="file for all figures")
+    return parser
+
+
+def _place(text: str) -> tuple[str, str, int]:
+    shape, _, rest = text.partition(":")
+    mix, _, rows = rest.partition(":")
+    if shape not in MODEL_SHAPES or mix not in LENGTH_MIXES or not rows.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not like minilm-l6:long:32")
+    return shape, mix, int(rows)
+
+
+def _inference(options: argparse.Namespace, device: torch.device) -> Iterator[list[dict[str, Any]]]:
+    """The records of each place of the grid."""
+    cells = DEFAULT_GRID
+    if options.shapes or options.mixes or options.batch_sizes:
+        shapes, mixes = options.shapes or MODEL_SHAPES, options.mixes or LENGTH_MIXES
+        cells = [Cell(*x) for x in product(shapes, mixes, options.batch_sizes or [1, 8, 32, 128])]
+    model, loaded = None, ""
+    for cell in cells:
+        if loaded != cell.shape:
+            model, loaded = random_model(cell.shape, device), cell.shape
+        assert model is not None
+        methods, rounds, seconds = options.methods, options.rounds, options.seconds
+        yield list(
+            time_cell(model, cell, options.kept, methods, rounds, seconds, options.attainable)
+        )
+
+
+def _matmul(device: torch.device, size: int = 3072, rounds: int = 7) -> dict[str, float]:
+    """Rate of a large square product, the yardstick of what this machine can do."""
+    left, right = torch.randn(size, size, device=device), torch.randn(size, size, device=device)
+    best = float("inf")
+    for _ in range(rounds):
+        start = time.perf_counter()
+        (left @ right)[0, 0].item()
+        best = min(best, time.perf_counter() - start)
+    return {"matmul_gflops_per_second": 2 * size**3 / best / 1e9}
+
+
+def _save(path: Path | None, found: dict[str, Any]) -> None:
+    if path is not None:
+        write_text(path, json.dumps(found, indent=1) + "\n")
+
+
+def _show(rows: Sequence[dict[str, Any]]) -> None:
+    place = rows[0]
+    title = f"{place['model_shape']}, {place['length_mix']}, {place['batch_size']} at a time"
+    title += f" (noise {place['noise']:.0%})"
+    names = ("method", "kept", "FLOPs", "attainable", "clock", "eta", "padded FLOPs", "clock")
+    table = Table(*names, "sorted", title=title)
+    for row in rows:
+        attainable = row["throughput_speedup_attainable"] is not None
+        table.add_row(
+            row["method"],
+            f"{row['kept_share']:g}",
+            f"{row['flops_speedup_unpadded']:.2f}x",
+            f"{row['throughput_speedup_attainable']:.2f}x" if attainable else "",
+            f"{row['throughput_speedup_unpadded']:.2f}x",
+            f"{row['eta']:.2f}",
+            f"{row['flops_speedup_padded']:.2f}x",
+            f"{row['throughput_speedup_padded']:.2f}x",
+            f"{row['throughput_speedup_padded_sorted']:.2f}x",
+        )
+    Console().print(table)

@@ -1,0 +1,181 @@
+"""A W&B sweep file as a comparison, so that it runs without an account or a server.
+
+The file's command is a ``tokendrop fit``; its parameters become operating points of that method.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import logging
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tokendrop.cli.lightning_cli import parse
+from tokendrop.configs import config_folder, read_config
+from tokendrop.data import TextData
+from tokendrop.errors import UserError
+from tokendrop.training.trainer_options import WHOLE, limit_of
+
+log = logging.getLogger(__name__)
+
+# what a parameter may change: the method's arguments, which is what an operating point is
+CHANGEABLE = ("model.reducer.init_args.", "model.reducer.")
+KEYS = {"name", "description", "project", "entity", "program", "command", "method", "metric"}
+KEYS |= {"parameters", "run_cap"}
+
+
+def read_sweep(path: Path) -> dict[str, Any]:
+    """The settings of a comparison that runs a sweep.
+
+    A grid gives every combination; "random" gives ``run_cap`` draws by the seed of the command,
+    and so does "bayes", which is said.
+
+    The dense model comes first, as what the points are compared with.
+
+    Raises:
+        UserError: no sweep, or one that only W&B can run.
+    """
+    sweep = read_config(path)
+    if unknown := sorted(set(sweep) - KEYS):
+        raise UserError(f"{path}: {unknown[0]} is only for W&B's server: leave it out to run here")
+    for key in ("command", "method", "parameters"):
+        if key not in sweep:
+            raise UserError(f"{path} has no {key!r}, so it is no sweep of W&B that runs here")
+    if not _are_ranges(sweep["parameters"]):
+        raise UserError(f"{path}: parameters must be 'name: {{values: [...]}}' or the like")
+    words = _fit_words(path, sweep["command"])
+    task = next((w for w in _configs(words) if Path(w).parent.name == "task"), None)
+    if task is None:
+        raise UserError(f"{path}: the command names no task: add --config=configs/task/NAME.yaml")
+    cli = parse(words)
+    if limit := limit_of(cli.trainer, *WHOLE):
+        raise UserError(f"{path}: a comparison sees all batches: leave {limit} out of the command")
+    arguments = {_argument(path, name): given for name, given in sweep["parameters"].items()}
+    seed = int(cli.config.seed_everything)
+    points = {
+        ",".join(f"{name}={_short(value)}" for name, value in point.items()): point
+        for point in _points(path, sweep, arguments, seed)
+    }
+    defaults = inspect.signature(TextData).parameters
+    data = {k: v for k, v in cli.config.data.as_dict().items() if k != "tokenizer"}
+    method = cli.model.reducer_spec
+    return {
+        "backbone": cli.model.backbone,
+        "random_init": cli.model.random_init,
+        "tasks": [task],
+        "data": {k: v for k, v in data.items() if v != defaults[k].default},
+        "seeds": [seed],
+        "precision": cli.trainer.precision,
+        "fine_tune": dataclasses.asdict(cli.model.fine_tune),
+        "loggers": list(cli.config.loggers),
+        "methods": {
+            "dense": {"reducer": "Dense"},
+            path.stem: {
+                "reducer": method["class_path"],
+                "arguments": method.get("init_args", {}),
+                "operating_points": points,
+            },
+        },
+    }
+
+
+def _are_ranges(parameters: Any) -> bool:
+    return isinstance(parameters, dict) and all(isinstance(x, dict) for x in parameters.values())
+
+
+def _fit_words(path: Path, command: Any) -> list[str]:
+    """The options of ``tokendrop fit``, with paths that are found from anywhere."""
+    if not isinstance(command, list) or "fit" not in command:
+        raise UserError(f"{path}: the command runs no 'tokendrop fit', so it cannot run here")
+    words: list[str] = []
+    for word in map(str, command[command.index("fit") + 1 :]):
+        if word.startswith("${"):  # W&B puts the parameters there
+            continue
+        named = re.fullmatch(r"(?:--config=|-c=?)(.*)", word)
+        words += ["--config", *filter(None, named.groups())] if named else [word]
+    beside = config_folder().parent
+    return [
+        str(beside / word) if before == "--config" and not Path(word).is_file() else word
+        for before, word in zip(["", *words], words, strict=False)
+    ]
+
+
+def _configs(words: Sequence[str]) -> Iterator[str]:
+    return (word for before, word in pairwise(words) if before == "--config")
+
+
+def _argument(path: Path, name: str) -> str:
+    """The reducer's argument that a parameter changes."""
+    for prefix in CHANGEABLE:
+        if name.startswith(prefix):
+            return name.removeprefix(prefix)
+    raise UserError(
+        f"{path}: parameter {name!r} is no argument of the method (model.reducer.init_args.*), and "
+        "only these can be swept without W&B; give --seeds to compare for several seeds"
+    )
+
+
+def _points(
+    path: Path, sweep: Mapping[str, Any], parameters: Mapping[str, Any], seed: int
+) -> Iterator[dict[str, Any]]:
+    """Values by argument."""
+    method = sweep["method"]
+    if method == "grid":
+        choices = [_choices(path, name, given) for name, given in parameters.items()]
+        yield from (dict(zip(parameters, values, strict=True)) for values in product(*choices))
+        return
+    if method not in ("random", "bayes"):
+        raise UserError(f"{path}: unknown method {method!r}: use grid, random or bayes")
+    if not isinstance(sweep.get("run_cap"), int) or sweep["run_cap"] < 1:
+        raise UserError(f"{path}: method {method} never ends by itself: say 'run_cap: 10'")
+    if method == "bayes":
+        log.warning(
+            "%s: a Bayesian search needs W&B's server; here %d points are drawn at random",
+            path, sweep["run_cap"],
+        )  # fmt: skip
+    generator = np.random.default_rng(seed)
+    for _ in range(sweep["run_cap"]):
+        yield {name: _draw(path, name, given, generator) for name, given in parameters.items()}
+
+
+def _choices(path: Path, name: str, given: Mapping[str, Any]) -> list[Any]:
+    if "values" in given:
+        return list(given["values"])
+    if "value" in given:
+        return [given["value"]]
+    raise UserError(f"{path}: {name} needs 'values: [...]', or one 'value', in a grid")
+
+
+def _draw(path: Path, name: str, given: Mapping[str, Any], generator: np.random.Generator) -> Any:
+    """One value, from the distributions of W&B that are drawn here."""
+    if "values" in given or "value" in given:
+        choices = _choices(path, name, given)
+        return choices[generator.choice(len(choices), p=given.get("probabilities"))]
+    low: Any = given.get("min")
+    high: Any = given.get("max")
+    numbers = isinstance(low, int | float) and isinstance(high, int | float)
+    if not numbers or low >= high:
+        raise UserError(f"{path}: {name} needs 'values', or a number 'min' below a 'max'")
+    whole = isinstance(low, int) and isinstance(high, int)
+    kind = given.get("distribution", "int_uniform" if whole else "uniform")
+    if kind == "int_uniform":
+        return int(generator.integers(low, high, endpoint=True))
+    if kind == "uniform":
+        return float(generator.uniform(low, high))
+    if kind == "log_uniform_values" and low > 0:
+        return math.exp(generator.uniform(math.log(low), math.log(high)))
+    raise UserError(
+        f"{path}: {name} cannot be drawn as {kind!r} from {low} to {high}: use values, uniform, "
+        "int_uniform, or log_uniform_values above 0"
+    )
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,46 @@
+"""``tokendrop test``: evaluate a trained model on the test split."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from tokendrop.cli.lightning_cli import (
+    evaluation_parser,
+    figures_of,
+    is_partial,
+    parse_trained,
+)
+from tokendrop.cli.options import Parser
+from tokendrop.models.sharing import SIDE_CAR, write_figures
+from tokendrop.training.trainer_options import in_one_line
+
+log = logging.getLogger(__name__)
+
+
+def parser() -> Parser:
+    """The options that are not those of ``fit``."""
+    return evaluation_parser(
+        "test",
+        "Evaluate a trained model on the test split; a local folder's model card then tells the "
+        "figures.",
+    )
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Parse the command line and evaluate; a local model's card then tells the figures."""
+    options, words = parser().parse_known_args(arguments)
+    cli, model = parse_trained(options, words, "test")
+    partial = is_partial(cli.trainer, "test")
+    with in_one_line():
+        (metrics,) = cli.trainer.test(cli.model, cli.datamodule)
+    folder = Path(options.checkpoint)
+    if partial or not (folder / SIDE_CAR).is_dir():
+        return  # the local copy of a model on the Hub, and what we did not write, stay as they are
+    backbone = model.figures.backbone if model.figures else ""
+    model.figures = figures_of(cli, "test", metrics, backbone)
+    try:
+        write_figures(folder, model)
+    except OSError as error:
+        log.warning("the model's card does not tell these figures: %s", error)

@@ -1,0 +1,1 @@
+"""The grid of a comparison: what is run, and its runs."""

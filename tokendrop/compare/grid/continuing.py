@@ -1,0 +1,79 @@
+"""Going on in a folder: more seeds, methods or tasks may join the runs that lie there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tokendrop.compare.grid.settings import Cell, Comparison
+from tokendrop.errors import UserError
+from tokendrop.files import make_folder, write_text
+from tokendrop.stored import read_json
+
+COMMON = ("backbone", "random_init", "fine_tune", "precision", "clock")
+"""Settings in which all runs of a folder agree, so that its tables compare like with like."""
+
+
+def go_on(comparison: Comparison, out: Path, cells: Mapping[Path, Cell]) -> None:
+    """Make the folder, or check that new runs belong with the old ones; note the comparison.
+
+    Args:
+        comparison: settings common to all runs.
+        out: its output folder.
+        cells: the runs, by the files that hold their results once they are finished.
+
+    Raises:
+        UserError: the folder has a finished run of other settings: one of these runs, or any where
+            the settings are common to all.
+    """
+    make_folder(out)
+    common = _as_read({name: asdict(comparison)[name] for name in COMMON})
+    for folder in sorted({path.parent for path in cells}):
+        for path in sorted(folder.glob("*.json")):
+            now = common | (_as_read(asdict(cells[path])) if path in cells else {})
+            for place, before, wanted in _differences(_settings(path), now):
+                raise UserError(
+                    f"{path} was made with {place} {before}, and now it is {wanted}: set it back, "
+                    "delete that file, or name another folder with --out (tokendrop report takes "
+                    "several folders)"
+                )
+    settings = yaml.safe_dump(asdict(comparison), sort_keys=False)
+    write_text(out / "comparison.yaml", settings)
+
+
+def _as_read(settings: dict[str, Any]) -> Any:
+    """As the settings come back from a file."""
+    return json.loads(json.dumps(settings))
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    what, cure = "a whole run record", "delete it and run again"
+    return read_json(path, _Made, what, cure, others="ignore").provenance.config
+
+
+@dataclass(frozen=True)
+class _Provenance:
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What records of ``compare`` and ``rationale`` have in common."""
+
+    provenance: _Provenance
+
+
+def _differences(before: Any, now: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Each setting of ``now`` that was another: its dotted name, what it was and what it is."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        names = now if not place else sorted(before.keys() | now.keys())
+        for name in names:
+            inner = f"{place}.{name}".lstrip(".")
+            yield from _differences(before.get(name, "unset"), now.get(name, "unset"), inner)
+    elif before != now:
+        yield place, before, now

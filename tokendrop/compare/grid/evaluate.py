@@ -1,0 +1,98 @@
+"""One pass of a trained method over a split: its answers, its cost, and what it kept."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+from rich.progress import track
+
+from tokendrop.compare.results.fates import Counts
+from tokendrop.compare.results.token_kinds import Vocabulary
+from tokendrop.data import TextData
+from tokendrop.measure.flops import counted_flops, dense_flops, padding_flops, pass_flops
+from tokendrop.measure.kept import Kept
+from tokendrop.models.model import TokenDropModel
+from tokendrop.tasks import Task
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a method did on a split.
+
+    Attributes:
+        metrics: by name, of the task.
+        examples: the answers, see :meth:`tokendrop.tasks.Scores.examples`.
+        flops: summed over the split: the method, the packed model with nothing dropped, and the
+            plain model on padded batches of the same rows.
+        kept: see :class:`tokendrop.measure.kept.Kept`.
+        counts: the fates of tokens and rows.
+    """
+
+    metrics: dict[str, float]
+    examples: pd.DataFrame
+    flops: dict[str, float]
+    kept: dict[str, Any]
+    counts: Counts
+
+
+@torch.inference_mode()
+def evaluate(model: TokenDropModel, task: Task, data: TextData) -> Evaluation:
+    """Evaluate on the test split in batches of its own order.
+
+    Raises:
+        RuntimeError: the operators that ran in the first batch do not agree with the closed form
+            within 1 %, so the FLOPs could not be trusted.
+    """
+    model.eval()
+    device = model.backbone.device
+    kept = Kept(model.shape.layers)
+    counts = Counts(model.shape.layers, Vocabulary(model.tokenizer))
+    loader = data.test_dataloader()
+    split = data.splits["test"]
+    scores = task.scores(split).to(device)
+    spent = 0
+    bar = track(loader, "evaluate", transient=True, disable=not sys.stdout.isatty())
+    for number, batch in enumerate(bar):
+        batch = batch.to(device)
+        encoded = model(batch)
+        scores.update(encoded.logits, batch)
+        kept.update(encoded.trace)
+        counts.update(encoded.trace, batch)
+        flops = pass_flops(encoded.trace, model.reducer, model.backbone, model.shape)
+        spent += flops
+        if number == 0:
+            padding = padding_flops(encoded.trace, model.shape)
+            _check(flops + padding, counted_flops(model.backbone, batch, model.reducer))
+    size, lengths = data.batch_size, split.lengths
+    chunks = [lengths[start : start + size] for start in range(0, len(lengths), size)]
+    padded = [length for rows in chunks for length in len(rows) * [max(rows)]]
+    dense = dense_flops(split.lengths, model.backbone, model.shape)
+    every = {
+        "method": float(spent),
+        "packed_dense": float(dense),
+        "padded_dense": float(dense_flops(padded, model.backbone, model.shape)),
+    }
+    found = kept.compute()
+    return Evaluation(
+        {name: float(value) for name, value in scores.compute().items()},
+        scores.examples(),
+        every,
+        {
+            "tokens": float(found["tokens"]),
+            "layers": float(found["layers"]),
+            "per_layer": [round(share, 6) for share in found["per_layer"].tolist()],
+        },
+        counts,
+    )
+
+
+def _check(formula: int, counted: int) -> None:
+    if abs(formula - counted) > 0.01 * counted:
+        raise RuntimeError(
+            f"FLOPs by formula ({formula:,}) and as counted ({counted:,}) differ by more than 1 %: "
+            "the reducer's flops() does not count its operators"
+        )

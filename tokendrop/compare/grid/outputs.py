@@ -1,0 +1,59 @@
+"""Everything that is written about a comparison's runs: tables, figures and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokendrop.compare.report import write_report
+from tokendrop.compare.report.figures import write_figures
+from tokendrop.compare.report.tables import write_summary
+from tokendrop.compare.results import statistics
+from tokendrop.compare.results.floor import Floor
+from tokendrop.compare.results.frame import write_results
+from tokendrop.compare.results.records import Record
+from tokendrop.compare.results.statistics import Statistics
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What was written.
+
+    Attributes:
+        statistics: of the points, which went into all of it.
+        results, summary, report: the files.
+        figures: files by name.
+    """
+
+    statistics: Statistics
+    results: Path
+    summary: Path
+    report: Path
+    figures: dict[str, Path]
+
+    @property
+    def places(self) -> str:
+        """Where to look, for the end of a command."""
+        return f"report: {self.report}\ntables: {self.summary}, {self.results}"
+
+
+def write_outputs(out: Path, records: Sequence[Record], floors: Sequence[Floor]) -> Outputs:
+    """Write ``results.csv``, ``summary.md``, ``figures/`` and ``report.html``.
+
+    Args:
+        out: folder; the files that records name lie there, or are named by whole paths.
+        records: at least one.
+        floors: shown below the tables.
+
+    Raises:
+        UserError: a file that a record names is missing, torn or another run's.
+    """
+    known = statistics.of(records, out)
+    return Outputs(
+        statistics=known,
+        results=write_results(out, records, known),
+        summary=write_summary(out, records, floors, known),
+        report=write_report(out, records, floors, known),
+        figures=write_figures(out, records, known),
+    )

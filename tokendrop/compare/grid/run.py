@@ -1,0 +1,290 @@
+"""One run of the grid, from data to record: train, evaluate, time."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import ArgumentError, ArgumentParser
+
+from tokendrop.compare.grid.evaluate import Evaluation, evaluate
+from tokendrop.compare.grid.settings import Cell, Comparison
+from tokendrop.compare.results.fates import SAMPLES, sample, write_fates
+from tokendrop.compare.results.records import Record
+from tokendrop.compare.results.token_kinds import Vocabulary
+from tokendrop.configs import setting_error
+from tokendrop.data import TextData
+from tokendrop.errors import UserError
+from tokendrop.files import write_text
+from tokendrop.measure.clock import Clock, measure
+from tokendrop.measure.provenance import provenance
+from tokendrop.models.backbones import shape_of
+from tokendrop.models.model import TokenDropModel, load_with
+from tokendrop.models.prediction import Prediction
+from tokendrop.models.sharing import SPEEDUPS, Figures, write_figures
+from tokendrop.reducers import from_spec, with_changes
+from tokendrop.reducers.length_adaptive.search import load_search
+from tokendrop.reducers.length_adaptive.search.candidates import draw_rows
+from tokendrop.reducers.length_adaptive.search.costs import Costs, searchable
+from tokendrop.training import recipes
+from tokendrop.training.module import TokenDropModule
+from tokendrop.training.stages import TrainedStage
+from tokendrop.training.tracking import Tracker
+
+
+def make_data(settings: dict[str, Any], backbone: str) -> TextData:
+    """The data module from a task's settings, checked as the command line would.
+
+    Raises:
+        UserError: an unknown setting, or a value of the wrong type.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(TextData, "data")
+    try:
+        parsed = parser.parse_object({"data": {**settings, "tokenizer": backbone}})
+        return parser.instantiate(parsed).data
+    except ArgumentError as error:
+        raise setting_error(error) from error
+
+
+def check_cell(comparison: Comparison, cell: Cell, data: TextData) -> None:
+    """Find out whether a run can be made at all, before any other takes its hours.
+
+    Raises:
+        UserError: bad data, arguments that do not fit the backbone or the task, a method that
+            cannot be searched, or a budget that is out of its reach.
+    """
+    data.make_task(cell.metric)
+    reducer = from_spec(cell.reducer)
+    config = recipes.backbone_config(comparison.backbone, comparison.random_init, data)
+    shape = shape_of(config, data.longest, data.task)
+    try:
+        reducer.build(shape)
+        recipes.check_stages(reducer)
+        if cell.budget is not None and cell.search is not None:
+            dev = data.splits["dev"]
+            lengths = [dev.lengths[row] for row in draw_rows(dev, cell.search.rows)]
+            Costs(searchable(reducer, data.task), config, shape, lengths).check([cell.budget])
+    except UserError as error:
+        run = cell.run
+        raise UserError(f"{run.method} {run.operating_point} on {run.task}: {error}") from error
+
+
+def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> Record:
+    """Train a method at an operating point, unless that was done before, and measure it.
+
+    Args:
+        comparison: settings common to all runs.
+        cell: the run.
+        data: its task, from :func:`make_data`.
+        out: output folder; stages, logs and predictions go there.
+    """
+    started, begun = datetime.now(UTC), time.perf_counter()
+    run = cell.run
+    tracker = Tracker(comparison.loggers, out, run)
+    stages, model, searched = train_cell(comparison, cell, data, out, tracker)
+    found = evaluate(model, data.make_task(cell.metric), data)
+    spread = _spread(len(data.splits["test"]), comparison.samples)
+    shown = model.predict([data.splits["test"].texts[row] for row in spread])
+    trained = [_stage_record(stage) for stage in stages]
+    if searched:
+        trained.append(_search_record(searched["search"]))
+    batches, singles = _time(comparison.clock, model, data)
+    settings = asdict(comparison) | asdict(cell)
+    record = Record(
+        method=run.method,
+        operating_point=run.operating_point,
+        task=run.task,
+        kind=data.task,
+        seed=run.seed,
+        metric=cell.metric,
+        value=found.metrics[cell.metric],
+        metrics=found.metrics,
+        flops_speedup_padded=found.flops["padded_dense"] / found.flops["method"],
+        flops_speedup_unpadded=found.flops["packed_dense"] / found.flops["method"],
+        throughput_speedup_padded=batches["speedup_padded"],
+        throughput_speedup_unpadded=batches["speedup_unpadded"],
+        latency_speedup_b1=singles["speedup_unpadded"],
+        kept_tokens_mean=found.kept["tokens"],
+        layers_mean=found.kept["layers"],
+        kept_tokens_per_layer=found.kept["per_layer"],
+        train_seconds=sum(stage["seconds"] for stage in trained),
+        train_flops=sum(stage["flops"] for stage in trained),
+        examples_eval=len(found.examples),
+        flops=found.flops,
+        timing={"batch32": batches, "batch1": singles},
+        stages=trained,
+        details=model.reducer.describe()
+        | searched
+        | {"model": str(stages[-1].model.relative_to(out))},
+        notes=[note for note in (model.reducer.note, _truncation(data)) if note],
+        provenance=provenance()
+        | {
+            "config": settings,
+            "seed": run.seed,
+            "started": started.isoformat(timespec="seconds"),
+            "wall_seconds": round(time.perf_counter() - begun, 2),
+        },
+        predictions_file=_save_examples(out, cell, found),
+        fates_file=_save_fates(
+            out, cell, found, dict(zip(spread, shown, strict=True)), model, data
+        ),
+    )
+    model.figures = _figures(record, comparison.backbone)
+    write_figures(stages[-1].model, model)
+    tracker.finish(asdict(record), settings, shown, stages[-1].model, cell.metric)
+    return record
+
+
+def train_cell(
+    comparison: Comparison, cell: Cell, data: TextData, out: Path, tracker: Tracker
+) -> tuple[list[TrainedStage], TokenDropModel, dict[str, Any]]:
+    """The stages of a run's recipe, trained unless that was done before, and the method at its
+    operating point, with the record of the search that found it, if one did.
+    """
+    module = TokenDropModule(
+        from_spec(cell.reducer),
+        comparison.backbone,
+        cell.metric,
+        comparison.fine_tune,
+        comparison.random_init,
+    )
+    trainer = recipes.trainer_maker(tracker.loggers, cell.run.name, comparison.precision)
+    stages = recipes.train(module, data, cell.run.seed, out / "stages", trainer)
+    model = _load_trained(cell, stages[-1].model)
+    if cell.budget is None:
+        return stages, model, {}
+    return stages, *_search(cell, model, stages[-1].model, data, out)
+
+
+def _figures(record: Record, backbone: str) -> Figures:
+    """What the model's card tells."""
+    return Figures(
+        task=record.task,
+        backbone=backbone,
+        split="test",
+        examples=record.examples_eval,
+        metrics=record.metrics,
+        kept_tokens=record.kept_tokens_mean,
+        layers=record.layers_mean,
+        seed=record.seed,
+        speedups={name: getattr(record, name) for name in SPEEDUPS},
+        provenance=record.provenance,
+    )
+
+
+def _load_trained(cell: Cell, folder: Path) -> TokenDropModel:
+    """The trained method at its operating point, on the accelerator if there is one."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return load_with(folder, from_spec(cell.reducer)).to(device)
+
+
+def _search(
+    cell: Cell, model: TokenDropModel, folder: Path, data: TextData, out: Path
+) -> tuple[TokenDropModel, dict[str, Any]]:
+    """The trained method at the best configuration for the cell's budget, and the search's record.
+
+    All budgets of a trained model are points of one search, which is done once.
+    """
+    assert cell.budget is not None
+    task = data.make_task(cell.metric)
+    place = out / "search" / folder.parent.name
+    front = load_search()(model, data.splits["dev"], task, cell.search, place, [cell.budget])
+    point = front.at(cell.budget)
+    described = {
+        "budget": cell.budget,
+        "flops_share": round(point.share, 6),
+        f"dev_{cell.metric}": round(point.score, 6),
+        "dev_rows": front.rows,
+        "configurations_evaluated": len(front.evaluated),
+        "search_seconds": round(front.seconds, 2),
+        "search_flops": round(front.flops),
+    }
+    reducer = from_spec(with_changes(cell.reducer, {"configuration": list(point.configuration)}))
+    found = load_with(folder, reducer).to(model.backbone.device)
+    return found, {"search": described}
+
+
+def _time(
+    clock: Clock, model: TokenDropModel, data: TextData
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    rows = data.splits["test"].input_ids
+    batches = measure(model, rows[: clock.rows], 32, clock.rounds, "time 32 rows at once")
+    return batches, measure(model, rows[: clock.single_rows], 1, clock.rounds, "time single rows")
+
+
+def _stage_record(stage: TrainedStage) -> dict[str, Any]:
+    curve = [
+        {
+            "epoch": int(metrics["epoch"]),
+            "metrics": {k.removeprefix("dev/"): v for k, v in metrics.items() if k != "epoch"},
+        }
+        for metrics in stage.curve
+    ]
+    return {
+        "name": stage.name,
+        "epochs": stage.epochs,
+        "seconds": stage.seconds,
+        "flops": stage.flops,
+        "curve": curve,
+    }
+
+
+def _search_record(found: dict[str, Any]) -> dict[str, Any]:
+    """The search behind a method's points, as the stage of its recipe that it is."""
+    return {
+        "name": "evolutionary_search",
+        "epochs": 0,
+        "seconds": found["search_seconds"],
+        "flops": found["search_flops"],
+        "curve": [],
+    }
+
+
+def _truncation(data: TextData) -> str:
+    cut = data.splits["test"].truncated
+    if not cut:
+        return ""
+    return f"{cut} of {len(data.splits['test'])} test texts were cut to {data.max_length} tokens."
+
+
+def _save_examples(out: Path, cell: Cell, found: Evaluation) -> str:
+    """The answers to every test example, from which methods can be compared pair by pair."""
+    path = out / "predictions" / f"{cell.run.name}.csv"
+    write_text(path, found.examples.to_csv())
+    return str(path.relative_to(out))
+
+
+def _spread(rows: int, count: int) -> list[int]:
+    """So many rows at equal distances: splits are often sorted by class."""
+    return [row * rows // count for row in range(count)] if rows > count else list(range(rows))
+
+
+def _save_fates(
+    out: Path,
+    cell: Cell,
+    found: Evaluation,
+    shown: dict[int, Prediction],
+    model: TokenDropModel,
+    data: TextData,
+) -> str:
+    """What became of the tokens, which the report shows."""
+    vocabulary = Vocabulary(model.tokenizer)
+    # a question's number is not that of its windows, and tags say nothing of the whole text
+    labelled = model.shape.task in ("classification", "regression")
+    right = found.examples["label"].astype(str).to_dict() if labelled else {}
+    # data may call its classes 0, 1, ...: the answer beside the label is in the model's words
+    name = dict(zip(data.labels, model.labels, strict=False))
+    labels = {row: name.get(label, label) for row, label in right.items()}
+    rows = list(shown)
+    samples = [
+        sample(shown[rows[number]], labels.get(rows[number], ""), vocabulary)
+        for number in _spread(len(rows), SAMPLES)
+    ]
+    path = out / "fates" / f"{cell.run.name}.json"
+    write_fates(path, found.counts.fates(samples))
+    return str(path.relative_to(out))

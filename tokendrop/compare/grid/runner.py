@@ -1,0 +1,75 @@
+"""The grid of (task x seed x method x operating point): run what is missing, then report.
+
+Every run ends in one record file. Run again, finished runs are skipped and an interrupted one goes
+on from its last finished epoch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from tokendrop.compare.grid.continuing import go_on
+from tokendrop.compare.grid.outputs import write_outputs
+from tokendrop.compare.grid.run import check_cell, make_data, run_cell
+from tokendrop.compare.grid.settings import Cell, Comparison, grid
+from tokendrop.compare.report.frames import panel_frames
+from tokendrop.compare.report.tables import print_summary
+from tokendrop.compare.results import records
+from tokendrop.compare.results.floor import floor_path, read_floors, write_floor
+from tokendrop.compare.results.frame import results_frame
+from tokendrop.compare.results.records import Record
+from tokendrop.data import TextData
+from tokendrop.training.tracking import Run, log_comparison, wants_wandb
+
+
+def compare(comparison: Comparison, out: Path) -> list[Record]:
+    """Run the grid and write the tables, figures and the report.
+
+    Args:
+        comparison: what to compare.
+        out: output folder; finished runs that lie there are kept, and others may join them.
+
+    Raises:
+        UserError: bad input, or a folder that holds runs of other settings.
+    """
+    cells = {_path(out, cell.run): cell for cell in grid(comparison)}
+    go_on(comparison, out, cells)
+    console = Console(stderr=True)
+    tasks: dict[str, TextData] = {}
+
+    def data_of(cell: Cell) -> TextData:
+        """The task's data, read and tokenised once for all methods."""
+        if cell.run.task not in tasks:
+            tasks[cell.run.task] = make_data(cell.data, comparison.backbone)
+        return tasks[cell.run.task]
+
+    for path, cell in cells.items():
+        if not path.is_file():
+            check_cell(comparison, cell, data_of(cell))
+    # a floor is of the same data as the finished runs beside it; alone it may be of others
+    measured = {cell.run.task for path, cell in cells.items() if path.is_file()}
+    for task, cell in {cell.run.task: cell for cell in cells.values() if comparison.floor}.items():
+        if task not in measured or not floor_path(out, task).is_file():
+            write_floor(task, data_of(cell), cell.metric, out)
+    for number, (path, cell) in enumerate(cells.items(), start=1):
+        place = f"[{number}/{len(cells)}] {cell.run.name}"
+        if path.is_file():
+            console.print(f"{place}: done before")
+            continue
+        console.print(f"[bold]{place}[/bold]")
+        records.write(run_cell(comparison, cell, data_of(cell), out), out)
+    found, floors = records.read_all(out), read_floors(out)
+    written = write_outputs(out, found, floors)
+    if wants_wandb(comparison.loggers):
+        tables = {"results": results_frame(found, written.statistics)} | panel_frames(found, out)
+        log_comparison(out, written.figures, tables, asdict(comparison))
+    print_summary(found, floors=floors, statistics=written.statistics)
+    print(f"\n{written.places}")
+    return found
+
+
+def _path(out: Path, run: Run) -> Path:
+    return records.record_path(out, run.method, run.operating_point, run.task, run.seed)

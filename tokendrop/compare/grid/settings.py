@@ -1,0 +1,181 @@
+"""What a comparison is made of: the grid, as configuration files describe it."""
+
+from __future__ import annotations
+
+from collections import UserDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from jsonargparse import Namespace
+from jsonargparse.typing import register_type
+
+from tokendrop.configs import find_config, read_config
+from tokendrop.errors import unknown
+from tokendrop.measure.clock import Clock
+from tokendrop.reducers import from_spec, with_changes
+from tokendrop.reducers.base import Stage
+from tokendrop.reducers.length_adaptive.search.front import check_budget
+from tokendrop.reducers.length_adaptive.search.settings import Settings
+from tokendrop.tasks import MetricName
+from tokendrop.training.module import FINE_TUNE
+from tokendrop.training.recipes import Precision, check_fine_tune
+from tokendrop.training.tracking import LoggerName, Run
+
+
+class Arguments(UserDict[str, Any]):
+    """A reducer's arguments as the parser hands them on: untouched.
+
+    They may describe reducers inside a chain. Of a dictionary's values the parser makes objects
+    where it can, before :func:`from_spec` sees them; a type of its own keeps it from that.
+    """
+
+
+register_type(Arguments, dict, Arguments)
+
+
+def _plain(value: Any) -> Any:
+    """Settings as nested dictionaries and lists."""
+    if isinstance(value, Namespace):
+        return _plain(vars(value))
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+@dataclass(frozen=True)
+class SearchedPoints:
+    """Operating points found by searching the trained model on the dev split.
+
+    Attributes:
+        budgets: largest share of the full model's FLOPs, by the name of the point.
+        settings: how to search.
+    """
+
+    budgets: dict[str, float]
+    settings: Settings = field(default_factory=Settings)
+
+    def __post_init__(self) -> None:
+        for budget in self.budgets.values():
+            check_budget(budget)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method in the grid.
+
+    Attributes:
+        reducer: class of the reducer, by its name or by a dotted path.
+        arguments: what it is made with.
+        operating_points: changes to the arguments by the name of the point, ``parts.1.tau`` for
+            the argument tau of a chain's second part; one point without changes by default.
+        search: further points, for a method that can be searched for configurations.
+        task_arguments: changes to the arguments on single tasks, by their names; papers tune per
+            data set.
+    """
+
+    reducer: str
+    arguments: Arguments = field(default_factory=Arguments)
+    operating_points: dict[str, Arguments] = field(default_factory=lambda: {"default": Arguments()})
+    search: SearchedPoints | None = None
+    task_arguments: dict[str, Arguments] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("arguments", "operating_points", "task_arguments"):
+            object.__setattr__(self, name, _plain(getattr(self, name)))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything a comparison is made of.
+
+    Attributes:
+        tasks: names of files in configs/task, or paths of such files.
+        methods: what is compared, by the name it has in the tables.
+        backbone: the pretrained encoder all methods start from.
+        random_init: take only its architecture, with these changes, and random weights.
+        seeds: each gives a run of every method.
+        fine_tune: the shared first stage.
+        precision: of training; bf16-mixed takes about half the time on processors and accelerators
+            that have it. What is measured after training is measured in fp32.
+        data: changes to the settings of every task, e.g. a smaller train_rows.
+        task_data: changes for single tasks, by their names, e.g. the dir where one has its files.
+        clock: how time is measured.
+        loggers: where curves go.
+        floor: also fit TF-IDF with logistic regression to every task, as a line below the tables.
+        samples: how many test texts are shown with their dropped tokens.
+    """
+
+    tasks: list[str]
+    methods: dict[str, Method]
+    backbone: str = "minilm-l6"
+    random_init: dict[str, Any] | None = None
+    seeds: list[int] = field(default_factory=lambda: [1])
+    fine_tune: Stage = FINE_TUNE
+    precision: Precision = "32-true"
+    data: dict[str, Any] = field(default_factory=dict)
+    task_data: dict[str, dict[str, Any]] = field(default_factory=dict)
+    clock: Clock = field(default_factory=Clock)
+    loggers: list[LoggerName] = field(default_factory=lambda: ["csv", "wandb"])
+    floor: bool = False
+    samples: int = 16
+
+    def __post_init__(self) -> None:
+        check_fine_tune(self.fine_tune)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the grid: who, with which reducer, on which data.
+
+    Attributes:
+        budget: share of the FLOPs for which a configuration is searched, None for no search.
+        search: how.
+    """
+
+    run: Run
+    reducer: dict[str, Any]
+    data: dict[str, Any]
+    metric: MetricName
+    budget: float | None = None
+    search: Settings | None = None
+
+
+def grid(comparison: Comparison) -> Iterator[Cell]:
+    """All runs of a comparison, in order.
+
+    Raises:
+        UserError: a task or a reducer that does not exist, or arguments it does not take.
+    """
+    for name in comparison.task_data:
+        if name not in comparison.tasks:
+            raise unknown("task in task_data", name, comparison.tasks)
+    for method in comparison.methods.values():
+        for name in method.task_arguments:  # a comparison's file may serve one task at a time
+            find_config("task", name)
+    for name in comparison.tasks:
+        path = find_config("task", name)
+        task = read_config(path)
+        own = comparison.task_data.get(name, {})
+        data = {**task.get("data", {}), **comparison.data, **own}
+        metric = task.get("model", {}).get("metric", "accuracy")
+        for seed in comparison.seeds:
+            for method_name, method in comparison.methods.items():
+                arguments = method.arguments | method.task_arguments.get(path.stem, {})
+                for point, changes, budget, search in _points(method):
+                    spec = {"class_path": method.reducer, "init_args": arguments}
+                    reducer = with_changes(spec, changes)
+                    from_spec(reducer)
+                    run = Run(path.stem, method_name, point, seed)
+                    yield Cell(run, reducer, data, metric, budget, search)
+
+
+def _points(
+    method: Method,
+) -> Iterator[tuple[str, Mapping[str, Any], float | None, Settings | None]]:
+    """Name, changes to the arguments, and for searched points the budget and how to search."""
+    for point, changes in method.operating_points.items():
+        yield point, changes, None, None
+    if method.search is not None:
+        for point, budget in method.search.budgets.items():
+            yield point, {}, budget, method.search.settings

@@ -1,0 +1,222 @@
+"""The pictures of a comparison: trade-off, kept tokens, training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from tokendrop.compare.report.canvas import (
+    DASHES,
+    Draw,
+    dashes,
+    legend,
+    looks_of,
+    methods_of,
+    metric_axis,
+    panels_of,
+    save,
+)
+from tokendrop.compare.results.point_names import name_points
+from tokendrop.compare.results.records import DENSE, Point, Record, by_task, pareto_front
+from tokendrop.compare.results.statistics import NOTHING, Statistics
+from tokendrop.themes import LIGHT, Theme
+
+# the field of a record, and the label of its axis
+SAVING = {
+    "flops": ("flops_speedup_unpadded", "Times fewer FLOPs than packed dense"),
+    "throughput": ("throughput_speedup_unpadded", "Times more rows per second than packed dense"),
+    "latency": ("latency_speedup_b1", "Times faster on one row than packed dense"),
+}
+
+
+def drawings(
+    records: Sequence[Record], statistics: Statistics = NOTHING, methods: Sequence[str] = ()
+) -> dict[str, Draw]:
+    """The figures for which the records hold something to draw, by file name.
+
+    Args:
+        records: what to draw.
+        statistics: of the points.
+        methods: all that have a colour, where the records are a part of what is shown together.
+    """
+    methods = methods or methods_of(records)
+    figures: dict[str, Draw] = {
+        f"trade_off_{against}": partial(
+            save, partial(_trade_off, records, saving, label, statistics, methods)
+        )
+        for against, (saving, label) in SAVING.items()
+    }
+    if any(share < 1 for record in records for share in record.kept_tokens_per_layer):
+        figures["kept_tokens"] = partial(save, partial(_kept_tokens, records, methods))
+    if any(_segments(record) for record in records):
+        figures["training"] = partial(save, partial(_training, records, methods))
+    return figures
+
+
+def write_figures(
+    folder: Path, records: Sequence[Record], statistics: Statistics = NOTHING
+) -> dict[str, Path]:
+    """Write every figure as PNG under ``folder/figures``; returns the files by name."""
+    paths = {}
+    for name, draw in drawings(records, statistics).items():
+        paths[name] = folder / "figures" / f"{name}.png"
+        draw(paths[name], LIGHT)
+    return paths
+
+
+def _trade_off(
+    records: Sequence[Record],
+    saving: str,
+    label: str,
+    statistics: Statistics,
+    methods: Sequence[str],
+    theme: Theme,
+) -> Figure:
+    """Quality against saved compute on the unpadded base: one panel per task, means over seeds.
+
+    A point's bar is its interval where one is given, else the deviation over its seeds.
+    """
+    tasks = by_task(records)
+    looks = _present(looks_of(methods, theme), records)
+    figure, panels = panels_of(len(tasks), height=4.3)
+    for axes, (task, of_task) in zip(panels, tasks.items(), strict=True):
+        first = of_task[0].runs[0]
+        scale = metric_axis(axes, first, "test")
+        axes.set_title(task, loc="left")
+        axes.set_xlabel(label)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
+        axes.margins(0.1, 0.14)
+        xs = np.array([point.mean(saving) for point in of_task])
+        ys = np.array([scale * point.mean("value") for point in of_task])
+        front = pareto_front(list(xs), list(ys if first.higher_is_better else -ys))
+        axes.step(xs[front], ys[front], where="pre", color=theme.faint, lw=5, alpha=0.55, zorder=1)
+        for method, (color, marker) in looks.items():
+            mine = sorted((i for i, p in enumerate(of_task) if p.method == method), key=xs.item)
+            if method == DENSE and mine:
+                axes.axhline(ys[mine[0]], color=color, ls=DASHES[1], lw=1, alpha=0.6, zorder=2)
+            axes.errorbar(
+                xs[mine],
+                ys[mine],
+                xerr=[of_task[i].std(saving) or 0.0 for i in mine],
+                yerr=np.array([_bar(of_task[i], statistics, scale) for i in mine]).reshape(-1, 2).T,
+                color=color,
+                marker=marker,
+                ms=15 if method == DENSE else 8,
+                mec=theme.background,
+                elinewidth=1.2,
+                zorder=3,
+            )
+    handles = [
+        Line2D([], [], color=color, marker=marker, ms=12 if method == DENSE else 7, label=method)
+        for method, (color, marker) in looks.items()
+    ]
+    handles.append(Line2D([], [], color=theme.faint, lw=5, alpha=0.55, label="best of all"))
+    legend(figure, handles)
+    figure.draw_without_rendering()
+    for axes, of_task in zip(panels, tasks.values(), strict=True):
+        name_points(axes, [p for p in of_task if p.method != DENSE], saving, looks)
+    return figure
+
+
+def _present(
+    looks: dict[str, tuple[str, str]], records: Sequence[Record]
+) -> dict[str, tuple[str, str]]:
+    methods = {record.method for record in records}
+    return {method: look for method, look in looks.items() if method in methods}
+
+
+def _bar(point: Point, statistics: Statistics, scale: float) -> tuple[float, float]:
+    """How far a point's bar goes down and up."""
+    known = statistics.get(point.key)
+    if known is not None and known.interval is not None:
+        low, high = known.interval
+        return scale * max(0.0, known.mean - low), scale * max(0.0, high - known.mean)
+    return (scale * (point.std("value") or 0.0),) * 2
+
+
+def _kept_tokens(records: Sequence[Record], methods: Sequence[str], theme: Theme) -> Figure:
+    """The share of the original tokens that each layer processed: one panel per task."""
+    tasks = by_task(records)
+    looks = looks_of(methods, theme)
+    figure, panels = panels_of(len(tasks), height=4.5)
+    handles: dict[str, Line2D] = {}
+    for axes, (task, of_task) in zip(panels, tasks.items(), strict=True):
+        axes.set_title(task, loc="left")
+        axes.set_xlabel("Layer")
+        axes.set_ylabel("Tokens processed")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
+        axes.set_ylim(0, 104)
+        for point, dash in dashes(of_task):
+            shares = np.mean([run.kept_tokens_per_layer for run in point.runs], axis=0)
+            color, marker = looks[point.method]
+            (line,) = axes.plot(
+                range(1, len(shares) + 1),
+                100 * shares,
+                color=color,
+                ls=dash,
+                marker=marker,
+                ms=11 if point.method == DENSE else 6,
+                mec=theme.background,
+                label=point.name,
+            )
+            handles.setdefault(point.name, line)
+    legend(figure, list(handles.values()))
+    return figure
+
+
+def _segments(record: Record) -> list[tuple[str, float, list[float], list[float]]]:
+    """Name, first epoch, epochs and values of each stage that measured the record's metric."""
+    segments = []
+    start = 0.0
+    for stage in record.stages:
+        measured = [at for at in stage["curve"] if record.metric in at["metrics"]]
+        epochs = [start + at["epoch"] for at in measured]
+        values = [at["metrics"][record.metric] for at in measured]
+        if measured:
+            segments.append((stage["name"], start, epochs, values))
+        start += stage["epochs"]
+    return segments
+
+
+def _training(records: Sequence[Record], methods: Sequence[str], theme: Theme) -> Figure:
+    """The metric on the dev split over the epochs of all stages: one panel per task and method."""
+    looks = looks_of(methods, theme)
+    curved = [record for record in records if _segments(record)]
+    groups: dict[tuple[str, str], list[Point]] = {}
+    for task, of_task in by_task(curved).items():
+        for point in of_task:
+            groups.setdefault((task, point.method), []).append(point)
+    figure, panels = panels_of(len(groups), height=3.4)
+    for axes, ((task, method), mine) in zip(panels, groups.items(), strict=True):
+        scale = metric_axis(axes, mine[0].runs[0], "dev")
+        axes.set_title(f"{method}, {task}", loc="left", pad=20)
+        axes.set_xlabel("Epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        for point, dash in dashes(mine):
+            label: str | None = point.operating_point
+            for run in point.runs:
+                for _, _, epochs, values in _segments(run):
+                    axes.plot(
+                        epochs,
+                        [scale * value for value in values],
+                        color=looks[method][0],
+                        ls=dash,
+                        marker="o",
+                        ms=4,
+                        label=label,
+                    )
+                    label = None
+        for name, start, _, _ in _segments(mine[0].runs[0]):
+            axes.axvline(start, color=theme.faint, lw=1)
+            axes.annotate(
+                f" {name}", (start, 1), xycoords=("data", "axes fraction"), fontsize=9, va="bottom"
+            )
+        axes.legend(fontsize=9)
+    return figure

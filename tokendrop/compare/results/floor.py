@@ -1,0 +1,127 @@
+"""The floor of a task: words counted and weighed, no encoder at all.
+
+TF-IDF of words and pairs of words, and a logistic regression. A method that drops tokens and does
+no better has dropped what an encoder is for. The floor has no layers whose FLOPs or time could be
+compared, so it stands below the tables instead of in them.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from torch import Tensor
+
+from tokendrop.data import TextData
+from tokendrop.data.batching import Split
+from tokendrop.engine.packed import Batch
+from tokendrop.errors import UserError
+from tokendrop.files import write_text
+from tokendrop.stored import read_json
+from tokendrop.tasks import MetricName, Task
+
+STRENGTHS = (0.1, 1.0, 10.0, 100.0)  # C of the regression; the dev split chooses
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What the floor reached on a task.
+
+    Attributes:
+        metric, value: on the test split, as for the methods.
+        metrics: all that the task knows.
+        strength: C, the inverse of the regularisation, chosen on the dev split.
+        train_seconds: of fitting all of them.
+    """
+
+    task: str
+    metric: str
+    value: float
+    metrics: dict[str, float]
+    strength: float
+    train_seconds: float
+
+    @property
+    def sentence(self) -> str:
+        """The floor in words, for below a table."""
+        return (
+            f"Floor: TF-IDF with logistic regression, without any encoder, reaches "
+            f"{100 * self.value:.2f} % {self.metric} on {self.task} after "
+            f"{self.train_seconds:.1f} s of training."
+        )
+
+
+def floor_path(out: Path, task: str) -> Path:
+    """Where the floor of a task is recorded."""
+    return out / "floor" / f"{task}.json"
+
+
+def read_floors(out: Path) -> list[Floor]:
+    """The floors of a comparison's folder, by task.
+
+    Raises:
+        UserError: a record is torn.
+    """
+    return [_read(path) for path in sorted(floor_path(out, "*").parent.glob("*.json"))]
+
+
+def _read(path: Path) -> Floor:
+    return read_json(path, Floor, "a whole record of a floor", "delete it and run again")
+
+
+def write_floor(name: str, data: TextData, metric: MetricName, out: Path) -> None:
+    """Fit the floor of a task and record it.
+
+    Raises:
+        UserError: the task is not classification of whole texts.
+    """
+    task = data.make_task(metric)
+    if task.kind != "classification":
+        raise UserError(
+            f"task {name} is {task.kind.replace('_', ' ')}, which the TF-IDF floor cannot do: "
+            "leave out floor, or compare this task on its own"
+        )
+    train, dev, test = (data.splits[split] for split in ("train", "dev", "test"))
+    started = time.perf_counter()
+    models = {strength: _fit(train, strength) for strength in STRENGTHS}
+    seconds = time.perf_counter() - started
+    count = len(data.labels)
+    on_dev = {
+        strength: _metrics(task, dev, _logits(model, dev, count))[metric]
+        for strength, model in models.items()
+    }
+    best = max(on_dev, key=on_dev.__getitem__)
+    metrics = _metrics(task, test, _logits(models[best], test, count))
+    floor = Floor(name, metric, metrics[metric], metrics, best, round(seconds, 3))
+    write_text(floor_path(out, name), json.dumps(asdict(floor), indent=1))
+
+
+def _fit(split: Split, strength: float) -> Pipeline:
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    model = make_pipeline(words, LogisticRegression(C=strength, max_iter=1000))
+    return model.fit(_texts(split), split.labels)
+
+
+def _texts(split: Split) -> list[str]:
+    return [" ".join(parts) for parts in split.texts]
+
+
+def _logits(model: Pipeline, split: Split, classes: int) -> Tensor:
+    """(N, classes) log-probabilities; a class without training rows has none."""
+    logits = torch.full((len(split), classes), -1e4)
+    logits[:, model.classes_] = torch.from_numpy(model.predict_log_proba(_texts(split))).float()
+    return logits
+
+
+def _metrics(task: Task, split: Split, logits: Tensor) -> dict[str, float]:
+    """The task's metrics of these answers, by the same code that scores the methods."""
+    scores = task.scores(split)
+    labels = Batch.pack(split.input_ids, labels=split.labels, examples=range(len(split)))
+    scores.update(logits, labels)
+    return {name: float(value) for name, value in scores.compute().items()}

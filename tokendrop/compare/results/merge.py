@@ -1,0 +1,112 @@
+"""Several comparisons as one: more methods, more seeds, more tasks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tokendrop.compare.results.floor import Floor, read_floors
+from tokendrop.compare.results.records import Record, ordered, read_all
+from tokendrop.errors import UserError
+
+CURE = "report on them one by one"
+
+# what two runs of the same settings agree in: all but what depends on the clock
+OUTCOMES = ("metric", "metrics", "kept_tokens_per_layer", "layers_mean", "flops")
+
+
+def merged(folders: Sequence[Path]) -> tuple[list[Record], list[Floor]]:
+    """The runs and floors of several comparisons, their files named by whole paths.
+
+    Args:
+        folders: of comparisons. A run that lies in several counts once, as the first has it.
+
+    Raises:
+        UserError: a folder without runs; the same run with different outcomes; or runs of a task
+            that cannot be compared, for another metric, number of test rows or backbone.
+    """
+    runs: dict[tuple[str, str, str, int], tuple[Record, Path]] = {}
+    floors: dict[str, tuple[Floor, Path]] = {}
+    for folder in folders:
+        found = read_all(folder)
+        if not found:
+            raise UserError(
+                f"{folder} holds no runs of 'tokendrop compare': name folders given to its --out"
+            )
+        for record in found:
+            key = (record.method, record.operating_point, record.task, record.seed)
+            first, place = runs.setdefault(key, (record, folder))
+            if not _same_outcome(first, record):
+                name = f"{record.method} ({record.operating_point}), {record.task}"
+                raise UserError(
+                    f"{name}, seed {record.seed}, was run in {place} and in {folder} with other "
+                    f"outcomes ({record.metric} {first.value:.6g} and {record.value:.6g}): give "
+                    f"one of them another name, or {CURE}"
+                )
+        for floor in read_floors(folder):
+            known, place = floors.setdefault(floor.task, (floor, folder))
+            if (known.metric, known.value) != (floor.metric, floor.value):
+                raise UserError(
+                    f"the floors of {floor.task} in {place} and {folder} differ: {CURE}"
+                )
+    _comparable(list(runs.values()))
+    records = [_with_paths(record, folder) for record, folder in runs.values()]
+    return ordered(records), [floors[task][0] for task in sorted(floors)]
+
+
+def _comparable(runs: Sequence[tuple[Record, Path]]) -> None:
+    """Refuse runs of a task that were measured in another way than its first."""
+    firsts: dict[str, tuple[Record, Path]] = {}
+    for record, folder in runs:
+        first, place = firsts.setdefault(record.task, (record, folder))
+        for what, ours, theirs in (
+            ("metric", record.metric, first.metric),
+            ("number of test rows", record.examples_eval, first.examples_eval),
+            ("backbone", _backbone(record), _backbone(first)),
+        ):
+            if ours != theirs:
+                raise UserError(
+                    f"{record.task} has another {what} in {folder} ({ours}) than in {place} "
+                    f"({theirs}), so its runs cannot be compared: {CURE}"
+                )
+
+
+def _backbone(record: Record) -> str:
+    config = record.provenance.get("config", {})
+    changes = config.get("random_init")
+    return f"{config.get('backbone')}" + (f" with random weights, {changes}" if changes else "")
+
+
+def _same_outcome(one: Record, other: Record) -> bool:
+    return all(_close(getattr(one, name), getattr(other, name)) for name in OUTCOMES)
+
+
+def _close(one: Any, other: Any) -> bool:
+    """Equal but for the last digits of numbers, which differ from machine to machine."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_close(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(
+            _close(*pair) for pair in zip(one, other, strict=True)
+        )
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9) or (
+            math.isnan(one) and math.isnan(other)
+        )
+    return bool(one == other)
+
+
+def _with_paths(record: Record, folder: Path) -> Record:
+    """The record with its files named by whole paths, whatever folder they are sought in."""
+
+    def whole(file: str | None) -> str | None:
+        return file and str((folder / file).resolve())
+
+    return replace(
+        record,
+        predictions_file=whole(record.predictions_file),
+        fates_file=whole(record.fates_file),
+    )

@@ -1,0 +1,216 @@
+"""One finished run = one record = one JSON file that is either whole or absent."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from tokendrop.errors import UserError
+from tokendrop.files import write_text
+from tokendrop.heads import Kind
+from tokendrop.stored import read_json
+
+SCHEMA = 2
+DENSE = "dense"
+"""The reducer that drops nothing: every other method is compared with it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One finished run: a method at an operating point, on a task, from a seed.
+
+    Every ``*_speedup_*`` is a ratio above 1 where the method is cheaper. ``padded`` is against the
+    plain Hugging Face model on padded batches of the same rows in the same order, ``unpadded``
+    against the same packed encoder with nothing dropped.
+
+    The free-form fields have a fixed outline that tables and report read:
+
+    - ``flops``: sums over one pass of the test rows under ``method``, ``packed_dense`` and
+      ``padded_dense``.
+    - ``timing``: ``{"batch32": ..., "batch1": ...}``, each with the median ``seconds`` of every
+      contender, the relative ``noise`` of the ratios (0.03 is 3 %), ``rounds`` and ``rows``.
+    - ``stages``: ``{"name", "epochs", "seconds", "flops", "curve"}`` each, the shared fine-tuning
+      first and a search after the training last; a curve is a list of ``{"epoch", "metrics"}``,
+      epochs counted from the stage's own start, metrics of the dev split under the same names as on
+      the test split.
+    - ``provenance``: what made the number, e.g. ``command``, ``config``, ``versions``,
+      ``git_commit``, ``hardware``, ``threads``, ``wall_seconds``, ``started``.
+    """
+
+    method: str
+    operating_point: str
+    task: str
+    kind: Kind
+    """What the task's head answers, which says how the saved predictions are read."""
+    seed: int
+    metric: str
+    value: float
+    higher_is_better: bool = True
+    metrics: dict[str, float]
+    flops_speedup_padded: float
+    flops_speedup_unpadded: float
+    throughput_speedup_padded: float
+    throughput_speedup_unpadded: float
+    latency_speedup_b1: float
+    kept_tokens_mean: float
+    """Mean over rows of the share of a row's token-layers that were processed; 1 is dense."""
+    layers_mean: float
+    """Mean number of layers that a row went through."""
+    kept_tokens_per_layer: list[float]
+    """Mean share of the original tokens that each layer processed."""
+    train_seconds: float
+    """Of all stages, from the pretrained model on."""
+    train_flops: float
+    """Of the same work, see :class:`tokendrop.training.stages.TrainedStage`."""
+    examples_eval: int
+    flops: dict[str, float]
+    timing: dict[str, Any]
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    predictions_file: str | None = None
+    fates_file: str | None = None
+    """What became of the tokens and rows, see :class:`tokendrop.compare.results.fates.Fates`."""
+    schema: int = SCHEMA
+
+    @property
+    def train_cost(self) -> float:
+        """Training FLOPs relative to those of the shared fine-tuning alone: 1 is dense."""
+        return self.train_flops / self.stages[0]["flops"] if self.stages else 0.0
+
+    @property
+    def clock_noise(self) -> float:
+        """Relative noise of the measured throughput ratios, 0 where it was not measured."""
+        return float(self.timing.get("batch32", {}).get("noise", 0.0))
+
+
+def record_path(folder: Path, method: str, operating_point: str, task: str, seed: int) -> Path:
+    """Where the record of a run lies, so that a grid can ask whether it is already done.
+
+    >>> record_path(Path("out"), "power_bert", "1/2", "sst2", 0).as_posix()
+    'out/runs/power_bert--1%2F2--sst2--seed0.json'
+    """
+    names = (quote(part, safe="=,+@") for part in (method, operating_point, task))
+    return folder / "runs" / f"{'--'.join(names)}--seed{seed}.json"
+
+
+def write(record: Record, folder: Path) -> Path:
+    """Write the record under ``folder/runs``, whole or not at all; returns its path."""
+    path = record_path(folder, record.method, record.operating_point, record.task, record.seed)
+    text = json.dumps(dataclasses.asdict(record), indent=1, ensure_ascii=False)
+    write_text(path, text)
+    return path
+
+
+def read_all(folder: Path) -> list[Record]:
+    """All records of a comparison's folder, in the order of the tables."""
+    return ordered(_read(path) for path in (folder / "runs").glob("*.json"))
+
+
+def _read(path: Path) -> Record:
+    what, cure = "a whole run record", "delete it and run again"
+    schema = read_json(path, _Version, what, cure, others="ignore").schema
+    if schema != SCHEMA:
+        raise UserError(f"{path} has record schema {schema!r}, this is {SCHEMA}: {cure}")
+    record: Record = read_json(path, Record, what, cure)
+    for file in (record.predictions_file, record.fates_file):
+        # a record may be a stranger's: it names files of its own folder only
+        if file is not None and (Path(file).is_absolute() or ".." in Path(file).parts):
+            raise UserError(f"{path} names the file {file}, which is not of its folder: {cure}")
+    return record
+
+
+@dataclass(frozen=True)
+class _Version:
+    schema: int
+
+
+def ordered(records: Iterable[Record]) -> list[Record]:
+    """Dense first, then by method, operating point, task and seed."""
+    return sorted(
+        records,
+        key=lambda r: (r.method != DENSE, r.method, r.operating_point, r.task, r.seed),
+    )
+
+
+@dataclass(frozen=True)
+class Point:
+    """The runs over seeds of one method at one operating point on one task."""
+
+    method: str
+    operating_point: str
+    task: str
+    runs: tuple[Record, ...]
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Task, method and operating point."""
+        return self.task, self.method, self.operating_point
+
+    @property
+    def name(self) -> str:
+        """The method and, where it has several, its operating point."""
+        return self.method if self.method == DENSE else f"{self.method} ({self.operating_point})"
+
+    def mean(self, field: str) -> float:
+        """Mean of a numeric field of the records over the seeds."""
+        return statistics.fmean(getattr(run, field) for run in self.runs)
+
+    def std(self, field: str) -> float | None:
+        """Sample standard deviation over the seeds, None where there is one seed."""
+        if len(self.runs) < 2:
+            return None
+        return statistics.stdev(getattr(run, field) for run in self.runs)
+
+
+def points(records: Sequence[Record]) -> list[Point]:
+    """Group the runs over their seeds, in the order of the tables."""
+
+    def key(record: Record) -> tuple[str, str, str]:
+        return record.method, record.operating_point, record.task
+
+    return [Point(*name, tuple(runs)) for name, runs in groupby(ordered(records), key)]
+
+
+def by_task(records: Sequence[Record]) -> dict[str, list[Point]]:
+    """The points of each task, tasks by name."""
+    groups: dict[str, list[Point]] = {task: [] for task in sorted({r.task for r in records})}
+    for point in points(records):
+        groups[point.task].append(point)
+    return groups
+
+
+def dense_point(of_task: Sequence[Point]) -> Point | None:
+    """The dense point among the points of one task, None while it has not run."""
+    return next((point for point in of_task if point.method == DENSE), None)
+
+
+def gap(point: Point, dense: Point) -> float:
+    """How much better than dense a point is; negative is worse, whatever the metric's direction."""
+    value, reference = point.mean("value"), dense.mean("value")
+    return value - reference if point.runs[0].higher_is_better else reference - value
+
+
+def pareto_front(saved: Sequence[float], quality: Sequence[float]) -> list[int]:
+    """Indices of the points that no other beats, by growing saving; both are better when larger.
+
+    A point is beaten by one that is at least as good in both and better in one, so equals stay.
+
+    >>> pareto_front([1.0, 2.0, 2.0, 3.0], [0.9, 0.8, 0.7, 0.8])
+    [0, 3]
+    """
+    pairs = list(zip(saved, quality, strict=True))
+    front = [
+        i
+        for i, (x, y) in enumerate(pairs)
+        if not any(a >= x and b >= y and (a, b) != (x, y) for a, b in pairs)
+    ]
+    return sorted(front, key=lambda i: pairs[i])

@@ -1,0 +1,254 @@
+"""Self-attention inside the rows of a packed batch, and the attention that each token received.
+
+Rows of equal length are a dense block, which goes through one call on a view, without a copy and
+without a mask; short rows of nearly equal lengths are padded into one (see
+:class:`tokendrop.engine.blocks.Blocks`). The same call can return *received attention*, the column
+sums of the attention probabilities, by which PoWER-BERT and Length-Adaptive Transformer rank
+tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tokendrop.engine.linear import with_room
+from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.probabilities import CACHED, Attention, Received, probabilities, votes
+
+SHORT = 64  # up to so many tokens, several rows are faster by two plain products than by SDPA
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """What a query sees where that is less than its row: the tokens that stood near it.
+
+    Attributes:
+        reach: the largest difference of positions; both ends are seen.
+        positions: (T,) where each live token stood in its row as it came in.
+        wide: (R,) whether a live row may hold tokens further apart than that, on the host.
+        whole: whether no live row has lost a token.
+    """
+
+    reach: int
+    positions: Tensor
+    wide: tuple[bool, ...]
+    whole: bool
+
+    @classmethod
+    def of(cls, reach: int, batch: Batch, layout: Layout) -> Window | None:
+        """The window over the live tokens, or None if every query sees its whole row."""
+        spans = [batch.spans[row] for row in layout.origin]
+        wide = tuple(span > reach for span in spans)
+        if not any(wide):
+            return None
+        whole = all(n == span + 1 for n, span in zip(layout.lengths, spans, strict=True))
+        return cls(reach, batch.positions.index_select(0, layout.tokens), wide, whole)
+
+
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    layout: Layout,
+    *,
+    received: Received | None = None,
+    key_bias: Tensor | None = None,
+    window: Window | None = None,
+    dropout: float = 0.0,
+) -> tuple[Tensor, Tensor | None]:
+    """Softmax attention of each row over itself, scaled by 1/sqrt(head size).
+
+    Args:
+        query: (T, heads, head size), as are key and value; rows behind the layout's tokens are
+            passed over.
+        key: what queries are compared with.
+        value: what is averaged.
+        layout: where the rows lie.
+        received: whether to sum up the attention each token received, and if so with or without
+            the attention it paid to itself.
+        key_bias: (T,) added to every logit of that key, for all heads and queries of its row.
+        window: what a query sees; None for its whole row.
+        dropout: probability of zeroing an attention probability. Received attention is taken
+            after it, as in the Length-Adaptive code.
+
+    Returns:
+        context (T, heads * head size), followed by as many meaningless rows as the query had behind
+        its tokens, and received attention (T,) in fp32 summed over heads and
+        over the queries of the row, or None if not asked for. Without dropout, and with the
+        diagonal, a row of n tokens sums to heads * n.
+    """
+    if _use_varlen(query, received, key_bias, window, dropout):
+        return _varlen(query, key, value, layout, window), None
+    blocks, beyond = layout.blocks, value[len(layout.tokens) :]
+    places = None if window is None else window.positions
+    if blocks.source is not None:
+        query, key, value = (x.index_select(0, blocks.source) for x in (query, key, value))
+        key_bias = None if key_bias is None else key_bias[blocks.source]
+        places = None if places is None else places[blocks.source]
+    shapes = blocks.shapes
+    inference = not torch.is_grad_enabled() and not query.is_cuda
+    if inference:
+        shapes = _small(shapes, query.shape[1], SHORT if received is None else max(layout.lengths))
+    sizes = [rows * width for rows, width in shapes]
+    if blocks.source is None and beyond.shape[0]:
+        query, key, value = (x[: sum(sizes)] for x in (query, key, value))
+    contexts, sums = [], []
+    # split, not slices: its backward is one concatenation instead of one full-size tensor a block
+    parts = zip(
+        shapes,
+        *(
+            [x] * len(sizes) if x is None or len(sizes) == 1 else torch.split(x, sizes)
+            for x in (query, key, value, key_bias, blocks.real, places)
+        ),
+        strict=True,
+    )
+    row = 0
+    for shape, q, k, v, bias, real, place in parts:
+        q, k, v = (x.view(*shape, *x.shape[1:]).transpose(1, 2) for x in (q, k, v))
+        bias, real = (None if x is None else x.view(shape) for x in (bias, real))
+        far = None
+        if window is not None:
+            if any(window.wide[row : row + shape[0]]):
+                far = _Far(place.view(shape), window.reach, real)
+            row += shape[0]
+        faster = inference and shape[0] > 1 and shape[1] <= SHORT
+        # with dropout on a CPU, SDPA would take plain products itself, and a slower dropout
+        if faster or received is not None or (dropout > 0 and not query.is_cuda):
+            out, total = _explicit(q, k, v, bias, real, far, received, dropout)
+            sums += [] if total is None else [total]
+        else:
+            mask = _mask(bias, real)
+            mask = None if mask is None else mask.to(q.dtype)
+            if far is not None:
+                mask = _without(far, slice(None), mask, q.dtype)
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        contexts.append(out.transpose(1, 2).flatten(0, 1))
+    received_sums = torch.cat(sums) if sums else None
+    if blocks.slots is not None:
+        context = torch.cat(contexts) if len(contexts) > 1 else contexts[0]
+        context = context.index_select(0, with_room(blocks.slots, beyond.shape[0]))
+        received_sums = None if received_sums is None else received_sums[blocks.slots]
+    else:
+        contexts += [beyond] if beyond.shape[0] else []
+        context = torch.cat(contexts) if len(contexts) > 1 else contexts[0]
+    return context.flatten(1), received_sums
+
+
+def _mask(bias: Tensor | None, real: Tensor | None) -> Tensor | None:
+    """(rows, 1, 1, width) added to the logits of each key, or None where nothing is."""
+    if real is not None:
+        bias = torch.zeros_like(real, dtype=torch.float32) if bias is None else bias
+        bias = bias.masked_fill(~real, -torch.inf)
+    return None if bias is None else bias[:, None, None]
+
+
+@dataclass(frozen=True, eq=False)
+class _Far:
+    """The keys of a block of rows that its queries do not see for their distance."""
+
+    places: Tensor
+    reach: int
+    real: Tensor | None
+
+    def of(self, queries: slice) -> Tensor:
+        """(rows, 1, queries, width) true where a key is too far away."""
+        far = (self.places[:, queries, None] - self.places[:, None]).abs() > self.reach
+        if self.real is not None:  # padding that sees no key would be nan
+            far &= self.real[:, queries, None]
+        return far[:, None]
+
+
+def _small(shapes: list[tuple[int, int]], heads: int, widest: int) -> list[tuple[int, int]]:
+    """Blocks cut into fewer rows, so that their probabilities stay in the processor's cache.
+
+    Blocks wider than ``widest`` stay whole.
+    """
+    cut = []
+    for rows, width in shapes:
+        step = max(1, CACHED // (heads * width**2)) if width <= widest else rows
+        whole, rest = divmod(rows, step)
+        cut += [(step, width)] * whole + [(rest, width)] * bool(rest)
+    return cut
+
+
+def _explicit(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Tensor | None,
+    real: Tensor | None,
+    far: _Far | None,
+    received: Received | None,
+    dropout: float,
+) -> tuple[Tensor, Tensor | None]:
+    """Attention of a (rows, heads, width, head size) block with its probabilities at hand."""
+    rows, heads, width, _ = q.shape
+    added = _mask(bias, real)
+    if torch.is_grad_enabled() or dropout > 0:
+        if far is not None:
+            added = _without(far, slice(None), added, torch.float32)
+        out, total = Attention.apply(  # type: ignore[no-untyped-call]
+            *_cast(q, k, v), added, dropout, received, real
+        )
+        return out, None if total is None else total.flatten()
+    k, v = k.contiguous(), v.contiguous()
+    contexts: list[Tensor] = []
+    sums: Tensor | None = None
+    step = width if q.is_cuda else max(1, CACHED // (rows * heads * width))
+    for start in range(0, width, step):
+        queries = slice(start, start + step)
+        seen = added if far is None else _without(far, queries, added, torch.float32)
+        found = probabilities(q[:, :, queries], k, seen)
+        contexts.append(torch.matmul(found.to(v.dtype), v))
+        if received is not None:
+            voted = votes(found, received, real, start)
+            sums = voted if sums is None else sums + voted
+    context = contexts[0] if len(contexts) == 1 else torch.cat(contexts, 2)
+    return context, None if sums is None else sums.flatten()
+
+
+def _without(far: _Far, queries: slice, added: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """What is added to the logits of some queries, with the keys too far from them gone."""
+    hidden = far.of(queries)
+    added = hidden.new_zeros((), dtype=dtype) if added is None else added
+    return added.masked_fill(hidden, -torch.inf)
+
+
+def _cast(*states: Tensor) -> Iterator[Tensor]:
+    """In one piece each, and as autocast would cast them: it leaves functions of our own out."""
+    kind = states[0].device.type
+    half = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+    return ((x if half is None else x.to(half)).contiguous() for x in states)
+
+
+def _use_varlen(
+    query: Tensor,
+    received: Received | None,
+    key_bias: Tensor | None,
+    window: Window | None,
+    dropout: float,
+) -> bool:
+    plain = received is None and key_bias is None and dropout == 0.0
+    # the kernel counts a window in the tokens that are left
+    plain = plain and (window is None or window.whole)
+    return plain and query.is_cuda and query.dtype in (torch.float16, torch.bfloat16)
+
+
+def _varlen(
+    query: Tensor, key: Tensor, value: Tensor, layout: Layout, window: Window | None
+) -> Tensor:
+    """The GPU's own ragged attention: one launch for all rows, half precision only."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    offsets, longest = layout.offsets.int(), max(layout.lengths)
+    # -1 is no limit
+    reach = -1 if window is None else window.reach
+    out = varlen_attn(
+        query, key, value, offsets, offsets, longest, longest, window_size=(reach, reach)
+    )
+    return out.flatten(1)  # type: ignore[union-attr]

@@ -1,0 +1,273 @@
+"""The packed batch: rows of different lengths laid end to end, with no padding anywhere.
+
+A batch of B rows holds T = n_1 + ... + n_B tokens and is a tensor of shape ``(T, ...)`` beside a
+:class:`Layout` that says where each row lies. Dropping tokens and retiring whole rows are the same
+operation, :meth:`Layout.keep`. Everything here is a pure function of tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tokendrop.engine.blocks import Blocks, spread, starts
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Where R live rows lie in a packed tensor of T live tokens.
+
+    Attributes:
+        lengths: tokens of each live row, on the host, in packed order.
+        origin: the row of the original batch that each live row is, on the host.
+        tokens: (T,) the index in the original packed batch of each live token.
+
+    Everything else follows from the lengths, so it is worked out on the host, in numpy, and no
+    device is waited for.
+    """
+
+    lengths: tuple[int, ...]
+    origin: tuple[int, ...]
+    tokens: Tensor
+
+    @classmethod
+    def of(cls, lengths: Sequence[int], device: torch.device | str = "cpu") -> Layout:
+        """The layout of a fresh batch whose rows have these lengths (each at least 1)."""
+        if any(length < 1 for length in lengths):
+            raise ValueError(f"every row needs at least one token, got lengths {list(lengths)}")
+        return cls(
+            tuple(lengths), tuple(range(len(lengths))), torch.arange(sum(lengths), device=device)
+        )
+
+    @property
+    def device(self) -> torch.device:
+        return self.tokens.device
+
+    @cached_property
+    def first(self) -> Tensor:
+        """(R,) the first token of each row: [CLS] as long as nobody dropped it."""
+        return self._put(starts(self.lengths))
+
+    @cached_property
+    def offsets(self) -> Tensor:
+        """(R + 1,) the first token of each row, closed by T."""
+        return self._put(np.append(starts(self.lengths), sum(self.lengths)))
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """(R,) the row of the original batch that each live row is."""
+        return self._put(np.array(self.origin, dtype=np.int64))
+
+    @cached_property
+    def row(self) -> Tensor:
+        """(T,) the live row, 0..R-1, of each token."""
+        return self._put(np.repeat(np.arange(len(self.lengths)), self.lengths))
+
+    @cached_property
+    def sizes(self) -> Tensor:
+        """(R,) tokens of each row, on the device."""
+        return self._put(np.array(self.lengths, dtype=np.int64))
+
+    @cached_property
+    def is_first(self) -> Tensor:
+        """(T,) true at the first token of each row."""
+        mask = np.zeros(sum(self.lengths), dtype=bool)
+        mask[starts(self.lengths)] = True
+        return self._put(mask)
+
+    @cached_property
+    def _slots(self) -> Tensor | None:
+        """(T,) the slot of each token in a padded matrix, None where no row needs padding."""
+        longest = max(self.lengths)
+        if longest == min(self.lengths):
+            return None
+        return self._put(spread(self.lengths, longest * np.arange(len(self.lengths))))
+
+    def _put(self, values: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(values).to(self.device, non_blocking=True)
+
+    def pad(self, values: Tensor, fill: float) -> Tensor:
+        """(T,) values as a matrix (R, longest), with ``fill`` behind the end of shorter rows."""
+        shape = (len(self.lengths), max(self.lengths))
+        if self._slots is None:
+            return values.view(shape)
+        return values.new_full(shape, fill).flatten().index_copy(0, self._slots, values).view(shape)
+
+    def unpad(self, matrix: Tensor) -> Tensor:
+        """The (T,) values that :meth:`pad` laid out in a matrix (R, longest)."""
+        return (
+            matrix.flatten()
+            if self._slots is None
+            else matrix.flatten().index_select(0, self._slots)
+        )
+
+    @cached_property
+    def blocks(self) -> Blocks:
+        """The rows as dense blocks for attention."""
+        return Blocks.of(self.lengths, self.device)
+
+    def keep(self, mask: Tensor, counts: Sequence[int] | None = None) -> tuple[Tensor, Layout]:
+        """Compact to the tokens where ``mask`` (T,) is true; rows left empty disappear.
+
+        Rows are laid in ascending order of their new length, so that equal lengths are neighbours;
+        the tokens of a row keep their order.
+
+        Args:
+            mask: which tokens stay.
+            counts: how many of each row do, where that is known; else they are read back from the
+                device.
+
+        Returns:
+            the (T',) gather index into the present tokens, and the layout after the gather.
+        """
+        if counts is None:
+            counts = row_sum(mask, self).tolist()
+        order = sorted((r for r, count in enumerate(counts) if count), key=counts.__getitem__)
+        lengths = [counts[r] for r in order]
+        index = mask.nonzero_static(size=sum(lengths)).squeeze(1)
+        if order != sorted(order):
+            index = index.index_select(0, self._put(spread(lengths, starts(counts)[order])))
+        origin = tuple(self.origin[r] for r in order)
+        return index, Layout(tuple(lengths), origin, self.tokens.index_select(0, index))
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Layout:
+        return self._map(lambda value: value.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Layout:
+        return self._map(lambda value: value.pin_memory())
+
+    def _map(self, move: Callable[[Tensor], Tensor]) -> Layout:
+        return Layout(self.lengths, self.origin, move(self.tokens))
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """A packed batch of examples, in the order given.
+
+    Attributes:
+        input_ids, token_type_ids, positions: (T,) per token; positions count from 0 in each row.
+        layout: where the rows lie.
+        labels: None where nothing is known, else (B,) classes, (B,) numbers (float), (T,) tags
+            with IGNORED at tokens that are not scored, or (B, 2) first and last token of the
+            answer, counted in each row.
+        examples: (B,) the number of each example in its split, by which results are matched.
+    """
+
+    input_ids: Tensor
+    token_type_ids: Tensor
+    positions: Tensor
+    layout: Layout
+    labels: Tensor | None = None
+    examples: Tensor | None = None
+
+    @classmethod
+    def pack(
+        cls,
+        input_ids: Sequence[Sequence[int]],
+        token_type_ids: Sequence[Sequence[int]] | None = None,
+        labels: Sequence[int] | Sequence[float] | Sequence[tuple[int, int]] | None = None,
+        examples: Sequence[int] | None = None,
+    ) -> Batch:
+        """Lay rows of token ids end to end. Token types default to 0."""
+        lengths = [len(row) for row in input_ids]
+        types = token_type_ids or [[0] * length for length in lengths]
+        return cls(
+            torch.tensor([i for row in input_ids for i in row]),
+            torch.tensor([t for row in types for t in row]),
+            torch.cat([torch.arange(length) for length in lengths]),
+            Layout.of(lengths),
+            None if labels is None else torch.tensor(labels),
+            None if examples is None else torch.tensor(examples),
+        )
+
+    @cached_property
+    def spans(self) -> tuple[int, ...]:
+        """(B,) how far from its first token the last one of each row stands, read back once."""
+        layout = self.layout
+        last = self.positions[layout.offsets[1:] - 1]
+        return tuple((last - self.positions[layout.first]).tolist())
+
+    def __len__(self) -> int:
+        """Rows of the batch."""
+        return len(self.layout.lengths)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        return self._map(lambda value: value.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Batch:
+        return self._map(lambda value: value.pin_memory())
+
+    def _map(self, move: Callable[[Any], Any]) -> Batch:
+        return Batch(
+            move(self.input_ids),
+            move(self.token_type_ids),
+            move(self.positions),
+            move(self.layout),
+            None if self.labels is None else move(self.labels),
+            None if self.examples is None else move(self.examples),
+        )
+
+
+def row_sum(values: Tensor, layout: Layout) -> Tensor:
+    """Sum over the tokens of each row: (T, ...) to (R, ...). Booleans are counted."""
+    values = values.long() if values.dtype == torch.bool else values
+    out = values.new_zeros(len(layout.lengths), *values.shape[1:])
+    return out.index_add(0, layout.row, values)
+
+
+def row_max(values: Tensor, layout: Layout) -> Tensor:
+    """Largest value in each row: (T,) to (R,)."""
+    out = values.new_full((len(layout.lengths),), -torch.inf)
+    return out.scatter_reduce(0, layout.row, values, "amax")
+
+
+def row_softmax(scores: Tensor, layout: Layout, weight: Tensor | None = None) -> Tensor:
+    """Softmax over the tokens of each row, in fp32: (T,) to (T,).
+
+    A weight (T,) in [0, 1] multiplies each token's exponential: the softmax of
+    ``scores + log(weight)``, without the rounding of that sum.
+    """
+    scores = scores.float()
+    if weight is None:
+        return layout.unpad(layout.pad(scores, -torch.inf).softmax(1))
+    # a heavy token without weight must not push those that count into underflow
+    top = scores.detach().masked_fill(weight <= 1e-6, -torch.inf)
+    exponentials = (scores - row_max(top, layout)[layout.row]).clamp_max(70.0).exp() * weight
+    return exponentials / row_sum(exponentials, layout)[layout.row]
+
+
+def row_rank(scores: Tensor, layout: Layout) -> Tensor:
+    """0-based place of each token in the descending order of its row: (T,) to (T,).
+
+    Of equal scores the earlier token comes first, so the answer does not depend on the batch.
+    """
+    return layout.unpad(_ranks(layout.pad(scores.float(), -torch.inf)))
+
+
+def _ranks(matrix: Tensor) -> Tensor:
+    """The place of each element in the descending order of its row of a matrix."""
+    order = matrix.argsort(dim=1, descending=True, stable=True)
+    places = torch.arange(order.shape[1], device=order.device).expand_as(order)
+    return torch.empty_like(order).scatter_(1, order, places)
+
+
+def top_k(
+    scores: Tensor, counts: Sequence[int], layout: Layout, *, keep_first: bool = True
+) -> Tensor:
+    """The best tokens of each row, ``counts`` (R,) of them or all there are, as a (T,) mask.
+
+    With ``keep_first`` a row's first token, [CLS], is always among them. Of equal scores the
+    earlier token is the better one.
+    """
+    matrix = layout.pad(scores.float(), -torch.inf)
+    if keep_first:
+        matrix = torch.cat([matrix.new_full((len(matrix), 1), torch.inf), matrix[:, 1:]], 1)
+    wanted = torch.tensor(counts, device=layout.device)[:, None]
+    return layout.unpad(_ranks(matrix) < wanted)

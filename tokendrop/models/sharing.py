@@ -1,0 +1,226 @@
+"""Sharing a model: folders and Hub names, and the card that says what it is and does."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import yaml
+from huggingface_hub import HfApi, ModelCard, ModelCardData, snapshot_download
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+from tokendrop.errors import UserError, one_line
+from tokendrop.files import write_text
+from tokendrop.reducers.base import Reducer
+from tokendrop.reducers.stored import comes_with_us, describes
+from tokendrop.stored import read_json
+
+if TYPE_CHECKING:
+    from tokendrop.models.model import TokenDropModel
+
+T = TypeVar("T")
+
+SIDE_CAR = "reducer"
+CARD = "README.md"
+TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
+
+# the speed-ups of a comparison's record, as the card calls them
+SPEEDUPS = {
+    "flops_speedup_padded": "FLOPs speed-up, padded",
+    "flops_speedup_unpadded": "FLOPs speed-up, unpadded",
+    "throughput_speedup_padded": "clock speed-up, 32 rows at once, padded",
+    "throughput_speedup_unpadded": "clock speed-up, 32 rows at once, unpadded",
+    "latency_speedup_b1": "clock speed-up, single rows, unpadded",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What was measured on a model at one operating point.
+
+    Attributes:
+        task, backbone: names of the data and of the encoder that training began with.
+        split: where; on "dev" the weights were chosen as well.
+        examples: how many rows.
+        metrics: the task's, by name.
+        kept_tokens: mean over rows of the share of token-layers processed.
+        layers: mean number of layers of a row.
+        speedups: those that were measured, by the names in :data:`SPEEDUPS`; ratios above 1 are
+            faster.
+        provenance: command, versions and hardware, see
+            :func:`tokendrop.measure.provenance.provenance`.
+    """
+
+    task: str
+    backbone: str
+    split: Literal["dev", "test"]
+    examples: int
+    metrics: dict[str, float]
+    kept_tokens: float
+    layers: float
+    seed: int
+    speedups: dict[str, float] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """The figures of one operating point."""
+
+    reducer: dict[str, Any]
+    figures: Figures
+
+
+def model_folder(name: str | Path) -> Path:
+    """A local folder as it is, or the local copy of a model on the Hugging Face Hub.
+
+    Raises:
+        UserError: there is neither, or the Hub cannot be reached.
+    """
+    if Path(name).exists():
+        return Path(name)
+    try:
+        validate_repo_id(str(name))
+    except HFValidationError as error:
+        raise UserError(
+            f"no model {str(name)!r}: there is no such folder, and it cannot be a name on the "
+            "Hugging Face hub, like owner/model"
+        ) from error
+    try:
+        return Path(snapshot_download(str(name)))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"no model {str(name)!r}: it is no local folder, and the Hugging Face hub does not "
+            "have it or cannot be reached; name a model folder or a Hub model"
+        ) from error
+
+
+def upload(folder: Path, repo_id: str, private: bool | None, token: str | None) -> str:
+    """Put a model folder on the Hugging Face Hub.
+
+    Returns:
+        the address of its page.
+
+    Raises:
+        UserError: a bad name or token, or the Hub cannot be reached.
+    """
+    try:
+        hub = HfApi(token=token)
+        address = hub.create_repo(repo_id, private=private, exist_ok=True)
+        hub.upload_folder(repo_id=address.repo_id, folder_path=folder)
+    except Exception as error:  # of the HTTP library, which is another one in each release
+        raise UserError(
+            f"cannot put the model on the Hugging Face hub as {repo_id!r} "
+            f"({one_line(error) or type(error).__name__}): check the name, the connection, and "
+            "the token ('hf auth login', or token=...)"
+        ) from error
+    return str(address)
+
+
+# -- figures ------------------------------------------------------------------------------------
+
+
+def write_figures(folder: Path, model: TokenDropModel) -> None:
+    """Keep a model's figures in the folder that it was loaded from, and update the card there.
+
+    A folder holds figures for each operating point that was measured, and the card of the one it
+    is loaded at.
+    """
+    file = _figures_file(folder)
+    entries = [entry for entry in _entries(file) if not describes(entry.reducer, model.reducer)]
+    if model.figures:
+        entries.append(_Entry(model.reducer.spec(), model.figures))
+    if entries:
+        write_text(file, json.dumps([asdict(entry) for entry in entries], indent=1) + "\n")
+    described = json.loads((folder / SIDE_CAR / "config.json").read_text(encoding="utf-8"))
+    if describes(described["reducer"], model.reducer):
+        write_text(folder / CARD, str(card(model)))
+
+
+def read_figures(folder: Path, reducer: Reducer) -> Figures | None:
+    """What was measured on the model in a folder at the reducer's operating point."""
+    entries = _entries(_figures_file(folder))
+    return next((e.figures for e in entries if describes(e.reducer, reducer)), None)
+
+
+def _figures_file(folder: Path) -> Path:
+    return folder / SIDE_CAR / "figures.json"
+
+
+def _entries(file: Path) -> list[_Entry]:
+    if not file.is_file():
+        return []
+    return read_json(file, list[_Entry], "a list of figures", "delete it")
+
+
+# -- the card -----------------------------------------------------------------------------------
+
+
+def card(model: TokenDropModel, place: str = "FOLDER OR HUB NAME") -> ModelCard:
+    """What a model is, how to load it, and what was measured on it, if anything was.
+
+    Args:
+        model: to describe.
+        place: what readers load it by.
+    """
+    reducer, figures, config = model.reducer, model.figures, model.backbone.config
+    shape = model.shape
+    method = type(reducer).__name__
+    made = figures.provenance if figures else {}
+    # read from the folder, so they may be anything
+    hardware: dict[str, Any] = _or(made.get("hardware"), {})
+    versions: dict[str, Any] = _or(made.get("versions"), {})
+    gpus: list[Any] = _or(hardware.get("gpus"), [])
+    backbone = _backbone(figures)
+    data = ModelCardData(
+        library_name="tokendrop",
+        pipeline_tag="text-classification",
+        tags=["token-dropping", method],
+        base_model=backbone if "/" in backbone else None,
+    )
+    learned = reducer.describe()
+    return ModelCard.from_template(
+        data,
+        template_path=str(TEMPLATE),
+        title=f"{method} on {figures.task}" if figures else method,
+        architecture=f"{config.model_type} ({shape.layers} layers, {shape.hidden} wide)",
+        method=method,
+        decides=(inspect.getdoc(type(reducer)) or method).splitlines()[0],
+        note=reducer.note,
+        backbone=backbone or "not recorded",
+        task=figures.task if figures else "not recorded",
+        classes=", ".join(model.labels),
+        max_length=shape.max_tokens,
+        reducer=yaml.safe_dump(reducer.spec(), sort_keys=False),
+        learned=yaml.safe_dump(learned, sort_keys=False) if learned else "",
+        place=place,
+        trust=not comes_with_us(type(reducer)),
+        figures=figures,
+        speedups=list(_speedups(figures)),
+        hardware=", ".join(map(str, [*gpus, hardware.get("cpu", "not recorded")])),
+        versions=", ".join(f"{k} {v}" for k, v in versions.items()),
+    )
+
+
+def _speedups(figures: Figures | None) -> Iterator[tuple[str, str]]:
+    for name, label in SPEEDUPS.items():
+        value = figures.speedups.get(name) if figures else None
+        yield label, "not measured" if value is None else f"{value:.2f}x"
+
+
+def _or(value: Any, other: T) -> T:
+    """The value if it is of the other's type, else the other."""
+    return value if isinstance(value, type(other)) else other
+
+
+def _backbone(figures: Figures | None) -> str:
+    """The encoder that training began with; of a folder its name only, not where it lies."""
+    if figures is None:
+        return ""
+    folder = Path(figures.backbone)
+    return folder.name if folder.exists() else figures.backbone

@@ -1,0 +1,190 @@
+"""Scores and costs of length configurations on fixed rows, computing nothing twice.
+
+Rows are packed and embedded once. Configurations are run in lexicographic order, layer by layer,
+so those that agree on the first layers share these layers' states; only the states of the present
+path are held, of one batch. Configurations that keep the same tokens of every row in a batch, which
+on short rows many do, share the batch's answers.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from tokendrop.data.batching import Batches, Split, consecutive
+from tokendrop.engine.encoder import walk
+from tokendrop.engine.packed import Batch, Layout
+from tokendrop.families import family_of
+from tokendrop.measure.flops import embedding_flops, head_flops, layer_flops
+from tokendrop.models.model import TokenDropModel
+from tokendrop.reducers.length_adaptive import LengthAdaptive, Plan
+from tokendrop.reducers.length_adaptive.search.costs import Costs
+from tokendrop.reducers.length_adaptive.search.front import Configuration
+from tokendrop.reducers.stored import stored_reducer
+from tokendrop.tasks import Task
+
+# for each layer, tokens that leave it, by the lengths that rows of a batch have at first
+Path = tuple[tuple[int, ...], ...]
+
+BATCH = 32
+
+
+def draw_rows(split: Split, count: int) -> list[int]:
+    """So many rows, the same ones for every search, by length so that batches are alike inside."""
+    rows = random.Random(0).sample(range(len(split)), min(count, len(split)))
+    return sorted(rows, key=lambda row: (split.lengths[row], row))
+
+
+class Candidates:
+    """Length configurations of one trained model, on rows of a split."""
+
+    def __init__(
+        self, model: TokenDropModel, split: Split, rows: Sequence[int], task: Task
+    ) -> None:
+        """
+        Args:
+            model: a trained Length-Adaptive Transformer; it is left as it is.
+            split: where the rows lie.
+            rows: indices into the split.
+            task: what is measured.
+        """
+        reducer = stored_reducer(model.reducer.spec(), trusted=True)
+        assert isinstance(reducer, LengthAdaptive)
+        reducer.build(model.shape)
+        self.reducer = reducer.eval()
+        self.task = task
+        self._split = split
+        self._model = model
+        model.eval()
+        batches = Batches(
+            split, [[rows[i] for i in part] for part in consecutive(len(rows), BATCH)]
+        )
+        self._parts = [
+            _Part(model, self.reducer, batches[i].to(model.backbone.device))
+            for i in range(len(batches))
+        ]
+        lengths = [split.lengths[row] for row in rows]
+        self.cost = Costs(reducer, model.backbone.config, model.shape, lengths)
+
+    def scores_and_flops(self, configurations: Sequence[Configuration]) -> tuple[list[float], int]:
+        """The scores, and the FLOPs of what had to be run to find them."""
+        before = sum(part.flops for part in self._parts)
+        scores = self.scores(configurations)
+        return scores, sum(part.flops for part in self._parts) - before
+
+    @torch.inference_mode()
+    def scores(self, configurations: Sequence[Configuration]) -> list[float]:
+        """The task's metric of each configuration."""
+        for part in self._parts:
+            part.run(configurations)
+        found = []
+        for configuration in configurations:
+            scores = self.task.scores(self._split)
+            for part in self._parts:
+                scores.update(part.logits(configuration), part.batch)
+            found.append(float(scores.compute()[self.task.metric]))
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """What leaves a layer: a packed batch of the live tokens, and their states.
+
+    Attributes:
+        rows: (R,) the row of the whole batch that each live row is.
+        lengths: which of the batch's first lengths each live row had.
+    """
+
+    hidden: Tensor
+    batch: Batch
+    rows: Tensor
+    lengths: tuple[int, ...]
+
+
+class _Part:
+    """One packed batch.
+
+    Attributes:
+        flops: of all that was run so far.
+    """
+
+    def __init__(self, model: TokenDropModel, reducer: LengthAdaptive, batch: Batch) -> None:
+        self._model = model
+        self._reducer = reducer
+        self.batch = batch
+        self._lengths = sorted(set(batch.layout.lengths))
+        self._answers: dict[Path, Tensor] = {}
+        self.flops = 0
+
+    def logits(self, configuration: Configuration) -> Tensor:
+        """(B, classes) answers at a configuration that was run before."""
+        return self._answers[self._path(configuration)]
+
+    def run(self, configurations: Sequence[Configuration]) -> None:
+        todo = sorted({self._path(one) for one in configurations} - self._answers.keys())
+        before: Path = ()
+        states = [self._embedded]
+        for path in todo:
+            shared = 0
+            while shared < len(before) and before[shared] == path[shared]:
+                shared += 1
+            del states[shared + 1 :]
+            for layer in range(shared, len(path)):
+                states.append(self._layer(states[-1], layer, path[layer]))
+            self._answers[path] = self._answer(states[-1])
+            before = path
+
+    def _path(self, configuration: Configuration) -> Path:
+        """What a configuration means for rows of this batch."""
+        kept = []
+        alive = self._lengths
+        per_length = [self._reducer.lengths_of(n, configuration) for n in self._lengths]
+        for lengths in zip(*per_length, strict=True):
+            alive = [min(n, length) for n, length in zip(alive, lengths, strict=True)]
+            kept.append(tuple(alive))
+        return tuple(kept)
+
+    @cached_property
+    def _embedded(self) -> _State:
+        place = {n: i for i, n in enumerate(self._lengths)}
+        layout = self.batch.layout
+        self.flops += embedding_flops(sum(layout.lengths), self._model.shape)
+        return _State(
+            family_of(self._model.backbone).embed(self._model.backbone, self.batch),
+            self.batch,
+            layout.rows,
+            tuple(place[n] for n in layout.lengths),
+        )
+
+    def _layer(self, state: _State, layer: int, kept: tuple[int, ...]) -> _State:
+        """Run one layer by the encoder's own loop, with all others skipped."""
+        runs = [index == layer for index in range(self._reducer.layers)]
+        lengths = [[kept[place]] * len(runs) for place in state.lengths]
+        plan = Plan.of(state.batch.layout.lengths, lengths, runs)
+        self._reducer.sub_model = lambda batch: plan
+        walked = walk(self._model.backbone, state.batch, self._reducer, state.hidden)
+        for ran in walked.trace.layers:
+            fed = sum(ran.feed_forward.lengths)
+            self.flops += layer_flops(ran.attention.lengths, fed, self._model.shape, projected=fed)
+        rows, tokens = walked.layout.rows, walked.layout.tokens
+        batch = Batch(
+            state.batch.input_ids[tokens],
+            state.batch.token_type_ids[tokens],
+            state.batch.positions[tokens],
+            Layout.of(walked.layout.lengths, state.hidden.device),
+        )
+        order = tuple(state.lengths[row] for row in walked.layout.origin)
+        return _State(walked.hidden, batch, state.rows[rows], order)
+
+    def _answer(self, state: _State) -> Tensor:
+        backbone = self._model.backbone
+        family = family_of(backbone)
+        pooled = family.pool(backbone, state.hidden, state.batch.layout)
+        logits = family.classify(backbone, pooled).float()
+        self.flops += head_flops(backbone) * len(logits)
+        return torch.empty_like(logits).index_copy(0, state.rows, logits)

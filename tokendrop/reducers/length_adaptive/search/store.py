@@ -1,0 +1,126 @@
+"""Evaluated configurations on disk, so that an interrupted search goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from tokendrop.data.batching import Split
+from tokendrop.errors import UserError
+from tokendrop.models.model import TokenDropModel
+from tokendrop.reducers.length_adaptive.search.front import Configuration
+from tokendrop.stored import parsed
+
+CHUNK = 20  # configurations evaluated between two writes
+
+
+@dataclass(frozen=True)
+class _Evaluated:
+    """A line of the file."""
+
+    configuration: Configuration
+    score: float
+    seconds: float
+    flops: float
+
+
+class Store:
+    """Scores by configuration; each is worked out once, also over several runs.
+
+    Attributes:
+        known: score of every configuration evaluated so far, in all runs.
+        seconds: time that evaluating each took.
+        flops: and its FLOPs: an equal share of what was run for those evaluated together.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        evaluate: Callable[[Sequence[Configuration]], tuple[list[float], int]],
+        advance: Callable[[int], None],
+    ) -> None:
+        """
+        Args:
+            path: one line of JSON per configuration. A line that a kill left torn is ignored.
+            evaluate: scores of new configurations, and the FLOPs of finding them.
+            advance: told how many configurations are done.
+        """
+        self.path = path
+        self.evaluate = evaluate
+        self.advance = advance
+        self.known: dict[Configuration, float] = {}
+        self.seconds: dict[Configuration, float] = {}
+        self.flops: dict[Configuration, float] = {}
+        if path.is_file():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                self._read(line)
+
+    def _read(self, line: str) -> None:
+        try:
+            found = parsed(line, _Evaluated)
+        except ValidationError:
+            return
+        self.known[found.configuration] = found.score
+        self.seconds[found.configuration] = found.seconds
+        self.flops[found.configuration] = found.flops
+
+    def scores(self, configurations: Sequence[Configuration]) -> list[float]:
+        """Scores of configurations, known or new."""
+        # in this order neighbours share their first layers
+        new = sorted(set(configurations) - self.known.keys())
+        self.advance(len(configurations) - len(new))
+        for start in range(0, len(new), CHUNK):
+            chunk = new[start : start + CHUNK]
+            begun = time.perf_counter()
+            scores, flops = self.evaluate(chunk)
+            each = (time.perf_counter() - begun) / len(chunk)
+            self.seconds.update(dict.fromkeys(chunk, each))
+            self.flops.update(dict.fromkeys(chunk, flops / len(chunk)))
+            self.known.update(zip(chunk, scores, strict=True))
+            self._append(chunk, scores)
+            self.advance(len(chunk))
+        return [self.known[configuration] for configuration in configurations]
+
+    def _append(self, chunk: list[Configuration], scores: list[float]) -> None:
+        evaluated = [
+            _Evaluated(one, score, round(self.seconds[one], 4), self.flops[one])
+            for one, score in zip(chunk, scores, strict=True)
+        ]
+        lines = [json.dumps(asdict(one)) for one in evaluated]
+        try:
+            with self.path.open("a+b") as file:
+                # a line that a kill left torn must not swallow the next one
+                if file.tell() and _last_byte(self.path) != b"\n":
+                    lines.insert(0, "")
+                file.write(("\n".join(lines) + "\n").encode())
+        except OSError as error:
+            raise UserError(f"cannot write {self.path} ({error.strerror})") from error
+
+
+def _last_byte(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read(1)
+
+
+def fingerprint(model: TokenDropModel, split: Split, rows: Sequence[int], metric: str) -> str:
+    """A hash of all that a score depends on: weights, method, rows and metric."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.backbone.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    described = {
+        "reducer": model.reducer.spec(trained=True),
+        "longest": model.shape.max_tokens,
+        "rows": [[split.input_ids[row], split.token_type_ids[row]] for row in rows],
+        "labels": [split.labels[row] for row in rows],
+        "metric": metric,
+    }
+    digest.update(json.dumps(described, sort_keys=True).encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Training: the one LightningModule, and the stages of a recipe."""

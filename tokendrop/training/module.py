@@ -1,0 +1,274 @@
+"""The one LightningModule: steps, logging, optimisers. It knows no method by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim import Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from tokendrop.data.batching import Split
+from tokendrop.engine.packed import Batch
+from tokendrop.engine.trace import Encoded
+from tokendrop.errors import UserError
+from tokendrop.measure.flops import dense_flops, pass_flops
+from tokendrop.measure.kept import Kept
+from tokendrop.models.model import TokenDropModel
+from tokendrop.reducers.base import Group, Reducer, Stage, Step
+from tokendrop.tasks import MetricName, Scores, Task
+
+FINE_TUNE = Stage("fine_tune", 3, 5e-5, weight_decay=0.01, warmup=0.06, clip=1.0)
+
+
+class TokenDropModule(LightningModule):
+    """Train a method through the stages of its recipe, one at a time, and evaluate it."""
+
+    model: TokenDropModel
+    task: Task
+
+    def __init__(
+        self,
+        reducer: Reducer,
+        backbone: str = "minilm-l6",
+        metric: MetricName = "accuracy",
+        fine_tune: Stage = FINE_TUNE,
+        random_init: dict[str, Any] | None = None,
+    ) -> None:
+        """
+        Args:
+            reducer: the method.
+            backbone: pretrained encoder: the installed "minilm-l6", a folder, or a Hub name.
+            metric: what checkpoints are chosen by, and reported first.
+            fine_tune: the first stage, shared by all methods: plain fine-tuning.
+            random_init: use only the backbone's architecture, with these changes to its
+                configuration (e.g. num_hidden_layers), and random weights.
+        """
+        super().__init__()
+        self.backbone = backbone
+        # a description, not the module: every stage begins with a reducer of its own
+        self.reducer_spec = reducer.spec()
+        self.metric: MetricName = metric
+        self.fine_tune = fine_tune
+        self.random_init = random_init
+        # several groups may follow different losses, which one backward pass cannot do
+        self.automatic_optimization = False
+
+    def begin(
+        self,
+        model: TokenDropModel,
+        task: Task,
+        splits: Mapping[str, Split],
+        stage: Stage | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Take a model to train through a stage, or only to evaluate, on the splits of a task.
+
+        Dropout in epoch e depends on ``seed`` and e alone, so a stage that was stopped and resumed
+        after any epoch ends as if it had never stopped.
+        """
+        # Hugging Face loads models in eval mode and Lightning trains in the mode that it finds
+        self.model = model.train(stage is not None)
+        self.stage = stage
+        self.seed = seed
+        self.task = task
+        evaluated = {name: split for name, split in splits.items() if name != "train"}
+        self.scores = nn.ModuleDict({k: task.scores(split) for k, split in evaluated.items()})
+        self.kept = Kept(model.shape.layers)
+        self.flops = torch.zeros(2, dtype=torch.long)
+        self.train_flops = 0  # since whoever reads it last set it to 0
+
+    # -- training -------------------------------------------------------------------------------
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        # not at the start of the epoch: loaders draw a number when they begin, sooner or later
+        if batch_idx == 0:
+            torch.manual_seed(self.seed * 100_003 + self.current_epoch)
+
+    def training_step(self, batch: Batch, index: int) -> None:
+        step = Step(
+            lambda: self._training_pass(batch),
+            self._task_loss,
+            lambda one, other: self.task.divergence(one, other, batch),
+        )
+        self.model.reducer.before_step(self.current_epoch)
+        self._optimizers(lambda optimizer: optimizer.zero_grad())
+        logged: dict[str, Tensor] = {}
+        for losses in self.model.reducer.training_passes(step):
+            self._backward(losses)
+            for name, loss in losses.items():
+                logged[f"train/{name}"] = logged.get(f"train/{name}", 0) + loss.detach()
+        total = torch.stack(list(logged.values())).sum()
+        if not torch.isfinite(total):
+            terms = ", ".join(f"{name} {float(value):g}" for name, value in logged.items())
+            raise UserError(
+                f"the loss is not a number in step {index + 1} of epoch {self.current_epoch + 1} "
+                f"({terms}): lower the learning rate of stage {self._stage.name!r}"
+            )
+        if self._stage.clip is not None:
+            for group in self.groups:
+                nn.utils.clip_grad_norm_(group.parameters.values(), self._stage.clip)
+        self._optimizers(lambda optimizer: optimizer.step())
+        for scheduler in _listed(self.lr_schedulers()):
+            scheduler.step()
+        self.model.reducer.after_step(self.current_epoch)
+        self.log_dict(logged, batch_size=len(batch))
+        self.log("loss", total, batch_size=len(batch), prog_bar=True, logger=False)
+
+    def _training_pass(self, batch: Batch) -> Encoded:
+        """A pass of a training step, whose FLOPs are counted with those of its backward passes.
+
+        The gradients of the weights cost as much as the pass itself, and so do those of the states,
+        once for each objective: three times the pass for the usual one objective. A pass without
+        gradients costs itself alone.
+        """
+        encoded = self.model(batch)
+        model = self.model
+        backward = 1 + len(self._objectives) if encoded.logits.requires_grad else 0
+        forward = pass_flops(encoded.trace, model.reducer, model.backbone, model.shape)
+        self.train_flops += (1 + backward) * forward
+        return encoded
+
+    def _task_loss(self, encoded: Encoded) -> Tensor:
+        return self.task.loss(encoded.logits, encoded.batch)
+
+    def _backward(self, losses: Mapping[str, Tensor]) -> None:
+        """Add to each group the gradient of the loss terms that it follows."""
+        objectives = self._objectives
+        if objectives == {frozenset()}:
+            self.manual_backward(torch.stack(list(losses.values())).sum())
+            return
+        for ignored in objectives:
+            total = torch.stack([v for k, v in losses.items() if k not in ignored])
+            parameters = [
+                parameter
+                for group in self.groups
+                if group.ignores == ignored
+                for parameter in group.parameters.values()
+            ]
+            gradients = torch.autograd.grad(
+                total.sum(), parameters, retain_graph=True, allow_unused=True
+            )
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                if gradient is not None:
+                    held = parameter.grad
+                    parameter.grad = gradient if held is None else held + gradient
+
+    @property
+    def _objectives(self) -> set[frozenset[str]]:
+        """The loss terms left out by some group; each such choice needs its own backward pass."""
+        return {group.ignores for group in self.groups}
+
+    def _optimizers(self, act: Callable[[Any], object]) -> None:
+        for optimizer in _listed(self.optimizers()):
+            act(optimizer)
+
+    @property
+    def _stage(self) -> Stage:
+        if self.stage is None:
+            raise RuntimeError("this module was begun to evaluate: it has no training stage")
+        return self.stage
+
+    def configure_optimizers(self) -> list[dict[str, Any]]:  # type: ignore[override]
+        self.groups = self.model.reducer.groups(self._stage, self.model.backbone)
+        steps = int(self.trainer.estimated_stepping_batches)
+        return [self._configure(group, steps) for group in self.groups]
+
+    def _configure(self, group: Group, steps: int) -> dict[str, Any]:
+        stage = self._stage
+        kind = Adam if stage.optimizer == "adam" else AdamW
+        decayed = {name: p for name, p in group.parameters.items() if p.ndim > 1}
+        plain = [p for name, p in group.parameters.items() if name not in decayed]
+        optimizer: Optimizer = kind(
+            [
+                {"params": list(decayed.values()), "weight_decay": stage.weight_decay},
+                {"params": plain, "weight_decay": 0.0},
+            ],
+            lr=stage.learning_rate if group.learning_rate is None else group.learning_rate,
+            betas=stage.betas,
+            eps=stage.eps,
+            fused=True,
+        )
+        scheduler = LambdaLR(optimizer, learning_rate_factor(stage, steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler}}
+
+    # -- evaluation -----------------------------------------------------------------------------
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        self._evaluate(batch, "dev")
+
+    def test_step(self, batch: Batch, index: int) -> None:
+        self._evaluate(batch, "test")
+
+    def _evaluate(self, batch: Batch, split: str) -> None:
+        encoded = self.model(batch)
+        scores = self.scores[split]
+        assert isinstance(scores, Scores)
+        scores.update(encoded.logits, batch)
+        self.kept.update(encoded.trace)
+        model = self.model
+        reduced = pass_flops(encoded.trace, model.reducer, model.backbone, model.shape)
+        dense = dense_flops(encoded.trace.start.lengths, model.backbone, model.shape)
+        self.flops += torch.tensor([dense, reduced])
+        self.train_flops += reduced  # what the epochs of a stage are chosen by is part of its cost
+        self.log(f"{split}/loss", self._task_loss(encoded), batch_size=len(batch))
+
+    def on_validation_epoch_end(self) -> None:
+        metrics = self._finish("dev")
+        self.log("dev/score", self.model.reducer.score(metrics[self.metric], metrics))
+        described = self.model.reducer.describe()
+        self.log_dict(
+            {f"reducer/{k}": v for k, v in described.items() if isinstance(v, (int, float))}
+        )
+
+    def on_test_epoch_end(self) -> None:
+        self._finish("test")
+
+    def _finish(self, split: str) -> dict[str, float]:
+        """Log what the pass over a split gave and cost, and begin anew."""
+        scores = self.scores[split]
+        assert isinstance(scores, Scores)
+        found = {name: float(value) for name, value in scores.compute().items()}
+        scores.reset()
+        metrics = found | self._cost()
+        self.log_dict({f"{split}/{name}": value for name, value in metrics.items()})
+        return metrics
+
+    def _cost(self) -> dict[str, float]:
+        """What the passes since the last call cost and kept."""
+        kept, (dense, reduced) = self.kept.compute(), self.flops.tolist()
+        self.kept.reset()
+        self.flops.zero_()
+        return {
+            "kept_tokens": float(kept["tokens"]),
+            "layers": float(kept["layers"]),
+            "flops_speedup": dense / reduced,
+        }
+
+
+def learning_rate_factor(stage: Stage, steps: int) -> Callable[[int], float]:
+    """The learning rate's factor as a function of the optimiser steps already taken.
+
+    "linear" is the usual warm-up from 0 in step 0 and decay to 0; "keras" numbers steps from 1 and
+    decays as 1 - t / steps, so it falls at once to 1 - warm-up after the warm-up.
+    """
+    warmup = int(stage.warmup * steps)
+
+    def linear(done: int) -> float:
+        if done < warmup:
+            return done / warmup
+        return max(0.0, (steps - done) / max(1, steps - warmup))
+
+    def keras(done: int) -> float:
+        t = done + 1
+        return t / warmup if t <= warmup else max(0.0, 1 - t / steps)
+
+    return keras if stage.schedule == "keras" else linear
+
+
+def _listed(value: Any) -> list[Any]:
+    """Lightning gives one optimiser or scheduler bare and several as a list."""
+    return value if isinstance(value, list) else [value]

@@ -1,0 +1,220 @@
+"""Recipes: a method's chain of training stages, each trained once and found again.
+
+A stage's folder is named by a hash of everything that decides its weights: data, backbone, seed,
+the trainer's device, precision and limits, the stage's settings and all stages before it. So the
+fine-tuned start is shared by all methods, and an interrupted recipe goes on where it stopped:
+finished stages are skipped, and the one that was cut off resumes after its last whole epoch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning import Callback, Trainer, seed_everything
+from lightning.pytorch.loggers import Logger
+from transformers import PretrainedConfig
+
+from tokendrop.data import TextData
+from tokendrop.errors import UserError
+from tokendrop.files import make_folder
+from tokendrop.models import backbones
+from tokendrop.models.checkpoints import check_vocabulary
+from tokendrop.models.model import TokenDropModel, load_with
+from tokendrop.reducers import from_spec
+from tokendrop.reducers.base import Reducer, Stage
+from tokendrop.reducers.dense import Dense
+from tokendrop.training.module import TokenDropModule
+from tokendrop.training.progress import progress
+from tokendrop.training.stages import (
+    MakeTrainer,
+    Recipe,
+    TrainedStage,
+    finished,
+    train_stage,
+    untrained,
+)
+from tokendrop.training.trainer_options import decisive
+
+# what every trainer of this package begins with
+TRAINER_DEFAULTS: dict[str, Any] = {
+    "devices": 1,
+    "num_sanity_val_steps": 0,
+    "log_every_n_steps": 10,
+    "enable_model_summary": False,
+}
+
+
+Precision = Literal["32-true", "bf16-mixed"]
+
+
+def train(
+    module: TokenDropModule,
+    data: TextData,
+    seed: int,
+    root: Path,
+    make_trainer: MakeTrainer,
+) -> list[TrainedStage]:
+    """Train a method's whole recipe, beginning with the shared fine-tuning.
+
+    Args:
+        module: the method and the settings of its training.
+        data: the task.
+        seed: decides the head's random start, the order of the batches and dropout.
+        root: where the folders of the stages lie, for all methods of a comparison.
+        make_trainer: gives a trainer for a stage, with these callbacks added. Its device,
+            precision and limits of batches are in the stages' keys, and must be the same for all.
+
+    Returns:
+        the stages in order; the last one holds the trained method.
+
+    Raises:
+        UserError: bad data or arguments, a loss that is not a number, a full disk.
+    """
+    check_fine_tune(module.fine_tune)
+    make_folder(root)
+    data.seed = seed
+    data.setup("fit")
+    # the method's arguments are checked against the backbone before anything is trained
+    reducer = from_spec(module.reducer_spec)
+    config = backbone_config(module.backbone, module.random_init, data)
+    reducer.build(backbones.shape_of(config, data.longest, data.task))
+    check_stages(reducer)
+    described: dict[str, Any] = {
+        "backbone": module.backbone,
+        "random_init": module.random_init,
+        "data": data.fingerprint(),
+        "metric": module.metric,
+        "seed": seed,
+    } | decisive(make_trainer(module.fine_tune, []))
+    recipe = Recipe(module, data, seed, make_trainer)
+    done: list[TrainedStage] = []
+    trained_as = Dense().spec()
+    plan = [(module.fine_tune, trained_as)]
+    plan += [(stage, reducer.spec(trained=True)) for stage in reducer.stages()]
+    for stage, spec in plan:
+        described = {"after": described, "stage": asdict(stage), "reducer": spec}
+        folder = root / f"{stage.name}-{_key(described)}"
+        if (trained := finished(folder)) is None:
+            before = (done[-1].model, trained_as) if done and stage.start == "previous" else None
+            model = _start(recipe, spec, before)
+            if done and stage.epochs == 0:
+                trained = untrained(recipe, model, stage.name, folder)
+            else:
+                trained = train_stage(recipe, model, stage, done[0] if done else None, folder)
+        done.append(trained)
+        trained_as = spec
+    spec = reducer.spec(trained=True)
+    if len(plan) == 1 and spec != Dense().spec():
+        folder = root / f"untrained-{_key({'after': described, 'reducer': spec})}"
+        if (trained := finished(folder)) is None:
+            tuned = load_with(done[-1].model, Dense())
+            model = TokenDropModel(tuned.backbone, reducer, tuned.tokenizer, data.longest)
+            trained = untrained(recipe, model, "untrained", folder)
+        done.append(trained)
+    return done
+
+
+def backbone_config(
+    backbone: str, random_init: dict[str, Any] | None, data: TextData
+) -> PretrainedConfig:
+    """The configuration of a backbone for a task, whose classes follow those of a finished head.
+
+    Raises:
+        UserError: no such backbone, or one that does not fit the data.
+    """
+    names = backbones.names_of_head(backbone, random_init, data.task)
+    if names is not None:
+        data.follow(names, data.task, backbone)
+    return backbones.load_config(backbone, data.labels, random_init, data.task)
+
+
+def check_fine_tune(stage: Stage) -> None:
+    """Raise if there is no epoch of fine-tuning.
+
+    Raises:
+        UserError: how many there are.
+    """
+    if stage.epochs < 1:
+        raise UserError(
+            f"fine_tune.epochs {stage.epochs} is too small: use 1 or more, since every method "
+            "begins with the fine-tuned model"
+        )
+
+
+def check_stages(reducer: Reducer) -> None:
+    """Raise if a method would train for less than no epoch, which Lightning takes for no end.
+
+    Raises:
+        UserError: the stage.
+    """
+    for stage in reducer.stages():
+        if stage.epochs < 0:
+            raise UserError(
+                f"the stage {stage.name!r} of {type(reducer).__name__} has {stage.epochs} epochs: "
+                "use 0 or more"
+            )
+
+
+def _key(described: dict[str, Any]) -> str:
+    """A short name for everything that decides a stage's weights."""
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _start(
+    recipe: Recipe, spec: dict[str, Any], before: tuple[Path, dict[str, Any]] | None
+) -> TokenDropModel:
+    """The model that a stage begins with: pretrained, or as the stage before left it.
+
+    Args:
+        recipe: what all stages share.
+        spec: of the reducer.
+        before: the model of the stage before, and the reducer it was trained with.
+    """
+    if before is None:
+        return _fresh(recipe, spec)
+    folder, trained_as = before
+    previous = load_with(folder, from_spec(trained_as))
+    if trained_as == spec:
+        return previous
+    seed_everything(recipe.seed, verbose=False)
+    reducer = from_spec(spec)
+    return TokenDropModel(previous.backbone, reducer, previous.tokenizer, recipe.data.longest)
+
+
+def _fresh(recipe: Recipe, spec: dict[str, Any]) -> TokenDropModel:
+    module, data = recipe.module, recipe.data
+    seed_everything(recipe.seed, verbose=False)
+    tokenizer = backbones.load_tokenizer(module.backbone)
+    backbone = backbones.load_backbone(module.backbone, data.labels, module.random_init, data.task)
+    check_vocabulary(tokenizer, backbone.config)
+    return TokenDropModel(backbone, from_spec(spec), tokenizer, data.longest)
+
+
+def trainer_maker(
+    loggers: Sequence[Logger], label: str, precision: Precision = "32-true"
+) -> MakeTrainer:
+    """Trainers for the stages of a recipe, on one device.
+
+    Args:
+        loggers: shared by all stages.
+        label: what progress is shown under, before the stage's name.
+        precision: of the operators; the weights and the methods' decisions are in fp32 always.
+    """
+
+    def make(stage: Stage, callbacks: list[Callback]) -> Trainer:
+        return Trainer(
+            **TRAINER_DEFAULTS,
+            max_epochs=stage.epochs,
+            precision=precision,
+            logger=list(loggers),
+            callbacks=[*callbacks, progress(f"{label} {stage.name}")],
+            # training batches are drawn anew from (seed, epoch)
+            reload_dataloaders_every_n_epochs=1,
+        )
+
+    return make

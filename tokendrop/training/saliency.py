@@ -1,0 +1,131 @@
+"""What a fine-tuned model makes of each token of the training rows, one number per token.
+
+Saliency is gradient x input (Modarressi et al., AdapLeR, ACL 2022, section 3): the L2 norm over
+channels of the gradient of the gold label's logit with respect to the embedding output, times that
+output. Attention is what the tokens receive, which needs no label.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from rich.progress import track
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from tokendrop.data import TextData
+from tokendrop.engine.encoder import encode
+from tokendrop.engine.packed import Batch
+from tokendrop.engine.probabilities import Received
+from tokendrop.errors import UserError
+from tokendrop.families import family_of
+from tokendrop.files import whole_file
+from tokendrop.measure.flops import dense_flops
+from tokendrop.models.model import load_with
+from tokendrop.reducers.base import Reducer, View
+from tokendrop.reducers.dense import Dense
+
+Gold = Callable[[Tensor, Batch], Tensor]
+Score = Callable[[PreTrainedModel, Batch], Tensor]
+
+
+def batch_saliency(model: PreTrainedModel, batch: Batch, gold: Gold) -> Tensor:
+    """(T,) saliency of each token for the gold label, special tokens included, not normalised.
+
+    The model must be in eval mode.
+
+    Args:
+        model: with its head.
+        batch: with labels.
+        gold: sums up the logits of the right answers, see :meth:`tokendrop.tasks.Task.gold`.
+    """
+    with torch.enable_grad():
+        embeddings = family_of(model).embed(model, batch).detach().requires_grad_()
+        logits = encode(model, batch, Dense(), embeddings).logits
+        # rows never interact, so one backward pass of the sum serves all of them
+        (gradient,) = torch.autograd.grad(gold(logits, batch), embeddings)
+    return (gradient * embeddings.detach()).norm(dim=-1)
+
+
+class _Watch(Reducer):
+    """The dense model, which notes the attention that tokens receive in each layer."""
+
+    received: Received = "with_diagonal"
+
+    def start(self, batch: Batch) -> list[Tensor]:
+        return []
+
+    def after_attention(self, view: View) -> None:
+        view.memory.append(view.received)
+
+
+def batch_attention(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """(T,) attention each token receives from its row, summed over heads, mean over layers.
+
+    The model must be in eval mode.
+    """
+    with torch.no_grad():
+        received: list[Tensor] = encode(model, batch, _Watch()).memory
+    return torch.stack(received).mean(0)
+
+
+def over_training_rows(
+    score: Score,
+    passes: int,
+    model_folder: Path,
+    weights: Sequence[Path],
+    data: TextData,
+    remembered: Path,
+) -> list[Tensor]:
+    """A score of every token of the training rows, averaged over several sets of weights.
+
+    Args:
+        score: gives (T,) numbers for a batch.
+        passes: what it costs, in forward passes.
+        model_folder: a fine-tuned dense model.
+        weights: safetensors files of its backbone after the epochs to average over.
+        data: the task.
+        remembered: where the result is kept; read if it is there.
+
+    Returns:
+        a (tokens,) tensor per row, in the order of the train split.
+    """
+    lengths = data.splits["train"].lengths
+    if not remembered.is_file():
+        started = time.perf_counter()
+        tuned = load_with(model_folder, Dense())
+        model = tuned.backbone
+        total = torch.zeros(sum(lengths))
+        first = torch.tensor([0, *lengths]).cumsum(0)
+        for number, file in enumerate(weights, start=1):
+            model.load_state_dict(load_file(file))
+            note = f"{remembered.stem} {number}/{len(weights)}"
+            loader = data.train_rows_in_order()
+            for batch in track(loader, note, transient=True, disable=not sys.stdout.isatty()):
+                places = first[batch.examples][batch.layout.row] + batch.positions
+                total[places] += score(model, batch)
+        with whole_file(remembered) as draft:
+            flops = passes * len(weights) * dense_flops(lengths, model, tuned.shape)
+            cost = {"flops": str(flops), "seconds": str(time.perf_counter() - started)}
+            save_file({remembered.stem: total / len(weights)}, draft, metadata=cost)
+    return list(load_file(remembered)[remembered.stem].split(lengths))
+
+
+def cost_of(remembered: Path) -> tuple[int, float]:
+    """FLOPs and seconds that the scores in this file took to work out.
+
+    Raises:
+        UserError: the file is torn.
+    """
+    try:
+        with safe_open(remembered, "pt") as file:
+            cost = file.metadata()
+        return int(cost["flops"]), float(cost["seconds"])
+    except (SafetensorError, TypeError, KeyError, ValueError) as error:
+        raise UserError(f"{remembered} is torn or not ours: delete it and run again") from error

@@ -1,0 +1,284 @@
+"""One stage of a recipe: trained, evaluated, saved and found again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from safetensors.torch import save_file
+from torch import Tensor
+
+from tokendrop.data import TextData
+from tokendrop.errors import UserError
+from tokendrop.files import whole_file, write_text
+from tokendrop.models.model import TokenDropModel
+from tokendrop.reducers.base import Setting, Stage
+from tokendrop.stored import read_json
+from tokendrop.training.module import TokenDropModule
+from tokendrop.training.saliency import (
+    Score,
+    batch_attention,
+    batch_saliency,
+    cost_of,
+    over_training_rows,
+)
+from tokendrop.training.trainer_options import in_one_line
+
+# AdapLeR averages saliencies over so many of the best epochs
+BEST_EPOCHS = 3
+
+MakeTrainer = Callable[[Stage, list[Callback]], Trainer]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What all stages of a recipe share, see :func:`tokendrop.training.recipes.train`."""
+
+    module: TokenDropModule
+    data: TextData
+    seed: int
+    make_trainer: MakeTrainer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What the training of a stage gave and cost, as its marker says.
+
+    Attributes:
+        seconds: training time, over all its resumptions, and that of the saliencies it begins with.
+        flops: of the same work: all passes of the training steps forward and backward, the passes
+            over the dev split that its epoch is chosen by, and the saliencies.
+        curve: the logged metrics after each epoch.
+        chosen: those of the epoch whose weights are kept.
+    """
+
+    name: str
+    epochs: int
+    seconds: float
+    flops: int
+    curve: list[dict[str, float]]
+    chosen: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedStage(Outcome):
+    """A finished stage.
+
+    Attributes:
+        folder: the stage's folder; the model lies in ``model`` inside it.
+    """
+
+    folder: Path
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+
+def finished(folder: Path) -> TrainedStage | None:
+    """A finished stage, or None. The marker is written last, so what it marks is complete.
+
+    Raises:
+        UserError: the marker is another version's.
+    """
+    marker = folder / "done.json"
+    if not marker.is_file():
+        return None
+    what = "the mark of a stage that this version trained"
+    done = read_json(marker, Outcome, what, "remove its folder to train it again")
+    return TrainedStage(folder=folder, **vars(done))
+
+
+def _finish(stage: TrainedStage) -> TrainedStage:
+    content = {key: value for key, value in vars(stage).items() if key != "folder"}
+    write_text(stage.folder / "done.json", json.dumps(content, indent=1))
+    return stage
+
+
+def untrained(recipe: Recipe, model: TokenDropModel, name: str, folder: Path) -> TrainedStage:
+    """A model with a method that needs no training, or no more; it is evaluated as it is."""
+    recipe.module.begin(model, recipe.data.make_task(recipe.module.metric), recipe.data.splits)
+    trainer = recipe.make_trainer(Stage(name, 1, 0.0), [])
+    with in_one_line():
+        (chosen,) = trainer.validate(recipe.module, recipe.data, verbose=False)
+    model.save_pretrained(folder / "model")
+    return _finish(
+        TrainedStage(
+            name=name, epochs=0, folder=folder, seconds=0.0, flops=0, curve=[], chosen=dict(chosen)
+        )
+    )
+
+
+def train_stage(
+    recipe: Recipe, model: TokenDropModel, stage: Stage, tuned: TrainedStage | None, folder: Path
+) -> TrainedStage:
+    """Train a model for a stage, from its last whole epoch on if it was cut off.
+
+    Args:
+        recipe: what all stages share.
+        model: to begin with.
+        stage: its settings.
+        tuned: the shared fine-tuning, None while that is trained itself.
+        folder: for its checkpoints and the result.
+
+    Raises:
+        UserError: a loss that is not a number, a full disk, a trainer that cannot run.
+    """
+    module, data = recipe.module, recipe.data
+    module.begin(model, data.make_task(module.metric), data.splits, stage, recipe.seed)
+    data.reshuffle = stage.reshuffle
+    best = ModelCheckpoint(
+        folder, "best", monitor="dev/score", mode="max", save_weights_only=True,
+        enable_version_counter=False,
+    )  # fmt: skip
+    last = ModelCheckpoint(
+        folder, "last", save_on_train_epoch_end=True, enable_version_counter=False
+    )
+    curve = _Curve()
+    callbacks: list[Callback] = [curve, best, last]
+    if tuned is None:
+        callbacks.append(_EveryEpoch(folder))
+    trainer = recipe.make_trainer(stage, callbacks)
+    asked: set[Path] = set()
+    model.reducer.enter(stage, _setting(recipe, stage, tuned, asked))
+    resumed = folder / "last.ckpt"
+    if resumed.is_file():
+        _checkpoint(resumed)
+    try:
+        with in_one_line():
+            trainer.fit(
+                module, data, ckpt_path=resumed if resumed.is_file() else None, weights_only=True
+            )
+    except OSError as error:
+        raise UserError(f"cannot write checkpoints to {folder} ({error.strerror})") from error
+    except SystemExit as error:
+        # Lightning turns Ctrl-C into an exit, which would skip the word on how to go on
+        raise KeyboardInterrupt from error
+    chosen = curve.epochs[-1]
+    if stage.keep == "best":
+        chosen = max(curve.epochs, key=lambda metrics: metrics["dev/score"])
+        module.load_state_dict(_checkpoint(folder / "best.ckpt")["state_dict"])
+    model.reducer.leave(stage, {k.removeprefix("dev/"): v for k, v in chosen.items()})
+    model.save_pretrained(folder / "model")
+    costs = [(curve.flops, curve.seconds), *map(cost_of, asked)]
+    flops, seconds = sum(cost[0] for cost in costs), sum(cost[1] for cost in costs)
+    done = _finish(
+        TrainedStage(
+            name=stage.name,
+            epochs=stage.epochs,
+            folder=folder,
+            seconds=seconds,
+            flops=flops,
+            curve=curve.epochs,
+            chosen=chosen,
+        )
+    )
+    for checkpoint in (folder / "best.ckpt", resumed):
+        checkpoint.unlink(missing_ok=True)
+    return done
+
+
+def _checkpoint(file: Path) -> dict[str, Any]:
+    """What a checkpoint holds: tensors and plain values, as it may have come from elsewhere.
+
+    Raises:
+        UserError: it is torn, or holds anything else.
+    """
+    try:
+        found: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        found["state_dict"]
+    # torch tells the ways in which a file can be broken by many exceptions
+    except Exception as error:
+        raise UserError(
+            f"{file} is torn, or no checkpoint of this package ({type(error).__name__}): remove "
+            "it, and the stage is trained from its start"
+        ) from error
+    return found
+
+
+def _setting(recipe: Recipe, stage: Stage, tuned: TrainedStage | None, asked: set[Path]) -> Setting:
+    """What a stage may ask about the data and about the shared fine-tuning before it.
+
+    The files of the scores that it asks for are noted in ``asked``, so that their cost can be
+    charged to it.
+    """
+    data = recipe.data
+    split = data.splits["train"]
+    lengths, steps = torch.tensor(split.lengths), len(data.train_dataloader()) * stage.epochs
+    task = data.make_task(recipe.module.metric)
+    ends = (min(split.labels), max(split.labels)) if task.kind == "regression" else (0.0, 1.0)
+    if tuned is None:
+        return Setting(lengths, steps, answer_range=ends)
+    start = tuned
+    scores = [metrics["dev/score"] for metrics in start.curve]
+
+    def find(score: Score, name: str, passes: int) -> list[Tensor]:
+        order = sorted(range(len(scores)), key=lambda epoch: -scores[epoch])
+        weights = [_EveryEpoch.weights(start.folder, epoch + 1) for epoch in order[:BEST_EPOCHS]]
+        file = start.folder / f"{name}.safetensors"
+        asked.add(file)
+        return over_training_rows(score, passes, start.model, weights, data, file)
+
+    return Setting(
+        lengths,
+        steps,
+        max(scores),
+        # forward and the gradients of the states; no gradients of weights
+        lambda: find(partial(batch_saliency, gold=task.gold), "saliency", passes=2),
+        ends,
+        lambda: find(batch_attention, "attention", passes=1),
+    )
+
+
+class _EveryEpoch(Callback):
+    """Keep the weights of each epoch of the fine-tuning, which saliencies are averaged over."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @staticmethod
+    def weights(folder: Path, epoch: int) -> Path:
+        return folder / f"epoch{epoch}.safetensors"
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, TokenDropModule)
+        with whole_file(self.weights(self.folder, trainer.current_epoch + 1)) as draft:
+            save_file(pl_module.model.backbone.state_dict(), draft)
+
+
+class _Curve(Callback):
+    """Metrics after each epoch, and time and FLOPs spent, all kept across a resumption."""
+
+    def __init__(self) -> None:
+        self.epochs: list[dict[str, float]] = []
+        self.seconds = 0.0
+        self.flops = 0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.started = time.perf_counter()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking or trainer.state.fn != "fit":
+            return
+        assert isinstance(pl_module, TokenDropModule)
+        self.seconds += time.perf_counter() - self.started
+        self.flops += pl_module.train_flops
+        pl_module.train_flops = 0
+        metrics = {k: round(float(v), 6) for k, v in trainer.callback_metrics.items()}
+        self.epochs.append({"epoch": trainer.current_epoch + 1, **metrics})
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epochs": self.epochs, "seconds": self.seconds, "flops": self.flops}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.epochs = state_dict["epochs"]
+        self.seconds = state_dict["seconds"]
+        self.flops = state_dict["flops"]

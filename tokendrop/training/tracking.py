@@ -1,0 +1,181 @@
+"""Loggers by configuration: CSV files, and Weights & Biases without needing an account."""
+
+from __future__ import annotations
+
+import netrc
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import wandb
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+
+from tokendrop.models.prediction import Prediction
+
+# "wandb_models" is "wandb" with the trained models as artefacts, which are large
+LoggerName = Literal["csv", "wandb", "wandb_models"]
+
+TAG_LENGTH = 64  # W&B refuses longer ones
+LESS_IS_BETTER = {"train_seconds", "kept_tokens_mean", "layers_mean"}
+LESS_IS_BETTER |= {f"chosen/{name}" for name in ("loss", "kept_tokens", "layers")}
+MORE_IS_BETTER = {
+    "value",
+    "flops_speedup_padded",
+    "flops_speedup_unpadded",
+    "throughput_speedup_padded",
+    "throughput_speedup_unpadded",
+    "latency_speedup_b1",
+    "chosen/flops_speedup",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run is called where it is tracked: group = task, job type = method.
+
+    Both, the operating point and the seed are its tags.
+    """
+
+    task: str
+    method: str
+    operating_point: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.method}-{self.operating_point}-{self.task}-seed{self.seed}"
+
+    @property
+    def tags(self) -> list[str]:
+        tags = (self.task, self.method, self.operating_point, f"seed{self.seed}")
+        return list(dict.fromkeys(tag[:TAG_LENGTH] for tag in tags))
+
+
+class Tracker:
+    """The loggers of one run, over all stages of its recipe."""
+
+    def __init__(self, kinds: Sequence[LoggerName], folder: Path, run: Run) -> None:
+        """
+        Args:
+            kinds: which loggers to use.
+            folder: output folder of the comparison or of the training.
+            run: what is tracked.
+        """
+        self.run, self.with_models = run, "wandb_models" in kinds
+        self.loggers: list[Logger] = []
+        if "csv" in kinds:
+            self.loggers.append(CSVLogger(folder / "logs", name=run.name, version=""))
+        if wants_wandb(kinds):
+            self.loggers.append(
+                WandbLogger(
+                    name=run.name,
+                    save_dir=folder,
+                    project="tokendrop",
+                    group=run.task,
+                    job_type=run.method,
+                    tags=run.tags,
+                    offline=not logged_in(),
+                    reinit="finish_previous",
+                    settings=wandb.Settings(silent=True),
+                )
+            )
+
+    def finish(
+        self,
+        results: Mapping[str, Any],
+        config: Mapping[str, Any],
+        shown: Sequence[Prediction],
+        model: Path,
+        metric: str,
+    ) -> None:
+        """Log the final numbers and how deep the tokens of some examples went, and close.
+
+        Args:
+            results: what was found; numbers become the run's summary, each with its direction.
+            config: the settings.
+            shown: predictions for some examples.
+            model: folder of the trained model.
+            metric: what the task is scored by.
+        """
+        for logger in self.loggers:
+            if isinstance(logger, WandbLogger):
+                experiment = logger.experiment
+                experiment.config.update(dict(config), allow_val_change=True)
+                numbers = {k: v for k, v in results.items() if isinstance(v, (int, float))}
+                for name in numbers:
+                    if name in LESS_IS_BETTER:
+                        experiment.define_metric(name, summary="min")
+                    elif name in MORE_IS_BETTER or name == f"chosen/{metric}":
+                        experiment.define_metric(name, summary="max")
+                # logged and not only summed up, so that a sweep can follow them
+                experiment.log(numbers)
+                if shown:
+                    experiment.log({"tokens": _token_table(shown)})
+                if self.with_models:
+                    artifact = wandb.Artifact(_artifact_name(self.run.name), "model")
+                    artifact.add_dir(str(model), policy="immutable")
+                    experiment.log_artifact(artifact)
+                experiment.finish()
+
+
+def wants_wandb(kinds: Sequence[LoggerName]) -> bool:
+    """Whether runs are tracked by Weights & Biases, with models or without."""
+    return "wandb" in kinds or "wandb_models" in kinds
+
+
+def logged_in() -> bool:
+    """Whether W&B has a key on this machine, so that runs may be sent at once."""
+    if os.environ.get("WANDB_MODE"):
+        return os.environ["WANDB_MODE"] == "online"
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return netrc.netrc().authenticators("api.wandb.ai") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def log_comparison(
+    folder: Path,
+    figures: Mapping[str, Path],
+    tables: Mapping[str, Any],
+    config: Mapping[str, Any],
+) -> None:
+    """Log the figures and tables of a comparison as a run of its own.
+
+    Args:
+        folder: of the comparison.
+        figures: PNG files by name.
+        tables: data frames by name; "results" has a column "task".
+        config: the comparison's settings.
+    """
+    with wandb.init(
+        project="tokendrop",
+        job_type="comparison",
+        name=f"comparison-{folder.name}",
+        tags=[str(task)[:TAG_LENGTH] for task in dict.fromkeys(tables["results"]["task"])],
+        config=dict(config),
+        dir=folder,
+        mode="online" if logged_in() else "offline",
+        reinit="finish_previous",
+        settings=wandb.Settings(silent=True),
+    ) as run:
+        images = {name: wandb.Image(str(path)) for name, path in figures.items()}
+        frames = {name: wandb.Table(dataframe=table) for name, table in tables.items()}
+        run.log({**images, **frames})
+
+
+def _artifact_name(run: str) -> str:
+    """What W&B accepts as a name: letters, digits, dashes, underscores and dots."""
+    return re.sub(r"[^\w.-]", "_", run, flags=re.ASCII)[:128]
+
+
+def _token_table(shown: Sequence[Prediction]) -> wandb.Table:
+    table = wandb.Table(columns=["example", "token", "layers", "row_layers", "label"])
+    for number, prediction in enumerate(shown):
+        for token, depth in zip(prediction.tokens, prediction.token_depth, strict=True):
+            table.add_data(number, token, depth, prediction.row_depth, prediction.label)
+    return table
