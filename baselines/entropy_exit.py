@@ -2,11 +2,13 @@
 
 Xin et al., "DeeBERT", ACL 2020, arXiv 2004.12993. The backbone and its head are fine-tuned first,
 which here is the stage that all methods share; then the ramps learn on the frozen backbone, all at
-once, each by the task's loss on its own answers.
+once, each by the task's loss on its own answers. A ramp is a tanh pooler, which begins as a copy of
+the pretrained one where there is one, dropout, and a classifier, as in castorini/DeeBERT.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
@@ -18,7 +20,7 @@ from baselines.ramps import Pooling, Ramps, in_batch_order
 from tokendrop.engine.trace import Trace
 from tokendrop.errors import UserError
 from tokendrop.packed import Batch
-from tokendrop.reducers.base import Decision, Group, Reducer, Shape, Stage, Step, View
+from tokendrop.reducers.base import Decision, Group, Reducer, Setting, Shape, Stage, Step, View
 
 
 class EntropyExit(Reducer):
@@ -27,19 +29,20 @@ class EntropyExit(Reducer):
     In a chain it stands last: its ramps are trained in its own stage only.
     """
 
+    recipe = 2  # ramps had no pooler
     operating_arguments: ClassVar[frozenset[str]] = frozenset({"threshold"})
 
     def __init__(
         self,
-        threshold: float = 0.3,
+        threshold: float = 0.4,
         pooling: Pooling = "cls",
         epochs: int = 3,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 2e-5,
     ) -> None:
         """
         Args:
-            threshold: S, in nats: the operating point. 0 lets no row leave early, and the
-                logarithm of the number of classes is never exceeded.
+            threshold: S as a share of ln(classes), the largest entropy there is: the operating
+                point, which costs no training. 0 lets no row leave early, 1 nearly all.
             pooling: what a ramp reads of a layer: the [CLS] state, as in the paper, or the mean
                 over the row, for encoders whose lower layers put nothing into [CLS].
             epochs: passes of training the ramps.
@@ -56,8 +59,12 @@ class EntropyExit(Reducer):
             raise UserError(
                 "EntropyExit needs at least 2 classes, this head has 1: take PatienceExit"
             )
-        if self.threshold < 0:
-            raise UserError(f"threshold {self.threshold} is out of range: use 0 or more")
+        if not 0 <= self.threshold <= 1:
+            raise UserError(
+                f"threshold {self.threshold} is out of range: it is a share of ln(classes), use 0 "
+                "to 1"
+            )
+        self.largest_entropy = math.log(shape.classes)
         self.ramps = Ramps(shape, self.pooling)
 
     def start(self, batch: Batch) -> list[tuple[Tensor, Tensor]]:
@@ -73,7 +80,7 @@ class EntropyExit(Reducer):
             return None
         answer = self.ramps(view.layer, pooled)
         entropy = torch.special.entr(answer.softmax(-1)).sum(-1)
-        return Decision(leave=entropy < self.threshold, answer=answer)
+        return Decision(leave=entropy < self.threshold * self.largest_entropy, answer=answer)
 
     def training_passes(self, step: Step) -> Iterator[dict[str, Tensor]]:
         # frozen: the pass through the backbone needs no gradient
@@ -87,6 +94,9 @@ class EntropyExit(Reducer):
 
     def stages(self) -> list[Stage]:
         return [Stage("ramps", self.epochs, self.learning_rate, clip=1.0, keep="last")]
+
+    def enter(self, stage: Stage, setting: Setting) -> None:
+        self.ramps.begin(setting.pretrained_pooler())
 
     def groups(self, stage: Stage, backbone: nn.Module) -> list[Group]:
         return [Group("ramps", {f"reducer.{name}": p for name, p in self.named_parameters()})]

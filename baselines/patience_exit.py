@@ -2,7 +2,8 @@
 
 Zhou et al., "BERT Loses Patience" (PABEE), NeurIPS 2020, arXiv 2006.04152. The backbone and the
 ramps of all layers are trained together on sum_l l L_l / sum_l l, so that later layers weigh more.
-The last layer's answer is that of the backbone's own head.
+The last layer's answer is that of the backbone's own head. The ramps share one tanh pooler, which
+begins as a copy of the pretrained one where there is one, as in JetRunner/PABEE.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class PatienceExit(Reducer):
     In a chain it stands last: its ramps are trained in its own stage only.
     """
 
+    recipe = 2  # ramps had no pooler
     operating_arguments: ClassVar[frozenset[str]] = frozenset({"patience", "tolerance"})
 
     def __init__(
@@ -76,7 +78,7 @@ class PatienceExit(Reducer):
         if self.tolerance <= 0:
             raise UserError(f"tolerance {self.tolerance} is out of range: use more than 0")
         self.classes = shape.classes
-        self.ramps = Ramps(shape, self.pooling)
+        self.ramps = Ramps(shape, self.pooling, shared_pooler=True)
 
     # -- the encoder's moments ------------------------------------------------------------------
 
@@ -126,6 +128,7 @@ class PatienceExit(Reducer):
         return [Stage("joint", self.epochs, self.learning_rate, warmup=0.06, clip=1.0)]
 
     def enter(self, stage: Stage, setting: Setting) -> None:
+        self.ramps.begin(setting.pretrained_pooler())
         # one model for every patience: the best epoch is that of all layers
         self.whole = True
 

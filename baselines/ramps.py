@@ -1,4 +1,4 @@
-"""Answers from the lower layers: one linear map after each layer but the last."""
+"""Answers from the lower layers: a tanh pooler and a classifier after each layer but the last."""
 
 from __future__ import annotations
 
@@ -16,17 +16,33 @@ Pooling = Literal["cls", "mean"]
 class Ramps(nn.Module):
     """The exits of a backbone. The last layer has none: there the backbone's own head answers."""
 
-    def __init__(self, shape: Shape, pooling: Pooling) -> None:
+    def __init__(self, shape: Shape, pooling: Pooling, shared_pooler: bool = False) -> None:
         """
         Args:
             shape: of the backbone.
             pooling: what a ramp reads: the [CLS] state, or the mean over the row.
+            shared_pooler: one pooler for all ramps instead of one each.
         """
         super().__init__()
         self.pooling = pooling
-        self.heads = nn.ModuleList(
-            nn.Linear(shape.hidden, shape.classes) for _ in range(shape.layers - 1)
+        count = shape.layers - 1
+        self.poolers = nn.ModuleList(
+            nn.Linear(shape.hidden, shape.hidden) for _ in range(1 if shared_pooler else count)
         )
+        self.dropout = nn.Dropout(shape.dropout)
+        self.heads = nn.ModuleList(nn.Linear(shape.hidden, shape.classes) for _ in range(count))
+
+    def begin(self, pooler: tuple[Tensor, Tensor] | None) -> None:
+        """Let every pooler be a copy of the pretrained one.
+
+        Args:
+            pooler: its weight (hidden, hidden) and bias (hidden,); None leaves what was drawn.
+        """
+        if pooler is None:
+            return
+        weight, bias = pooler
+        for own in self.poolers:
+            own.load_state_dict({"weight": weight, "bias": bias})
 
     def read(self, view: View) -> Tensor:
         """(R, hidden) what the ramp of this layer reads."""
@@ -34,9 +50,10 @@ class Ramps(nn.Module):
             return view.cls
         return row_sum(view.hidden, view.layout) / view.layout.sizes[:, None]
 
-    def forward(self, layer: int, pooled: Tensor) -> Tensor:
+    def forward(self, layer: int, read: Tensor) -> Tensor:
         """(R, classes) the answers after a layer, from what :meth:`read` gave there."""
-        answer: Tensor = self.heads[layer](pooled)
+        pooled = self.poolers[layer % len(self.poolers)](read).tanh()
+        answer: Tensor = self.heads[layer](self.dropout(pooled))
         return answer
 
     def flops(self, trace: Trace, shape: Shape) -> int:
@@ -46,7 +63,7 @@ class Ramps(nn.Module):
             for layer in trace.layers
             if layer.index < len(self.heads)
         )
-        return 2 * shape.hidden * shape.classes * rows
+        return 2 * shape.hidden * (shape.hidden + shape.classes) * rows
 
 
 def in_batch_order(values: Tensor, rows: Tensor, count: int) -> Tensor:

@@ -6,11 +6,13 @@ kssteven418/LTP where the paper leaves a choice.
 Decides: which tokens leave layer l, by a threshold on the mean attention that a token received, so
 that longer and emptier rows lose more. The mean is over heads and over the row's own queries: the
 code divides by the padded width, which makes a score depend on the batch. So thresholds are not
-comparable with published ones. [CLS] is never pruned; the code has no such protection.
+comparable with published ones. [CLS] is never pruned; the code has no such protection. The first
+layer prunes nothing and has no part in what is learned, as in the code, where its threshold is 0.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +26,8 @@ from tokendrop.errors import UserError
 from tokendrop.packed import Batch, Layout, row_sum
 from tokendrop.reducers.base import Decision, Group, Reducer, Setting, Shape, Stage, View
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(eq=False)
 class Softened:
@@ -31,7 +35,7 @@ class Softened:
 
     Attributes:
         factors: (T,) of each original token in the present layer.
-        kept: for each layer the share of a row that is left, mean over rows.
+        kept: for each layer but the first the share of a row that is left, mean over rows.
     """
 
     factors: Tensor
@@ -42,6 +46,7 @@ class ThresholdPruning(Reducer):
     """Prune a token where the mean attention it received is below theta_l."""
 
     received: Received = "with_diagonal"
+    recipe = 2  # the first layer pruned
 
     def __init__(
         self,
@@ -93,13 +98,22 @@ class ThresholdPruning(Reducer):
 
     def start(self, batch: Batch) -> Softened | None:
         ones = torch.ones(len(batch.layout.tokens), device=batch.layout.device)
-        return Softened(ones) if self.soft else None
+        return Softened(ones) if self._softens else None
+
+    @property
+    def _softens(self) -> bool:
+        """In training only: the soft stage too is evaluated with tokens really removed."""
+        return self.soft and self.training
+
+    def wants_received(self, view: View) -> Received | None:
+        return None if view.layer == 0 and self.given is None else self.received
 
     def after_attention(self, view: View) -> Decision | None:
-        assert view.received is not None
+        if view.received is None:
+            return None
         layout, threshold = view.layout, self.thresholds[view.layer]
         scores = view.received / (self.heads * layout.sizes)[layout.row]
-        if self.soft:
+        if self._softens:
             self._soften(view.memory, layout, (scores - threshold) / self.temperature)
             return None
         keep = (scores >= threshold) | layout.is_first
@@ -112,13 +126,13 @@ class ThresholdPruning(Reducer):
 
     def after_layer(self, view: View) -> Decision | None:
         """The soft mask weakens what leaves the layer; keys are as they were."""
-        return Decision(scale=view.memory.factors[view.layout.tokens]) if self.soft else None
+        return Decision(scale=view.memory.factors[view.layout.tokens]) if self._softens else None
 
     # -- training -------------------------------------------------------------------------------
 
     def losses(self, encoded: Encoded) -> dict[str, Tensor]:
-        """lambda * sum_l of the mean soft mask."""
-        if not self.soft:
+        """lambda * sum_l of the mean soft mask, from the second layer on."""
+        if not self._softens:
             return {}
         return {"length": self.length_weight * torch.stack(encoded.memory.kept).sum()}
 
@@ -132,6 +146,9 @@ class ThresholdPruning(Reducer):
 
     def leave(self, stage: Stage, metrics: Mapping[str, float]) -> None:
         self.soft = False
+        if "kept_tokens" in metrics:
+            kept = f"{metrics['kept_tokens']:.1%}"
+            log.info("LTP: after the %s stage %s of the token-layers are kept", stage.name, kept)
 
     def groups(self, stage: Stage, backbone: nn.Module) -> list[Group]:
         """Thresholds are fixed in the hard stage."""

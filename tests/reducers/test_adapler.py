@@ -440,7 +440,7 @@ def test_thresholds_stay_between_one_hundredth_and_one() -> None:
 
 @pytest.mark.parametrize(
     ("epochs", "plan"),
-    [(5, (10, 100, 1e3, 1e4, 1e5)), (3, (50, 2500, 125e3)), (10, (10, 30, 90)), (2, (10, 100))],
+    [(5, (10, 100, 1e3, 1e4, 1e5)), (3, (50, 2500, 125e3)), (10, (10, 30, 90))],
 )
 def test_sharpness_grows_after_the_first_step_of_each_epoch(
     epochs: int, plan: Sequence[float]
@@ -449,6 +449,8 @@ def test_sharpness_grows_after_the_first_step_of_each_epoch(
         built(AdapLeR(epochs=epochs)),
         built(AdapLeR(epochs=epochs, lambda_update="epoch_start")),
     )
+    for reducer in (code, ours):
+        reducer.enter(reducer.stages()[0], Setting(torch.tensor([8]), 2 * epochs))
     used: list[list[float]] = [[], []]
     for epoch in range(len(plan)):
         for _ in range(2):
@@ -464,10 +466,38 @@ def test_sharpness_grows_after_the_first_step_of_each_epoch(
     assert float(again.sharpness) == plan[-1]
 
 
-def test_sharpness_stops_where_soft_is_hard() -> None:
-    reducer = built(AdapLeR(epochs=60))
-    reducer.after_step(59)
-    assert float(reducer.sharpness) == pytest.approx(1e20)
+@pytest.mark.parametrize("epochs", [1, 2, 4, 7, 60])
+@pytest.mark.parametrize("resumed", [False, True])
+def test_with_any_other_number_of_epochs_five_stretches_fill_the_training(
+    epochs: int, resumed: bool
+) -> None:
+    steps, used = 10, []
+    setting = Setting(torch.tensor([8]), steps * epochs)
+    reducer = built(AdapLeR(epochs=epochs, lambda_update="epoch_start"))
+    reducer.enter(reducer.stages()[0], setting)
+    for epoch in range(epochs):
+        if resumed:  # after every epoch
+            again = built(AdapLeR(epochs=epochs, lambda_update="epoch_start"))
+            again.enter(again.stages()[0], setting)
+            again.load_state_dict(reducer.state_dict())
+            reducer = again
+        for _ in range(steps):
+            reducer.before_step(epoch)
+            used.append(float(reducer.sharpness))
+            reducer.after_step(epoch)
+    assert used == sorted(used)
+    plan = [10, 100, 1e3, 1e4, 1e5]
+    assert [used.count(value) for value in plan] == [len(used) // 5] * 5
+
+
+def test_in_a_chain_a_trained_part_stays_as_hard_as_it_ended() -> None:
+    reducer = built(AdapLeR(epochs=1))
+    reducer.enter(reducer.stages()[0], Setting(torch.tensor([8]), 10))
+    reducer.leave(reducer.stages()[0], {"score": 0.5})
+    for _ in range(3):
+        reducer.before_step(0)
+        reducer.after_step(0)
+        assert float(reducer.sharpness) == 1e5
 
 
 EPOCHS = [(0.90, 1.1), (0.895, 1.9), (0.893, 1.5), (0.88, 4.0)]  # (metric, speed-up)

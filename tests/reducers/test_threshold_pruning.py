@@ -38,9 +38,9 @@ ROWS = tiny_rows()
 
 
 def begun(reducer: ThresholdPruning) -> ThresholdPruning:
-    """The reducer in its soft stage."""
+    """The reducer in training, in its soft stage."""
     reducer.enter(reducer.stages()[0], Setting(torch.tensor([8]), steps=10))
-    return reducer
+    return reducer.train()
 
 
 def test_a_token_stays_where_its_mean_attention_reaches_the_threshold() -> None:
@@ -85,24 +85,27 @@ def test_the_soft_mask_weakens_what_leaves_the_layer() -> None:
     torch.testing.assert_close(encoded.logits, expected, atol=1e-5, rtol=0)
     assert seen[-1].memory.factors.tolist() == [1.0] + [0.0] * 8
     assert float(encoded.memory.kept[-1]) == pytest.approx(1 / 9)
-    # and in the first layer the second one gets them as zeros
+    # and in the second layer the third one gets them as zeros
     with torch.no_grad():
-        reducer.thresholds.copy_(torch.tensor([2.0, -1.0, -1.0]))
+        reducer.thresholds.copy_(torch.tensor([2.0, 2.0, -1.0]))
     entering = []
     reducer.before_layer = lambda view: entering.append(view.hidden)  # type: ignore
     run(model, reducer, [row])
-    assert entering[1][1:].abs().max() == 0
-    assert entering[1][0].abs().max() > 0
+    assert entering[1].abs().amax(-1).gt(0).all()  # the first layer has no mask
+    assert entering[2][1:].abs().max() == 0
+    assert entering[2][0].abs().max() > 0
 
 
-def test_the_soft_stage_raises_thresholds_and_the_hard_one_holds_them() -> None:
+def test_the_soft_stage_raises_thresholds_and_the_hard_one_holds_them(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     model, batch = tiny_model("bert"), packed(ROWS)
     reducer = built(
         ThresholdPruning(length_weight=1.0, temperature=0.02, threshold_learning_rate=1e-3)
     )
     soft, hard = reducer.stages()
     assert (soft.name, hard.name) == ("soft", "hard")
-    begun(reducer).train()
+    begun(reducer)
     before = reducer.thresholds.detach().clone()
     _, group = reducer.groups(soft, model)
     assert group.learning_rate == 1e-3
@@ -113,8 +116,17 @@ def test_the_soft_stage_raises_thresholds_and_the_hard_one_holds_them() -> None:
         optimizer.zero_grad()
         (0.01 * loss + reducer.losses(encoded)["length"]).backward()
         optimizer.step()
-    assert (reducer.thresholds > before).all()
-    reducer.leave(soft, {})
+    assert (reducer.thresholds[1:] > before[1:]).all()
+    assert reducer.thresholds[0] == 0
+    # the dev split of the soft stage is already seen with tokens removed
+    with torch.no_grad():
+        reducer.thresholds[1:] = 2.0
+    first, *others = run(model, reducer.eval(), ROWS).trace.layers
+    assert sorted(first.feed_forward.lengths) == sorted(len(row.ids) for row in ROWS)
+    assert all(layer.feed_forward.lengths == (1,) * len(ROWS) for layer in others)
+    with caplog.at_level("INFO", "baselines"):
+        reducer.leave(soft, {"kept_tokens": 0.375})
+    assert "after the soft stage 37.5% of the token-layers are kept" in caplog.text
     assert reducer.losses(encoded) == {}
     assert [group.name for group in reducer.groups(hard, model)] == ["backbone"]
     processed = run(model, reducer.eval(), ROWS).trace.processed_tokens()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -37,6 +38,7 @@ def KEEPS_ALL() -> Reducer:
 DROPS: dict[str, Callable[[], Reducer]] = {
     "tenth": lambda: TokenMerging(share=0.1),
     "half": lambda: TokenMerging(share=0.5),
+    "reference": lambda: TokenMerging(share=0.2, order="reference", schedule="constant"),
     "with_exit": lambda: Chain([TokenMerging(share=0.3), DactBert(halt_bias=-2.5)]),
 }
 SOFT_EQUALS_HARD = "nothing is softened"
@@ -80,12 +82,54 @@ def test_pairs_are_those_of_the_definition(lengths: list[int], share: float, see
     keys = torch.randn(sum(lengths), 6, generator=torch.Generator().manual_seed(seed))
     merged = [min(int(share * n), (n - 1) // 2) for n in lengths]
     assume(any(merged))
-    found = most_similar(keys, merged, Layout.of(lengths))
+    found, _ = most_similar(keys, merged, Layout.of(lengths))
     start = 0
     for length, count, part in zip(lengths, merged, found.split(lengths), strict=True):
         expected = greedy(keys[start : start + length], count)
         assert (part - start).tolist() == expected
         start += length
+
+
+@given(st.integers(1, 14), st.integers(0, 99), st.integers(1, 3))
+def test_in_the_references_order_the_first_set_comes_before_the_second(
+    length: int, seed: int, merged: int
+) -> None:
+    """Two rounds against the code's way: tokens really moved, the unmerged before the others."""
+    assume(merged <= (length - 1) // 2)
+    generator = torch.Generator().manual_seed(seed)
+    keys, order = torch.randn(length, 6, generator=generator), None
+    lying = list(range(length))  # as the reference code's tensor has them
+    for _ in range(2):
+        now = min(merged, (len(lying) - 1) // 2)
+        if now == 0:
+            break
+        pairs = greedy(keys[lying], now)
+        expected = {lying[one]: lying[pairs[one]] for one in range(len(lying))}
+        alive = sorted(lying)
+        layout = Layout.of([len(alive)])
+        into, following = most_similar(keys[alive], [now], layout, order)
+        assert {one: alive[i] for one, i in zip(alive, into.tolist(), strict=True)} == expected
+        stay = [one for one in lying if expected[one] == one]
+        lying = [one for i, one in enumerate(lying) if one in stay and i % 2 == 0]
+        lying += [one for one in stay if one not in lying]
+        places = dict(zip(alive, following.tolist(), strict=True))
+        assert sorted(stay, key=places.__getitem__) == lying
+        order = torch.tensor([places[one] for one in sorted(stay)])
+
+
+@pytest.mark.parametrize("schedule", ["constant", "shrinking"])
+def test_short_rows_lose_their_share_over_the_layers(schedule: Any) -> None:
+    reducer = built(TokenMerging(share=0.1, schedule=schedule))
+    trace = run(tiny_model("bert"), reducer, tiny_rows([6, 9, 30])).trace
+    lost = {
+        original: original - left
+        for original, left in zip(
+            sorted((6, 9, 30)), sorted(trace.layers[-1].feed_forward.lengths), strict=True
+        )
+    }
+    assert lost == {6: 1, 9: 2, 30: 9 if schedule == "constant" else 8}
+    first = sorted(trace.layers[0].feed_forward.lengths)
+    assert first == [6, 9, 27]
 
 
 def test_equal_words_without_positions_find_each_other() -> None:

@@ -122,6 +122,11 @@ class Family:
         """What :meth:`classify` reads of the states that left the last layer: (R, hidden)."""
         return states[layout.first]
 
+    def pooler(self, model: Any) -> Any:
+        """The linear layer of the encoder's own tanh pooler, None where it has none."""
+        pooler = getattr(self.base(model), "pooler", None)
+        return getattr(pooler, "dense", pooler)
+
     def classify(self, model: Any, first: Tensor) -> Tensor:
         """(B, classes) logits of a sequence classification head from (B, hidden) [CLS] states."""
         pooled = self.base(model).pooler(first[:, None])

@@ -200,6 +200,13 @@ def _has_head(config: Any, kind: Kind) -> bool:
     return any(name.endswith(SUFFIXES[kind]) for name in names)
 
 
+def _head_dropout(config: Any) -> float:
+    """The dropout of a classification head, by the name that the architecture has for it."""
+    names = ("classifier_dropout", "classifier_dropout_prob", "seq_classif_dropout")
+    given = [getattr(config, name, None) for name in (*names, "hidden_dropout_prob")]
+    return next((float(value) for value in given if value is not None), 0.0)
+
+
 def shape_of(config: PretrainedConfig, max_tokens: int, kind: Kind = "classification") -> Shape:
     """The sizes of a model that methods build their weights by.
 
@@ -223,6 +230,7 @@ def shape_of(config: PretrainedConfig, max_tokens: int, kind: Kind = "classifica
         classes=sizes.num_labels,
         max_tokens=max_tokens,
         task=kind,
+        dropout=_head_dropout(sizes),
         gated=family.gated,
         projected_embedding=family.projected_embedding(config),
     )

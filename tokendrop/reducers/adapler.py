@@ -29,6 +29,8 @@ from tokendrop.reducers.contributions import WIDTH, ContributionPredictor
 log = logging.getLogger(__name__)
 
 LEAST_ETA = 0.01
+PLANS = {3: (50, 50), 10: (10, 3)}  # first lambda and its factor, by the number of epochs
+STRETCHES = 5  # of the plan for 5 epochs: 10, 100, ..., 1e5
 FLOOR = -10_000.0  # of edits and biases: exp gives 0, and half precision can hold it
 
 
@@ -72,11 +74,12 @@ class AdapLeR(Reducer):
             contribution_weight: gamma, weight of the predictors' loss; like length_weight an
                 operating point: one model is trained per value.
             length_weight: phi, weight of the soft row lengths: larger is faster, less accurate.
-            epochs: passes of the training; the soft removal gets sharper with each.
+            epochs: passes of the training, over which the soft removal gets sharper.
             learning_rate: peak rate of all weights, the predictors' included.
             threshold_learning_rate: peak rate of eta and theta; 0 leaves them as they begin.
             init: weights to begin with: "pretrained" as in the code, or "finetuned".
-            lambda_update: begin an epoch's sharpness after its first step, as the code, or with it.
+            lambda_update: begin a stretch's sharpness after its first step, as the code does with
+                an epoch's, or with it.
             reshuffle: a new order of the batches each epoch; the code has one for all.
             target: what predictors learn, of the fine-tuned model: "saliency" as in the paper, or
                 the "attention" that tokens receive, mean over layers.
@@ -90,6 +93,8 @@ class AdapLeR(Reducer):
         self.init, self.lambda_update, self.reshuffle = init, lambda_update, reshuffle
         self.target, self.share_predictor = target, share_predictor
         self.first_threshold = first_threshold
+        self.steps_per_epoch = 1
+        self._step = (0, 0)  # the epoch, and the steps begun in it
         self.dense_score: float | None = None
         self.saliency: list[Tensor] = []
 
@@ -195,6 +200,7 @@ class AdapLeR(Reducer):
         ]
 
     def enter(self, stage: Stage, setting: Setting) -> None:
+        self.steps_per_epoch = max(1, setting.steps // stage.epochs)
         self.dense_score = setting.fine_tuned_score
         self.saliency = (setting.saliency if self.target == "saliency" else setting.attention)()
         if not self.saliency:
@@ -208,14 +214,28 @@ class AdapLeR(Reducer):
         if not self.within_one_point:
             log.warning("AdapLeR: no epoch is within one point of dense; the closest one is kept")
 
+    @property
+    def recipe(self) -> int:  # type: ignore[override]
+        """2 where the sharpness follows the share of the training instead of the epoch."""
+        return 1 if self.epochs in (*PLANS, STRETCHES) else 2
+
     def before_step(self, epoch: int) -> None:
+        # counted anew in each epoch: a resumed stage begins with a whole one
+        begun = self._step[1] + 1 if self._step[0] == epoch else 1
+        self._step = (epoch, begun)
         if self.lambda_update == "epoch_start":
-            self.sharpness.fill_(sharpness(epoch, self.epochs))
+            self._sharpen(epoch)
 
     def after_step(self, epoch: int) -> None:
         self.eta.data.clamp_(LEAST_ETA, 1)
         if self.lambda_update == "after_step":
-            self.sharpness.fill_(sharpness(epoch, self.epochs))
+            self._sharpen(epoch)
+
+    def _sharpen(self, epoch: int) -> None:
+        # in a chain, a part that is trained goes on as it ended
+        trained = self.within_one_point >= 0
+        share = 1.0 if trained else max(0, self._step[1] - 1) / self.steps_per_epoch
+        self.sharpness.fill_(sharpness(epoch + min(share, 0.999_999), self.epochs))
 
     def score(self, metric: float, metrics: Mapping[str, float]) -> float:
         """The fastest epoch within one point of the fine-tuned model, else the most accurate."""
@@ -240,7 +260,16 @@ def edit(contributions: Tensor, threshold: Tensor, sharpness: Tensor) -> Tensor:
     return torch.minimum(below, above).clamp(FLOOR, 0)
 
 
-def sharpness(epoch: int, epochs: int) -> float:
-    """Lambda in an epoch, counted from 0: the code's plans for 3, 10, and all other counts."""
-    first, factor = {3: (50, 50), 10: (10, 3)}.get(epochs, (10, 10))
-    return min(float(first * factor**epoch), 1e20)  # there soft removal is hard
+def sharpness(done: float, epochs: int) -> float:
+    """Lambda after so many epochs, whole and part, of so many.
+
+    The code has plans by the epoch for 3, 5 and 10. For any other number the plan for 5 is spread
+    over the whole training: with fewer epochs it would stop before soft removal is hard, and with
+    more go on for long after.
+    """
+    if epochs in PLANS:
+        first, factor = PLANS[epochs]
+        return float(first * factor ** int(done))
+    # a little more than the share: 0.2 * 5 may be a little less than 1
+    stretch = min(STRETCHES - 1, int(done / epochs * STRETCHES + 1e-9))
+    return float(10 ** (1 + stretch))

@@ -33,6 +33,7 @@ class Shape:
         max_tokens: longest row of the task, special tokens included.
         classes: outputs of the head.
         task: what the head is for.
+        dropout: probability before the head's last layer in training.
         gated: whether the feed-forward part has a gate, a third matrix.
         projected_embedding: width of the embeddings where a matrix widens them to ``hidden``,
             else 0.
@@ -45,6 +46,7 @@ class Shape:
     classes: int
     max_tokens: int
     task: Kind = "classification"
+    dropout: float = 0.0
     gated: bool = False
     projected_embedding: int = 0
 
@@ -59,12 +61,15 @@ class Reducer(nn.Module):
         received: the kind of received attention that ``after_attention`` reads, if any.
         attention_dropout: whether the backbone's attention-probability dropout is on in training.
         note: what a reader of the method's results must know, e.g. what was reconstructed.
+        recipe: counts the changes of the method's training; what another one trained is not found
+            again.
     """
 
     operating_arguments: frozenset[str] = frozenset()
     received: Received | None = None
     attention_dropout: bool = True
     note: str = ""
+    recipe: int = 1
     arguments: dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:

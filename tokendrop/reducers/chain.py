@@ -78,6 +78,11 @@ class Chain(Reducer):
             for name, value in part.operating_point.items()
         }
 
+    @property
+    def recipe(self) -> int:  # type: ignore[override]
+        """That of the parts, 1 where all have their first one."""
+        return 1 + sum(part.recipe - 1 for part in self._reducers)
+
     def _activate(self, indices: Iterable[int]) -> None:
         """Let these parts act and all others be silent."""
         self.active = {index: self._reducers[index] for index in indices}

@@ -74,6 +74,8 @@ class Setting:
         saliency: gradient x input of the fine-tuned model at the embeddings, one (tokens,)
             tensor per training row, in the order of the split; worked out when first called and
             remembered beside the fine-tuned model.
+        pretrained_pooler: weight (hidden, hidden) and bias (hidden,) of the tanh pooler on [CLS]
+            that the pretrained encoder came with, None where it has none.
         attention: the same of the attention that each token receives there, mean over layers.
         answer_range: smallest and largest label of the training rows, in regression.
     """
@@ -84,6 +86,7 @@ class Setting:
     saliency: Callable[[], list[Tensor]] = list
     answer_range: tuple[float, float] = (0.0, 1.0)
     attention: Callable[[], list[Tensor]] = list
+    pretrained_pooler: Callable[[], tuple[Tensor, Tensor] | None] = lambda: None
 
 
 @dataclass(frozen=True)

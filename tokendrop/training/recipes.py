@@ -98,6 +98,8 @@ def train(
     plan += [(stage, reducer.spec(trained=True)) for stage in reducer.stages()]
     for stage, spec in plan:
         described = {"after": described, "stage": asdict(stage), "reducer": spec}
+        if done and reducer.recipe > 1:
+            described["recipe"] = reducer.recipe
         folder = root / f"{stage.name}-{_key(described)}"
         if (trained := finished(folder)) is None:
             before = (done[-1].model, trained_as) if done and stage.start == "previous" else None

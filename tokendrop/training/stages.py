@@ -18,7 +18,9 @@ from torch import Tensor
 
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
+from tokendrop.families import family_of
 from tokendrop.files import whole_file, write_text
+from tokendrop.models import backbones
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.base import Setting, Stage
 from tokendrop.stored import read_json
@@ -235,7 +237,18 @@ def _setting(recipe: Recipe, stage: Stage, tuned: TrainedStage | None, asked: se
         lambda: find(partial(batch_saliency, gold=task.gold), "saliency", passes=2),
         ends,
         lambda: find(batch_attention, "attention", passes=1),
+        partial(_pretrained_pooler, recipe),
     )
+
+
+def _pretrained_pooler(recipe: Recipe) -> tuple[Tensor, Tensor] | None:
+    """Weight and bias of the tanh pooler that the encoder came with, None where it has none."""
+    module, data = recipe.module, recipe.data
+    if module.random_init is not None:
+        return None
+    backbone = backbones.load_backbone(module.backbone, data.labels, None, data.task)
+    pooler = family_of(backbone).pooler(backbone)
+    return None if pooler is None else (pooler.weight.detach(), pooler.bias.detach())
 
 
 class _EveryEpoch(Callback):
