@@ -26,11 +26,11 @@ class Ramps(nn.Module):
         super().__init__()
         self.pooling = pooling
         count = shape.layers - 1
+        self.heads = nn.ModuleList(nn.Linear(shape.hidden, shape.classes) for _ in range(count))
+        self.dropout = nn.Dropout(shape.dropout)
         self.poolers = nn.ModuleList(
             nn.Linear(shape.hidden, shape.hidden) for _ in range(1 if shared_pooler else count)
         )
-        self.dropout = nn.Dropout(shape.dropout)
-        self.heads = nn.ModuleList(nn.Linear(shape.hidden, shape.classes) for _ in range(count))
 
     def begin(self, pooler: tuple[Tensor, Tensor] | None) -> None:
         """Let every pooler be a copy of the pretrained one.

@@ -36,8 +36,8 @@ def KEEPS_ALL() -> Reducer:
 
 
 DROPS: dict[str, Callable[[], Reducer]] = {
-    "some": lambda: EntropyExit(threshold=SOME),
-    "mean": lambda: EntropyExit(threshold=SOME, pooling="mean"),
+    "some": lambda: EntropyExit(threshold=0.99),
+    "mean": lambda: EntropyExit(threshold=0.99, pooling="mean"),
     "all": lambda: EntropyExit(threshold=1.0),
 }
 SOFT_EQUALS_HARD = "nothing is softened"
