@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tokendrop.engine.encoder import encode
+from tokendrop.engine.packed import Batch
 from tokendrop.engine.probabilities import Received
 from tokendrop.errors import UserError
 from tokendrop.models.model import TokenDropModel
@@ -201,11 +202,13 @@ def test_the_exit_answers_also_where_layers_are_skipped() -> None:
     chain = built(Chain([DactBert(halt_bias=0.5), LengthAdaptive()])).train()
     tokens = chain.parts[1]
     whole = [MAX_TOKENS] * LAYERS
-    tokens.sub_model = lambda batch: Plan.of(
-        batch.layout.lengths, [whole] * len(batch), [True, True, False]
-    )
     model = tiny_model("bert")
-    encoded = run(model, chain, ROWS)
+
+    def two_layers(batch: Batch) -> Plan:
+        return Plan.of(batch.layout.lengths, [whole] * len(batch), [True, True, False])
+
+    with tokens.following(two_layers):
+        encoded = run(model, chain, ROWS)
     assert encoded.trace.head_states == 0
     assert encoded.trace.row_depth().eq(2).all()
     states: list[Tensor] = []

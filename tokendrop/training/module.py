@@ -79,7 +79,7 @@ class TokenDropModule(LightningModule):
         self.scores = nn.ModuleDict({k: task.scores(split) for k, split in evaluated.items()})
         self.kept = Kept(model.shape.layers)
         self.flops = torch.zeros(2, dtype=torch.long)
-        self.train_flops = 0  # since whoever reads it last set it to 0
+        self.train_flops = 0  # of all passes since, backward ones included; it only grows
 
     # -- training -------------------------------------------------------------------------------
 

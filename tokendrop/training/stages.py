@@ -261,6 +261,7 @@ class _Curve(Callback):
         self.epochs: list[dict[str, float]] = []
         self.seconds = 0.0
         self.flops = 0
+        self._earlier_flops = 0  # before the resumption
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.perf_counter()
@@ -270,8 +271,7 @@ class _Curve(Callback):
             return
         assert isinstance(pl_module, TokenDropModule)
         self.seconds += time.perf_counter() - self.started
-        self.flops += pl_module.train_flops
-        pl_module.train_flops = 0
+        self.flops = self._earlier_flops + pl_module.train_flops
         metrics = {k: round(float(v), 6) for k, v in trainer.callback_metrics.items()}
         self.epochs.append({"epoch": trainer.current_epoch + 1, **metrics})
 
@@ -281,4 +281,4 @@ class _Curve(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.epochs = state_dict["epochs"]
         self.seconds = state_dict["seconds"]
-        self.flops = state_dict["flops"]
+        self.flops = self._earlier_flops = state_dict["flops"]
