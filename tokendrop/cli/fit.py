@@ -18,8 +18,8 @@ from tokendrop.cli.lightning_cli import (
 )
 from tokendrop.cli.training_settings import TRAINING_CONFIG
 from tokendrop.files import whole_folder
+from tokendrop.models.cards import SIDE_CAR
 from tokendrop.models.model import load_with
-from tokendrop.models.sharing import SIDE_CAR
 from tokendrop.reducers import from_spec
 from tokendrop.reducers.base import Stage
 from tokendrop.training import recipes

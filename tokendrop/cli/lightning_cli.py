@@ -15,12 +15,13 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from tokendrop.cli.options import Parser, add_model_options
 from tokendrop.cli.training_settings import TRAINING_CONFIG, training_defaults
-from tokendrop.configs import setting_error
 from tokendrop.data import TextData
 from tokendrop.errors import UserError, one_line
 from tokendrop.measure.provenance import provenance
+from tokendrop.models.cards import SIDE_CAR, Figures
+from tokendrop.models.hub import model_folder
 from tokendrop.models.model import TokenDropModel, load
-from tokendrop.models.sharing import SIDE_CAR, Figures, model_folder
+from tokendrop.reducers import setting_error
 from tokendrop.training.module import TokenDropModule
 from tokendrop.training.recipes import TRAINER_DEFAULTS
 from tokendrop.training.tracking import LoggerName

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from tokendrop.data import TextData
 from tokendrop.errors import UserError, one_line, unknown
-from tokendrop.models.sharing import SIDE_CAR
+from tokendrop.models.cards import SIDE_CAR
 from tokendrop.stored import first_problem, plain
 from tokendrop.tasks import MetricName
 

@@ -24,10 +24,10 @@ from tokendrop.errors import UserError, one_line
 from tokendrop.families import family_of
 from tokendrop.files import whole_folder
 from tokendrop.heads import kind_of, reads_tokens
-from tokendrop.models import backbones, sharing
+from tokendrop.models import backbones, cards, hub
+from tokendrop.models.cards import CARD, SIDE_CAR, Figures, ModelSummary
 from tokendrop.models.checkpoints import check_vocabulary
 from tokendrop.models.prediction import Prediction, Text, answer, checked, tokenised
-from tokendrop.models.sharing import CARD, SIDE_CAR, Figures
 from tokendrop.reducers import with_changes
 from tokendrop.reducers.base import Reducer
 from tokendrop.reducers.stored import stored_reducer
@@ -79,6 +79,12 @@ class TokenDropModel(nn.Module):
     def labels(self) -> list[str]:
         """Class names in the order of the logits."""
         return names_by_id(self.backbone.config)
+
+    @property
+    def summary(self) -> ModelSummary:
+        """What its card tells."""
+        kind = self.backbone.config.model_type
+        return ModelSummary(self.reducer, self.shape, kind, self.labels, self.figures)
 
     def forward(self, batch: Batch) -> Encoded:
         return encode(self.backbone, batch, self.reducer)
@@ -147,8 +153,8 @@ class TokenDropModel(nn.Module):
         with TemporaryDirectory() as place:
             folder = Path(place) / "model"
             self.save_pretrained(folder)
-            (folder / CARD).write_text(str(sharing.card(self, repo_id)), encoding="utf-8")
-            return sharing.upload(folder, repo_id, private, token)
+            (folder / CARD).write_text(str(cards.card(self.summary, repo_id)), encoding="utf-8")
+            return hub.upload(folder, repo_id, private, token)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the model and its card; the folder appears only once it is complete.
@@ -170,7 +176,7 @@ class TokenDropModel(nn.Module):
                 }
                 (side_car / "config.json").write_text(json.dumps(described, indent=1) + "\n")
                 save_file(self.reducer.state_dict(), side_car / WEIGHTS)
-                sharing.write_figures(draft, self)
+                cards.write_figures(draft, self.summary)
         except (OSError, SafetensorError) as error:
             raise UserError(f"cannot save the model to {folder}: {one_line(error)}") from error
 
@@ -211,7 +217,7 @@ def load(
             belong to something else, a head for several labels at once or with classes that cannot
             be told apart, a reducer that is not this package's, or a bad operating point.
     """
-    folder = sharing.model_folder(path)
+    folder = hub.model_folder(path)
     spec = _read_side_car(folder).reducer
     reducer = stored_reducer(spec, trust_reducer)
     if fixed := set(operating_point) - reducer.operating_arguments:
@@ -250,7 +256,7 @@ def load_with(folder: Path, reducer: Reducer) -> TokenDropModel:
     longest = described.max_length or family_of(backbone).positions(backbone.config)
     model = TokenDropModel(backbone, reducer, tokenizer, longest)
     _load_weights(reducer, folder / SIDE_CAR / WEIGHTS)
-    model.figures = sharing.read_figures(folder, reducer)
+    model.figures = cards.read_figures(folder, reducer)
     return model.eval()
 
 

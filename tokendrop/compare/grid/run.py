@@ -16,17 +16,16 @@ from tokendrop.compare.grid.settings import Cell, Comparison
 from tokendrop.compare.results.fates import SAMPLES, sample, write_fates
 from tokendrop.compare.results.records import Record
 from tokendrop.compare.results.token_kinds import Vocabulary
-from tokendrop.configs import setting_error
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
 from tokendrop.files import write_text
 from tokendrop.measure.clock import Clock, measure
 from tokendrop.measure.provenance import provenance
 from tokendrop.models.backbones import shape_of
+from tokendrop.models.cards import SPEEDUPS, Figures, write_figures
 from tokendrop.models.model import TokenDropModel, load_with
 from tokendrop.models.prediction import Prediction
-from tokendrop.models.sharing import SPEEDUPS, Figures, write_figures
-from tokendrop.reducers import from_spec, with_changes
+from tokendrop.reducers import from_spec, setting_error, with_changes
 from tokendrop.reducers.length_adaptive.search import load_search
 from tokendrop.reducers.length_adaptive.search.candidates import draw_rows
 from tokendrop.reducers.length_adaptive.search.costs import Costs, searchable
@@ -135,7 +134,7 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
         ),
     )
     model.figures = _figures(record, comparison.backbone)
-    write_figures(stages[-1].model, model)
+    write_figures(stages[-1].model, model.summary)
     tracker.finish(asdict(record), settings, shown, stages[-1].model, cell.metric)
     return record
 
