@@ -77,4 +77,4 @@ def test_engine_families_and_methods_know_nothing_of_what_is_built_on_them() -> 
 
 def _room(name: str) -> str:
     """The part of the package that a module lies in, empty for the package itself."""
-    return (name.split(".") + [""])[1]
+    return name.removeprefix("tokendrop").lstrip(".").partition(".")[0]
