@@ -18,7 +18,7 @@ from baselines.ramps import Pooling, Ramps, in_batch_order
 from tokendrop.engine.trace import Trace
 from tokendrop.errors import UserError
 from tokendrop.packed import Batch
-from tokendrop.reducers.base import Decision, Reducer, Setting, Shape, Stage, Step, View
+from tokendrop.reducers.base import Decision, Reducer, Shape, Stage, StageContext, Step, View
 
 
 @dataclass(eq=False)
@@ -125,7 +125,7 @@ class PatienceExit(Reducer):
     def stages(self) -> list[Stage]:
         return [Stage("joint", self.epochs, self.learning_rate, warmup=0.06, clip=1.0)]
 
-    def enter(self, stage: Stage, setting: Setting) -> None:
+    def enter(self, stage: Stage, context: StageContext) -> None:
         # one model for every patience: the best epoch is that of all layers
         self.whole = True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -73,6 +74,19 @@ def test_engine_families_and_methods_know_nothing_of_what_is_built_on_them() -> 
         if _room(needed) in high
     ]
     assert not wrong
+
+
+def test_the_names_that_methods_elsewhere_import_are_there() -> None:
+    wanted = {
+        "tokendrop": "load register",
+        "tokendrop.data": "TextData",
+        "tokendrop.packed": "Batch Layout row_max row_rank row_softmax row_sum top_k",
+        "tokendrop.reducers.base": "Decision Group Reducer Setting Shape Stage Step View",
+        "tokendrop.testing": "check_reducer",
+    }
+    for module, names in wanted.items():
+        found = importlib.import_module(module)
+        assert [name for name in names.split() if not hasattr(found, name)] == []
 
 
 def _room(name: str) -> str:

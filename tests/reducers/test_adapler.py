@@ -19,7 +19,7 @@ from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.errors import UserError
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.adapler import AdapLeR, Pass, edit
-from tokendrop.reducers.base import Reducer, Setting, Shape, Step, View
+from tokendrop.reducers.base import Reducer, Shape, StageContext, Step, View
 from tokendrop.reducers.chain import Chain
 from tokendrop.reducers.contributions import ContributionPredictor
 from tokendrop.reducers.dact_bert import DactBert
@@ -111,8 +111,8 @@ def toy(sharpness: float, cls_row: bool = False) -> tuple[AdapLeR, Batch]:
 
 def begin(reducer: AdapLeR, saliencies: list[Tensor], score: float = 0.9) -> None:
     lengths = torch.tensor([len(row) for row in saliencies])
-    setting = Setting(lengths, 10, fine_tuned_score=score, saliency=lambda: saliencies)
-    reducer.enter(reducer.stages()[0], setting)
+    context = StageContext(lengths, 10, fine_tuned_score=score, saliency=lambda: saliencies)
+    reducer.enter(reducer.stages()[0], context)
 
 
 def drive(reducer: AdapLeR, batch: Batch) -> tuple[Pass, list[list[int]]]:
@@ -362,14 +362,14 @@ def test_saliencies_are_matched_by_example() -> None:
 
 def test_attention_may_be_the_target_instead() -> None:
     lengths = [len(row.ids) for row in ROWS]
-    setting = Setting(
+    context = StageContext(
         torch.tensor(lengths),
         steps=10,
         saliency=lambda: pytest.fail("nobody asked for the saliency"),
         attention=lambda: [torch.full((n,), 0.5) for n in lengths],
     )
     reducer = built(AdapLeR(target="attention"))
-    reducer.enter(reducer.stages()[0], setting)
+    reducer.enter(reducer.stages()[0], context)
     assert [row[0].item() for row in reducer.saliency] == [0.5] * len(ROWS)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from baselines import EntropyExit
 from tokendrop.engine.encoder import encode
 from tokendrop.errors import UserError
-from tokendrop.reducers.base import Reducer, Setting, Step
+from tokendrop.reducers.base import Reducer, StageContext, Step
 from tokendrop.reducers.chain import Chain
 from tokendrop.reducers.power_bert import PowerBert
 from tokendrop.testing.tiny import (
@@ -96,7 +96,7 @@ def test_in_a_chain_its_ramps_learn_in_its_own_stage() -> None:
     reducer = built(Chain([PowerBert(configuration=[12, 8, 3]), EntropyExit()])).train()
     terms = []
     for stage in reducer.stages():
-        reducer.enter(stage, Setting(lengths=torch.tensor([8]), steps=10))
+        reducer.enter(stage, StageContext(lengths=torch.tensor([8]), steps=10))
         (losses,) = passes(reducer)
         terms.append(set(losses))
         reducer.leave(stage, {})

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from baselines import PatienceExit
 from tokendrop.engine.encoder import encode
 from tokendrop.errors import UserError
-from tokendrop.reducers.base import Reducer, Setting, Step
+from tokendrop.reducers.base import Reducer, StageContext, Step
 from tokendrop.testing.tiny import (
     LAYERS,
     built,
@@ -107,7 +107,7 @@ def test_regression_trains_every_layer_on_the_tasks_own_loss() -> None:
 def test_the_best_epoch_is_that_of_all_layers() -> None:
     model, reducer = tiny_model("bert"), built(PatienceExit(patience=1))
     (stage,) = reducer.stages()
-    reducer.enter(stage, Setting(torch.tensor([4]), 1))
+    reducer.enter(stage, StageContext(torch.tensor([4]), 1))
     assert run(model, reducer, ROWS).trace.row_depth().eq(LAYERS).all()
     reducer.leave(stage, {})
     assert run(model, reducer, ROWS).trace.row_depth().lt(LAYERS).any()

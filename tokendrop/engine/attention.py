@@ -24,7 +24,7 @@ SHORT = 64  # up to so many tokens, several rows are faster by two plain product
 
 
 @dataclass(frozen=True, eq=False)
-class Window:
+class SlidingWindow:
     """What a query sees where that is less than its row: the tokens that stood near it.
 
     Attributes:
@@ -40,7 +40,7 @@ class Window:
     whole: bool
 
     @classmethod
-    def of(cls, reach: int, batch: Batch, layout: Layout) -> Window | None:
+    def of(cls, reach: int, batch: Batch, layout: Layout) -> SlidingWindow | None:
         """The window over the live tokens, or None if every query sees its whole row."""
         spans = [batch.spans[row] for row in layout.origin]
         wide = tuple(span > reach for span in spans)
@@ -58,7 +58,7 @@ def attend(
     *,
     received: Received | None = None,
     key_bias: Tensor | None = None,
-    window: Window | None = None,
+    window: SlidingWindow | None = None,
     dropout: float = 0.0,
 ) -> tuple[Tensor, Tensor | None]:
     """Softmax attention of each row over itself, scaled by 1/sqrt(head size).
@@ -230,7 +230,7 @@ def _use_varlen(
     query: Tensor,
     received: Received | None,
     key_bias: Tensor | None,
-    window: Window | None,
+    window: SlidingWindow | None,
     dropout: float,
 ) -> bool:
     plain = received is None and key_bias is None and dropout == 0.0
@@ -240,7 +240,7 @@ def _use_varlen(
 
 
 def _varlen(
-    query: Tensor, key: Tensor, value: Tensor, layout: Layout, window: Window | None
+    query: Tensor, key: Tensor, value: Tensor, layout: Layout, window: SlidingWindow | None
 ) -> Tensor:
     """The GPU's own ragged attention: one launch for all rows, half precision only."""
     from torch.nn.attention.varlen import varlen_attn

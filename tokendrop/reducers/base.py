@@ -19,10 +19,22 @@ from tokendrop.engine.probabilities import Received
 from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.heads import Kind
 from tokendrop.reducers.moments import Decision, View
-from tokendrop.reducers.training import Group, Setting, Stage, Step
+from tokendrop.reducers.training import Group, Stage, StageContext, Step
 
 # all that a method's file needs, its training too, is imported from here
-__all__ = ["Decision", "Group", "Reducer", "Setting", "Shape", "Stage", "Step", "View"]
+__all__ = [
+    "Decision",
+    "Group",
+    "Reducer",
+    "Setting",
+    "Shape",
+    "Stage",
+    "StageContext",
+    "Step",
+    "View",
+]
+
+Setting = StageContext  # its first name, which methods elsewhere import
 
 
 @dataclass(frozen=True)
@@ -91,7 +103,8 @@ class Reducer(nn.Module):
             trained: leave out ``operating_arguments``, which do not change the training.
         """
         left_out = self.operating_arguments if trained else frozenset()
-        arguments = {k: _plain(v, trained) for k, v in self.arguments.items() if k not in left_out}
+        told = {k: v for k, v in self.arguments.items() if k not in left_out}
+        arguments = {name: _described(value, trained) for name, value in told.items()}
         return {"class_path": f"{type(self).__module__}.{type(self).__name__}"} | (
             {"init_args": arguments} if arguments else {}
         )
@@ -150,7 +163,7 @@ class Reducer(nn.Module):
         """The recipe after the shared fine-tuning. The dense model needs nothing more."""
         return []
 
-    def enter(self, stage: Stage, setting: Setting) -> None:
+    def enter(self, stage: Stage, context: StageContext) -> None:
         """Called before a stage begins."""
 
     def leave(self, stage: Stage, metrics: Mapping[str, float]) -> None:
@@ -191,8 +204,8 @@ class Reducer(nn.Module):
         return {}
 
 
-def _plain(value: Any, trained: bool) -> Any:
+def _described(value: Any, trained: bool) -> Any:
     """A constructor argument as plain data; reducers inside it become specs."""
     if isinstance(value, Reducer):
         return value.spec(trained=trained)
-    return [_plain(item, trained) for item in value] if isinstance(value, list) else value
+    return [_described(item, trained) for item in value] if isinstance(value, list) else value

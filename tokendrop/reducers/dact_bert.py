@@ -24,7 +24,7 @@ from tokendrop.engine.packed import Batch, Layout, row_max, row_softmax, row_sum
 from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.errors import UserError
 from tokendrop.heads import BY_TOKEN
-from tokendrop.reducers.base import Decision, Group, Reducer, Setting, Shape, Stage, View
+from tokendrop.reducers.base import Decision, Group, Reducer, Shape, Stage, StageContext, View
 
 
 @dataclass(eq=False)
@@ -230,8 +230,8 @@ class DactBert(Reducer):
     def stages(self) -> list[Stage]:
         return [Stage("joint", self.epochs, self.learning_rate, clip=1.0, keep="best")]
 
-    def enter(self, stage: Stage, setting: Setting) -> None:
-        self.range.copy_(torch.tensor(setting.answer_range))
+    def enter(self, stage: Stage, context: StageContext) -> None:
+        self.range.copy_(torch.tensor(context.answer_range))
 
     def groups(self, stage: Stage, backbone: nn.Module) -> list[Group]:
         units = {f"reducer.{name}": p for name, p in self.named_parameters()}

@@ -64,7 +64,7 @@ class Group:
 
 
 @dataclass(frozen=True, eq=False)
-class Setting:
+class StageContext:
     """What a stage begins with.
 
     Attributes:

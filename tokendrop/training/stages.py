@@ -20,7 +20,7 @@ from tokendrop.data import TextData
 from tokendrop.errors import UserError
 from tokendrop.files import whole_file, write_text
 from tokendrop.models.model import TokenDropModel
-from tokendrop.reducers.base import Setting, Stage
+from tokendrop.reducers.base import Stage, StageContext
 from tokendrop.stored import read_json
 from tokendrop.training.module import TokenDropModule
 from tokendrop.training.saliency import (
@@ -148,7 +148,7 @@ def train_stage(
         callbacks.append(_EveryEpoch(folder))
     trainer = recipe.make_trainer(stage, callbacks)
     asked: set[Path] = set()
-    model.reducer.enter(stage, _setting(recipe, stage, tuned, asked))
+    model.reducer.enter(stage, _context(recipe, stage, tuned, asked))
     resumed = folder / "last.ckpt"
     if resumed.is_file():
         _checkpoint(resumed)
@@ -204,7 +204,9 @@ def _checkpoint(file: Path) -> dict[str, Any]:
     return found
 
 
-def _setting(recipe: Recipe, stage: Stage, tuned: TrainedStage | None, asked: set[Path]) -> Setting:
+def _context(
+    recipe: Recipe, stage: Stage, tuned: TrainedStage | None, asked: set[Path]
+) -> StageContext:
     """What a stage may ask about the data and about the shared fine-tuning before it.
 
     The files of the scores that it asks for are noted in ``asked``, so that their cost can be
@@ -216,7 +218,7 @@ def _setting(recipe: Recipe, stage: Stage, tuned: TrainedStage | None, asked: se
     task = data.make_task(recipe.module.metric)
     ends = (min(split.labels), max(split.labels)) if task.kind == "regression" else (0.0, 1.0)
     if tuned is None:
-        return Setting(lengths, steps, answer_range=ends)
+        return StageContext(lengths, steps, answer_range=ends)
     start = tuned
     scores = [metrics["dev/score"] for metrics in start.curve]
 
@@ -227,7 +229,7 @@ def _setting(recipe: Recipe, stage: Stage, tuned: TrainedStage | None, asked: se
         asked.add(file)
         return over_training_rows(score, passes, start.model, weights, data, file)
 
-    return Setting(
+    return StageContext(
         lengths,
         steps,
         max(scores),

@@ -12,7 +12,7 @@ Configuration = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Point:
+class Evaluated:
     """An evaluated configuration.
 
     Attributes:
@@ -34,17 +34,17 @@ class Front:
         constant: the initial population: bounds and constant ratios.
         evaluated: every configuration of this search.
         history: the front after the initial population and after each generation.
-        areas: for each front of the history, its mean score between the bounds.
+        mean_scores: for each front of the history, its mean score between the bounds.
         rows: how many rows scores are measured on.
         seconds: time spent on evaluating, over all interrupted runs.
         flops: of the same work; layers that configurations shared were run and count once.
     """
 
-    points: Sequence[Point]
-    constant: Sequence[Point]
-    evaluated: Sequence[Point]
-    history: Sequence[Sequence[Point]]
-    areas: Sequence[float]
+    points: Sequence[Evaluated]
+    constant: Sequence[Evaluated]
+    evaluated: Sequence[Evaluated]
+    history: Sequence[Sequence[Evaluated]]
+    mean_scores: Sequence[float]
     rows: int
     seconds: float
     flops: float
@@ -54,7 +54,7 @@ class Front:
         """The share of the smallest configuration of the training, the search's lower bound."""
         return self.points[0].share
 
-    def at(self, budget: float) -> Point:
+    def at(self, budget: float) -> Evaluated:
         """The configuration of the best score within a share of the full model's FLOPs.
 
         Raises:
@@ -69,7 +69,7 @@ class Front:
     def described(self) -> dict[str, Any]:
         """As plain data."""
 
-        def plain(points: Sequence[Point]) -> list[dict[str, Any]]:
+        def plain(points: Sequence[Evaluated]) -> list[dict[str, Any]]:
             return [
                 {
                     "configuration": list(point.configuration),
@@ -82,7 +82,7 @@ class Front:
         return {
             "front": plain(self.points),
             "constant_ratios": plain(self.constant),
-            "areas": [round(area, 6) for area in self.areas],
+            "areas": [round(score, 6) for score in self.mean_scores],
             "rows": self.rows,
             "configurations_evaluated": len(self.evaluated),
             "search_seconds": round(self.seconds, 2),
