@@ -37,7 +37,7 @@ class Blocks:
         shapes: (rows, width) of each block.
         source: (S,) the packed token that each slot reads; a padding slot reads any. None if
             slots are tokens.
-        real: (S,) false at padding slots, None if there are none.
+        real: (S,) the attention mask: false at padding slots, None if there are none.
         slots: (T,) the slot of each packed token, None if slots are tokens.
     """
 

@@ -25,11 +25,11 @@ SLICE = 512  # tokens that go through the feed-forward part at a time
 def encode(
     model: PreTrainedModel, batch: Batch, reducer: Reducer, embeddings: Tensor | None = None
 ) -> Encoded:
-    """Run a model with its head on a batch, letting a reducer drop tokens and rows.
+    """Run a model with its task head on a batch, letting a reducer drop tokens and rows.
 
-    The model's own training flag decides about dropout. Where the head reads every token, dropped
-    ones are put back in place with the last state they had (Drop-and-Restore; Kim and Cho,
-    Length-Adaptive Transformer, ACL 2021, section 3.2).
+    The model's own training flag decides about dropout. A classification head reads [CLS] alone;
+    for a head that reads every token, dropped ones are put back in place with the last state they
+    had (Drop-and-Restore; Kim and Cho, Length-Adaptive Transformer, ACL 2021, section 3.2).
 
     Args:
         model: of a supported family.
@@ -61,7 +61,7 @@ def encode(
 
 @dataclass(frozen=True, eq=False)
 class Walked:
-    """What the layers leave for a task's head. R rows and T tokens are still alive.
+    """What the layers leave for the task head. R rows and T tokens are still alive.
 
     Attributes:
         hidden: (T, hidden) states leaving the last layer.

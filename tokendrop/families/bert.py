@@ -123,7 +123,7 @@ class Family:
         return states[layout.first]
 
     def classify(self, model: Any, first: Tensor) -> Tensor:
-        """(B, classes) logits of a sequence classification head from (B, hidden) [CLS] states."""
+        """(B, classes) logits of the sequence classification head, of (B, hidden) [CLS] states."""
         pooled = self.base(model).pooler(first[:, None])
         return model.classifier(model.dropout(pooled))
 

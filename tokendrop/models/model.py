@@ -41,7 +41,7 @@ WEIGHTS = "reducer.safetensors"
 
 
 class TokenDropModel(nn.Module):
-    """An unmodified Hugging Face model with its head whose tokens a reducer drops.
+    """An unmodified Hugging Face model with its task head, and a reducer that drops its tokens.
 
     On disk it is a plain Hugging Face checkpoint, with the reducer in the folder ``reducer``
     beside the weights.
@@ -59,7 +59,7 @@ class TokenDropModel(nn.Module):
     ) -> None:
         """
         Args:
-            backbone: a sequence classification model of a supported family.
+            backbone: of a supported family, with its classification head or another task head.
             reducer: the method; its weights are made here.
             tokenizer: the backbone's.
             max_length: longest row in tokens; texts are cut to it.
