@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.external.documents import README, block, smoke_comparison
+from tests.external.documents import README, ROOT, block, smoke_comparison
+from tokendrop.cli.lightning_cli import parse
 
 METHODS = """
 methods:
@@ -26,6 +28,15 @@ def test_its_reducer_drops_something_in_the_smoke_comparison(
     assert results.flops_speedup_unpadded["largest_norm"] > 1.1
     assert results.flops_speedup_unpadded["dense"] == 1
     assert results.kept_tokens_mean["largest_norm"] < 0.9
+
+
+def test_its_first_command_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    _, command = block(README, "", "tokendrop fit").split("tokendrop fit")
+    settings = parse(shlex.split(command.replace("\\\n", " "))).config
+    assert settings.data.train_rows == 1000
+    assert settings.model.reducer.class_path.endswith("PowerBert")
+    assert settings.model.reducer.init_args.soft_learning_rate == 0.03
 
 
 def test_its_first_lines_ask_a_model(
