@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +26,7 @@ class EntropyExit(Reducer):
     In a chain it stands last: its ramps are trained in its own stage only.
     """
 
-    operating_arguments: ClassVar[frozenset[str]] = frozenset({"threshold"})
+    operating_arguments = frozenset({"threshold"})
 
     def __init__(
         self,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -42,7 +41,7 @@ class PatienceExit(Reducer):
     In a chain it stands last: its ramps are trained in its own stage only.
     """
 
-    operating_arguments: ClassVar[frozenset[str]] = frozenset({"patience", "tolerance"})
+    operating_arguments = frozenset({"patience", "tolerance"})
 
     def __init__(
         self,

@@ -13,7 +13,6 @@ tokens stay in their order. No PAD takes part, because there is none.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -35,8 +34,8 @@ class Sizes:
 class TokenMerging(Reducer):
     """In every layer, merge a share of each row's tokens into their most similar neighbours."""
 
-    operating_arguments: ClassVar[frozenset[str]] = frozenset({"share"})
-    note: ClassVar[str] = "Token merging is not trained: it runs the shared fine-tuned model."
+    operating_arguments = frozenset({"share"})
+    note = "Token merging is not trained: it runs the shared fine-tuned model."
 
     def __init__(self, share: float = 0.1) -> None:
         """
