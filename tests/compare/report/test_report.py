@@ -166,15 +166,6 @@ def test_a_loss_of_exactly_the_budget_is_within_it() -> None:
     assert "m (p), 1.00 points below dense" in text
 
 
-def test_for_an_error_less_is_better() -> None:
-    runs = [record(value=0.500), record("m", "p", value=0.504, flops=2, clock=2)]
-    text = verdict([replace(r, metric="mse", higher_is_better=False) for r in runs])
-    assert text[1].startswith("Within 1 and within 2 % of it the fastest is m (p), 0.0040 worse")
-    runs = [record(value=0.500), record("m", "p", value=0.400, flops=2, clock=2)]
-    text = verdict([replace(r, metric="mse", higher_is_better=False) for r in runs])
-    assert "m (p), 0.1000 better than dense" in text[1]
-
-
 def test_without_dense_it_compares_nothing() -> None:
     text = verdict([record("m", "p", flops=2.0)])
     assert text[0] == "On reviews the dense model has not run, so nothing can be compared."

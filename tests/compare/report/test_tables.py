@@ -69,16 +69,6 @@ def test_dense_is_the_one_of_the_same_task() -> None:
     assert list(tables.display_frame(runs)["vs dense"]) == ["+0.00", "-10.00"] * 2
 
 
-def test_an_error_is_no_percentage_and_less_of_it_is_better() -> None:
-    runs = [
-        replace(r, metric="mse", higher_is_better=False)
-        for r in (record(value=0.5), record("m", value=0.4))
-    ]
-    shown = tables.display_frame(runs)
-    assert list(shown["mse"]) == ["0.5000", "0.4000"]
-    assert list(shown["vs dense"]) == ["+0.0000", "+0.1000"]
-
-
 def test_several_metrics_get_a_column() -> None:
     runs = [record(), replace(record(task="other"), metric="f1")]
     shown = tables.display_frame(runs)

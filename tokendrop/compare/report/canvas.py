@@ -58,14 +58,10 @@ def looks_of(methods: Sequence[str], theme: Theme) -> dict[str, tuple[str, str]]
     return {DENSE: (theme.text, "*"), **looks}
 
 
-def metric_axis(axes: Axes, record: Record, split: str) -> float:
-    """Label the quality axis so that up is better; returns the factor for its values."""
+def metric_axis(axes: Axes, record: Record, split: str) -> None:
+    """Label the axis of the metric, whose values are in per cent."""
     axes.set_ylabel(f"{record.metric.replace('_', ' ').capitalize()}, {split} split")
-    if not record.higher_is_better:
-        axes.yaxis.set_inverted(True)
-        return 1.0
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
-    return 100.0
 
 
 def legend(figure: Figure, handles: Sequence[Line2D]) -> None:

@@ -86,15 +86,14 @@ def _trade_off(
     looks = _present(looks_of(methods, theme), records)
     figure, panels = panels_of(len(tasks), height=4.3)
     for axes, (task, of_task) in zip(panels, tasks.items(), strict=True):
-        first = of_task[0].runs[0]
-        scale = metric_axis(axes, first, "test")
+        metric_axis(axes, of_task[0].runs[0], "test")
         axes.set_title(task, loc="left")
         axes.set_xlabel(label)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
         axes.margins(0.1, 0.14)
         xs = np.array([point.mean(saving) for point in of_task])
-        ys = np.array([scale * point.mean("value") for point in of_task])
-        front = pareto_front(list(xs), list(ys if first.higher_is_better else -ys))
+        ys = np.array([100 * point.mean("value") for point in of_task])
+        front = pareto_front(list(xs), list(ys))
         axes.step(xs[front], ys[front], where="pre", color=theme.faint, lw=5, alpha=0.55, zorder=1)
         for method, (color, marker) in looks.items():
             mine = sorted((i for i, p in enumerate(of_task) if p.method == method), key=xs.item)
@@ -104,7 +103,7 @@ def _trade_off(
                 xs[mine],
                 ys[mine],
                 xerr=[of_task[i].std(saving) or 0.0 for i in mine],
-                yerr=np.array([_bar(of_task[i], statistics, scale) for i in mine]).reshape(-1, 2).T,
+                yerr=np.array([_bar(of_task[i], statistics) for i in mine]).reshape(-1, 2).T,
                 color=color,
                 marker=marker,
                 ms=15 if method == DENSE else 8,
@@ -131,13 +130,13 @@ def _present(
     return {method: look for method, look in looks.items() if method in methods}
 
 
-def _bar(point: Point, statistics: Statistics, scale: float) -> tuple[float, float]:
-    """How far a point's bar goes down and up."""
+def _bar(point: Point, statistics: Statistics) -> tuple[float, float]:
+    """How far a point's bar goes down and up, in per cent."""
     known = statistics.get(point.key)
     if known is not None and known.interval is not None:
         low, high = known.interval
-        return scale * max(0.0, known.mean - low), scale * max(0.0, high - known.mean)
-    return (scale * (point.std("value") or 0.0),) * 2
+        return 100 * max(0.0, known.mean - low), 100 * max(0.0, high - known.mean)
+    return (100 * (point.std("value") or 0.0),) * 2
 
 
 def _kept_tokens(records: Sequence[Record], methods: Sequence[str], theme: Theme) -> Figure:
@@ -195,7 +194,7 @@ def _training(records: Sequence[Record], methods: Sequence[str], theme: Theme) -
             groups.setdefault((task, point.method), []).append(point)
     figure, panels = panels_of(len(groups), height=3.4)
     for axes, ((task, method), mine) in zip(panels, groups.items(), strict=True):
-        scale = metric_axis(axes, mine[0].runs[0], "dev")
+        metric_axis(axes, mine[0].runs[0], "dev")
         axes.set_title(f"{method}, {task}", loc="left", pad=20)
         axes.set_xlabel("Epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -205,7 +204,7 @@ def _training(records: Sequence[Record], methods: Sequence[str], theme: Theme) -
                 for _, _, epochs, values in _segments(run):
                     axes.plot(
                         epochs,
-                        [scale * value for value in values],
+                        [100 * value for value in values],
                         color=looks[method][0],
                         ls=dash,
                         marker="o",

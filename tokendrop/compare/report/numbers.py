@@ -18,15 +18,13 @@ def best_cells(records: Sequence[Record], frame: pd.DataFrame) -> list[set[str]]
     Rows that show the same as the best are best too. Without a second method nothing is best.
     """
     numbers = summary_frame(records)
-    higher = {record.metric: record.higher_is_better for record in records}
     value = next(name for name in (records[0].metric, "Value") if name in frame)
     best: list[set[str]] = [set() for _ in range(len(frame))]
     for _, rows in numbers[numbers["Method"] != DENSE].groupby("Task", sort=False):
         places = [int(str(index)) for index in rows.index]
         if len(rows) < 2:
             continue
-        # "vs dense" is better when larger, whatever the metric; the metric itself need not be
-        directions = {"Value": higher[rows["Metric"].iloc[0]], "vs dense": True}
+        directions = {"Value": True, "vs dense": True}
         directions |= dict.fromkeys(RATIOS, True) | dict.fromkeys(SMALLER_IS_BETTER, False)
         for column, larger in directions.items():
             if rows[column].isna().all():

@@ -46,8 +46,8 @@ LEGEND = {
     "Seeds": "how many random seeds the row is the mean of.",
     "Metric": "what is measured on the test split.",
     "Value": "the metric on the test split, ± the standard deviation over seeds if several ran.",
-    "vs dense": "how much better (+) or worse (-) than the dense model of the same task: a score "
-    "in points of a per cent, an error in its own unit.",
+    "vs dense": "how much better (+) or worse (-) than the dense model of the same task, in "
+    "points of a per cent.",
     "95% interval": "of the difference to dense, from paired resamples of the test examples; "
     "where it holds 0, another test set could turn the difference around.",
     "p": "how likely the exact McNemar test finds a difference as large between two classifiers "
@@ -104,31 +104,27 @@ def _summary_row(point: Point, dense: Point | None, statistics: Statistics) -> d
     }
 
 
-def show_value(value: float, higher_is_better: bool) -> str:
-    """A metric for people: a score in per cent, an error as it is.
+def show_value(value: float) -> str:
+    """A metric for people.
 
-    >>> show_value(0.8125, True), show_value(0.8125, False)
-    ('81.25 %', '0.8125')
+    >>> show_value(0.8125)
+    '81.25 %'
     """
-    return f"{100 * value:.2f} %" if higher_is_better else f"{value:.4f}"
+    return f"{100 * value:.2f} %"
 
 
 def display_frame(records: Sequence[Record], statistics: Statistics = NOTHING) -> pd.DataFrame:
     """The summary as text for people, without the columns that say the same in every row."""
     frame = summary_frame(records, statistics)
-    higher = {record.metric: record.higher_is_better for record in records}
 
     def value(row: pd.Series[Any]) -> str:
-        text = show_value(row["Value"], higher[row["Metric"]])
+        text = show_value(row["Value"])
         if row["Seeds"] == 1:
             return text
-        spread = show_value(row["Std"], higher[row["Metric"]])
-        return f"{text.removesuffix(' %')} ± {spread}"
+        return f"{text.removesuffix(' %')} ± {show_value(row['Std'])}"
 
     def difference(row: pd.Series[Any], column: str = "vs dense") -> str:
-        if pd.isna(row[column]):
-            return ""
-        return f"{100 * row[column]:+.2f}" if higher[row["Metric"]] else f"{row[column]:+.4f}"
+        return "" if pd.isna(row[column]) else f"{100 * row[column]:+.2f}"
 
     def interval(row: pd.Series[Any]) -> str:
         return " to ".join(difference(row, end) for end in ("Low", "High") if pd.notna(row[end]))

@@ -55,16 +55,13 @@ class MethodFront:
 
 
 def fronts(records: Sequence[Record]) -> list[MethodFront]:
-    """The front of every method but dense, from means over the seeds.
-
-    Only of metrics where more is better: an error has no natural worst value to measure from.
-    """
+    """The front of every method but dense, from means over the seeds."""
     found = []
     for task, of_task in by_task(records).items():
         dense = dense_point(of_task)
         for method in dict.fromkeys(point.method for point in of_task):
-            mine = [point for point in of_task if point.method == method]
-            if method != DENSE and mine[0].runs[0].higher_is_better:
+            if method != DENSE:
+                mine = [point for point in of_task if point.method == method]
                 found.append(_front(task, method, mine, dense))
     return found
 

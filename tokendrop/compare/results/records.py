@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from tokendrop.errors import UserError
@@ -52,7 +52,8 @@ class Record:
     seed: int
     metric: str
     value: float
-    higher_is_better: bool = True
+    higher_is_better: Literal[True] = True
+    """Of every metric; kept so that files say so."""
     metrics: dict[str, float]
     flops_speedup_padded: float
     flops_speedup_unpadded: float
@@ -194,9 +195,8 @@ def dense_point(of_task: Sequence[Point]) -> Point | None:
 
 
 def gap(point: Point, dense: Point) -> float:
-    """How much better than dense a point is; negative is worse, whatever the metric's direction."""
-    value, reference = point.mean("value"), dense.mean("value")
-    return value - reference if point.runs[0].higher_is_better else reference - value
+    """How much better than dense a point is, of the metric; negative is worse."""
+    return point.mean("value") - dense.mean("value")
 
 
 def pareto_front(saved: Sequence[float], quality: Sequence[float]) -> list[int]:

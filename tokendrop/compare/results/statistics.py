@@ -136,8 +136,6 @@ def difference(runs: Sequence[Record], dense: Sequence[Record], folder: Path) ->
             )
     ours, others = (_mean_metric(runs[0], side) for side in (mine, theirs))
     value, low, high = bootstrap(lambda weights: ours(weights) - others(weights), len(mine[0]))
-    if not runs[0].higher_is_better:
-        value, low, high = -value, -high, -low
     p_value = None
     if runs[0].kind == "classification":
         right = [[frame["score"].to_numpy() > 0 for frame in side] for side in (mine, theirs)]
