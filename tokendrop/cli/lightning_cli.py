@@ -18,6 +18,7 @@ from tokendrop.cli.training_settings import TRAINING_CONFIG, training_defaults
 from tokendrop.configs import setting_error
 from tokendrop.data import TextData
 from tokendrop.errors import UserError, one_line
+from tokendrop.measure.measures import FLOPS_UNPADDED, KEPT_TOKENS, LAYERS
 from tokendrop.measure.provenance import provenance
 from tokendrop.models.model import TokenDropModel, load
 from tokendrop.models.sharing import SIDE_CAR, Figures, model_folder
@@ -267,9 +268,9 @@ def figures_of(
         split=split,
         examples=len(data.splits[split]),
         seed=int(cli.config.seed_everything),
-        kept_tokens=found.pop("kept_tokens"),
-        layers=found.pop("layers"),
-        speedups={"flops_speedup_unpadded": found.pop("flops_speedup")},
+        kept_tokens=found.pop(KEPT_TOKENS.logged),
+        layers=found.pop(LAYERS.logged),
+        speedups={FLOPS_UNPADDED.name: found.pop(FLOPS_UNPADDED.logged)},
         metrics={name: value for name, value in found.items() if name not in ("loss", "score")},
         provenance=provenance(),
     )

@@ -16,6 +16,7 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from tokendrop.errors import UserError, one_line
 from tokendrop.files import write_text
+from tokendrop.measure.measures import SPEEDUPS
 from tokendrop.reducers.base import Reducer
 from tokendrop.reducers.stored import comes_with_us, describes
 from tokendrop.stored import read_json
@@ -29,15 +30,6 @@ SIDE_CAR = "reducer"
 CARD = "README.md"
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 
-# the speed-ups of a comparison's record, as the card calls them
-SPEEDUPS = {
-    "flops_speedup_padded": "FLOPs speed-up, padded",
-    "flops_speedup_unpadded": "FLOPs speed-up, unpadded",
-    "throughput_speedup_padded": "clock speed-up, 32 rows at once, padded",
-    "throughput_speedup_unpadded": "clock speed-up, 32 rows at once, unpadded",
-    "latency_speedup_b1": "clock speed-up, single rows, unpadded",
-}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
@@ -50,8 +42,8 @@ class Figures:
         metrics: the task's, by name.
         kept_tokens: mean over rows of the share of token-layers processed.
         layers: mean number of layers of a row.
-        speedups: those that were measured, by the names in :data:`SPEEDUPS`; ratios above 1 are
-            faster.
+        speedups: those of :data:`tokendrop.measure.measures.SPEEDUPS` that were measured, by their
+            names; ratios above 1 are faster.
         provenance: command, versions and hardware, see
             :func:`tokendrop.measure.provenance.provenance`.
     """
@@ -208,9 +200,9 @@ def card(model: TokenDropModel, place: str = "FOLDER OR HUB NAME") -> ModelCard:
 
 
 def _speedups(figures: Figures | None) -> Iterator[tuple[str, str]]:
-    for name, label in SPEEDUPS.items():
-        value = figures.speedups.get(name) if figures else None
-        yield label, "not measured" if value is None else f"{value:.2f}x"
+    for measure in SPEEDUPS:
+        value = figures.speedups.get(measure.name) if figures else None
+        yield measure.card, "not measured" if value is None else measure.show(value)
 
 
 def _or(value: Any, other: T) -> T:

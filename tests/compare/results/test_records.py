@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.compare.synthetic import grid, record
 from tokendrop.compare.results import records
 from tokendrop.errors import UserError
+from tokendrop.measure.measures import VALUE
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -94,9 +95,9 @@ def test_a_record_is_plain_json(tmp_path: Path) -> None:
 def test_points_are_means_over_seeds() -> None:
     runs = [record("m", "p", value=value, seed=seed) for seed, value in enumerate((0.5, 0.7, 0.9))]
     (point,) = records.points(runs)
-    assert point.mean("value") == pytest.approx(0.7)
-    assert point.std("value") == pytest.approx(0.2)
-    assert records.points(runs[:1])[0].std("value") is None
+    assert point.mean(VALUE) == pytest.approx(0.7)
+    assert point.std(VALUE) == pytest.approx(0.2)
+    assert records.points(runs[:1])[0].std(VALUE) is None
 
 
 def test_a_gap_above_zero_is_better() -> None:

@@ -21,11 +21,12 @@ from tokendrop.data import TextData
 from tokendrop.errors import UserError
 from tokendrop.files import write_text
 from tokendrop.measure.clock import Clock, measure
+from tokendrop.measure.measures import SPEEDUPS
 from tokendrop.measure.provenance import provenance
 from tokendrop.models.backbones import shape_of
 from tokendrop.models.model import TokenDropModel, load_with
 from tokendrop.models.prediction import Prediction
-from tokendrop.models.sharing import SPEEDUPS, Figures, write_figures
+from tokendrop.models.sharing import Figures, write_figures
 from tokendrop.reducers import from_spec, with_changes
 from tokendrop.reducers.length_adaptive.search import load_search
 from tokendrop.reducers.length_adaptive.search.candidates import draw_rows
@@ -172,7 +173,7 @@ def _figures(record: Record, backbone: str) -> Figures:
         kept_tokens=record.kept_tokens_mean,
         layers=record.layers_mean,
         seed=record.seed,
-        speedups={name: getattr(record, name) for name in SPEEDUPS},
+        speedups={measure.name: record.measured(measure) for measure in SPEEDUPS},
         provenance=record.provenance,
     )
 

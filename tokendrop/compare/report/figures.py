@@ -25,14 +25,8 @@ from tokendrop.compare.report.canvas import (
 from tokendrop.compare.results.point_names import name_points
 from tokendrop.compare.results.records import DENSE, Point, Record, by_task, pareto_front
 from tokendrop.compare.results.statistics import NOTHING, Statistics
+from tokendrop.measure.measures import TRADE_OFFS, VALUE, Measure
 from tokendrop.themes import LIGHT, Theme
-
-# the field of a record, and the label of its axis
-SAVING = {
-    "flops": ("flops_speedup_unpadded", "Times fewer FLOPs than packed dense"),
-    "throughput": ("throughput_speedup_unpadded", "Times more rows per second than packed dense"),
-    "latency": ("latency_speedup_b1", "Times faster on one row than packed dense"),
-}
 
 
 def drawings(
@@ -47,10 +41,10 @@ def drawings(
     """
     methods = methods or methods_of(records)
     figures: dict[str, Draw] = {
-        f"trade_off_{against}": partial(
-            save, partial(_trade_off, records, saving, label, statistics, methods)
+        shown.name: partial(
+            save, partial(_trade_off, records, saving, shown.axis, statistics, methods)
         )
-        for against, (saving, label) in SAVING.items()
+        for saving, shown in TRADE_OFFS
     }
     if any(share < 1 for record in records for share in record.kept_tokens_per_layer):
         figures["kept_tokens"] = partial(save, partial(_kept_tokens, records, methods))
@@ -72,7 +66,7 @@ def write_figures(
 
 def _trade_off(
     records: Sequence[Record],
-    saving: str,
+    saving: Measure,
     label: str,
     statistics: Statistics,
     methods: Sequence[str],
@@ -92,7 +86,7 @@ def _trade_off(
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
         axes.margins(0.1, 0.14)
         xs = np.array([point.mean(saving) for point in of_task])
-        ys = np.array([100 * point.mean("value") for point in of_task])
+        ys = np.array([100 * point.mean(VALUE) for point in of_task])
         front = pareto_front(list(xs), list(ys))
         axes.step(xs[front], ys[front], where="pre", color=theme.faint, lw=5, alpha=0.55, zorder=1)
         for method, (color, marker) in looks.items():
@@ -136,7 +130,7 @@ def _bar(point: Point, statistics: Statistics) -> tuple[float, float]:
     if known is not None and known.interval is not None:
         low, high = known.interval
         return 100 * max(0.0, known.mean - low), 100 * max(0.0, high - known.mean)
-    return (100 * (point.std("value") or 0.0),) * 2
+    return (100 * (point.std(VALUE) or 0.0),) * 2
 
 
 def _kept_tokens(records: Sequence[Record], methods: Sequence[str], theme: Theme) -> Figure:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from tokendrop.compare.report.tables import RATIOS, TEXT_COLUMNS, summary_frame
+from tokendrop.compare.report.tables import TEXT_COLUMNS, VS_DENSE, summary_frame
 from tokendrop.compare.results.records import DENSE, Record
-
-SMALLER_IS_BETTER = ("Tokens kept", "Layers", "Train cost")
+from tokendrop.measure.measures import SUMMARY, VALUE
 
 
 def best_cells(records: Sequence[Record], frame: pd.DataFrame) -> list[set[str]]:
@@ -18,19 +17,20 @@ def best_cells(records: Sequence[Record], frame: pd.DataFrame) -> list[set[str]]
     Rows that show the same as the best are best too. Without a second method nothing is best.
     """
     numbers = summary_frame(records)
-    value = next(name for name in (records[0].metric, "Value") if name in frame)
+    value = next(name for name in (records[0].metric, VALUE.column) if name in frame)
+    directions = {measure.column: measure.better for measure in (VALUE, *SUMMARY)}
+    directions[VS_DENSE] = VALUE.better
     best: list[set[str]] = [set() for _ in range(len(frame))]
     for _, rows in numbers[numbers["Method"] != DENSE].groupby("Task", sort=False):
         places = [int(str(index)) for index in rows.index]
         if len(rows) < 2:
             continue
-        directions = {"Value": True, "vs dense": True}
-        directions |= dict.fromkeys(RATIOS, True) | dict.fromkeys(SMALLER_IS_BETTER, False)
-        for column, larger in directions.items():
-            if rows[column].isna().all():
+        for column, better in directions.items():
+            shown = value if column == VALUE.column else column
+            if shown not in frame or rows[column].isna().all():
                 continue
-            winner = places[int(rows[column].argmax() if larger else rows[column].argmin())]
-            shown = value if column == "Value" else column
+            ahead = rows[column].argmax() if better == "more" else rows[column].argmin()
+            winner = places[int(ahead)]
             cells = frame[shown].tolist()
             for place in places:
                 if cells[place] == cells[winner]:

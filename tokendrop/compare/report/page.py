@@ -36,23 +36,11 @@ from tokendrop.compare.results.published import published_frame
 from tokendrop.compare.results.records import DENSE, Point, Record, by_task, points
 from tokendrop.compare.results.statistics import NOTHING, Statistics
 from tokendrop.files import write_text
+from tokendrop.measure.measures import TRADE_OFFS, TRAIN_COST, TRAIN_SECONDS
 from tokendrop.themes import DARK, LIGHT
 
 CAPTIONS = {
-    "trade_off_flops": (
-        "Quality against FLOPs",
-        "Up and to the right is better. The grey steps join the points that no other point beats; "
-        "the dashed line is the dense model.",
-    ),
-    "trade_off_throughput": (
-        "Quality against measured speed",
-        "The same against the clock, at 32 rows a batch. What FLOPs promise and the clock does not "
-        "show is lost to the hardware and to the method's own work.",
-    ),
-    "trade_off_latency": (
-        "Quality against the time of one row",
-        "The same for one row alone, where there is the least to save.",
-    ),
+    **{shown.name: (shown.title, shown.caption) for _, shown in TRADE_OFFS},
     "kept_tokens": (
         "Tokens processed in each layer",
         "Mean share of a text's tokens that a layer worked on. A row that has left early counts "
@@ -117,7 +105,7 @@ def _numbers(records: Sequence[Record], statistics: Statistics) -> dict[str, Any
     for of_task in by_task(records).values():
         runs = _runs(of_task)
         # the seconds of training have a panel of their own
-        frame = display_frame(runs, statistics).drop(columns="Train s")
+        frame = display_frame(runs, statistics).drop(columns=TRAIN_SECONDS.column)
         best = best_cells(runs, frame)
         tables.append(
             {
@@ -223,7 +211,7 @@ def _panel(frame: pd.DataFrame, caption: str) -> dict[str, Any] | None:
 def _training(records: Sequence[Record]) -> list[dict[str, Any]]:
     """Where the training time went: mean seconds per stage, as shares of the longest recipe."""
     every = [point for point in points(records) if any(run.stages for run in point.runs)]
-    longest = max((point.mean("train_seconds") for point in every), default=0.0) or 1.0
+    longest = max((point.mean(TRAIN_SECONDS) for point in every), default=0.0) or 1.0
     recipes = []
     for point in every:
         stages = []
@@ -233,8 +221,8 @@ def _training(records: Sequence[Record]) -> list[dict[str, Any]]:
         recipes.append(
             {
                 "name": f"{point.name}, {point.task}",
-                "seconds": point.mean("train_seconds"),
-                "cost": point.mean("train_cost"),
+                "seconds": point.mean(TRAIN_SECONDS),
+                "cost": point.mean(TRAIN_COST),
                 "stages": stages,
             }
         )
@@ -253,5 +241,5 @@ def _recorded(point: Point) -> dict[str, Any]:
             "provenance": record.provenance,
         }
         text = json.dumps(content, indent=1, ensure_ascii=False)
-        runs.append({"seed": record.seed, "value": f"{record.value:.6g}", "text": text})
+        runs.append({"seed": record.seed, "reached": f"{record.value:.6g}", "text": text})
     return {"name": f"{point.name}, {point.task}", "metric": point.runs[0].metric, "runs": runs}

@@ -28,16 +28,11 @@ from tokendrop.compare.results.records import (
 )
 from tokendrop.compare.results.statistics import NOTHING, Statistics
 from tokendrop.files import write_text
+from tokendrop.measure.measures import SUMMARY, TRAIN_SECONDS, VALUE
 
 TEXT_COLUMNS = {"Method", "Point", "Task", "Metric"}
 
-RATIOS = {
-    "FLOPs (unpadded)": "flops_speedup_unpadded",
-    "FLOPs (padded)": "flops_speedup_padded",
-    "Clock (unpadded)": "throughput_speedup_unpadded",
-    "Clock (padded)": "throughput_speedup_padded",
-    "Clock (1 row)": "latency_speedup_b1",
-}
+VS_DENSE = "vs dense"
 
 LEGEND = {
     "Method": "the reducer that decides what is dropped; `dense` drops nothing.",
@@ -45,29 +40,14 @@ LEGEND = {
     "Task": "the data set that the model was trained and tested on.",
     "Seeds": "how many random seeds the row is the mean of.",
     "Metric": "what is measured on the test split.",
-    "Value": "the metric on the test split, ± the standard deviation over seeds if several ran.",
-    "vs dense": "how much better (+) or worse (-) than the dense model of the same task, in "
+    VALUE.column: VALUE.meaning,
+    VS_DENSE: "how much better (+) or worse (-) than the dense model of the same task, in "
     "points of a per cent.",
     "95% interval": "of the difference to dense, from paired resamples of the test examples; "
     "where it holds 0, another test set could turn the difference around.",
     "p": "how likely the exact McNemar test finds a difference as large between two classifiers "
     "that are equally good.",
-    "FLOPs (unpadded)": "how many times fewer FLOPs than the same packed encoder with nothing "
-    "dropped. What the method itself saves on paper; its own scores and exits count against it.",
-    "FLOPs (padded)": "how many times fewer FLOPs than the plain Hugging Face model on padded "
-    "batches of the same rows in the same order. Papers report this one; a part of it is only "
-    "the padding that no packed model computes, which is why dense is above 1 too.",
-    "Clock (unpadded)": "how many times more rows per second than the same packed encoder with "
-    "nothing dropped, measured at 32 rows a batch. What the method itself saves on the clock.",
-    "Clock (padded)": "how many times more rows per second than the plain Hugging Face model on "
-    "padded batches of the same rows in the same order, measured at 32 rows a batch.",
-    "Clock (1 row)": "how many times faster one row alone is answered than by the same packed "
-    "encoder with nothing dropped.",
-    "Tokens kept": "the share of a row's tokens x layers that were processed, mean over rows.",
-    "Layers": "how many layers a row went through, mean over rows.",
-    "Train s": "seconds of training, all stages from the pretrained model on; a stage that several "
-    "methods share, such as the fine-tuned start, was run once and counts in each.",
-    "Train cost": "FLOPs of the same work, as a multiple of the fine-tuned start alone.",
+    **{measure.column: measure.meaning for measure in SUMMARY},
 }
 
 
@@ -90,27 +70,14 @@ def _summary_row(point: Point, dense: Point | None, statistics: Statistics) -> d
         "Task": point.task,
         "Seeds": len(point.runs),
         "Metric": point.runs[0].metric,
-        "Value": point.mean("value"),
-        "Std": point.std("value"),
-        "vs dense": gap(point, dense) if dense else None,
+        VALUE.column: point.mean(VALUE),
+        "Std": point.std(VALUE),
+        VS_DENSE: gap(point, dense) if dense else None,
         "Low": compared.low if compared else None,
         "High": compared.high if compared else None,
         "p": compared.p_value if compared else None,
-        **{column: point.mean(field) for column, field in RATIOS.items()},
-        "Tokens kept": point.mean("kept_tokens_mean"),
-        "Layers": point.mean("layers_mean"),
-        "Train s": point.mean("train_seconds"),
-        "Train cost": point.mean("train_cost"),
+        **{measure.column: point.mean(measure) for measure in SUMMARY},
     }
-
-
-def show_value(value: float) -> str:
-    """A metric for people.
-
-    >>> show_value(0.8125)
-    '81.25 %'
-    """
-    return f"{100 * value:.2f} %"
 
 
 def display_frame(records: Sequence[Record], statistics: Statistics = NOTHING) -> pd.DataFrame:
@@ -118,30 +85,26 @@ def display_frame(records: Sequence[Record], statistics: Statistics = NOTHING) -
     frame = summary_frame(records, statistics)
 
     def value(row: pd.Series[Any]) -> str:
-        text = show_value(row["Value"])
+        text = VALUE.show(row[VALUE.column])
         if row["Seeds"] == 1:
             return text
-        return f"{text.removesuffix(' %')} ± {show_value(row['Std'])}"
+        return f"{text.removesuffix(' %')} ± {VALUE.show(row['Std'])}"
 
-    def difference(row: pd.Series[Any], column: str = "vs dense") -> str:
+    def difference(row: pd.Series[Any], column: str = VS_DENSE) -> str:
         return "" if pd.isna(row[column]) else f"{100 * row[column]:+.2f}"
 
     def interval(row: pd.Series[Any]) -> str:
         return " to ".join(difference(row, end) for end in ("Low", "High") if pd.notna(row[end]))
 
     formats: dict[str, Callable[[float], str]] = {
-        **dict.fromkeys(RATIOS, "{:.2f}x".format),
-        "Tokens kept": lambda share: f"{100 * share:.0f} %",
-        "Layers": "{:.1f}".format,
-        "Train s": "{:.0f}".format,
-        "Train cost": "{:.1f}x".format,
+        **{measure.column: measure.show for measure in SUMMARY},
         "p": show_p,
         "Seeds": str,
     }
     text = frame.drop(columns=["Std", "High"]).assign(
         **{
-            "Value": frame.apply(value, axis=1),
-            "vs dense": frame.apply(difference, axis=1),
+            VALUE.column: frame.apply(value, axis=1),
+            VS_DENSE: frame.apply(difference, axis=1),
             "Low": frame.apply(interval, axis=1),
             **{column: frame[column].map(form) for column, form in formats.items()},
         }
@@ -149,7 +112,7 @@ def display_frame(records: Sequence[Record], statistics: Statistics = NOTHING) -
     constant = [c for c in ("Task", "Seeds", "Metric") if frame[c].nunique() == 1]
     unknown = [c for c in ("Low", "p") if (text[c] == "").all()]
     text = text.drop(columns=constant + unknown).rename(columns={"Low": "95% interval"})
-    return text.rename(columns={"Value": records[0].metric}) if "Metric" in constant else text
+    return text.rename(columns={VALUE.column: records[0].metric}) if "Metric" in constant else text
 
 
 def show_p(p_value: float) -> str:
@@ -165,7 +128,7 @@ def show_p(p_value: float) -> str:
 
 def explain(column: str) -> str:
     """What a column of the summary says; one with another name is the metric itself."""
-    return LEGEND.get(column, LEGEND["Value"])
+    return LEGEND.get(column, VALUE.meaning)
 
 
 def heading(records: Sequence[Record]) -> str:
@@ -232,7 +195,7 @@ def print_summary(
     for task in by_task(records):
         of_task = [record for record in records if record.task == task]
         # the terminal has room for one of the two, and seconds differ between machines
-        frame = display_frame(of_task, statistics).drop(columns="Train s")
+        frame = display_frame(of_task, statistics).drop(columns=TRAIN_SECONDS.column)
         table = Table(box=box.SIMPLE_HEAD, title=heading(of_task), padding=0)
         for column in frame.columns:
             words = column in TEXT_COLUMNS

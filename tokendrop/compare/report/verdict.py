@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tokendrop.compare.report.tables import show_value
 from tokendrop.compare.results.records import (
     DENSE,
     Point,
@@ -16,8 +15,9 @@ from tokendrop.compare.results.records import (
     ordered,
 )
 from tokendrop.compare.results.statistics import NOTHING, Statistics
-
-FLOPS, CLOCK = "flops_speedup_unpadded", "throughput_speedup_unpadded"
+from tokendrop.measure.measures import FLOPS_UNPADDED as FLOPS
+from tokendrop.measure.measures import THROUGHPUT_UNPADDED as CLOCK
+from tokendrop.measure.measures import VALUE
 
 
 def verdict(records: Sequence[Record], statistics: Statistics = NOTHING) -> list[str]:
@@ -36,7 +36,7 @@ def verdict(records: Sequence[Record], statistics: Statistics = NOTHING) -> list
             sentences.append(f"On {task} the dense model has not run, so nothing can be compared.")
             continue
         first = dense.runs[0]
-        value = show_value(dense.mean("value"))
+        value = VALUE.show(dense.mean(VALUE))
         sentences.append(
             f"On {task} the dense model reaches {value} {first.metric} on the "
             f"{first.examples_eval:,} rows of the test split."
@@ -65,16 +65,16 @@ def _fastest(near: Sequence[Point], dense: Point, statistics: Statistics) -> str
     names = {point.key: _described(point, dense, statistics) for point in (clock, flops) if point}
     if clock is not None and clock is flops:
         return (
-            f"the fastest is {names[clock.key]}: {clock.mean(CLOCK):.2f}x the rows per second as "
-            f"measured, {clock.mean(FLOPS):.2f}x fewer FLOPs"
+            f"the fastest is {names[clock.key]}: {CLOCK.show(clock.mean(CLOCK))} the rows per "
+            f"second as measured, {FLOPS.show(clock.mean(FLOPS))} fewer FLOPs"
         )
     on_clock = (
-        f"the fastest on the clock is {names[clock.key]}: {clock.mean(CLOCK):.2f}x"
+        f"the fastest on the clock is {names[clock.key]}: {CLOCK.show(clock.mean(CLOCK))}"
         if clock
         else "no point is faster on the clock by more than the noise"
     )
     in_flops = (
-        f"the fewest FLOPs has {names[flops.key]}: {flops.mean(FLOPS):.2f}x fewer"
+        f"the fewest FLOPs has {names[flops.key]}: {FLOPS.show(flops.mean(FLOPS))} fewer"
         if flops
         else "no point saves FLOPs"
     )
@@ -105,7 +105,7 @@ def _certainty(point: Point, dense: Point, statistics: Statistics) -> str:
 
 def _noise(point: Point, dense: Point) -> tuple[float | None, str]:
     """The size below which a difference is noise, in the metric's unit, and what it is called."""
-    spreads = [spread for one in (point, dense) if (spread := one.std("value")) is not None]
+    spreads = [spread for one in (point, dense) if (spread := one.std(VALUE)) is not None]
     if spreads:
         return max(spreads), "the deviation over the seeds"
     first = dense.runs[0]

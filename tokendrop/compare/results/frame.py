@@ -11,6 +11,7 @@ from tokendrop.compare.results.fronts import fronts
 from tokendrop.compare.results.records import Record, ordered
 from tokendrop.compare.results.statistics import NOTHING, Statistics
 from tokendrop.files import write_text
+from tokendrop.measure.measures import MEASURES
 
 COLUMNS = (
     "method",
@@ -18,20 +19,9 @@ COLUMNS = (
     "task",
     "seed",
     "metric",
-    "value",
-    "flops_speedup_padded",
-    "flops_speedup_unpadded",
-    "throughput_speedup_padded",
-    "throughput_speedup_unpadded",
-    "latency_speedup_b1",
-    "kept_tokens_mean",
-    "layers_mean",
-    "train_seconds",
-    "examples_eval",
-    "train_flops",
-    "train_cost",
+    *(measure.name for measure in MEASURES),
 )
-"""What each run measured, under the names of the record's fields."""
+"""What each run was and measured, under the names of the record's fields."""
 
 POINT_COLUMNS = (
     "value_mean",

@@ -17,6 +17,7 @@ from tokendrop.compare.results.records import (
     dense_point,
     pareto_front,
 )
+from tokendrop.measure.measures import FLOPS_UNPADDED, VALUE
 
 SHARES = (0.75, 0.5, 0.25)  # of dense FLOPs, at which methods are compared
 LOSSES = (0.01, 0.02)  # of the metric, at which methods are compared
@@ -67,13 +68,13 @@ def fronts(records: Sequence[Record]) -> list[MethodFront]:
 
 
 def _front(task: str, method: str, mine: Sequence[Point], dense: Point | None) -> MethodFront:
-    shares = [1 / point.mean("flops_speedup_unpadded") for point in mine]
-    values = [point.mean("value") for point in mine]
+    shares = [1 / point.mean(FLOPS_UNPADDED) for point in mine]
+    values = [point.mean(VALUE) for point in mine]
     best = pareto_front([-share for share in shares], values)[::-1]
     # equals are both on a front, but a curve passes through them once
     curve = sorted({(shares[i], values[i]) for i in best})
     x, y = (tuple(side) for side in zip(*curve, strict=True))
-    reached = None if dense is None else dense.mean("value")
+    reached = None if dense is None else dense.mean(VALUE)
     return MethodFront(
         task=task,
         method=method,

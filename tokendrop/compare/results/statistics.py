@@ -15,6 +15,7 @@ from scipy import stats
 from tokendrop.compare.results.records import DENSE, Point, Record, by_task, dense_point
 from tokendrop.compare.results.resampling import Array, OfResamples, metric_of
 from tokendrop.errors import UserError
+from tokendrop.measure.measures import TRAIN_COST, TRAIN_FLOPS, TRAIN_SECONDS, VALUE
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -102,15 +103,15 @@ def _of_point(point: Point, dense: Point | None, folder: Path) -> PointStatistic
         compared = difference(point.runs, dense.runs, folder)
     tuned = [run.stages[0] if run.stages else {"flops": 0.0, "seconds": 0.0} for run in point.runs]
     return PointStatistics(
-        mean=point.mean("value"),
-        std=point.std("value"),
+        mean=point.mean(VALUE),
+        std=point.std(VALUE),
         interval=interval,
         difference=compared,
-        train_flops=point.mean("train_flops"),
-        train_seconds=point.mean("train_seconds"),
+        train_flops=point.mean(TRAIN_FLOPS),
+        train_seconds=point.mean(TRAIN_SECONDS),
         fine_tune_flops=float(np.mean([stage["flops"] for stage in tuned])),
         fine_tune_seconds=float(np.mean([stage["seconds"] for stage in tuned])),
-        train_cost=point.mean("train_cost"),
+        train_cost=point.mean(TRAIN_COST),
     )
 
 

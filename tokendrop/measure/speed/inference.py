@@ -20,6 +20,12 @@ from tokendrop.engine.trace import Trace
 from tokendrop.families import family_of
 from tokendrop.measure.clock import AGAIN, DENSE, PADDED, interleave, median_ratio, noise, pad_rows
 from tokendrop.measure.flops import dense_flops, pass_flops
+from tokendrop.measure.measures import (
+    FLOPS_PADDED,
+    FLOPS_UNPADDED,
+    THROUGHPUT_PADDED,
+    THROUGHPUT_UNPADDED,
+)
 from tokendrop.measure.speed.by_hand import METHODS
 from tokendrop.measure.speed.shapes import LENGTH_MIXES, random_rows
 from tokendrop.models.backbones import shape_of
@@ -137,11 +143,11 @@ def time_cell(
             "model_shape": cell.shape,
             "length_mix": cell.mix,
             "batch_size": cell.batch_size,
-            "flops_speedup_padded": whole_padded / spent,
-            "flops_speedup_unpadded": whole / spent,
-            "throughput_speedup_padded": median_ratio(times[PADDED], found),
+            FLOPS_PADDED.name: whole_padded / spent,
+            FLOPS_UNPADDED.name: whole / spent,
+            THROUGHPUT_PADDED.name: median_ratio(times[PADDED], found),
             "throughput_speedup_padded_sorted": median_ratio(times[SORTED], found),
-            "throughput_speedup_unpadded": unpadded,
+            THROUGHPUT_UNPADDED.name: unpadded,
             "eta": unpadded / (whole / spent),
             "throughput_speedup_attainable": allowed,
             "noise": noise(times[AGAIN], times[DENSE]),

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
 from tokendrop.measure.clock import AGAIN, DENSE, PADDED, interleave, median_ratio, noise, pad_rows
+from tokendrop.measure.measures import THROUGHPUT_PADDED
 from tokendrop.measure.speed.shapes import random_rows
 from tokendrop.reducers.dense import Dense
 
@@ -48,7 +49,7 @@ def time_training(
         "model_shape": shape,
         "length_mix": mix,
         "batch_size": batch_size,
-        "throughput_speedup_padded": median_ratio(times[PADDED], times[DENSE]),
+        THROUGHPUT_PADDED.name: median_ratio(times[PADDED], times[DENSE]),
         "noise": noise(times[AGAIN], times[DENSE]),
         "milliseconds": 1000 * statistics.median(times[DENSE]),
         "rounds": len(times[DENSE]),
