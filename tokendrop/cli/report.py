@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tokendrop.cli.options import Parser
-from tokendrop.compare.grid.outputs import write_outputs
+from tokendrop.compare.report.outputs import write_outputs
 from tokendrop.compare.results.merge import merged
 from tokendrop.files import make_folder
 

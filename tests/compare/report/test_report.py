@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.compare.synthetic import grid, record
-from tokendrop.compare.report import verdict, write_report
+from tokendrop.compare.report.page import write_report
+from tokendrop.compare.report.verdict import verdict
 from tokendrop.themes import LIGHT
 
 EVIL = "<script>alert('x')</script>"
@@ -20,7 +21,7 @@ EVIL = "<script>alert('x')</script>"
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     runs = [replace(run, notes=[f"cut {EVIL}"], details={"words": EVIL}) for run in grid()]
-    return write_report(tmp_path_factory.mktemp("report"), runs).read_text(encoding="utf-8")
+    return write_report(tmp_path_factory.mktemp("report"), runs).path.read_text(encoding="utf-8")
 
 
 VOID = {"meta", "img", "source", "input", "link", "br", "hr"}
@@ -102,7 +103,7 @@ def test_the_page_says_where_numbers_come_from(page: str) -> None:
 
 
 def test_a_report_of_runs_without_training(tmp_path: Path) -> None:
-    path = write_report(tmp_path, [record(stages=[], train_seconds=0.0)])
+    path = write_report(tmp_path, [record(stages=[], train_seconds=0.0)]).path
     headings = read(path.read_text(encoding="utf-8")).headings
     assert not {"Training", "Where the training time went"} & set(headings)
 

@@ -13,25 +13,28 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from tokendrop.compare.report.canvas import (
     DASHES,
-    Draw,
+    Drawing,
     dashes,
     legend,
     looks_of,
     methods_of,
     metric_axis,
-    panels_of,
     save,
+    subplots,
 )
-from tokendrop.compare.results.point_names import name_points
+from tokendrop.compare.report.point_names import name_points
 from tokendrop.compare.results.records import DENSE, Point, Record, by_task, pareto_front
 from tokendrop.compare.results.statistics import NOTHING, Statistics
 from tokendrop.measure.measures import TRADE_OFFS, VALUE, Measure
 from tokendrop.themes import LIGHT, Theme
 
+KEPT_FIGURE, TRAINING_FIGURE = "kept_tokens", "training"
+"""Names of figures, beside those of the trade-offs."""
+
 
 def drawings(
     records: Sequence[Record], statistics: Statistics = NOTHING, methods: Sequence[str] = ()
-) -> dict[str, Draw]:
+) -> dict[str, Drawing]:
     """The figures for which the records hold something to draw, by file name.
 
     Args:
@@ -40,16 +43,16 @@ def drawings(
         methods: all that have a colour, where the records are a part of what is shown together.
     """
     methods = methods or methods_of(records)
-    figures: dict[str, Draw] = {
+    figures: dict[str, Drawing] = {
         shown.name: partial(
             save, partial(_trade_off, records, saving, shown.axis, statistics, methods)
         )
         for saving, shown in TRADE_OFFS
     }
     if any(share < 1 for record in records for share in record.kept_tokens_per_layer):
-        figures["kept_tokens"] = partial(save, partial(_kept_tokens, records, methods))
+        figures[KEPT_FIGURE] = partial(save, partial(_kept_tokens, records, methods))
     if any(_segments(record) for record in records):
-        figures["training"] = partial(save, partial(_training, records, methods))
+        figures[TRAINING_FIGURE] = partial(save, partial(_training, records, methods))
     return figures
 
 
@@ -78,8 +81,8 @@ def _trade_off(
     """
     tasks = by_task(records)
     looks = _present(looks_of(methods, theme), records)
-    figure, panels = panels_of(len(tasks), height=4.3)
-    for axes, (task, of_task) in zip(panels, tasks.items(), strict=True):
+    figure, all_axes = subplots(len(tasks), height=4.3)
+    for axes, (task, of_task) in zip(all_axes, tasks.items(), strict=True):
         metric_axis(axes, of_task[0].runs[0], "test")
         axes.set_title(task, loc="left")
         axes.set_xlabel(label)
@@ -112,7 +115,7 @@ def _trade_off(
     handles.append(Line2D([], [], color=theme.faint, lw=5, alpha=0.55, label="best of all"))
     legend(figure, handles)
     figure.draw_without_rendering()
-    for axes, of_task in zip(panels, tasks.values(), strict=True):
+    for axes, of_task in zip(all_axes, tasks.values(), strict=True):
         name_points(axes, [p for p in of_task if p.method != DENSE], saving, looks)
     return figure
 
@@ -137,9 +140,9 @@ def _kept_tokens(records: Sequence[Record], methods: Sequence[str], theme: Theme
     """The share of the original tokens that each layer processed: one panel per task."""
     tasks = by_task(records)
     looks = looks_of(methods, theme)
-    figure, panels = panels_of(len(tasks), height=4.5)
+    figure, all_axes = subplots(len(tasks), height=4.5)
     handles: dict[str, Line2D] = {}
-    for axes, (task, of_task) in zip(panels, tasks.items(), strict=True):
+    for axes, (task, of_task) in zip(all_axes, tasks.items(), strict=True):
         axes.set_title(task, loc="left")
         axes.set_xlabel("Layer")
         axes.set_ylabel("Tokens processed")
@@ -186,8 +189,8 @@ def _training(records: Sequence[Record], methods: Sequence[str], theme: Theme) -
     for task, of_task in by_task(curved).items():
         for point in of_task:
             groups.setdefault((task, point.method), []).append(point)
-    figure, panels = panels_of(len(groups), height=3.4)
-    for axes, ((task, method), mine) in zip(panels, groups.items(), strict=True):
+    figure, all_axes = subplots(len(groups), height=3.4)
+    for axes, ((task, method), mine) in zip(all_axes, groups.items(), strict=True):
         metric_axis(axes, mine[0].runs[0], "dev")
         axes.set_title(f"{method}, {task}", loc="left", pad=20)
         axes.set_xlabel("Epoch")

@@ -1,34 +1,15 @@
-"""The numbers as tables for people: a summary over seeds, for files and terminal."""
+"""The numbers as a table for people: what a point reached, means over its seeds."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
-from tokendrop.compare.results.floor import Floor
-from tokendrop.compare.results.fronts import CAPTION as FRONTS
-from tokendrop.compare.results.fronts import fronts_frame
-from tokendrop.compare.results.published import CAPTION, published_frame
-from tokendrop.compare.results.records import (
-    DENSE,
-    Point,
-    Record,
-    by_task,
-    dense_point,
-    gap,
-    ordered,
-)
+from tokendrop.compare.results.records import Point, Record, by_task, dense_point, gap
 from tokendrop.compare.results.statistics import NOTHING, Statistics
-from tokendrop.files import write_text
-from tokendrop.measure.measures import SUMMARY, TRAIN_SECONDS, VALUE
+from tokendrop.measure.measures import SUMMARY, VALUE
 
 TEXT_COLUMNS = {"Method", "Point", "Task", "Metric"}
 
@@ -136,151 +117,3 @@ def heading(records: Sequence[Record]) -> str:
     metrics = " and ".join(sorted({record.metric for record in records}))
     tasks = ", ".join(sorted({record.task for record in records}))
     return f"{metrics} on {tasks}, test split"
-
-
-def write_summary(
-    folder: Path,
-    records: Sequence[Record],
-    floors: Sequence[Floor] = (),
-    statistics: Statistics = NOTHING,
-) -> Path:
-    """Write `summary.md`: the table, what its columns mean, and where its numbers come from.
-
-    Below the table stand the floors; what others have published has a table of its own.
-    """
-    table = display_frame(records, statistics)
-    parts = [
-        f"# Comparison: {heading(records)}",
-        _markdown(table),
-        *(floor.sentence for floor in floors),
-        "## The columns",
-        _bullets((column, explain(column)) for column in table.columns),
-    ]
-    methods = fronts_frame(records)
-    if len(methods):
-        parts += ["## At the same budget", FRONTS, _markdown(methods)]
-    if notes := notes_of(records):
-        parts += [
-            "## Notes",
-            "\n".join(f"- {note} ({'; '.join(names)})" for note, names in notes.items()),
-        ]
-    theirs = published_frame(by_task(records))
-    if len(theirs):
-        written = theirs.to_markdown(index=False, disable_numparse=True)
-        parts += ["## What others have published", CAPTION, written]
-    parts += ["## Where the numbers come from", _bullets(provenance_of(records).items())]
-    path = folder / "summary.md"
-    write_text(path, "\n\n".join(parts) + "\n")
-    return path
-
-
-def _markdown(table: pd.DataFrame) -> str:
-    align = ["left" if column in TEXT_COLUMNS else "right" for column in table.columns]
-    return table.to_markdown(index=False, disable_numparse=True, colalign=align)
-
-
-def _bullets(items: Any) -> str:
-    return "\n".join(f"- **{name}**: {text}" for name, text in items)
-
-
-def print_summary(
-    records: Sequence[Record],
-    console: Console | None = None,
-    floors: Sequence[Floor] = (),
-    statistics: Statistics = NOTHING,
-) -> None:
-    """Print the summary for the terminal: one table per task."""
-    # a file or a pipe has no width, and 80 columns would fold the names
-    console = console or Console(width=None if sys.stdout.isatty() else 140)
-    for task in by_task(records):
-        of_task = [record for record in records if record.task == task]
-        # the terminal has room for one of the two, and seconds differ between machines
-        frame = display_frame(of_task, statistics).drop(columns=TRAIN_SECONDS.column)
-        table = Table(box=box.SIMPLE_HEAD, title=heading(of_task), padding=0)
-        for column in frame.columns:
-            words = column in TEXT_COLUMNS
-            # the full names do not fit the width of a terminal
-            table.add_column(
-                column.replace("unpadded", "unpad.")
-                .replace("(", "")
-                .rstrip(")")
-                .replace(" ", "\n", 1),
-                justify="left" if words else "right",
-                overflow="fold",
-                no_wrap=not words,
-            )
-        for cells in frame.to_numpy().tolist():
-            table.add_row(*cells, style="bold" if cells[0] == DENSE else None)
-        console.print(table)
-    for floor in floors:
-        console.print(floor.sentence)
-    console.print(
-        "unpad.: against the same packed encoder with nothing dropped; padded: against the plain "
-        "Hugging Face model on padded batches of the same rows.",
-        style="dim",
-    )
-
-
-def notes_of(records: Sequence[Record]) -> dict[str, list[str]]:
-    """Each note that runs left, with the points that left it and the tasks if those differ."""
-    everyone: dict[str, dict[str, None]] = {}
-    left: dict[str, dict[str, dict[str, None]]] = {}
-    for record in ordered(records):
-        name = Point(record.method, record.operating_point, record.task, (record,)).name
-        everyone.setdefault(record.task, {})[name] = None
-        for note in record.notes:
-            left.setdefault(note, {}).setdefault(record.task, {})[name] = None
-    notes = {}
-    for note, found in left.items():
-        where = {
-            task: ["every method"] if names == everyone[task] else list(names)
-            for task, names in found.items()
-        }
-        first = next(iter(where.values()))
-        alike = len(where) == len(everyone) and all(names == first for names in where.values())
-        notes[note] = (
-            first if alike else [f"{'; '.join(who)} on {task}" for task, who in where.items()]
-        )
-    return notes
-
-
-def provenance_of(records: Sequence[Record]) -> dict[str, str]:
-    """What made the numbers, one line each; where runs differ, the range or the number of values.
-
-    A run's configuration is left to its own record: it is long and differs in every run.
-    """
-    rows = {
-        task: f"{of_task[0].runs[0].examples_eval} test rows"
-        for task, of_task in by_task(records).items()
-    }
-    lines = {
-        "data": "; ".join(f"{task}, {size}" for task, size in rows.items()),
-        "seeds": ", ".join(str(seed) for seed in sorted({record.seed for record in records})),
-        "runs": str(len(records)),
-    }
-    keys = dict.fromkeys(key for record in records for key in record.provenance)
-    for key in keys:
-        if key not in {"config", "seed"}:
-            values = [r.provenance[key] for r in records if r.provenance.get(key) is not None]
-            if values:
-                lines[key.replace("_", " ")] = _common(values)
-    return lines
-
-
-def _common(values: list[Any]) -> str:
-    distinct = sorted({_line(value) for value in values})
-    if len(distinct) == 1:
-        return distinct[0]
-    if all(isinstance(value, int | float) for value in values):
-        return f"{_line(min(values))} to {_line(max(values))}"
-    if len(distinct) <= 3:
-        return "; ".join(distinct)
-    return f"{distinct[0]} to {distinct[-1]}, {len(distinct)} values: see runs/*.json"
-
-
-def _line(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_line(item)}" for key, item in value.items())
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -195,6 +195,11 @@ def by_task(records: Sequence[Record]) -> dict[str, list[Point]]:
     return groups
 
 
+def runs_of(points: Iterable[Point]) -> list[Record]:
+    """The runs of some points, in their order."""
+    return [run for point in points for run in point.runs]
+
+
 def dense_point(of_task: Sequence[Point]) -> Point | None:
     """The dense point among the points of one task, None while it has not run."""
     return next((point for point in of_task if point.method == DENSE), None)

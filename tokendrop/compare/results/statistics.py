@@ -75,7 +75,7 @@ class PointStatistics:
     train_cost: float
 
 
-def of(records: Sequence[Record], folder: Path) -> dict[Key, PointStatistics]:
+def point_statistics(records: Sequence[Record], folder: Path) -> dict[Key, PointStatistics]:
     """The statistics of every point.
 
     Args:
@@ -122,7 +122,7 @@ def difference(runs: Sequence[Record], dense: Sequence[Record], folder: Path) ->
         None without the predictions of every run, or where the seeds are not the same.
 
     Raises:
-        UserError: see :func:`of`.
+        UserError: see :func:`point_statistics`.
     """
     if [run.seed for run in runs] != [run.seed for run in dense]:
         return None
@@ -140,7 +140,7 @@ def difference(runs: Sequence[Record], dense: Sequence[Record], folder: Path) ->
     p_value = None
     if runs[0].kind == "classification":
         right = [[frame["score"].to_numpy() > 0 for frame in side] for side in (mine, theirs)]
-        p_value = several([mcnemar(*pair) for pair in zip(*right, strict=True)])
+        p_value = combined_p_value([mcnemar(*pair) for pair in zip(*right, strict=True)])
     return Difference(value, low, high, p_value)
 
 
@@ -186,8 +186,8 @@ def mcnemar(mine: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> float:
     return float(stats.binomtest(better, better + worse).pvalue)
 
 
-def several(p_values: Sequence[float]) -> float:
-    """One p value from those of several seeds: twice the median, at most 1.
+def combined_p_value(p_values: Sequence[float]) -> float:
+    """One p value from those of the seeds: twice the median, at most 1.
 
     The seeds share the test examples, so their tests depend on each other in ways unknown; twice
     the median holds whatever these are (Meinshausen, Meier and Buehlmann 2009).
