@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tokendrop.compare.grid.continuing import go_on
+from tokendrop.compare.grid.continuing import begin_or_continue
 from tokendrop.compare.grid.run import check_cell, make_data, run_cell
 from tokendrop.compare.grid.settings import Cell, Comparison, grid
 from tokendrop.compare.report.outputs import write_outputs
@@ -35,7 +35,7 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
         UserError: bad input, or a folder that holds runs of other settings.
     """
     cells = {_path(out, cell.run): cell for cell in grid(comparison)}
-    go_on(comparison, out, cells)
+    begin_or_continue(comparison, out, cells)
     console = Console(stderr=True)
     tasks: dict[str, TextData] = {}
 

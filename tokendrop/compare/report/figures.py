@@ -61,9 +61,9 @@ def write_figures(
 ) -> dict[str, Path]:
     """Write every figure as PNG under ``folder/figures``; returns the files by name."""
     paths = {}
-    for name, draw in drawings(records, statistics).items():
+    for name, drawing in drawings(records, statistics).items():
         paths[name] = folder / "figures" / f"{name}.png"
-        draw(paths[name], LIGHT)
+        drawing(paths[name], LIGHT)
     return paths
 
 

@@ -15,8 +15,8 @@ from tokendrop.compare.results.records import DENSE, Point, Record, by_task
 
 
 @dataclass(frozen=True)
-class Fate:
-    """What became of the tokens of a point, summed over its seeds; texts are of the first."""
+class PointFates:
+    """What became of the tokens of a point: counts over all seeds, and texts of the first one."""
 
     point: Point
     title: str
@@ -26,7 +26,7 @@ class Fate:
     samples: list[Sample]
 
 
-def fates_of(records: Sequence[Record], folder: Path) -> list[Fate]:
+def fates_of(records: Sequence[Record], folder: Path) -> list[PointFates]:
     """Of each point whose runs saved them.
 
     Raises:
@@ -43,13 +43,13 @@ def fates_of(records: Sequence[Record], folder: Path) -> list[Fate]:
     return found
 
 
-def _summed(point: Point, title: str, saved: Sequence[Fates]) -> Fate:
+def _summed(point: Point, title: str, saved: Sequence[Fates]) -> PointFates:
     first = saved[0]
     kinds = dict.fromkeys(kind for one in saved for kind in one.dropped)
     dropped = {
         kind: _sum([one.dropped[kind] for one in saved if kind in one.dropped]) for kind in kinds
     }
-    return Fate(
+    return PointFates(
         point, title, first.layers, _sum([one.exits for one in saved]), dropped, first.samples
     )
 
@@ -75,7 +75,7 @@ class Exits:
     shares: dict[int, float]
 
 
-def _exit_panel(fates: Sequence[Fate]) -> Iterator[Panel]:
+def _exit_panel(fates: Sequence[PointFates]) -> Iterator[Panel]:
     """Where rows left, under each point of which any left early."""
     bars = []
     for fate in fates:
@@ -117,7 +117,7 @@ class KindsLeft:
     kinds: list[KindLeft]
 
 
-def _kinds_panel(fates: Sequence[Fate]) -> Iterator[Panel]:
+def _kinds_panel(fates: Sequence[PointFates]) -> Iterator[Panel]:
     """Which tokens die where, under each point that drops tokens.
 
     Rows that left count with the tokens that they had: what an exit ends was not dropped.
@@ -184,7 +184,7 @@ class Text:
     methods: list[Reading]
 
 
-def _samples_panel(fates: Sequence[Fate]) -> Iterator[Panel]:
+def _samples_panel(fates: Sequence[PointFates]) -> Iterator[Panel]:
     """What is left of each text under each method that kept not all of it, or left it early."""
     texts: dict[tuple[str, str], Text] = {}
     for fate in fates:
@@ -211,7 +211,7 @@ def _samples_panel(fates: Sequence[Fate]) -> Iterator[Panel]:
         )
 
 
-def _reading(fate: Fate, sample: Sample) -> Reading:
+def _reading(fate: PointFates, sample: Sample) -> Reading:
     return Reading(
         name=fate.point.name,
         answer=sample.answer,

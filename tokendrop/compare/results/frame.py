@@ -38,7 +38,7 @@ points of the method on the task."""
 
 def results_frame(records: Sequence[Record], statistics: Statistics = NOTHING) -> pd.DataFrame:
     """One row per run, the columns of `results.csv`."""
-    areas = {(front.task, front.method): front.hypervolume for front in fronts(records)}
+    hypervolumes = {(front.task, front.method): front.hypervolume for front in fronts(records)}
     rows = []
     for record in ordered(records):
         key = (record.task, record.method, record.operating_point)
@@ -49,7 +49,7 @@ def results_frame(records: Sequence[Record], statistics: Statistics = NOTHING) -
                 *(getattr(record, column) for column in COLUMNS),
                 *([known.mean, known.std] if known else [None] * 2),
                 *([gap.value, gap.low, gap.high, gap.p_value] if gap else [None] * 4),
-                areas.get(key[:2]),
+                hypervolumes.get(key[:2]),
             ]
         )
     frame = pd.DataFrame(rows, columns=[*COLUMNS, *POINT_COLUMNS])

@@ -81,21 +81,21 @@ def _front(task: str, method: str, mine: Sequence[Point], dense: Point | None) -
         points=len(mine),
         shares=x,
         values=y,
-        hypervolume=area(x, y),
-        at_share={share: between(share, x, y) for share in SHARES},
+        hypervolume=front_hypervolume(x, y),
+        at_share={share: interpolated(share, x, y) for share in SHARES},
         at_loss={
-            loss: None if reached is None else between(reached - loss, y, x) for loss in LOSSES
+            loss: None if reached is None else interpolated(reached - loss, y, x) for loss in LOSSES
         },
     )
 
 
-def area(shares: Sequence[float], values: Sequence[float]) -> float:
+def front_hypervolume(shares: Sequence[float], values: Sequence[float]) -> float:
     """Hypervolume of points against the reference point: a share of 1, a metric of 0."""
     objectives = np.column_stack([shares, np.negative(values)])
     return float(hypervolume(objectives, ref=[1.0, 0.0]))
 
 
-def between(at: float, x: Sequence[float], y: Sequence[float]) -> float | None:
+def interpolated(at: float, x: Sequence[float], y: Sequence[float]) -> float | None:
     """y at a place on the line through points of growing x; None outside them."""
     if not x[0] <= at <= x[-1]:
         return None

@@ -19,7 +19,7 @@ CURE = "report on them one by one"
 OUTCOMES = ("metric", "metrics", "kept_tokens_per_layer", LAYERS.name, "flops")
 
 
-def merged(folders: Sequence[Path]) -> tuple[list[Record], list[Floor]]:
+def joined_comparisons(folders: Sequence[Path]) -> tuple[list[Record], list[Floor]]:
     """The runs and floors of several comparisons, their files named by whole paths.
 
     Args:
