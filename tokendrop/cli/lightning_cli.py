@@ -17,6 +17,7 @@ from tokendrop.cli.options import Parser, add_model_options
 from tokendrop.cli.training_settings import TRAINING_CONFIG, training_defaults
 from tokendrop.data import TextData
 from tokendrop.errors import UserError, one_line
+from tokendrop.measure.measures import FLOPS_UNPADDED, KEPT_TOKENS, LAYERS
 from tokendrop.measure.provenance import provenance
 from tokendrop.models.cards import SIDE_CAR, Figures
 from tokendrop.models.hub import model_folder
@@ -268,9 +269,9 @@ def figures_of(
         split=split,
         examples=len(data.splits[split]),
         seed=int(cli.config.seed_everything),
-        kept_tokens=found.pop("kept_tokens"),
-        layers=found.pop("layers"),
-        speedups={"flops_speedup_unpadded": found.pop("flops_speedup")},
+        kept_tokens=found.pop(KEPT_TOKENS.logged),
+        layers=found.pop(LAYERS.logged),
+        speedups={FLOPS_UNPADDED.name: found.pop(FLOPS_UNPADDED.logged)},
         metrics={name: value for name, value in found.items() if name not in ("loss", "score")},
         provenance=provenance(),
     )

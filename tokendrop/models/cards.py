@@ -13,6 +13,7 @@ import yaml
 from huggingface_hub import ModelCard, ModelCardData
 
 from tokendrop.files import write_text
+from tokendrop.measure.measures import SPEEDUPS
 from tokendrop.reducers.base import Reducer, Shape
 from tokendrop.reducers.stored import comes_with_us, describes
 from tokendrop.stored import read_json
@@ -22,15 +23,6 @@ T = TypeVar("T")
 SIDE_CAR = "reducer"
 CARD = "README.md"
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
-
-# the speed-ups of a comparison's record, as the card calls them
-SPEEDUPS = {
-    "flops_speedup_padded": "FLOPs speed-up, padded",
-    "flops_speedup_unpadded": "FLOPs speed-up, unpadded",
-    "throughput_speedup_padded": "clock speed-up, 32 rows at once, padded",
-    "throughput_speedup_unpadded": "clock speed-up, 32 rows at once, unpadded",
-    "latency_speedup_b1": "clock speed-up, single rows, unpadded",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +36,8 @@ class Figures:
         metrics: the task's, by name.
         kept_tokens: mean over rows of the share of token-layers processed.
         layers: mean number of layers of a row.
-        speedups: those that were measured, by the names in :data:`SPEEDUPS`; ratios above 1 are
-            faster.
+        speedups: those of :data:`tokendrop.measure.measures.SPEEDUPS` that were measured, by their
+            names; ratios above 1 are faster.
         provenance: command, versions and hardware, see
             :func:`tokendrop.measure.provenance.provenance`.
     """
@@ -174,9 +166,9 @@ def card(model: ModelSummary, place: str = "FOLDER OR HUB NAME") -> ModelCard:
 
 
 def _speedups(figures: Figures | None) -> Iterator[tuple[str, str]]:
-    for name, label in SPEEDUPS.items():
-        value = figures.speedups.get(name) if figures else None
-        yield label, "not measured" if value is None else f"{value:.2f}x"
+    for measure in SPEEDUPS:
+        value = figures.speedups.get(measure.name) if figures else None
+        yield measure.card, "not measured" if value is None else measure.show(value)
 
 
 def _or(value: Any, other: T) -> T:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.compare.synthetic import grid, record
 from tokendrop.compare.results import records
 from tokendrop.errors import UserError
+from tokendrop.measure.measures import VALUE
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -94,20 +95,26 @@ def test_a_record_is_plain_json(tmp_path: Path) -> None:
 def test_points_are_means_over_seeds() -> None:
     runs = [record("m", "p", value=value, seed=seed) for seed, value in enumerate((0.5, 0.7, 0.9))]
     (point,) = records.points(runs)
-    assert point.mean("value") == pytest.approx(0.7)
-    assert point.std("value") == pytest.approx(0.2)
-    assert records.points(runs[:1])[0].std("value") is None
+    assert point.mean(VALUE) == pytest.approx(0.7)
+    assert point.std(VALUE) == pytest.approx(0.2)
+    assert records.points(runs[:1])[0].std(VALUE) is None
 
 
-@pytest.mark.parametrize(("higher", "expected"), [(True, 0.1), (False, -0.1)])
-def test_a_gap_above_zero_is_always_better(higher: bool, expected: float) -> None:
-    dense, point = records.points(
-        [
-            record(value=0.5, higher_is_better=higher),
-            record("m", value=0.6, higher_is_better=higher),
-        ]
-    )
-    assert records.gap(point, dense) == pytest.approx(expected)
+def test_a_gap_above_zero_is_better() -> None:
+    dense, point = records.points([record(value=0.5), record("m", value=0.6)])
+    assert records.gap(point, dense) == pytest.approx(0.1)
+
+
+def test_every_file_says_that_more_is_better_and_one_that_does_not_is_refused(
+    tmp_path: Path,
+) -> None:
+    path = records.write(record(), tmp_path)
+    content = json.loads(path.read_text())
+    assert content["higher_is_better"] is True
+    assert records.read_all(tmp_path) == [record()]
+    path.write_text(json.dumps(content | {"higher_is_better": False}))
+    with pytest.raises(UserError, match="higher_is_better"):
+        records.read_all(tmp_path)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12))

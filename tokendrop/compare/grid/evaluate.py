@@ -10,11 +10,11 @@ import pandas as pd
 import torch
 from rich.progress import track
 
-from tokendrop.compare.results.fates import Counts
-from tokendrop.compare.results.token_kinds import Vocabulary
+from tokendrop.compare.grid.fate_counts import FateCounts
 from tokendrop.data import TextData
 from tokendrop.measure.flops import counted_flops, dense_flops, padding_flops, pass_flops
 from tokendrop.measure.kept import Kept
+from tokendrop.measure.token_kinds import Vocabulary
 from tokendrop.models.model import TokenDropModel
 from tokendrop.tasks import Task
 
@@ -36,7 +36,7 @@ class Evaluation:
     examples: pd.DataFrame
     flops: dict[str, float]
     kept: dict[str, Any]
-    counts: Counts
+    counts: FateCounts
 
 
 @torch.inference_mode()
@@ -50,7 +50,7 @@ def evaluate(model: TokenDropModel, task: Task, data: TextData) -> Evaluation:
     model.eval()
     device = model.backbone.device
     kept = Kept(model.shape.layers)
-    counts = Counts(model.shape.layers, Vocabulary(model.tokenizer))
+    counts = FateCounts(model.shape.layers, Vocabulary(model.tokenizer))
     loader = data.test_dataloader()
     split = data.splits["test"]
     scores = task.scores(split).to(device)

@@ -12,17 +12,19 @@ import torch
 from jsonargparse import ArgumentError, ArgumentParser
 
 from tokendrop.compare.grid.evaluate import Evaluation, evaluate
+from tokendrop.compare.grid.fate_counts import SAMPLES, sample
 from tokendrop.compare.grid.settings import Cell, Comparison
-from tokendrop.compare.results.fates import SAMPLES, sample, write_fates
+from tokendrop.compare.results.fates import write_fates
 from tokendrop.compare.results.records import Record
-from tokendrop.compare.results.token_kinds import Vocabulary
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
 from tokendrop.files import write_text
-from tokendrop.measure.clock import Clock, measure
+from tokendrop.measure.clock import Clock, measure_speed
+from tokendrop.measure.measures import SPEEDUPS
 from tokendrop.measure.provenance import provenance
+from tokendrop.measure.token_kinds import Vocabulary
 from tokendrop.models.backbones import shape_of
-from tokendrop.models.cards import SPEEDUPS, Figures, write_figures
+from tokendrop.models.cards import Figures, write_figures
 from tokendrop.models.model import TokenDropModel, load_with
 from tokendrop.models.prediction import Prediction
 from tokendrop.reducers import from_spec, setting_error, with_changes
@@ -171,7 +173,7 @@ def _figures(record: Record, backbone: str) -> Figures:
         kept_tokens=record.kept_tokens_mean,
         layers=record.layers_mean,
         seed=record.seed,
-        speedups={name: getattr(record, name) for name in SPEEDUPS},
+        speedups={measure.name: record.measured(measure) for measure in SPEEDUPS},
         provenance=record.provenance,
     )
 
@@ -193,17 +195,17 @@ def _search(
     task = data.make_task(cell.metric)
     place = out / "search" / folder.parent.name
     front = load_search()(model, data.splits["dev"], task, cell.search, place, [cell.budget])
-    point = front.at(cell.budget)
+    chosen = front.at(cell.budget)
     described = {
         "budget": cell.budget,
-        "flops_share": round(point.share, 6),
-        f"dev_{cell.metric}": round(point.score, 6),
+        "flops_share": round(chosen.share, 6),
+        f"dev_{cell.metric}": round(chosen.score, 6),
         "dev_rows": front.rows,
         "configurations_evaluated": len(front.evaluated),
         "search_seconds": round(front.seconds, 2),
         "search_flops": round(front.flops),
     }
-    reducer = from_spec(with_changes(cell.reducer, {"configuration": list(point.configuration)}))
+    reducer = from_spec(with_changes(cell.reducer, {"configuration": list(chosen.configuration)}))
     found = load_with(folder, reducer).to(model.backbone.device)
     return found, {"search": described}
 
@@ -212,8 +214,9 @@ def _time(
     clock: Clock, model: TokenDropModel, data: TextData
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     rows = data.splits["test"].input_ids
-    batches = measure(model, rows[: clock.rows], 32, clock.rounds, "time 32 rows at once")
-    return batches, measure(model, rows[: clock.single_rows], 1, clock.rounds, "time single rows")
+    batches = measure_speed(model, rows[: clock.rows], 32, clock.rounds, "time 32 rows at once")
+    singles = rows[: clock.single_rows]
+    return batches, measure_speed(model, singles, 1, clock.rounds, "time single rows")
 
 
 def _stage_record(stage: TrainedStage) -> dict[str, Any]:

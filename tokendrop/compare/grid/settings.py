@@ -34,13 +34,13 @@ class Arguments(UserDict[str, Any]):
 register_type(Arguments, dict, Arguments)
 
 
-def _plain(value: Any) -> Any:
-    """Settings as nested dictionaries and lists."""
+def _unwrapped(value: Any) -> Any:
+    """SearchSettings as nested dictionaries and lists."""
     if isinstance(value, Namespace):
-        return _plain(vars(value))
+        return _unwrapped(vars(value))
     if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list) else value
+        return {name: _unwrapped(item) for name, item in value.items()}
+    return [_unwrapped(item) for item in value] if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Method:
 
     def __post_init__(self) -> None:
         for name in ("arguments", "operating_points", "task_arguments"):
-            object.__setattr__(self, name, _plain(getattr(self, name)))
+            object.__setattr__(self, name, _unwrapped(getattr(self, name)))
 
 
 @dataclass(frozen=True)

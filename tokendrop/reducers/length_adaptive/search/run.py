@@ -24,7 +24,7 @@ from tokendrop.reducers.length_adaptive.search.evolution import (
     first_population,
     mean_score,
 )
-from tokendrop.reducers.length_adaptive.search.front import Configuration, Evaluated, Front
+from tokendrop.reducers.length_adaptive.search.front import Candidate, Configuration, Front
 from tokendrop.reducers.length_adaptive.search.picture import write_picture
 from tokendrop.reducers.length_adaptive.search.settings import SearchSettings
 from tokendrop.reducers.length_adaptive.search.store import Store, fingerprint
@@ -77,9 +77,9 @@ def search(
             seen.update(dict.fromkeys(configurations))
             return store.scores(configurations)
 
-        def point(configuration: Configuration) -> Evaluated:
+        def candidate(configuration: Configuration) -> Candidate:
             share = candidates.cost(configuration) / full
-            return Evaluated(configuration, store.known[configuration], share)
+            return Candidate(configuration, store.known[configuration], share)
 
         algorithm = LengthSearch(
             first,
@@ -93,16 +93,16 @@ def search(
         shape = model.shape
         problem = LengthProblem(shape.layers, shape.max_tokens, candidates.cost, scores)
         drawn = len(store.known)
-        history: list[list[Evaluated]] = []
+        history: list[list[Candidate]] = []
         mean_scores: list[float] = []
         for number, genomes in enumerate(evolve(problem, algorithm)):
-            history.append([point(genome) for genome in genomes])
+            history.append([candidate(genome) for genome in genomes])
             objectives = [(one.share, -one.score) for one in history[-1]]
             mean_scores.append(mean_score(objectives, smallest / full, 1.0))
             front = Front(
                 points=history[-1],
-                constant=[point(configuration) for configuration in first],
-                evaluated=[point(configuration) for configuration in seen],
+                constant=[candidate(configuration) for configuration in first],
+                evaluated=[candidate(configuration) for configuration in seen],
                 history=history,
                 mean_scores=mean_scores,
                 rows=len(rows),
