@@ -18,7 +18,6 @@ from tokendrop.data import TextData
 from tokendrop.errors import UserError, one_line, unknown
 from tokendrop.models.sharing import SIDE_CAR
 from tokendrop.stored import first_problem, plain
-from tokendrop.tasks import MetricName
 
 TRAINING_CONFIG = "training.yaml"
 # the tokenizer is the folder's own, and a folder does not say where files are written
@@ -27,7 +26,7 @@ _NOT_READ = {"tokenizer", "cache"}
 
 @dataclass(frozen=True)
 class _Model:
-    metric: MetricName = "accuracy"
+    metric: str = "accuracy"
 
 
 @dataclass(frozen=True)

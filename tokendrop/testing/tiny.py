@@ -28,6 +28,7 @@ from tokendrop.engine.packed import Batch
 from tokendrop.engine.trace import Encoded
 from tokendrop.families import FAMILIES, family_of
 from tokendrop.reducers.base import Reducer, Shape
+from tokendrop.tasks import kind_named
 
 LAYERS, HIDDEN, HEADS, INTERMEDIATE, CLASSES = 3, 32, 4, 40, 3
 MAX_TOKENS, VOCABULARY, FIRST_WORD = 32, 100, 5
@@ -123,6 +124,7 @@ def randomised(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def tiny_shape(**changes: Any) -> Shape:
+    """The sizes of the tiny models; the kind of ``task`` says which head they have."""
     sizes: dict[str, Any] = {
         "layers": LAYERS,
         "hidden": HIDDEN,
@@ -130,8 +132,10 @@ def tiny_shape(**changes: Any) -> Shape:
         "intermediate": INTERMEDIATE,
         "classes": CLASSES,
         "max_tokens": MAX_TOKENS,
+        "task": "classification",
     }
-    return Shape(**(sizes | changes))
+    changes = sizes | changes
+    return Shape(**changes, head=kind_named(changes["task"]).head)
 
 
 def built(reducer: Reducer, seed: int = 0, **changes: int) -> Reducer:

@@ -17,8 +17,7 @@ from tests.cli.test_cli import complaint
 from tests.models.test_model import model_of
 from tokendrop.cli import main
 from tokendrop.compare.grid.rationale import Judge, Marked, best, kept_tokens, measure
-from tokendrop.data.batching import Split
-from tokendrop.data.rationales import Rationale
+from tokendrop.data.split import Rationale, Split
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
 from tokendrop.models.model import TokenDropModel
