@@ -123,8 +123,8 @@ def randomised(model: PreTrainedModel) -> PreTrainedModel:
     return model.eval()
 
 
-def tiny_shape(**changes: Any) -> Shape:
-    """The sizes of the tiny models; the kind of ``task`` says which head they have."""
+def tiny_shape(task: str = "classification", **changes: Any) -> Shape:
+    """The sizes of the tiny models, with the head of a kind of task."""
     sizes: dict[str, Any] = {
         "layers": LAYERS,
         "hidden": HIDDEN,
@@ -132,10 +132,8 @@ def tiny_shape(**changes: Any) -> Shape:
         "intermediate": INTERMEDIATE,
         "classes": CLASSES,
         "max_tokens": MAX_TOKENS,
-        "task": "classification",
     }
-    changes = sizes | changes
-    return Shape(**changes, head=kind_named(changes["task"]).head)
+    return Shape(**(sizes | changes), task=task, head=kind_named(task).head)
 
 
 def built(reducer: Reducer, seed: int = 0, **changes: int) -> Reducer:

@@ -42,7 +42,9 @@ class TokenDropModule(LightningModule):
         Args:
             reducer: the method.
             backbone: pretrained encoder: the installed "minilm-l6", a folder, or a Hub name.
-            metric: what checkpoints are chosen by, and reported first.
+            metric: what checkpoints are chosen by, and reported first: accuracy, f1 or matthews of
+                classes; pearson or spearman of numbers; entity_f1 or accuracy of tags; f1 or
+                exact_match of answers.
             fine_tune: the first stage, shared by all methods: plain fine-tuning.
             random_init: use only the backbone's architecture, with these changes to its
                 configuration (e.g. num_hidden_layers), and random weights.
