@@ -39,7 +39,7 @@ def run(arguments: Sequence[str]) -> None:
     cli = parse(arguments)
     out, seed = Path(cli.config.out), int(cli.config.seed_everything)
     method = cli.model.reducer_spec["class_path"].rsplit(".", 1)[-1]
-    described = Run(cli.datamodule.dataset or "local", method, "fit", seed)
+    described = Run(cli.datamodule.settings.dataset or "local", method, "fit", seed)
     tracker = Tracker(cli.config.loggers, out, described)
 
     shows = cli.config.trainer.enable_progress_bar is not False

@@ -264,7 +264,7 @@ def figures_of(
     found = {k.removeprefix(f"{split}/"): v for k, v in logged.items() if k.startswith(split)}
     data = cli.datamodule
     return Figures(
-        task=data.dataset or "local data",
+        task=data.settings.dataset or "local data",
         backbone=backbone,
         split=split,
         examples=len(data.splits[split]),

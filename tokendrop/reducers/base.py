@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.probabilities import Received
 from tokendrop.engine.trace import Encoded, Trace
-from tokendrop.heads import Kind
+from tokendrop.heads import CLASS, Head
 from tokendrop.reducers.moments import Decision, View
 from tokendrop.reducers.training import Group, Stage, StageContext, Step
 
@@ -44,7 +44,8 @@ class Shape:
     Attributes:
         max_tokens: longest row of the task, special tokens included.
         classes: outputs of the head.
-        task: what the head is for.
+        task: the kind of task that the head is for.
+        head: what it reads and answers with.
         gated: whether the feed-forward part has a gate, a third matrix.
         projected_embedding: width of the embeddings where a matrix widens them to ``hidden``,
             else 0.
@@ -56,7 +57,8 @@ class Shape:
     intermediate: int
     classes: int
     max_tokens: int
-    task: Kind = "classification"
+    task: str = "classification"
+    head: Head = CLASS
     gated: bool = False
     projected_embedding: int = 0
 

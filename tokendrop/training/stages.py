@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tokendrop.data import TextData
+from tokendrop.data.text_data import StageData
 from tokendrop.errors import UserError
 from tokendrop.files import whole_file, write_text
 from tokendrop.models.model import TokenDropModel
@@ -134,7 +135,6 @@ def train_stage(
     """
     module, data = recipe.module, recipe.data
     module.begin(model, data.make_task(module.metric), data.splits, stage, recipe.seed)
-    data.reshuffle = stage.reshuffle
     best = ModelCheckpoint(
         folder, "best", monitor="dev/score", mode="max", save_weights_only=True,
         enable_version_counter=False,
@@ -155,7 +155,10 @@ def train_stage(
     try:
         with in_one_line():
             trainer.fit(
-                module, data, ckpt_path=resumed if resumed.is_file() else None, weights_only=True
+                module,
+                StageData(data, recipe.seed, stage.reshuffle),
+                ckpt_path=resumed if resumed.is_file() else None,
+                weights_only=True,
             )
     except OSError as error:
         raise UserError(f"cannot write checkpoints to {folder} ({error.strerror})") from error
@@ -214,9 +217,12 @@ def _context(
     """
     data = recipe.data
     split = data.splits["train"]
-    lengths, steps = torch.tensor(split.lengths), len(data.train_dataloader()) * stage.epochs
+    lengths, steps = (
+        torch.tensor(split.lengths),
+        len(data.train_batches(recipe.seed, 0)) * stage.epochs,
+    )
     task = data.make_task(recipe.module.metric)
-    ends = (min(split.labels), max(split.labels)) if task.kind == "regression" else (0.0, 1.0)
+    ends = (min(split.labels), max(split.labels)) if task.head.output == "number" else (0.0, 1.0)
     if tuned is None:
         return StageContext(lengths, steps, answer_range=ends)
     start = tuned

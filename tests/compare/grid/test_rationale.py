@@ -23,8 +23,7 @@ from tokendrop.compare.grid.rationale import (
     measure_agreement,
     top_tokens,
 )
-from tokendrop.data.batching import Split
-from tokendrop.data.rationales import Rationale
+from tokendrop.data.split import Rationale, Split
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
 from tokendrop.models.model import TokenDropModel

@@ -19,6 +19,7 @@ from tokendrop.compare.results.floor import floor_path, read_floors, write_floor
 from tokendrop.compare.results.frame import results_frame
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
+from tokendrop.heads import SPAN
 from tokendrop.tasks import SequenceClassification
 
 PRAISE = ["we laughed", "it shines", "a joy", "never drags", "true and funny"]
@@ -83,7 +84,7 @@ def test_it_stands_below_the_tables_and_not_in_them(data: TextData, tmp_path: Pa
 
 def test_other_kinds_of_tasks_have_no_such_floor(data: TextData, tmp_path: Path) -> None:
     class Other(SequenceClassification):
-        kind = "question_answering"
+        kind, head = "question_answering", SPAN
 
     with (
         patch.object(data, "make_task", lambda metric: Other(["a", "b"])),

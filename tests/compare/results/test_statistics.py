@@ -11,14 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tests.compare.results.test_resampling import classes
 from tests.compare.synthetic import record
+from tests.tasks.test_resampling import classes
 from tokendrop.compare.report.tables import display_frame
 from tokendrop.compare.results import statistics
 from tokendrop.compare.results.frame import results_frame
 from tokendrop.compare.results.records import Record
-from tokendrop.compare.results.resampling import Array, metric_of
 from tokendrop.errors import UserError
+from tokendrop.tasks import KINDS
+from tokendrop.tasks.resampling import Array
 
 
 def saved(folder: Path, method: str, right: Sequence[int], seed: int = 0, **fields: Any) -> Record:
@@ -83,7 +84,7 @@ def test_a_metric_that_is_no_mean_is_resampled_itself() -> None:
         pd.DataFrame({"label": labels, "value": labels + noise * draw.normal(size=300)})
         for noise in (0.5, 1.0)
     ]
-    mine, theirs = (metric_of("regression", "spearman", frame) for frame in frames)
+    mine, theirs = (KINDS["regression"].of_resamples("spearman", frame) for frame in frames)
 
     def gap(weights: Array) -> Array:
         return mine(weights) - theirs(weights)

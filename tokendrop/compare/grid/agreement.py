@@ -63,7 +63,7 @@ def compare_rationales(comparison: Comparison, out: Path) -> pd.DataFrame:
         if (tuned := stages[0].model) not in judges:
             fine_tuned = load_with(tuned, Dense()).to(model.backbone.device)
             # runs of one task and seed are neighbours and share it
-            judges = {tuned: Judge(fine_tuned, marked, data.batch_size, cell.run.seed)}
+            judges = {tuned: Judge(fine_tuned, marked, data.settings.batch_size, cell.run.seed)}
         record = _record(comparison, cell, marked, list(measure_agreement(model, judges[tuned])))
         write_text(path, json.dumps(record, indent=1) + "\n")
         settings = record["provenance"]["config"]

@@ -67,7 +67,7 @@ def evaluate(model: TokenDropModel, task: Task, data: TextData) -> Evaluation:
         if number == 0:
             padding = padding_flops(encoded.trace, model.shape)
             _check(flops + padding, counted_flops(model.backbone, batch, model.reducer))
-    size, lengths = data.batch_size, split.lengths
+    size, lengths = data.settings.batch_size, split.lengths
     chunks = [lengths[start : start + size] for start in range(0, len(lengths), size)]
     padded = [length for rows in chunks for length in len(rows) * [max(rows)]]
     dense = dense_flops(split.lengths, model.backbone, model.shape)

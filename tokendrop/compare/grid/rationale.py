@@ -20,7 +20,8 @@ from rich.progress import track
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tokendrop.data.batching import Batches, Split, consecutive
+from tokendrop.data.batching import Batches, consecutive
+from tokendrop.data.split import Split
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.probabilities import Received

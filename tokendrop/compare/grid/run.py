@@ -69,7 +69,7 @@ def check_cell(comparison: Comparison, cell: Cell, data: TextData) -> None:
         if cell.budget is not None and cell.search is not None:
             dev = data.splits["dev"]
             lengths = [dev.lengths[row] for row in draw_rows(dev, cell.search.rows)]
-            Costs(searchable(reducer, data.task), config, shape, lengths).check([cell.budget])
+            Costs(searchable(reducer, shape), config, shape, lengths).check([cell.budget])
     except UserError as error:
         run = cell.run
         raise UserError(f"{run.method} {run.operating_point} on {run.task}: {error}") from error
@@ -251,7 +251,7 @@ def _truncation(data: TextData) -> str:
     cut = data.splits["test"].truncated
     if not cut:
         return ""
-    return f"{cut} of {len(data.splits['test'])} test texts were cut to {data.max_length} tokens."
+    return f"{cut} of {len(data.splits['test'])} test texts were cut to {data.longest} tokens."
 
 
 def _save_examples(out: Path, cell: Cell, found: Evaluation) -> str:
@@ -277,7 +277,7 @@ def _save_fates(
     """What became of the tokens, which the report shows."""
     vocabulary = Vocabulary(model.tokenizer)
     # a question's number is not that of its windows, and tags say nothing of the whole text
-    labelled = model.shape.task in ("classification", "regression")
+    labelled = not model.shape.head.reads_tokens
     right = found.examples["label"].astype(str).to_dict() if labelled else {}
     # data may call its classes 0, 1, ...: the answer beside the label is in the model's words
     name = dict(zip(data.labels, model.labels, strict=False))

@@ -17,7 +17,6 @@ from tokendrop.reducers import from_spec, with_changes
 from tokendrop.reducers.base import Stage
 from tokendrop.reducers.length_adaptive.search.front import check_budget
 from tokendrop.reducers.length_adaptive.search.settings import SearchSettings
-from tokendrop.tasks import MetricName
 from tokendrop.training.module import FINE_TUNE
 from tokendrop.training.recipes import Precision, check_fine_tune
 from tokendrop.training.tracking import LoggerName, Run
@@ -136,7 +135,7 @@ class Cell:
     run: Run
     reducer: dict[str, Any]
     data: dict[str, Any]
-    metric: MetricName
+    metric: str
     budget: float | None = None
     search: SearchSettings | None = None
 

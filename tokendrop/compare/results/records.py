@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 from tokendrop.errors import UserError
 from tokendrop.files import write_text
-from tokendrop.heads import Kind
 from tokendrop.measure.measures import VALUE, Measure
 from tokendrop.stored import read_json
 
@@ -49,7 +48,7 @@ class Record:
     method: str
     operating_point: str
     task: str
-    kind: Kind
+    kind: str
     """What the task's head answers, which says how the saved predictions are read."""
     seed: int
     metric: str

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from tokendrop.compare.results.records import DENSE, Point, Record, by_task, dense_point
-from tokendrop.compare.results.resampling import Array, OfResamples, metric_of
 from tokendrop.errors import UserError
 from tokendrop.measure.measures import TRAIN_COST, TRAIN_FLOPS, TRAIN_SECONDS, VALUE
+from tokendrop.tasks import kind_named
+from tokendrop.tasks.resampling import Array, OfResamples
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -138,7 +139,7 @@ def difference(runs: Sequence[Record], dense: Sequence[Record], folder: Path) ->
     ours, others = (_mean_metric(runs[0], side) for side in (mine, theirs))
     value, low, high = bootstrap(lambda weights: ours(weights) - others(weights), len(mine[0]))
     p_value = None
-    if runs[0].kind == "classification":
+    if kind_named(runs[0].kind).right_or_wrong:
         right = [[frame["score"].to_numpy() > 0 for frame in side] for side in (mine, theirs)]
         p_value = combined_p_value([mcnemar(*pair) for pair in zip(*right, strict=True)])
     return Difference(value, low, high, p_value)
@@ -199,7 +200,7 @@ def combined_p_value(p_values: Sequence[float]) -> float:
 
 def _mean_metric(run: Record, answers: Sequence[pd.DataFrame]) -> OfResamples:
     """The mean over seeds of a run's metric; a resample of the examples serves all seeds."""
-    metrics = [metric_of(run.kind, run.metric, frame) for frame in answers]
+    metrics = [kind_named(run.kind).of_resamples(run.metric, frame) for frame in answers]
     return lambda weights: np.asarray(np.mean([metric(weights) for metric in metrics], axis=0))
 
 
@@ -219,9 +220,10 @@ def _answers(record: Record, folder: Path) -> pd.DataFrame | None:
         return None
     path = folder / record.predictions_file
     cure = "delete this run's record under runs/ and run again"
+    kind = kind_named(record.kind)
     try:
-        frame = _read(path, path.stat().st_mtime_ns, record.kind != "regression")
-        (value,) = metric_of(record.kind, record.metric, frame)(np.ones((1, len(frame))))
+        frame = _read(path, path.stat().st_mtime_ns, kind.head.output != "number")
+        (value,) = kind.of_resamples(record.metric, frame)(np.ones((1, len(frame))))
     except (ValueError, KeyError, IndexError, ZeroDivisionError) as error:
         raise UserError(f"{path} are not the whole predictions of a run: {cure}") from error
     if not abs(value - record.value) < 1e-3:
