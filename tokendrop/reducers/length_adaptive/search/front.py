@@ -12,8 +12,8 @@ Configuration = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """An evaluated configuration.
+class Candidate:
+    """A configuration that was evaluated.
 
     Attributes:
         score: the task's metric on the search rows.
@@ -34,17 +34,17 @@ class Front:
         constant: the initial population: bounds and constant ratios.
         evaluated: every configuration of this search.
         history: the front after the initial population and after each generation.
-        mean_scores: for each front of the history, its mean score between the bounds.
+        areas: for each front of the history, its mean score between the bounds.
         rows: how many rows scores are measured on.
         seconds: time spent on evaluating, over all interrupted runs.
         flops: of the same work; layers that configurations shared were run and count once.
     """
 
-    points: Sequence[Evaluated]
-    constant: Sequence[Evaluated]
-    evaluated: Sequence[Evaluated]
-    history: Sequence[Sequence[Evaluated]]
-    mean_scores: Sequence[float]
+    points: Sequence[Candidate]
+    constant: Sequence[Candidate]
+    evaluated: Sequence[Candidate]
+    history: Sequence[Sequence[Candidate]]
+    areas: Sequence[float]
     rows: int
     seconds: float
     flops: float
@@ -54,7 +54,7 @@ class Front:
         """The share of the smallest configuration of the training, the search's lower bound."""
         return self.points[0].share
 
-    def at(self, budget: float) -> Evaluated:
+    def at(self, budget: float) -> Candidate:
         """The configuration of the best score within a share of the full model's FLOPs.
 
         Raises:
@@ -69,7 +69,7 @@ class Front:
     def described(self) -> dict[str, Any]:
         """As plain data."""
 
-        def plain(points: Sequence[Evaluated]) -> list[dict[str, Any]]:
+        def listed(points: Sequence[Candidate]) -> list[dict[str, Any]]:
             return [
                 {
                     "configuration": list(point.configuration),
@@ -80,9 +80,9 @@ class Front:
             ]
 
         return {
-            "front": plain(self.points),
-            "constant_ratios": plain(self.constant),
-            "areas": [round(score, 6) for score in self.mean_scores],
+            "front": listed(self.points),
+            "constant_ratios": listed(self.constant),
+            "areas": [round(area, 6) for area in self.areas],
             "rows": self.rows,
             "configurations_evaluated": len(self.evaluated),
             "search_seconds": round(self.seconds, 2),

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from tokendrop.files import whole_file
-from tokendrop.reducers.length_adaptive.search.front import Evaluated, Front
+from tokendrop.reducers.length_adaptive.search.front import Candidate, Front
 from tokendrop.themes import LIGHT
 
 
@@ -38,6 +38,6 @@ def write_picture(front: Front, metric: str, path: Path) -> None:
             figure.savefig(draft, format="png")
 
 
-def _xy(points: Sequence[Evaluated]) -> tuple[list[float], list[float]]:
+def _xy(points: Sequence[Candidate]) -> tuple[list[float], list[float]]:
     ordered = sorted(points, key=lambda point: point.share)
     return [point.share for point in ordered], [point.score for point in ordered]

@@ -20,11 +20,11 @@ from tokendrop.reducers.length_adaptive.search.costs import searchable
 from tokendrop.reducers.length_adaptive.search.evolution import (
     LengthProblem,
     LengthSearch,
+    area,
     evolve,
     first_population,
-    mean_score,
 )
-from tokendrop.reducers.length_adaptive.search.front import Configuration, Evaluated, Front
+from tokendrop.reducers.length_adaptive.search.front import Candidate, Configuration, Front
 from tokendrop.reducers.length_adaptive.search.picture import write_picture
 from tokendrop.reducers.length_adaptive.search.settings import SearchSettings
 from tokendrop.reducers.length_adaptive.search.store import Store, fingerprint
@@ -77,9 +77,9 @@ def search(
             seen.update(dict.fromkeys(configurations))
             return store.scores(configurations)
 
-        def point(configuration: Configuration) -> Evaluated:
+        def candidate(configuration: Configuration) -> Candidate:
             share = candidates.cost(configuration) / full
-            return Evaluated(configuration, store.known[configuration], share)
+            return Candidate(configuration, store.known[configuration], share)
 
         algorithm = LengthSearch(
             first,
@@ -93,18 +93,18 @@ def search(
         shape = model.shape
         problem = LengthProblem(shape.layers, shape.max_tokens, candidates.cost, scores)
         drawn = len(store.known)
-        history: list[list[Evaluated]] = []
-        mean_scores: list[float] = []
+        history: list[list[Candidate]] = []
+        areas: list[float] = []
         for number, genomes in enumerate(evolve(problem, algorithm)):
-            history.append([point(genome) for genome in genomes])
+            history.append([candidate(genome) for genome in genomes])
             objectives = [(one.share, -one.score) for one in history[-1]]
-            mean_scores.append(mean_score(objectives, smallest / full, 1.0))
+            areas.append(area(objectives, smallest / full, 1.0))
             front = Front(
                 points=history[-1],
-                constant=[point(configuration) for configuration in first],
-                evaluated=[point(configuration) for configuration in seen],
+                constant=[candidate(configuration) for configuration in first],
+                evaluated=[candidate(configuration) for configuration in seen],
                 history=history,
-                mean_scores=mean_scores,
+                areas=areas,
                 rows=len(rows),
                 seconds=sum(store.seconds[configuration] for configuration in seen),
                 flops=sum(store.flops[configuration] for configuration in seen),
@@ -113,9 +113,7 @@ def search(
             if len(store.known) > drawn:
                 write_picture(front, task.metric, folder / "front.png")
             drawn = len(store.known)
-            bar.update(
-                job, description=f"generation {number}, mean {task.metric} {mean_scores[-1]:.4f}"
-            )
+            bar.update(job, description=f"generation {number}, mean {task.metric} {areas[-1]:.4f}")
     write_picture(front, task.metric, folder / "front.png")
     described = front.described() | {
         "metric": task.metric,
