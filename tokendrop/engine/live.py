@@ -51,8 +51,8 @@ class Live:
         self._departed: list[tuple[Tensor, Tensor]] = []
         # the original token whose state each original token has in the end
         self._home = batch.layout.tokens if restore else None
-        self._spare = spare_rows if takes_reordered(hidden) else lambda tokens: 0
-        self.hidden = with_room(hidden, self._spare(len(hidden)))
+        self._spare_for = spare_rows if takes_reordered(hidden) else lambda tokens: 0
+        self.hidden = with_room(hidden, self._spare_for(len(hidden)))
 
     @property
     def spare(self) -> int:
@@ -98,7 +98,7 @@ class Live:
         if self._home is not None:
             self._departed.append((self.layout.tokens[~keep], self.states[~keep]))
         kept, self.layout = self.layout.keep(keep, counts)
-        kept = with_room(kept, self._spare(len(kept)))
+        kept = with_room(kept, self._spare_for(len(kept)))
         self.hidden = self.hidden.index_select(0, kept)
         return kept
 

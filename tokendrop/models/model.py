@@ -62,7 +62,7 @@ class TokenDropModel(nn.Module):
     ) -> None:
         """
         Args:
-            backbone: of a supported family, with its classification head or another task head.
+            backbone: a model of a supported family with a head.
             reducer: the method; its weights are made here.
             tokenizer: the backbone's.
             max_length: longest row in tokens; texts are cut to it.

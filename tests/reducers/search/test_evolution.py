@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from tokendrop.reducers.length_adaptive.search.evolution import (
     LengthCrossover,
     LengthMutation,
+    area,
     constant_ratio,
     first_population,
     mean_length,
-    mean_score,
     pareto,
     ratio_for,
 )
@@ -94,7 +94,7 @@ def test_the_front_of_the_authors_example(ties: str, expected: str) -> None:
         objectives = [(float(FACTS[n][0]), -float(FACTS[n][1])) for n in names]
         front = pareto(objectives, ties)  # type: ignore[arg-type]
         assert "".join(names[i] for i in front) == expected
-        assert mean_score([objectives[i] for i in front], 10, 50) == pytest.approx(65)
+        assert area([objectives[i] for i in front], 10, 50) == pytest.approx(65)
 
 
 def test_of_equals_one_stays_and_both_ends_always_do() -> None:

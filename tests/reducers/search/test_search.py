@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tokendrop.data.split import Split
+from tokendrop.data.batching import Split
 from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
 from tokendrop.measure.flops import dense_flops, pass_flops
@@ -112,7 +112,7 @@ def evaluated(folder: Path) -> list[Configuration]:
 def test_the_front_dominates_the_constant_ratios(searched: tuple[Front, Path]) -> None:
     front = searched[0]
     assert len(front.history) == SMALL.generations + 1
-    assert front.mean_scores == sorted(front.mean_scores)
+    assert front.areas == sorted(front.areas)
     for point in [*front.constant, *front.evaluated]:
         assert any(p.score >= point.score and p.share <= point.share for p in front.points)
         assert all(a >= b for a, b in pairwise(point.configuration))
@@ -151,7 +151,7 @@ def test_a_seed_decides_the_front(
 ) -> None:
     again = search(model, SPLIT, TASK, SMALL, tmp_path)
     assert outcome(again) == outcome(searched[0])
-    assert again.mean_scores == searched[0].mean_scores
+    assert again.areas == searched[0].areas
     other = search(model, SPLIT, TASK, SearchSettings(4, 5, 6, 6, seed=1), tmp_path)
     assert {p.configuration for p in other.evaluated} != {p.configuration for p in again.evaluated}
 
@@ -187,7 +187,7 @@ def test_an_interrupted_search_ends_as_an_undisturbed_one(
     monkeypatch.setattr(Candidates, "scores", counts)
     front = search(model, SPLIT, TASK, SMALL, tmp_path)
     assert outcome(front) == outcome(searched[0])
-    assert front.mean_scores == searched[0].mean_scores
+    assert front.areas == searched[0].areas
     # a third time nothing is left to do
     monkeypatch.setattr(Candidates, "scores", dies)
     assert outcome(search(model, SPLIT, TASK, SMALL, tmp_path)) == outcome(front)

@@ -9,13 +9,14 @@ from transformers import PretrainedConfig
 
 from tokendrop.errors import UserError
 from tokendrop.families import family_of_type
+from tokendrop.heads import BY_TOKEN, Kind
 from tokendrop.measure.flops import embedding_flops, layer_flops
 from tokendrop.reducers.base import Reducer, Shape
 from tokendrop.reducers.length_adaptive import LengthAdaptive, shrinking_lengths
 from tokendrop.reducers.length_adaptive.search.front import Configuration, check_budget, too_small
 
 
-def searchable(reducer: Reducer, shape: Shape) -> LengthAdaptive:
+def searchable(reducer: Reducer, task: Kind) -> LengthAdaptive:
     """The reducer, if its configurations can be searched.
 
     Raises:
@@ -26,10 +27,10 @@ def searchable(reducer: Reducer, shape: Shape) -> LengthAdaptive:
             f"{type(reducer).__name__} cannot be searched for length configurations: only a "
             "model that was trained with LengthAdaptive can"
         )
-    if shape.head.reads_tokens:
+    if task in BY_TOKEN:
         raise UserError(
             "only models that answer once for a text can be searched: set the lengths of a model "
-            f"for {shape.task.replace('_', ' ')} with the argument configuration"
+            f"for {task.replace('_', ' ')} with the argument configuration"
         )
     return reducer
 

@@ -100,7 +100,7 @@ def pareto(objectives: Sequence[Sequence[float]], ties: Ties = "fixed") -> list[
     return front
 
 
-def mean_score(objectives: Sequence[Sequence[float]], lower: float, upper: float) -> float:
+def area(objectives: Sequence[Sequence[float]], lower: float, upper: float) -> float:
     """Mean score over the costs between the bounds, each that of the best cheaper genome.
 
     This left Riemann sum is the hypervolume with respect to the dearest cost and score 0.

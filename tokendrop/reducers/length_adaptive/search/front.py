@@ -13,7 +13,7 @@ Configuration = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Candidate:
-    """An evaluated configuration.
+    """A configuration that was evaluated.
 
     Attributes:
         score: the task's metric on the search rows.
@@ -34,7 +34,7 @@ class Front:
         constant: the initial population: bounds and constant ratios.
         evaluated: every configuration of this search.
         history: the front after the initial population and after each generation.
-        mean_scores: for each front of the history, its mean score between the bounds.
+        areas: for each front of the history, its mean score between the bounds.
         rows: how many rows scores are measured on.
         seconds: time spent on evaluating, over all interrupted runs.
         flops: of the same work; layers that configurations shared were run and count once.
@@ -44,7 +44,7 @@ class Front:
     constant: Sequence[Candidate]
     evaluated: Sequence[Candidate]
     history: Sequence[Sequence[Candidate]]
-    mean_scores: Sequence[float]
+    areas: Sequence[float]
     rows: int
     seconds: float
     flops: float
@@ -82,7 +82,7 @@ class Front:
         return {
             "front": listed(self.points),
             "constant_ratios": listed(self.constant),
-            "areas": [round(score, 6) for score in self.mean_scores],
+            "areas": [round(area, 6) for area in self.areas],
             "rows": self.rows,
             "configurations_evaluated": len(self.evaluated),
             "search_seconds": round(self.seconds, 2),

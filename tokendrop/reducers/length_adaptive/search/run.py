@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tokendrop.data.split import Split
+from tokendrop.data.batching import Split
 from tokendrop.files import make_folder, write_text
 from tokendrop.measure.provenance import provenance
 from tokendrop.models.model import TokenDropModel
@@ -20,9 +20,9 @@ from tokendrop.reducers.length_adaptive.search.costs import searchable
 from tokendrop.reducers.length_adaptive.search.evolution import (
     LengthProblem,
     LengthSearch,
+    area,
     evolve,
     first_population,
-    mean_score,
 )
 from tokendrop.reducers.length_adaptive.search.front import Candidate, Configuration, Front
 from tokendrop.reducers.length_adaptive.search.picture import write_picture
@@ -55,7 +55,7 @@ def search(
         UserError: a model of another method or with a head that reads every token, or a budget
             that is out of reach.
     """
-    reducer = searchable(model.reducer, model.shape)
+    reducer = searchable(model.reducer, task.kind)
     rows = draw_rows(split, settings.rows)
     candidates = Candidates(model, split, rows, task)
     first = first_population(
@@ -94,17 +94,17 @@ def search(
         problem = LengthProblem(shape.layers, shape.max_tokens, candidates.cost, scores)
         drawn = len(store.known)
         history: list[list[Candidate]] = []
-        mean_scores: list[float] = []
+        areas: list[float] = []
         for number, genomes in enumerate(evolve(problem, algorithm)):
             history.append([candidate(genome) for genome in genomes])
             objectives = [(one.share, -one.score) for one in history[-1]]
-            mean_scores.append(mean_score(objectives, smallest / full, 1.0))
+            areas.append(area(objectives, smallest / full, 1.0))
             front = Front(
                 points=history[-1],
                 constant=[candidate(configuration) for configuration in first],
                 evaluated=[candidate(configuration) for configuration in seen],
                 history=history,
-                mean_scores=mean_scores,
+                areas=areas,
                 rows=len(rows),
                 seconds=sum(store.seconds[configuration] for configuration in seen),
                 flops=sum(store.flops[configuration] for configuration in seen),
@@ -113,9 +113,7 @@ def search(
             if len(store.known) > drawn:
                 write_picture(front, task.metric, folder / "front.png")
             drawn = len(store.known)
-            bar.update(
-                job, description=f"generation {number}, mean {task.metric} {mean_scores[-1]:.4f}"
-            )
+            bar.update(job, description=f"generation {number}, mean {task.metric} {areas[-1]:.4f}")
     write_picture(front, task.metric, folder / "front.png")
     described = front.described() | {
         "metric": task.metric,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from tokendrop.data.split import Split
+from tokendrop.data.batching import Split
 from tokendrop.errors import UserError
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.length_adaptive.search.front import Configuration
@@ -21,7 +21,7 @@ CHUNK = 20  # configurations evaluated between two writes
 
 
 @dataclass(frozen=True)
-class _Line:
+class _Evaluated:
     """A line of the file."""
 
     configuration: Configuration
@@ -63,7 +63,7 @@ class Store:
 
     def _read(self, line: str) -> None:
         try:
-            found = parsed(line, _Line)
+            found = parsed(line, _Evaluated)
         except ValidationError:
             return
         self.known[found.configuration] = found.score
@@ -89,7 +89,7 @@ class Store:
 
     def _append(self, chunk: list[Configuration], scores: list[float]) -> None:
         evaluated = [
-            _Line(one, score, round(self.seconds[one], 4), self.flops[one])
+            _Evaluated(one, score, round(self.seconds[one], 4), self.flops[one])
             for one, score in zip(chunk, scores, strict=True)
         ]
         lines = [json.dumps(asdict(one)) for one in evaluated]
