@@ -19,7 +19,7 @@ from tokendrop.errors import UserError
 
 def folder(place: Path, runs: list[Record]) -> Path:
     for run in runs:
-        records.write(run, place)
+        records.write_record(run, place)
     return place
 
 

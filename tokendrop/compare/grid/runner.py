@@ -59,8 +59,8 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
             console.print(f"{place}: done before")
             continue
         console.print(f"[bold]{place}[/bold]")
-        records.write(run_cell(comparison, cell, data_of(cell), out), out)
-    found, floors = records.read_all(out), read_floors(out)
+        records.write_record(run_cell(comparison, cell, data_of(cell), out), out)
+    found, floors = records.read_records(out), read_floors(out)
     written = write_outputs(out, found, floors)
     if wants_wandb(comparison.loggers):
         tables = {"results": results_frame(found, written.statistics)} | written.frames

@@ -32,13 +32,13 @@ def fates_of(records: Sequence[Record], folder: Path) -> list[PointFates]:
     Raises:
         UserError: a file that a record names is missing or torn.
     """
-    several = len(by_task(records)) > 1
+    several_tasks = len(by_task(records)) > 1
     found = []
     for of_task in by_task(records).values():
         for point in of_task:
             saved = [read_fates(folder / run.fates_file) for run in point.runs if run.fates_file]
             if saved:
-                title = f"{point.name}, {point.task}" if several else point.name
+                title = f"{point.name}, {point.task}" if several_tasks else point.name
                 found.append(_summed(point, title, saved))
     return found
 
@@ -63,7 +63,7 @@ def token_panels(findings: Findings) -> Iterator[Panel]:
     fates = fates_of(findings.records, findings.folder)
     yield from _exit_panel(fates)
     yield from _kinds_panel(fates)
-    yield from _samples_panel(fates)
+    yield from _samples_panel(fates, len(by_task(findings.records)) > 1)
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ class Text:
     methods: list[Reading]
 
 
-def _samples_panel(fates: Sequence[PointFates]) -> Iterator[Panel]:
+def _samples_panel(fates: Sequence[PointFates], several_tasks: bool) -> Iterator[Panel]:
     """What is left of each text under each method that kept not all of it, or left it early."""
     texts: dict[tuple[str, str], Text] = {}
     for fate in fates:
@@ -198,7 +198,6 @@ def _samples_panel(fates: Sequence[PointFates]) -> Iterator[Panel]:
             text.methods.append(_reading(fate, sample))
     if texts:
         deepest = max(fate.layers for fate in fates)
-        several_tasks = len({fate.point.task for fate in fates}) > 1
         yield Panel(
             name="samples",
             title="What is left of a text",

@@ -108,7 +108,7 @@ def record_path(folder: Path, method: str, operating_point: str, task: str, seed
     return folder / "runs" / f"{'--'.join(names)}--seed{seed}.json"
 
 
-def write(record: Record, folder: Path) -> Path:
+def write_record(record: Record, folder: Path) -> Path:
     """Write the record under ``folder/runs``, whole or not at all; returns its path."""
     path = record_path(folder, record.method, record.operating_point, record.task, record.seed)
     text = json.dumps(dataclasses.asdict(record), indent=1, ensure_ascii=False)
@@ -116,7 +116,7 @@ def write(record: Record, folder: Path) -> Path:
     return path
 
 
-def read_all(folder: Path) -> list[Record]:
+def read_records(folder: Path) -> list[Record]:
     """All records of a comparison's folder, in the order of the tables."""
     return ordered(_read(path) for path in (folder / "runs").glob("*.json"))
 
