@@ -136,7 +136,7 @@ def tiny_shape(task: str = "classification", **changes: Any) -> Shape:
     return Shape(**(sizes | changes), task=task, head=kind_named(task).head)
 
 
-def built(reducer: Reducer, seed: int = 0, **changes: int) -> Reducer:
+def built(reducer: Reducer, seed: int = 0, **changes: Any) -> Reducer:
     """The reducer with weights for the tiny models, in evaluation mode."""
     torch.manual_seed(seed)
     reducer.build(tiny_shape(**changes))
