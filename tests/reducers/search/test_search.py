@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tokendrop.data.batching import Split
+from tokendrop.data.split import Split
 from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
 from tokendrop.measure.flops import dense_flops, pass_flops

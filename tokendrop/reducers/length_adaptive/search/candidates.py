@@ -16,7 +16,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from tokendrop.data.batching import Batches, Split, consecutive
+from tokendrop.data.batching import Batches, consecutive
+from tokendrop.data.split import Split
 from tokendrop.engine.encoder import walk
 from tokendrop.engine.packed import Batch, Layout
 from tokendrop.families import family_of

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tokendrop.data.batching import Split
+from tokendrop.data.split import Split
 from tokendrop.files import make_folder, write_text
 from tokendrop.measure.provenance import provenance
 from tokendrop.models.model import TokenDropModel
@@ -55,7 +55,7 @@ def search(
         UserError: a model of another method or with a head that reads every token, or a budget
             that is out of reach.
     """
-    reducer = searchable(model.reducer, task.kind)
+    reducer = searchable(model.reducer, model.shape)
     rows = draw_rows(split, settings.rows)
     candidates = Candidates(model, split, rows, task)
     first = first_population(
