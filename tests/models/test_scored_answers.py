@@ -16,6 +16,7 @@ from transformers import BertTokenizer
 
 import tokendrop
 from tokendrop.data import TextData
+from tokendrop.errors import UserError
 from tokendrop.models.model import TokenDropModel
 from tokendrop.models.prediction import Prediction
 from tokendrop.reducers.power_bert import PowerBert
@@ -173,3 +174,31 @@ def test_a_question_too_long_for_the_stride_is_answered_all_the_same(tmp_path: P
     (usual, long) = model.predict([("who", "ada lives " * 20), ("who " * 10, "ada lives " * 20)])
     assert [usual] == model.predict([("who", "ada lives " * 20)])
     assert long.tokens.count("[SEP]") == 2
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"kind": "poetry"}, "unknown kind of task 'poetry'"),
+        ({"kind": "classification"}, "does not fit the BertForQuestionAnswering"),
+        ({"kind": "question_answering", "doc_stride": -1}, "does not fit"),
+        ({"kind": "question_answering", "doc_stride": "1"}, "doc_stride"),
+    ],
+)
+def test_a_folder_that_says_what_does_not_fit_its_weights(
+    tmp_path: Path, said: dict[str, Any], message: str
+) -> None:
+    Case("question_answering", tmp_path)
+    file = tmp_path / "model" / "reducer" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"answering": said}))
+    with pytest.raises(UserError, match=message):
+        tokendrop.load(tmp_path / "model")
+
+
+def test_a_folder_of_an_earlier_version_answers_as_its_head_says(tmp_path: Path) -> None:
+    case = Case("regression", tmp_path)
+    file = tmp_path / "model" / "reducer" / "config.json"
+    described = json.loads(file.read_text())
+    del described["answering"]
+    file.write_text(json.dumps(described))
+    assert tokendrop.load(tmp_path / "model").predict(case.asked) == case.predictions

@@ -10,8 +10,8 @@ from tokendrop.tasks.regression import Regression
 from tokendrop.tasks.token_classification import TokenClassification
 
 # of two kinds with one head, a model that does not say is of the first
-for kind in (SequenceClassification, Regression, TokenClassification, QuestionAnswering):
-    add_kind(kind)
+for _kind in (SequenceClassification, Regression, TokenClassification, QuestionAnswering):
+    add_kind(_kind)
 
 __all__ = [
     "IGNORED",

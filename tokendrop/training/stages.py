@@ -217,10 +217,8 @@ def _context(
     """
     data = recipe.data
     split = data.splits["train"]
-    lengths, steps = (
-        torch.tensor(split.lengths),
-        len(data.train_batches(recipe.seed, 0)) * stage.epochs,
-    )
+    lengths = torch.tensor(split.lengths)
+    steps = len(data.train_batches(recipe.seed, 0)) * stage.epochs
     task = data.make_task(recipe.module.metric)
     ends = (min(split.labels), max(split.labels)) if task.head.output == "number" else (0.0, 1.0)
     if tuned is None:
