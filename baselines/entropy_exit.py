@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +19,7 @@ from baselines.ramps import Pooling, Ramps, in_batch_order
 from tokendrop.engine.trace import Trace
 from tokendrop.errors import UserError
 from tokendrop.packed import Batch
-from tokendrop.reducers.base import Decision, Group, Reducer, Setting, Shape, Stage, Step, View
+from tokendrop.reducers.base import Decision, Group, Reducer, Shape, Stage, StageContext, Step, View
 
 
 class EntropyExit(Reducer):
@@ -30,7 +29,7 @@ class EntropyExit(Reducer):
     """
 
     recipe = 2  # ramps had no pooler
-    operating_arguments: ClassVar[frozenset[str]] = frozenset({"threshold"})
+    operating_arguments = frozenset({"threshold"})
 
     def __init__(
         self,
@@ -95,8 +94,8 @@ class EntropyExit(Reducer):
     def stages(self) -> list[Stage]:
         return [Stage("ramps", self.epochs, self.learning_rate, clip=1.0, keep="last")]
 
-    def enter(self, stage: Stage, setting: Setting) -> None:
-        self.ramps.begin(setting.pretrained_pooler())
+    def enter(self, stage: Stage, context: StageContext) -> None:
+        self.ramps.begin(context.pretrained_pooler())
 
     def groups(self, stage: Stage, backbone: nn.Module) -> list[Group]:
         return [Group("ramps", {f"reducer.{name}": p for name, p in self.named_parameters()})]

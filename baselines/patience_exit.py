@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,7 +18,7 @@ from baselines.ramps import Pooling, Ramps, in_batch_order
 from tokendrop.engine.trace import Trace
 from tokendrop.errors import UserError
 from tokendrop.packed import Batch
-from tokendrop.reducers.base import Decision, Reducer, Setting, Shape, Stage, Step, View
+from tokendrop.reducers.base import Decision, Reducer, Shape, Stage, StageContext, Step, View
 
 
 @dataclass(eq=False)
@@ -44,7 +43,7 @@ class PatienceExit(Reducer):
     """
 
     recipe = 2  # ramps had no pooler
-    operating_arguments: ClassVar[frozenset[str]] = frozenset({"patience", "tolerance"})
+    operating_arguments = frozenset({"patience", "tolerance"})
 
     def __init__(
         self,
@@ -127,8 +126,8 @@ class PatienceExit(Reducer):
     def stages(self) -> list[Stage]:
         return [Stage("joint", self.epochs, self.learning_rate, warmup=0.06, clip=1.0)]
 
-    def enter(self, stage: Stage, setting: Setting) -> None:
-        self.ramps.begin(setting.pretrained_pooler())
+    def enter(self, stage: Stage, context: StageContext) -> None:
+        self.ramps.begin(context.pretrained_pooler())
         # one model for every patience: the best epoch is that of all layers
         self.whole = True
 

@@ -20,7 +20,7 @@ from baselines.schedule import ConstantShare
 from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.errors import UserError
 from tokendrop.packed import Batch, Layout, row_softmax, row_sum
-from tokendrop.reducers.base import Decision, Setting, Shape, Stage, View
+from tokendrop.reducers.base import Decision, Shape, Stage, StageContext, View
 
 WIDTH = 32  # hidden units of a predictor, as in AdapLeR
 
@@ -103,8 +103,8 @@ class SaliencyTopK(ConstantShare):
             divergences.append(row_sum(pointwise, layout).mean())
         return {"saliency": self.saliency_weight * torch.stack(divergences).mean()}
 
-    def enter(self, stage: Stage, setting: Setting) -> None:
-        self.saliency = setting.saliency()
+    def enter(self, stage: Stage, context: StageContext) -> None:
+        self.saliency = context.saliency()
         if not self.saliency:
             raise UserError("SaliencyTopK needs saliencies to learn from: train it with a recipe")
 

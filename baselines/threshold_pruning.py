@@ -24,7 +24,7 @@ from tokendrop.engine.probabilities import Received
 from tokendrop.engine.trace import Encoded
 from tokendrop.errors import UserError
 from tokendrop.packed import Batch, Layout, row_sum
-from tokendrop.reducers.base import Decision, Group, Reducer, Setting, Shape, Stage, View
+from tokendrop.reducers.base import Decision, Group, Reducer, Shape, Stage, StageContext, View
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +141,7 @@ class ThresholdPruning(Reducer):
         hard = Stage("hard", self.hard_epochs, self.learning_rate, clip=1.0)
         return [hard] if self.given is not None else [soft, hard]
 
-    def enter(self, stage: Stage, setting: Setting) -> None:
+    def enter(self, stage: Stage, context: StageContext) -> None:
         self.soft = stage.name == "soft"
 
     def leave(self, stage: Stage, metrics: Mapping[str, float]) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -45,8 +45,8 @@ class Merged:
 class TokenMerging(Reducer):
     """In every layer, merge a share of each row's tokens into their most similar neighbours."""
 
-    operating_arguments: ClassVar[frozenset[str]] = frozenset({"share"})
-    note: ClassVar[str] = "Token merging is not trained: it runs the shared fine-tuned model."
+    operating_arguments = frozenset({"share"})
+    note = "Token merging is not trained: it runs the shared fine-tuned model."
 
     def __init__(
         self, share: float = 0.1, order: Order = "text", schedule: Schedule = "shrinking"

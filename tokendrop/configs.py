@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError
 
 from tokendrop.errors import UserError, one_line, unknown
-from tokendrop.reducers import REDUCERS
 
 # in an installed package the folder lies inside it, in a source tree beside it
 _PLACES = (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs")
@@ -54,11 +51,3 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold settings as 'name: value' lines")
     return content
-
-
-def setting_error(error: ArgumentError) -> UserError:
-    """The parser's complaint about a setting, on one line, for the command line to print."""
-    message = re.sub(r'Parser key "([\w.]+)":', r"\1:", one_line(error))
-    if found := re.search(r"Expected a dot import path string: (\w+)", message):
-        return unknown("reducer", found.group(1), REDUCERS)
-    return UserError(message)

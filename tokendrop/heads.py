@@ -1,40 +1,62 @@
-"""Kinds of tasks, and what the heads of Hugging Face models for them read."""
+"""Heads of Hugging Face models: what they read, and what one of their answers is."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import (
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    PreTrainedModel,
+)
 
-Kind = Literal["classification", "regression", "token_classification", "question_answering"]
-
-# the end of the name of Hugging Face's classes with such a head
-SUFFIXES: dict[Kind, str] = {
-    "classification": "ForSequenceClassification",
-    "regression": "ForSequenceClassification",
-    "token_classification": "ForTokenClassification",
-    "question_answering": "ForQuestionAnswering",
-}
-
-# tasks that are answered for every token instead of once for a row
-BY_TOKEN: frozenset[Kind] = frozenset({"token_classification", "question_answering"})
+Output = Literal["class", "number", "tag", "span"]
 
 
-def kind_of(model: PreTrainedModel) -> Kind:
-    """What a model's head is for; one output for a text is a regression."""
+@dataclass(frozen=True)
+class Head:
+    """A head as a kind of task uses it.
+
+    Attributes:
+        output: what it answers with: a class or a number for each row, a class for each token
+            ("tag"), or the first and the last token of a row's answer ("span").
+        suffix: the end of the name of Hugging Face's classes with such a head.
+        auto: the class that makes them.
+        reads_tokens: whether it reads the state of every token instead of [CLS]. It then answers
+            with logits (T, outputs) in the order of the packed batch, instead of (B, outputs).
+    """
+
+    output: Output
+    suffix: str
+    auto: Any
+    reads_tokens: bool
+
+
+CLASS = Head("class", "ForSequenceClassification", AutoModelForSequenceClassification, False)
+NUMBER = Head("number", "ForSequenceClassification", AutoModelForSequenceClassification, False)
+TAG = Head("tag", "ForTokenClassification", AutoModelForTokenClassification, True)
+SPAN = Head("span", "ForQuestionAnswering", AutoModelForQuestionAnswering, True)
+
+HEADS = (CLASS, NUMBER, TAG, SPAN)
+
+
+def head_of(model: PreTrainedModel) -> Head:
+    """A model's head; one output for a text is a number."""
     config: Any = model.config
     name = type(model).__name__
-    found = next((kind for kind, suffix in SUFFIXES.items() if name.endswith(suffix)), None)
+    found = next((head for head in HEADS if name.endswith(head.suffix)), None)
     if found is None:
         raise TypeError(f"{name} has no head that is known here")
-    return "regression" if found == "classification" and config.num_labels == 1 else found
+    return NUMBER if found is CLASS and config.num_labels == 1 else found
 
 
 def reads_tokens(model: PreTrainedModel) -> bool:
     """Whether the model's head reads the state of every token instead of [CLS]."""
-    return kind_of(model) in BY_TOKEN
+    return head_of(model).reads_tokens
 
 
 def mean_divergence(one: Tensor, other: Tensor) -> Tensor:

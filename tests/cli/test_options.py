@@ -143,7 +143,7 @@ def test_only_a_local_folder_gets_the_figures_of_a_test(
     shutil.copytree(folder, model)
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
     # a model of the Hub lies in a folder of another name
-    monkeypatch.setattr("tokendrop.models.sharing.snapshot_download", lambda name: str(copy))
+    monkeypatch.setattr("tokendrop.models.hub.snapshot_download", lambda name: str(copy))
     monkeypatch.chdir(tmp_path)
     data = ["--data.train", str(reviews), "--data.max_length", "32"]
     for form in (["--checkpoint", "me/model"], ["--checkpoint=me/model"]):

@@ -11,7 +11,7 @@ import yaml
 
 from tests.cli.test_cli import SMALL, complaint, reviews
 from tokendrop.cli import main
-from tokendrop.compare.results.records import read_all
+from tokendrop.compare.results.records import read_records
 from tokendrop.configs import config_folder
 
 __all__ = ["reviews"]
@@ -70,7 +70,7 @@ def test_a_comparison_takes_points_from_a_search(tmp_path: Path) -> None:
     file.write_text(yaml.safe_dump(smoke | {"methods": {"lat": method}, "loggers": ["csv"]}))
     out = tmp_path / "out"
     assert main(["compare", "--config", str(file), "--out", str(out)]) == 0
-    found = {record.operating_point: record for record in read_all(out)}
+    found = {record.operating_point: record for record in read_records(out)}
     assert set(found) == {"full", "mild", "strong"}
     for name, budget in (("mild", 0.95), ("strong", 0.85)):
         details = found[name].details

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokendrop.data.batching import Batches, Split, consecutive, shuffled_by_length
+from tokendrop.data.batching import Batches, consecutive, shuffled_by_length
+from tokendrop.data.split import Split
 
 LENGTHS = st.lists(st.integers(2, 40), min_size=1, max_size=300)
 

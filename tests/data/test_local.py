@@ -210,7 +210,7 @@ def test_task_reads_the_folder_of_its_files(make, tmp_path, name):
     test = data.splits["test"]
     scores = made.scores(test)
     for batch in data.test_dataloader():
-        rows = len(batch.input_ids) if made.reads_tokens else len(batch)
+        rows = len(batch.input_ids) if made.head.reads_tokens else len(batch)
         scores.update(torch.randn(rows, made.outputs), batch)
     assert made.metric in scores.compute()
     assert len(scores.examples()) == counts[2]

@@ -17,7 +17,9 @@ def table(**columns):
 
 def some(texts, labels=None, place="train.csv"):
     labels = labels or [("neg", "pos")[i % 2] for i in range(len(texts))]
-    return Rows([(t,) for t in texts], labels, list(range(1, len(texts) + 1)), place)
+    names = [[label] for label in labels]
+    numbers = list(range(1, len(texts) + 1))
+    return Rows([(t,) for t in texts], labels, numbers, place, names=names, stratified=True)
 
 
 def split(**given):
@@ -243,7 +245,7 @@ def test_row_without_a_number():
 
 def test_numbers_are_split_at_random():
     texts = [(f"text {i}",) for i in range(100)]
-    rows = Rows(texts, [float(i) for i in range(100)], list(range(100)), "p", "regression")
+    rows = Rows(texts, [float(i) for i in range(100)], list(range(100)), "p")
     splits = split(train=rows)
     assert {name: len(rows) for name, rows in splits.items()} == {
         "train": 70,
@@ -256,7 +258,7 @@ def test_numbers_are_split_at_random():
 
 def test_groups_are_never_cut():
     texts = [(f"question {i}", f"context {i // 7}") for i in range(100)]
-    rows = Rows(texts, [None] * 100, list(range(100)), "p", "question_answering")
+    rows = Rows(texts, [None] * 100, list(range(100)), "p", shared=1)
     splits = split(train=rows)
     groups = [{context for _, context in rows.texts} for rows in splits.values()]
     assert sum(map(len, groups)) == len(set.union(*groups)) == 15

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from tokendrop.engine.attention import Window, attend
+from tokendrop.engine.attention import SlidingWindow, attend
 from tokendrop.engine.blocks import WASTE
 from tokendrop.engine.packed import Batch, Layout, row_sum
 from tokendrop.engine.probabilities import Received
@@ -175,7 +175,7 @@ def test_a_window_counts_the_positions_that_tokens_came_in_with(
         query, key, value, bias = inputs(lengths, seed)
         leaves = [query, key, value, *([bias] if biased else [])]
         used = bias if biased else None
-        window = Window.of(reach, batch, layout)
+        window = SlidingWindow.of(reach, batch, layout)
         context, received = attend(
             query, key, value, layout, received=kind, key_bias=used, window=window
         )
@@ -204,7 +204,7 @@ def test_a_window_in_rows_that_are_much_longer(kind: Received | None) -> None:
     lengths = [700, 1300, 4]
     batch = Batch.pack([[0] * n for n in lengths])
     query, key, value, _ = (x.detach() for x in inputs(lengths))
-    window = Window.of(3, batch, batch.layout)
+    window = SlidingWindow.of(3, batch, batch.layout)
     context, received = attend(query, key, value, batch.layout, received=kind, window=window)
     places = torch.arange(max(lengths))
     near = ((places[:, None] - places).abs() <= 3).expand(len(lengths), -1, -1)
@@ -313,7 +313,7 @@ def test_a_window_in_half_precision_on_a_gpu(dropping: bool) -> None:
         layout = layout.keep(layout.is_first | (batch.positions % 3 == 1))[1]
     shape = (len(layout.tokens), 4, 64)
     query, key, value = (torch.randn(shape, device="cuda") for _ in range(3))
-    window = Window.of(16, batch, layout)
+    window = SlidingWindow.of(16, batch, layout)
     exact, _ = attend(query, key, value, layout, window=window)
     rounded, _ = attend(*(x.bfloat16() for x in (query, key, value)), layout, window=window)
     torch.testing.assert_close(rounded.float(), exact, atol=3e-2, rtol=0)

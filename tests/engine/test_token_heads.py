@@ -14,14 +14,14 @@ from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.trace import Encoded
 from tokendrop.families import family_of
-from tokendrop.heads import Kind, kind_of
 from tokendrop.measure.flops import counted_flops, dense_flops, padding_flops, pass_flops
-from tokendrop.models.backbones import AUTO, shape_of
+from tokendrop.models.backbones import shape_of
 from tokendrop.reducers.base import Decision, Reducer, View
 from tokendrop.reducers.chain import Chain
 from tokendrop.reducers.dact_bert import DactBert
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.power_bert import PowerBert
+from tokendrop.tasks import KINDS, kind_of
 from tokendrop.testing.tiny import (
     CLASSES,
     CONFIGS,
@@ -34,7 +34,7 @@ from tokendrop.testing.tiny import (
     tiny_shape,
 )
 
-KINDS: list[Kind] = ["token_classification", "question_answering"]
+BY_TOKEN = ["token_classification", "question_answering"]
 ROWS = tiny_rows()
 CLOSE = {"atol": 1e-5, "rtol": 0}
 
@@ -48,11 +48,11 @@ class LastHalf(Reducer):
         return Decision(keep=2 * place < layout.sizes[layout.row]) if view.layer == 1 else None
 
 
-def token_model(family: str, kind: Kind) -> PreTrainedModel:
+def token_model(family: str, kind: str) -> PreTrainedModel:
     torch.manual_seed(0)
     config = CONFIGS[family]()
     config.num_labels = 2 if kind == "question_answering" else CLASSES
-    model = AUTO[kind].from_config(config)
+    model = KINDS[kind].head.auto.from_config(config)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
@@ -60,7 +60,7 @@ def token_model(family: str, kind: Kind) -> PreTrainedModel:
     return model.eval()
 
 
-def built(reducer: Reducer, kind: Kind) -> Reducer:
+def built(reducer: Reducer, kind: str) -> Reducer:
     torch.manual_seed(0)
     classes = 2 if kind == "question_answering" else CLASSES
     reducer.build(tiny_shape(classes=classes, task=kind))
@@ -80,17 +80,17 @@ def of_hugging_face(model: PreTrainedModel, rows: list[Row]) -> Tensor:
     return logits[real]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BY_TOKEN)
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 class TestEveryFamily:
-    def test_with_nothing_dropped_it_is_hugging_face(self, family: str, kind: Kind) -> None:
+    def test_with_nothing_dropped_it_is_hugging_face(self, family: str, kind: str) -> None:
         model = token_model(family, kind)
         assert kind_of(model) == kind
         found = run(model, built(Dense(), kind), ROWS)
         torch.testing.assert_close(found.logits, of_hugging_face(model, ROWS), **CLOSE)
 
     def test_a_dropped_token_is_answered_for_from_its_last_state(
-        self, family: str, kind: Kind
+        self, family: str, kind: str
     ) -> None:
         model = token_model(family, kind)
         seen: dict[int, Tensor] = {}
@@ -124,7 +124,7 @@ class TestEveryFamily:
         ids=["drops", "exits", "both"],
     )
     def test_a_row_does_not_see_its_batch(
-        self, family: str, kind: Kind, make: Callable[[], Reducer]
+        self, family: str, kind: str, make: Callable[[], Reducer]
     ) -> None:
         model, reducer = token_model(family, kind), built(make(), kind)
         together = run(model, reducer, ROWS).logits.split([len(row.ids) for row in ROWS])
@@ -132,7 +132,7 @@ class TestEveryFamily:
             assert expected.isfinite().all()
             torch.testing.assert_close(run(model, reducer, [row]).logits, expected, **CLOSE)
 
-    def test_the_flops_are_those_that_ran(self, family: str, kind: Kind) -> None:
+    def test_the_flops_are_those_that_ran(self, family: str, kind: str) -> None:
         model = token_model(family, kind)
         shape = shape_of(model.config, MAX_TOKENS, kind)
         for reducer in (built(LastHalf(), kind), built(DactBert(halt_bias=-4), kind)):
@@ -183,7 +183,7 @@ def test_an_exit_changes_a_number_by_no_more_than_the_tolerance(tolerance: float
     torch.manual_seed(0)
     config = CONFIGS["bert"]()
     config.num_labels = 1
-    model = AUTO["regression"].from_config(config).eval()
+    model = KINDS["regression"].head.auto.from_config(config).eval()
 
     def of(**arguments: Any) -> Reducer:
         torch.manual_seed(0)
@@ -199,8 +199,8 @@ def test_an_exit_changes_a_number_by_no_more_than_the_tolerance(tolerance: float
     assert early.logits.max() <= 5
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_weight_learns(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", BY_TOKEN)
+def test_every_weight_learns(kind: str) -> None:
     model = token_model("bert", kind)
     reducer = built(Chain([LastHalf(), DactBert()]), kind)
     batch: Batch = packed(ROWS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
 
 from tokendrop.errors import UserError
 from tokendrop.packed import row_sum, top_k
@@ -13,7 +12,7 @@ from tokendrop.reducers.base import Decision, Reducer, Shape, Stage, View
 class FarFromMean(Reducer):
     """At one layer, keep the share of each row that lies farthest from the row's mean."""
 
-    operating_arguments: ClassVar[frozenset[str]] = frozenset({"share"})
+    operating_arguments = frozenset({"share"})
 
     def __init__(self, layer: int = 1, share: float = 0.5, epochs: int = 1) -> None:
         super().__init__()

@@ -3,59 +3,44 @@
 from __future__ import annotations
 
 import json
-import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 
+from tests.external.documents import WRITE_A_REDUCER, block, smoke_comparison
 from tests.external.far_from_mean import FarFromMean
-from tokendrop.cli import main
-from tokendrop.configs import config_folder
 from tokendrop.errors import UserError
 from tokendrop.models.model import load
 from tokendrop.testing.tiny import built, run, tiny_model, tiny_rows
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "write_a_reducer.md"
-
-
-def blocks(language: str) -> list[str]:
-    """The code blocks of the document in a language."""
-    return re.findall(rf"```{language}\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+SOURCE = Path(__file__).with_name("far_from_mean.py").read_text(encoding="utf-8")
 
 
 @pytest.fixture
-def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def somewhere_else(put_on_path: Callable[..., Path]) -> Path:
     """A folder with the document's file alone in it, on the path as the working folder is."""
-    source = Path(__file__).with_name("far_from_mean.py").read_text(encoding="utf-8")
-    (tmp_path / "far_from_mean.py").write_text(source, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    yield tmp_path
-    sys.modules.pop("far_from_mean", None)
+    return put_on_path("far_from_mean", SOURCE)
 
 
 def test_the_document_shows_the_file() -> None:
-    shown = blocks("python")[0]
-    assert shown == Path(__file__).with_name("far_from_mean.py").read_text(encoding="utf-8")
+    shown = block(WRITE_A_REDUCER, "python", "class FarFromMean")
+    assert shown == SOURCE
     assert len(shown.splitlines()) <= 40
 
 
 def test_the_check_of_the_document_passes(somewhere_else: Path) -> None:
     scope: dict[str, Callable[[], None]] = {}
-    exec(blocks("python")[1], scope)
+    exec(block(WRITE_A_REDUCER, "python", "def test_far_from_mean"), scope)
     scope["test_far_from_mean"]()
 
 
 def test_the_comparison_of_the_document_runs(somewhere_else: Path) -> None:
     mine = somewhere_else / "mine.yaml"
-    mine.write_text(blocks("yaml")[0])
-    smoke, out = config_folder() / "compare" / "smoke.yaml", somewhere_else / "out"
-    words = ["--config", str(smoke), "--config", str(mine), "--loggers", "[csv]"]
-    assert main(["compare", *words, "--out", str(out)]) == 0
-    results = pd.read_csv(out / "results.csv").set_index(["method", "operating_point"])
+    mine.write_text(block(WRITE_A_REDUCER, "yaml", "far_from_mean.FarFromMean"))
+    out = somewhere_else / "out"
+    results = smoke_comparison(mine, out)
     assert set(results.index) >= {("far_from_mean", "half"), ("far_from_mean", "quarter")}
     half, quarter = (results.loc[("far_from_mean", point)] for point in ("half", "quarter"))
     assert 1 < half.flops_speedup_unpadded < quarter.flops_speedup_unpadded

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForMaskedLM, AutoModelForTokenClassification
+from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForTokenClassification
 
 import tokendrop
 from tests.models.test_model import TEXTS, WORDS, model_of, tokenizer
 from tokendrop.errors import UserError
 from tokendrop.families import FAMILIES
-from tokendrop.models.backbones import load_backbone, load_tokenizer
+from tokendrop.models.backbones import load_backbone, load_tokenizer, pretrained_pooler
 from tokendrop.reducers.chain import Chain
 from tokendrop.reducers.dact_bert import DactBert
 from tokendrop.reducers.dense import Dense
@@ -205,6 +205,24 @@ class TestStarts:
         weights = encoder.base_model.state_dict()
         for name, value in model.base_model.state_dict().items():
             assert "pooler" in name or torch.equal(value, weights[name])
+
+    @pytest.mark.parametrize("family", ["bert", "albert", "distilbert", "modernbert"])
+    def test_the_pooler_is_the_encoders_own_or_none(self, family: str, tmp_path: Path) -> None:
+        encoder = AutoModel.from_config(CONFIGS[family]())
+        encoder.save_pretrained(tmp_path)
+        found = pretrained_pooler(str(tmp_path))
+        if family in ("distilbert", "modernbert"):
+            assert found is None
+            return
+        own = encoder.pooler.dense if family == "bert" else encoder.pooler
+        assert found is not None
+        assert torch.equal(found[0], own.weight)
+        assert torch.equal(found[1], own.bias)
+        assert pretrained_pooler(str(tmp_path), {"num_hidden_layers": 1}) is None
+        # one that was never trained is none
+        weights = {k: v for k, v in encoder.state_dict().items() if "pooler" not in k}
+        encoder.save_pretrained(tmp_path, state_dict=weights)
+        assert pretrained_pooler(str(tmp_path)) is None
 
     @pytest.mark.parametrize("classes", [2, 9])
     def test_a_head_for_something_else_is_not_taken_over(

@@ -11,23 +11,22 @@ from transformers import BertTokenizer
 
 import tokendrop
 from tokendrop.errors import UserError
-from tokendrop.heads import Kind
-from tokendrop.models.backbones import AUTO
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.base import Reducer
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.power_bert import PowerBert
+from tokendrop.tasks import KINDS
 from tokendrop.testing.tiny import CONFIGS, LAYERS, VOCABULARY
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "ada", "##m", "lives", "in", "bern", "where"]
 PAIR = ("where lives adam", "adam lives in bern")
 
 
-def model_of(kind: Kind, labels: list[str], reducer: Reducer) -> TokenDropModel:
+def model_of(kind: str, labels: list[str], reducer: Reducer) -> TokenDropModel:
     torch.manual_seed(3)
     config: Any = CONFIGS["bert"]()
     config.id2label = dict(enumerate(labels))
-    backbone = AUTO[kind].from_config(config).eval()
+    backbone = KINDS[kind].head.auto.from_config(config).eval()
     vocabulary = {word: number for number, word in enumerate(WORDS)}
     vocabulary |= {f"x{i}": i for i in range(len(WORDS), VOCABULARY)}
     return TokenDropModel(backbone, reducer, BertTokenizer(vocab=vocabulary), 12).eval()

@@ -19,7 +19,7 @@ from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.errors import UserError
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.adapler import AdapLeR, Pass, edit
-from tokendrop.reducers.base import Reducer, Setting, Shape, Step, View
+from tokendrop.reducers.base import Reducer, Shape, StageContext, Step, View
 from tokendrop.reducers.chain import Chain
 from tokendrop.reducers.contributions import ContributionPredictor
 from tokendrop.reducers.dact_bert import DactBert
@@ -111,8 +111,8 @@ def toy(sharpness: float, cls_row: bool = False) -> tuple[AdapLeR, Batch]:
 
 def begin(reducer: AdapLeR, saliencies: list[Tensor], score: float = 0.9) -> None:
     lengths = torch.tensor([len(row) for row in saliencies])
-    setting = Setting(lengths, 10, fine_tuned_score=score, saliency=lambda: saliencies)
-    reducer.enter(reducer.stages()[0], setting)
+    context = StageContext(lengths, 10, fine_tuned_score=score, saliency=lambda: saliencies)
+    reducer.enter(reducer.stages()[0], context)
 
 
 def drive(reducer: AdapLeR, batch: Batch) -> tuple[Pass, list[list[int]]]:
@@ -362,14 +362,14 @@ def test_saliencies_are_matched_by_example() -> None:
 
 def test_attention_may_be_the_target_instead() -> None:
     lengths = [len(row.ids) for row in ROWS]
-    setting = Setting(
+    context = StageContext(
         torch.tensor(lengths),
         steps=10,
         saliency=lambda: pytest.fail("nobody asked for the saliency"),
         attention=lambda: [torch.full((n,), 0.5) for n in lengths],
     )
     reducer = built(AdapLeR(target="attention"))
-    reducer.enter(reducer.stages()[0], setting)
+    reducer.enter(reducer.stages()[0], context)
     assert [row[0].item() for row in reducer.saliency] == [0.5] * len(ROWS)
 
 
@@ -450,7 +450,7 @@ def test_sharpness_grows_after_the_first_step_of_each_epoch(
         built(AdapLeR(epochs=epochs, lambda_update="epoch_start")),
     )
     for reducer in (code, ours):
-        reducer.enter(reducer.stages()[0], Setting(torch.tensor([8]), 2 * epochs))
+        reducer.enter(reducer.stages()[0], StageContext(torch.tensor([8]), 2 * epochs))
     used: list[list[float]] = [[], []]
     for epoch in range(len(plan)):
         for _ in range(2):
@@ -472,7 +472,7 @@ def test_with_any_other_number_of_epochs_five_stretches_fill_the_training(
     epochs: int, resumed: bool
 ) -> None:
     steps, used = 10, []
-    setting = Setting(torch.tensor([8]), steps * epochs)
+    setting = StageContext(torch.tensor([8]), steps * epochs)
     reducer = built(AdapLeR(epochs=epochs, lambda_update="epoch_start"))
     reducer.enter(reducer.stages()[0], setting)
     for epoch in range(epochs):
@@ -492,7 +492,7 @@ def test_with_any_other_number_of_epochs_five_stretches_fill_the_training(
 
 def test_in_a_chain_a_trained_part_stays_as_hard_as_it_ended() -> None:
     reducer = built(AdapLeR(epochs=1))
-    reducer.enter(reducer.stages()[0], Setting(torch.tensor([8]), 10))
+    reducer.enter(reducer.stages()[0], StageContext(torch.tensor([8]), 10))
     reducer.leave(reducer.stages()[0], {"score": 0.5})
     for _ in range(3):
         reducer.before_step(0)

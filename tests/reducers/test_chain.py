@@ -12,11 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tokendrop.engine.encoder import encode
+from tokendrop.engine.packed import Batch
 from tokendrop.engine.probabilities import Received
 from tokendrop.errors import UserError
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.adapler import AdapLeR
-from tokendrop.reducers.base import Decision, Reducer, Setting, Step, View
+from tokendrop.reducers.base import Decision, Reducer, StageContext, Step, View
 from tokendrop.reducers.chain import Chain
 from tokendrop.reducers.dact_bert import DactBert
 from tokendrop.reducers.dense import Dense
@@ -79,7 +80,7 @@ def test_the_recipes_follow_each_other_and_losses_of_trained_parts_count() -> No
     assert [stage.name for stage in stages] == ["0_search", "0_retrain", "1_joint"]
     terms = []
     for stage in stages:
-        reducer.enter(stage, Setting(lengths=torch.tensor([8]), steps=10_000))
+        reducer.enter(stage, StageContext(lengths=torch.tensor([8]), steps=10_000))
         terms.append(set(reducer.losses(run(model, reducer, ROWS))))
         with torch.no_grad():
             reducer.parts[0].retention[:, 6:] = 0
@@ -125,7 +126,7 @@ def in_stage(reducer: Chain, index: int) -> TokenDropModule:
     model = TokenDropModel(tiny_model("bert"), reducer, tokenizer, MAX_TOKENS)
     stage = reducer.stages()[index]
     saliency = [torch.rand(length, generator=torch.Generator()) for length in lengths]
-    reducer.enter(stage, Setting(torch.tensor(lengths), 10, 0.9, lambda: saliency))
+    reducer.enter(stage, StageContext(torch.tensor(lengths), 10, 0.9, lambda: saliency))
     module = TokenDropModule(Dense())
     module.begin(model, SequenceClassification(["a", "b", "c"]), {}, stage)
     module.model.backbone.eval()  # no dropout: gradients of two passes are compared
@@ -156,7 +157,7 @@ def test_an_exit_that_is_not_trained_yet_is_silent() -> None:
     between = built(Chain([PowerBert(), DactBert(halt_bias=-4)]))
     between.load_state_dict(reducer.state_dict())
     assert run(tiny_model("bert"), between, ROWS).trace.head_states == len(ROWS)
-    reducer.enter(reducer.stages()[-1], Setting(lengths=torch.tensor([8]), steps=1))
+    reducer.enter(reducer.stages()[-1], StageContext(lengths=torch.tensor([8]), steps=1))
     between.load_state_dict(reducer.state_dict())
     assert run(tiny_model("bert"), between, ROWS).trace.head_states == 0
 
@@ -201,11 +202,13 @@ def test_the_exit_answers_also_where_layers_are_skipped() -> None:
     chain = built(Chain([DactBert(halt_bias=0.5), LengthAdaptive()])).train()
     tokens = chain.parts[1]
     whole = [MAX_TOKENS] * LAYERS
-    tokens.sub_model = lambda batch: Plan.of(
-        batch.layout.lengths, [whole] * len(batch), [True, True, False]
-    )
     model = tiny_model("bert")
-    encoded = run(model, chain, ROWS)
+
+    def two_layers(batch: Batch) -> Plan:
+        return Plan.of(batch.layout.lengths, [whole] * len(batch), [True, True, False])
+
+    with tokens.following(two_layers):
+        encoded = run(model, chain, ROWS)
     assert encoded.trace.head_states == 0
     assert encoded.trace.row_depth().eq(2).all()
     states: list[Tensor] = []

@@ -14,7 +14,7 @@ from torch import Tensor
 from baselines import EntropyExit
 from tokendrop.engine.encoder import encode
 from tokendrop.errors import UserError
-from tokendrop.reducers.base import Reducer, Setting, Step
+from tokendrop.reducers.base import Reducer, StageContext, Step
 from tokendrop.reducers.chain import Chain
 from tokendrop.reducers.power_bert import PowerBert
 from tokendrop.testing.tiny import (
@@ -105,14 +105,14 @@ def test_a_ramps_pooler_begins_as_the_pretrained_one() -> None:
     reducer = built(EntropyExit())
     (stage,) = reducer.stages()
     weight, bias = torch.randn(32, 32), torch.randn(32)
-    setting = Setting(torch.tensor([8]), 10, pretrained_pooler=lambda: (weight, bias))
+    setting = StageContext(torch.tensor([8]), 10, pretrained_pooler=lambda: (weight, bias))
     reducer.enter(stage, setting)
     for pooler in reducer.ramps.poolers:
         assert torch.equal(pooler.weight, weight)
         assert torch.equal(pooler.bias, bias)
     drawn = built(EntropyExit(), seed=1)
     before = {name: value.clone() for name, value in drawn.state_dict().items()}
-    drawn.enter(stage, Setting(torch.tensor([8]), 10))
+    drawn.enter(stage, StageContext(torch.tensor([8]), 10))
     assert all(torch.equal(value, before[name]) for name, value in drawn.state_dict().items())
 
 
@@ -120,7 +120,7 @@ def test_in_a_chain_its_ramps_learn_in_its_own_stage() -> None:
     reducer = built(Chain([PowerBert(configuration=[12, 8, 3]), EntropyExit()])).train()
     terms = []
     for stage in reducer.stages():
-        reducer.enter(stage, Setting(lengths=torch.tensor([8]), steps=10))
+        reducer.enter(stage, StageContext(lengths=torch.tensor([8]), steps=10))
         (losses,) = passes(reducer)
         terms.append(set(losses))
         reducer.leave(stage, {})

@@ -13,7 +13,7 @@ from torch import Tensor
 from baselines import PatienceExit
 from tokendrop.engine.encoder import encode
 from tokendrop.errors import UserError
-from tokendrop.reducers.base import Reducer, Setting, Shape, Step
+from tokendrop.reducers.base import Reducer, Shape, StageContext, Step
 from tokendrop.testing.tiny import (
     LAYERS,
     built,
@@ -126,7 +126,7 @@ def test_the_best_epoch_is_that_of_all_layers() -> None:
     # a seed with which some layers agree
     model, reducer = tiny_model("bert"), built(PatienceExit(patience=1), seed=1)
     (stage,) = reducer.stages()
-    reducer.enter(stage, Setting(torch.tensor([4]), 1))
+    reducer.enter(stage, StageContext(torch.tensor([4]), 1))
     assert run(model, reducer, ROWS).trace.row_depth().eq(LAYERS).all()
     reducer.leave(stage, {})
     assert run(model, reducer, ROWS).trace.row_depth().lt(LAYERS).any()

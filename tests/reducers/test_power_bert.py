@@ -16,7 +16,7 @@ from tokendrop.engine.attention import attend
 from tokendrop.engine.packed import Batch, Layout
 from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.errors import UserError
-from tokendrop.reducers.base import Decision, Reducer, Setting, Shape, Stage, View
+from tokendrop.reducers.base import Decision, Reducer, Shape, Stage, StageContext, View
 from tokendrop.reducers.power_bert import PowerBert
 from tokendrop.testing.tiny import (
     CLASSES,
@@ -48,7 +48,7 @@ def SOFT_EQUALS_HARD() -> tuple[Reducer, Reducer]:
 
 def begin_search(reducer: Reducer, steps: int = 10_000, lengths: Sequence[int] = (8,)) -> Stage:
     stage = reducer.stages()[0]
-    reducer.enter(stage, Setting(lengths=torch.tensor(lengths), steps=steps))
+    reducer.enter(stage, StageContext(lengths=torch.tensor(lengths), steps=steps))
     return stage
 
 
@@ -300,7 +300,7 @@ def test_deeper_layers_weigh_more_in_the_mass_loss() -> None:
 
 def test_no_mass_loss_once_tokens_are_removed() -> None:
     reducer = built(PowerBert(configuration=[4, 4, 4]))
-    reducer.enter(reducer.stages()[0], Setting(lengths=torch.tensor([8]), steps=10))
+    reducer.enter(reducer.stages()[0], StageContext(lengths=torch.tensor([8]), steps=10))
     assert reducer.losses(run(tiny_model("bert"), reducer, tiny_rows([8]))) == {}
 
 

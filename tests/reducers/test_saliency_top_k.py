@@ -11,7 +11,7 @@ from torch import Tensor
 from baselines import SaliencyTopK
 from tokendrop.engine.encoder import encode
 from tokendrop.errors import UserError
-from tokendrop.reducers.base import Reducer, Setting
+from tokendrop.reducers.base import Reducer, StageContext
 from tokendrop.tasks import SequenceClassification
 from tokendrop.testing.tiny import built, packed, run, tiny_model, tiny_rows
 from tokendrop.training.saliency import batch_saliency
@@ -35,7 +35,7 @@ def test_it_learns_to_keep_the_most_salient_tokens() -> None:
     reducer = built(SaliencyTopK(ratio=0.25)).train()
     (stage,) = reducer.stages()
     lengths = torch.tensor(batch.layout.lengths)
-    reducer.enter(stage, Setting(lengths, 1, saliency=lambda: list(saliency.split(20))))
+    reducer.enter(stage, StageContext(lengths, 1, saliency=lambda: list(saliency.split(20))))
 
     def kept_saliency() -> float:
         with torch.no_grad():
@@ -62,7 +62,9 @@ def test_the_backbone_does_not_follow_the_predictors() -> None:
     batch = packed(tiny_rows())
     given: list[Tensor] = [torch.rand(n) for n in batch.layout.lengths]
     (stage,) = reducer.stages()
-    reducer.enter(stage, Setting(torch.tensor(batch.layout.lengths), 1, saliency=lambda: given))
+    reducer.enter(
+        stage, StageContext(torch.tensor(batch.layout.lengths), 1, saliency=lambda: given)
+    )
     reducer.losses(encode(model, batch, reducer))["saliency"].backward()
     assert all(parameter.grad is None for parameter in model.parameters())
     reducer.leave(stage, {})
@@ -72,4 +74,4 @@ def test_the_backbone_does_not_follow_the_predictors() -> None:
 def test_it_needs_saliencies() -> None:
     reducer = built(SaliencyTopK())
     with pytest.raises(UserError, match="needs saliencies"):
-        reducer.enter(reducer.stages()[0], Setting(torch.tensor([4]), 1))
+        reducer.enter(reducer.stages()[0], StageContext(torch.tensor([4]), 1))

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from baselines import ThresholdPruning
 from tokendrop.engine.encoder import encode
 from tokendrop.errors import UserError
-from tokendrop.reducers.base import Reducer, Setting
+from tokendrop.reducers.base import Reducer, StageContext
 from tokendrop.testing.tiny import (
     LAYERS,
     built,
@@ -39,7 +39,7 @@ ROWS = tiny_rows()
 
 def begun(reducer: ThresholdPruning) -> ThresholdPruning:
     """The reducer in training, in its soft stage."""
-    reducer.enter(reducer.stages()[0], Setting(torch.tensor([8]), steps=10))
+    reducer.enter(reducer.stages()[0], StageContext(torch.tensor([8]), steps=10))
     return reducer.train()
 
 

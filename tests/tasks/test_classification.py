@@ -3,7 +3,8 @@ import torch
 import torch.nn.functional as F
 from sklearn.metrics import matthews_corrcoef
 
-from tokendrop.data.batching import Batches, Split
+from tokendrop.data.batching import Batches
+from tokendrop.data.split import Split
 from tokendrop.errors import UserError
 from tokendrop.tasks import SequenceClassification
 

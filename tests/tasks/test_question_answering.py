@@ -5,10 +5,10 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokendrop.data.batching import Batches, Split
-from tokendrop.data.questions import Question, Window
+from tokendrop.data.batching import Batches
+from tokendrop.data.split import Question, Split, Window
 from tokendrop.tasks import QuestionAnswering
-from tokendrop.tasks.question_answering import best_span
+from tokendrop.tasks.spans import best_span
 
 CONTEXT = "Ada wrote the first plan for a machine"
 WHO = Question("who", "Who wrote it?", CONTEXT, ["Ada", "Ada wrote"], [0, 0])

@@ -2,7 +2,8 @@ import pytest
 import torch
 from scipy.stats import pearsonr, spearmanr
 
-from tokendrop.data.batching import Batches, Split
+from tokendrop.data.batching import Batches
+from tokendrop.data.split import Split
 from tokendrop.tasks import Regression
 
 GOLD = [0.0, 5.0, 2.5, 2.5, 3.2, 1.0]

@@ -3,8 +3,8 @@ import torch
 import torch.nn.functional as F
 from seqeval.metrics import accuracy_score, f1_score, precision_score, recall_score
 
-from tokendrop.data.batching import Batches, Split
-from tokendrop.data.tags import Sentence
+from tokendrop.data.batching import Batches
+from tokendrop.data.split import Sentence, Split
 from tokendrop.errors import UserError
 from tokendrop.tasks import IGNORED, TokenClassification
 

@@ -14,7 +14,7 @@ from baselines.entropy_exit import EntropyExit
 from tokendrop.engine.packed import Batch
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.adapler import AdapLeR
-from tokendrop.reducers.base import Reducer, Setting, Stage, Step
+from tokendrop.reducers.base import Reducer, Stage, StageContext, Step
 from tokendrop.reducers.dact_bert import DactBert
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.length_adaptive import LengthAdaptive
@@ -77,7 +77,7 @@ def test_a_step_costs_what_its_operators_cost(reducer: Reducer) -> None:
     module = TokenDropModule(Dense())
     module.begin(model, SequenceClassification(["a", "b"]), {}, stage)
     lengths = torch.full((ROWS,), LENGTH)
-    reducer.enter(stage, Setting(lengths, 10, 0.5, lambda: list(torch.rand(ROWS, LENGTH))))
+    reducer.enter(stage, StageContext(lengths, 10, 0.5, lambda: list(torch.rand(ROWS, LENGTH))))
     module.groups = reducer.groups(stage, backbone)
     module.manual_backward = lambda loss: loss.backward()  # what it is without a trainer
     step = Step(

@@ -17,7 +17,7 @@ COMMANDS = {
     "test": "evaluate a trained model on the test split",
     "predict": "classify texts and show which tokens were dropped where",
     "compare": "train, evaluate and time a grid of methods; write the tables and the report",
-    "report": "merge the folders of several comparisons into one report",
+    "report": "put the folders of several comparisons into one report",
     "speed": "time the methods at given kept shares, without training",
     "search": "find a Length-Adaptive model's best configuration for a budget",
     "rationale": "compare what methods keep with what people marked as the reason",

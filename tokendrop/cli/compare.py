@@ -14,7 +14,8 @@ from tokendrop.cli.options import split_off
 from tokendrop.cli.sweep import read_sweep
 from tokendrop.compare.grid.runner import compare
 from tokendrop.compare.grid.settings import Comparison
-from tokendrop.configs import find_config, setting_error
+from tokendrop.configs import find_config
+from tokendrop.reducers import setting_error
 
 
 def parser() -> ArgumentParser:

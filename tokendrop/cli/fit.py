@@ -18,14 +18,15 @@ from tokendrop.cli.lightning_cli import (
 )
 from tokendrop.cli.training_settings import TRAINING_CONFIG
 from tokendrop.files import whole_folder
+from tokendrop.measure.measures import TRAIN_SECONDS
+from tokendrop.models.cards import SIDE_CAR
 from tokendrop.models.model import load_with
-from tokendrop.models.sharing import SIDE_CAR
 from tokendrop.reducers import from_spec
 from tokendrop.reducers.base import Stage
 from tokendrop.training import recipes
 from tokendrop.training.progress import progress
 from tokendrop.training.stages import TrainedStage
-from tokendrop.training.tracking import Run, Tracker
+from tokendrop.training.tracking import CHOSEN, Run, Tracker
 
 
 def parser() -> LightningArgumentParser:
@@ -38,7 +39,7 @@ def run(arguments: Sequence[str]) -> None:
     cli = parse(arguments)
     out, seed = Path(cli.config.out), int(cli.config.seed_everything)
     method = cli.model.reducer_spec["class_path"].rsplit(".", 1)[-1]
-    described = Run(cli.datamodule.dataset or "local", method, "fit", seed)
+    described = Run(cli.datamodule.settings.dataset or "local", method, "fit", seed)
     tracker = Tracker(cli.config.loggers, out, described)
 
     shows = cli.config.trainer.enable_progress_bar is not False
@@ -53,11 +54,11 @@ def run(arguments: Sequence[str]) -> None:
 
     stages = recipes.train(cli.model, cli.datamodule, seed, out / "stages", make_trainer)
     _save(cli, stages[-1], out / "model")
-    chosen = {k.replace("dev/", "chosen/"): v for k, v in stages[-1].chosen.items()}
-    results = chosen | {"train_seconds": sum(stage.seconds for stage in stages)}
+    chosen = {k.replace("dev/", CHOSEN): v for k, v in stages[-1].chosen.items()}
+    results = chosen | {TRAIN_SECONDS.name: sum(stage.seconds for stage in stages)}
     settings = yaml.safe_load(_settings(cli))
     tracker.finish(results, settings, [], out / "model", cli.model.metric)
-    score = chosen[f"chosen/{cli.model.metric}"]
+    score = chosen[CHOSEN + cli.model.metric]
     print(f"{cli.model.metric} on dev: {score:.4f}")
     print(f"model: {out / 'model'}\nnext:  tokendrop test --checkpoint {out / 'model'}")
 

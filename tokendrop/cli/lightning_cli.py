@@ -15,12 +15,14 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from tokendrop.cli.options import Parser, add_model_options
 from tokendrop.cli.training_settings import TRAINING_CONFIG, training_defaults
-from tokendrop.configs import setting_error
 from tokendrop.data import TextData
 from tokendrop.errors import UserError, one_line
+from tokendrop.measure.measures import FLOPS_UNPADDED, KEPT_TOKENS, LAYERS
 from tokendrop.measure.provenance import provenance
+from tokendrop.models.cards import SIDE_CAR, Figures
+from tokendrop.models.hub import model_folder
 from tokendrop.models.model import TokenDropModel, load
-from tokendrop.models.sharing import SIDE_CAR, Figures, model_folder
+from tokendrop.reducers import setting_error
 from tokendrop.training.module import TokenDropModule
 from tokendrop.training.recipes import TRAINER_DEFAULTS
 from tokendrop.training.tracking import LoggerName
@@ -262,14 +264,14 @@ def figures_of(
     found = {k.removeprefix(f"{split}/"): v for k, v in logged.items() if k.startswith(split)}
     data = cli.datamodule
     return Figures(
-        task=data.dataset or "local data",
+        task=data.settings.dataset or "local data",
         backbone=backbone,
         split=split,
         examples=len(data.splits[split]),
         seed=int(cli.config.seed_everything),
-        kept_tokens=found.pop("kept_tokens"),
-        layers=found.pop("layers"),
-        speedups={"flops_speedup_unpadded": found.pop("flops_speedup")},
+        kept_tokens=found.pop(KEPT_TOKENS.logged),
+        layers=found.pop(LAYERS.logged),
+        speedups={FLOPS_UNPADDED.name: found.pop(FLOPS_UNPADDED.logged)},
         metrics={name: value for name, value in found.items() if name not in ("loss", "score")},
         provenance=provenance(),
     )

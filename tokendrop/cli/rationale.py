@@ -10,7 +10,8 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from tokendrop.cli.compare import comparison_parser, parsed_comparison
-from tokendrop.compare.grid.agreement import compare_rationales, rationale_tables
+from tokendrop.compare.grid.agreement import compare_rationales
+from tokendrop.compare.report.agreement import rationale_tables
 
 
 def parser() -> ArgumentParser:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tokendrop.cli.options import Parser
-from tokendrop.compare.grid.outputs import write_outputs
-from tokendrop.compare.results.merge import merged
+from tokendrop.compare.report.outputs import write_outputs
+from tokendrop.compare.results.joining import joined_comparisons
 from tokendrop.files import make_folder
 
 
@@ -32,7 +32,7 @@ def parser() -> Parser:
 def run(arguments: Sequence[str]) -> None:
     """Parse the command line and report."""
     options = parser().parse_args(arguments)
-    records, floors = merged([Path(folder) for folder in options.folders])
+    records, floors = joined_comparisons([Path(folder) for folder in options.folders])
     out = Path(options.out)
     make_folder(out)
     print(write_outputs(out, records, floors).places)

@@ -13,7 +13,7 @@ from tokendrop.cli.lightning_cli import parse_trained
 from tokendrop.cli.options import Parser, add_model_options
 from tokendrop.reducers.length_adaptive.search import load_search
 from tokendrop.reducers.length_adaptive.search.front import check_budget
-from tokendrop.reducers.length_adaptive.search.settings import Settings
+from tokendrop.reducers.length_adaptive.search.settings import SearchSettings
 
 
 def parser() -> Parser:
@@ -53,7 +53,7 @@ def run(arguments: Sequence[str]) -> None:
     options, words = parser().parse_known_args(arguments)
     for budget in options.budget:
         check_budget(budget)
-    settings = Settings(
+    settings = SearchSettings(
         options.generations,
         options.population,
         options.mutations,

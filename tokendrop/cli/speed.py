@@ -17,6 +17,12 @@ from rich.table import Table
 from tokendrop.cli.options import Parser
 from tokendrop.errors import UserError
 from tokendrop.files import write_text
+from tokendrop.measure.measures import (
+    FLOPS_PADDED,
+    FLOPS_UNPADDED,
+    THROUGHPUT_PADDED,
+    THROUGHPUT_UNPADDED,
+)
 from tokendrop.measure.provenance import provenance
 from tokendrop.measure.speed.by_hand import METHODS
 from tokendrop.measure.speed.inference import Cell, time_cell
@@ -59,7 +65,7 @@ def run(arguments: Sequence[str]) -> None:
     model = random_model(shape, device)
     step = time_training(model, shape, mix, batch_size, options.rounds, options.seconds)
     found["training"] = [step]
-    ratio, noise = step["throughput_speedup_padded"], step["noise"]
+    ratio, noise = step[THROUGHPUT_PADDED.name], step["noise"]
     print(
         f"training step, {shape}, {batch_size} {mix} rows: packed is {ratio:.2f}x as fast as "
         f"padded (noise {noise:.0%})"
@@ -164,12 +170,12 @@ def _show(rows: Sequence[dict[str, Any]]) -> None:
         table.add_row(
             row["method"],
             f"{row['kept_share']:g}",
-            f"{row['flops_speedup_unpadded']:.2f}x",
+            FLOPS_UNPADDED.show(row[FLOPS_UNPADDED.name]),
             f"{row['throughput_speedup_attainable']:.2f}x" if attainable else "",
-            f"{row['throughput_speedup_unpadded']:.2f}x",
+            THROUGHPUT_UNPADDED.show(row[THROUGHPUT_UNPADDED.name]),
             f"{row['eta']:.2f}",
-            f"{row['flops_speedup_padded']:.2f}x",
-            f"{row['throughput_speedup_padded']:.2f}x",
+            FLOPS_PADDED.show(row[FLOPS_PADDED.name]),
+            THROUGHPUT_PADDED.show(row[THROUGHPUT_PADDED.name]),
             f"{row['throughput_speedup_padded_sorted']:.2f}x",
         )
     Console().print(table)

@@ -19,7 +19,7 @@ import numpy as np
 
 from tokendrop.cli.lightning_cli import parse
 from tokendrop.configs import config_folder, read_config
-from tokendrop.data import TextData
+from tokendrop.data.settings import DataSettings
 from tokendrop.errors import UserError
 from tokendrop.training.trainer_options import WHOLE, limit_of
 
@@ -63,7 +63,7 @@ def read_sweep(path: Path) -> dict[str, Any]:
         ",".join(f"{name}={_short(value)}" for name, value in point.items()): point
         for point in _points(path, sweep, arguments, seed)
     }
-    defaults = inspect.signature(TextData).parameters
+    defaults = inspect.signature(DataSettings).parameters
     data = {k: v for k, v in cli.config.data.as_dict().items() if k != "tokenizer"}
     method = cli.model.reducer_spec
     return {

@@ -13,7 +13,7 @@ from tokendrop.cli.lightning_cli import (
     parse_trained,
 )
 from tokendrop.cli.options import Parser
-from tokendrop.models.sharing import SIDE_CAR, write_figures
+from tokendrop.models.cards import SIDE_CAR, write_figures
 from tokendrop.training.trainer_options import in_one_line
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,6 @@ def run(arguments: Sequence[str]) -> None:
     backbone = model.figures.backbone if model.figures else ""
     model.figures = figures_of(cli, "test", metrics, backbone)
     try:
-        write_figures(folder, model)
+        write_figures(folder, model.summary)
     except OSError as error:
         log.warning("the model's card does not tell these figures: %s", error)

@@ -14,11 +14,10 @@ from typing import Any, get_type_hints
 import yaml
 from pydantic import ValidationError
 
-from tokendrop.data import TextData
+from tokendrop.data.settings import DataSettings
 from tokendrop.errors import UserError, one_line, unknown
-from tokendrop.models.sharing import SIDE_CAR
+from tokendrop.models.cards import SIDE_CAR
 from tokendrop.stored import first_problem, plain
-from tokendrop.tasks import MetricName
 
 TRAINING_CONFIG = "training.yaml"
 # the tokenizer is the folder's own, and a folder does not say where files are written
@@ -27,7 +26,7 @@ _NOT_READ = {"tokenizer", "cache"}
 
 @dataclass(frozen=True)
 class _Model:
-    metric: MetricName = "accuracy"
+    metric: str = "accuracy"
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def training_defaults(folder: Path) -> list[str]:
         return []
     settings = _read(file)
     data = {name: value for name, value in settings.data.items() if name not in _NOT_READ}
-    hints = get_type_hints(TextData.__init__)
+    hints = get_type_hints(DataSettings)
     for name, value in data.items():
         if name not in hints:
             raise UserError(f"{file}: {unknown('setting of the data', name, hints)}")

@@ -3,61 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import chain
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch.utils.data import Dataset
 
+from tokendrop.data.split import Split
 from tokendrop.engine.packed import Batch
 
-if TYPE_CHECKING:
-    from tokendrop.data.questions import Window
-    from tokendrop.data.rationales import Rationale
-    from tokendrop.data.tags import Sentence
-
 _GROUP = 50  # batches that are sorted by length together: more would make epochs alike
-
-
-@dataclass(frozen=True)
-class Split:
-    """The N tokenised rows of a split: an example each, or a window of one's context.
-
-    Attributes:
-        texts: the text or pair of texts of each; of tagged words, one text.
-        input_ids: token ids of each, special tokens included.
-        token_type_ids: beside them.
-        labels: of each its class; its number (regression); the tag of every token, IGNORED where
-            none is scored; or first and last token of the answer, 0 and 0 if not in the window.
-        truncated: how many examples lost their end.
-        sentences: of tagged words, the words of each row.
-        windows: of question answering, the question of each row.
-        rationales: why people gave each row its label, None if nobody was asked.
-    """
-
-    texts: list[tuple[str, ...]]
-    input_ids: list[list[int]]
-    token_type_ids: list[list[int]]
-    labels: list[Any]  # int, float, list[int] or tuple[int, int], by the kind of task
-    truncated: int
-    sentences: list[Sentence] | None = None
-    windows: list[Window] | None = None
-    rationales: list[Rationale] | None = None
-
-    @cached_property
-    def lengths(self) -> list[int]:
-        """Tokens of each example."""
-        return [len(row) for row in self.input_ids]
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def packed_labels(self, rows: Sequence[int]) -> list[Any]:
-        """The labels of some rows, one after the other, as a batch has them."""
-        labels: list[Any] = [self.labels[row] for row in rows]
-        return labels if self.sentences is None else list(chain.from_iterable(labels))
 
 
 class Batches(Dataset[Batch]):

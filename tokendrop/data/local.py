@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tokendrop.data.kinds import read_table
 from tokendrop.data.rows import missing, refuse_several
 from tokendrop.data.sources import DEMO, Table, read_demo, read_hub
 from tokendrop.errors import UserError
-from tokendrop.tasks import Kind
+from tokendrop.tasks import Task
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +98,7 @@ class Source:
             )
         return cls(dataset, paths if folder is None else _in_folder(paths, folder))
 
-    def tables(self, kind: Kind, text: Sequence[str], label: str) -> dict[str, Table]:
+    def tables(self, kind: type[Task], text: Sequence[str], label: str) -> dict[str, Table]:
         """The rows of every split there is.
 
         Raises:
@@ -112,11 +111,11 @@ class Source:
             return {split: _with_text(table, text) for split, table in found.items()}
         return {split: self._table(split, kind, text, label) for split in self.paths}
 
-    def _table(self, split: str, kind: Kind, text: Sequence[str], label: str) -> Table:
+    def _table(self, split: str, kind: type[Task], text: Sequence[str], label: str) -> Table:
         path, published = self.paths[split], self.published
         if published is None:
-            return read_table(kind, path, text, label)
-        table = read_table(kind, path, text, label, published.columns.get(split))
+            return kind.read_file(path, text, label)
+        table = kind.read_file(path, text, label, published.columns.get(split))
         return with_names(table, label, published.classes)
 
 

@@ -5,27 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
-from typing import Literal
 
-from tokendrop.data.batching import Split
-from tokendrop.data.kinds import content
+from tokendrop.data.names import matched, pairs
+from tokendrop.data.split import IGNORED, Split
 from tokendrop.errors import UserError
-from tokendrop.tasks import (
-    IGNORED,
-    Kind,
-    MetricName,
-    QuestionAnswering,
-    Regression,
-    SequenceClassification,
-    Task,
-    TokenClassification,
-)
-from tokendrop.tasks.names import NAMED, matched, pairs
+from tokendrop.tasks import ClassWeights, Task, kind_named
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +31,7 @@ class Prepared:
     """
 
     splits: dict[str, Split]
-    kind: Kind
+    kind: type[Task]
     own: list[str]
     settings: Sequence[object]
     labels: list[str]
@@ -54,8 +41,8 @@ class Prepared:
     def fingerprint(self) -> str:
         """A hash of everything here."""
         used = [
-            {name: content(split) for name, split in self.splits.items()},
-            *(self.kind, self.labels),
+            {name: self.kind.content(split) for name, split in self.splits.items()},
+            *(self.kind.kind, self.labels),
             *self.settings,
         ]
         if self.labels != self.own:
@@ -63,7 +50,7 @@ class Prepared:
             used.append(self.own)
         return hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest()
 
-    def following(self, names: Sequence[str], kind: Kind, model: str) -> Prepared:
+    def following(self, names: Sequence[str], kind: str, model: str) -> Prepared:
         """The same rows with the classes numbered as a model does.
 
         Args:
@@ -74,12 +61,12 @@ class Prepared:
         Raises:
             UserError: it is for another kind of task, or for other classes.
         """
-        if kind != self.kind:
+        if kind != self.kind.kind:
             raise UserError(
-                f"the model {model} is for {kind.replace('_', ' ')} but the data for "
-                f"{self.kind.replace('_', ' ')}: use --data.task {kind}, or another model"
+                f"the model {model} is for {kind_named(kind).title()} but the data for "
+                f"{self.kind.title()}: use --data.task {kind}, or another model"
             )
-        if kind not in NAMED or list(names) == self.followed:
+        if not self.kind.named or list(names) == self.followed:
             return self
         labels = matched(names, self.own, model)
         if set(names) != set(labels):
@@ -90,9 +77,7 @@ class Prepared:
             splits = {name: _renumbered(split, number) for name, split in splits.items()}
         return replace(self, splits=splits, labels=labels, followed=list(names))
 
-    def task(
-        self, metric: MetricName, class_weights: Literal["balanced"] | list[float] | None
-    ) -> Task:
+    def task(self, metric: str, class_weights: ClassWeights | None) -> Task:
         """The task that the rows pose.
 
         Args:
@@ -102,37 +87,18 @@ class Prepared:
         Raises:
             UserError: a metric or class weights that do not fit.
         """
-        if self.kind == "regression":
-            return Regression(metric)
-        if self.kind == "token_classification":
-            return TokenClassification(self.labels, metric)
-        if self.kind == "question_answering":
-            windows = chain.from_iterable(split.windows or [] for split in self.splits.values())
-            return QuestionAnswering(metric, any(not w.question.answers for w in windows))
-        weights = None if class_weights is None else self._weights(class_weights)
-        return SequenceClassification(self.labels, metric, weights, self.own)
-
-    def _weights(self, given: Literal["balanced"] | list[float]) -> list[float]:
-        """The weight of each class, in the order of the labels."""
-        if given == "balanced":
-            train = self.splits["train"]
-            counts = Counter(train.labels)
-            # a class that a small run never drew counts as drawn once
-            classes = len(self.labels)
-            return [len(train) / (classes * max(1, counts[c])) for c in range(classes)]
-        if len(given) != len(self.own) or min(given) <= 0:
-            raise UserError(
-                f"class_weights {given} must be a positive number for each of the "
-                f"{len(self.own)} classes {', '.join(self.own)}"
-            )
-        return [given[self.own.index(name)] for name in self.labels]
+        return self.kind.pose(self.splits, self.labels, self.own, metric, class_weights)
 
 
 def _renumbered(split: Split, number: dict[int, int]) -> Split:
-    if split.sentences is None:
-        return replace(split, labels=[number[label] for label in split.labels])
     number = {**number, IGNORED: IGNORED}
-    return replace(split, labels=[[number[tag] for tag in tags] for tags in split.labels])
+    return replace(
+        split,
+        labels=[
+            [number[one] for one in label] if isinstance(label, list) else number[label]
+            for label in split.labels
+        ],
+    )
 
 
 def warn_truncated(splits: dict[str, Split], max_length: int) -> None:

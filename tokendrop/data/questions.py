@@ -4,53 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from tokendrop.data.batching import Split
 from tokendrop.data.rows import Rows, read_texts
 from tokendrop.data.sources import Table, existing, read_file
-from tokendrop.data.tokens import Tokeniser
+from tokendrop.data.split import Question
 from tokendrop.errors import UserError, one_line
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question with its right answers.
-
-    Attributes:
-        id: its name in the file.
-        text: the question.
-        context: the paragraph that is asked about.
-        answers: the right answers; none if the context does not hold one.
-        starts: the first character of each in the context.
-    """
-
-    id: str
-    text: str
-    context: str
-    answers: list[str]
-    starts: list[int]
-
-
-@dataclass(frozen=True, eq=False)
-class Window:
-    """A row of question answering: a question and a stretch of its context.
-
-    Attributes:
-        number: of the question in its split.
-        question: what is asked.
-        offsets: (tokens, 2) first character of each token in the context, and the one behind its
-            last; 0, 0 at tokens that are no context.
-    """
-
-    number: int
-    question: Question
-    offsets: NDArray[np.int32]
 
 
 def read_squad(path: str, text: Sequence[str], label: str) -> Table:
@@ -119,7 +80,14 @@ def read_questions(table: Table, text: Sequence[str], label: str) -> Rows:
                 raise UserError(f"{at}: empty text in column {name!r}; remove the question")
         asked, context = pair
         questions.append(Question(str(id_), asked, context, *_answers(cell, context, at)))
-    return Rows(pairs, questions, list(numbers), table.place, "question_answering")
+    return Rows(
+        pairs,
+        questions,
+        list(numbers),
+        table.place,
+        shared=1,
+        relation="questions are about paragraphs that",
+    )
 
 
 def _answers(cell: Any, context: str, at: str) -> tuple[list[str], list[int]]:
@@ -143,36 +111,3 @@ def _answers(cell: Any, context: str, at: str) -> tuple[list[str], list[int]]:
         texts.append(text.strip())
         starts.append(int(start) + len(text) - len(text.lstrip()))
     return texts, starts
-
-
-def windowed_split(rows: Rows, tokeniser: Tokeniser, stride: int, what: str) -> Split:
-    """The windows of all questions, with where the first answer to each lies."""
-    found = tokeniser.windows(rows.texts, stride, what)
-    windows = [
-        Window(number, rows.labels[number], offsets)
-        for number, offsets in zip(found.examples, found.offsets, strict=True)
-    ]
-    return Split(
-        [rows.texts[number] for number in found.examples],
-        found.tokens.input_ids,
-        found.tokens.token_type_ids,
-        [_span(window) for window in windows],
-        found.tokens.truncated,
-        windows=windows,
-    )
-
-
-def _span(window: Window) -> tuple[int, int]:
-    """First and last token of the first answer, 0 and 0 if it does not lie in the window."""
-    question = window.question
-    if not question.answers:
-        return 0, 0
-    begin = question.starts[0]
-    end = begin + len(question.answers[0])
-    (context,) = np.nonzero(window.offsets[:, 1])
-    starts, ends = window.offsets[context].T
-    if begin < starts[0] or end > ends[-1]:
-        return 0, 0
-    first = np.searchsorted(ends, begin, "right")
-    last = np.searchsorted(starts, end, "left") - 1
-    return int(context[first]), int(context[last])

@@ -8,7 +8,7 @@ become one mark for each word, and behind the tokenizer one for each token.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -18,29 +18,11 @@ import numpy as np
 
 from tokendrop.data.rows import Rows, missing
 from tokendrop.data.sources import Table
-from tokendrop.data.tokens import Tokeniser, Tokens
+from tokendrop.data.split import IGNORED, Rationale, Tokens
+from tokendrop.data.tokens import Tokeniser
 from tokendrop.errors import UserError
-from tokendrop.tasks import IGNORED
 
 DOCUMENT, MARKS = "document", "rationale"  # columns that the reader of ERASER's form adds
-
-
-@dataclass(frozen=True)
-class Rationale:
-    """The words of a document, and which of them people marked.
-
-    Attributes:
-        words: of the row's text, of a pair the second one.
-        marks: by word; all false where nobody marked any.
-        tokens: by token of the row 1 if it is of a marked word, else 0; IGNORED at tokens that
-            are no part of the document.
-        cut: marked words of which no token is left.
-    """
-
-    words: list[str]
-    marks: list[bool]
-    tokens: list[int] = field(default_factory=list)
-    cut: int = 0
 
 
 def is_eraser(table: Table) -> bool:

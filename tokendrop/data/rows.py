@@ -5,22 +5,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from tokendrop.data.names import repeated
 from tokendrop.data.sources import Table, check_columns
+from tokendrop.data.split import Rationale
 from tokendrop.errors import UserError
-from tokendrop.tasks import Kind
-from tokendrop.tasks.names import repeated
-
-if TYPE_CHECKING:
-    from tokendrop.data.rationales import Rationale
-
 
 # of a cell with several labels; the first two are how JSON and Parquet files are read
 _SEVERAL = (list, np.ndarray, dict, tuple, set)
@@ -36,16 +32,24 @@ class Rows:
             (Sentence), or the question that it asks (Question).
         numbers: the 1-based number of each row in its place; a header is not counted.
         place: the file or dataset the rows came from.
-        kind: of the task.
         rationales: why people gave each row its label, None if nobody was asked.
+        names: the names of classes or tags in each row, empty where answers have none.
+        stratified: whether a part cut off has the labels in the proportions of the whole.
+        shared: which text of each row others may share, and must not lie in two splits with; None
+            if rows belong together only where all their texts are the same.
+        relation: how a message says that rows belong to others.
     """
 
     texts: list[tuple[str, ...]]
     labels: list[Any]
     numbers: list[int]
     place: str
-    kind: Kind = "classification"
+    _: KW_ONLY
     rationales: list[Rationale] | None = None
+    names: list[list[str]] = field(default_factory=list)
+    stratified: bool = False
+    shared: int | None = None
+    relation: str = "rows"
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -53,13 +57,13 @@ class Rows:
     def take(self, indices: Iterable[int]) -> Rows:
         """These rows, in their original order."""
         chosen = sorted(indices)
-        return Rows(
-            [self.texts[i] for i in chosen],
-            [self.labels[i] for i in chosen],
-            [self.numbers[i] for i in chosen],
-            self.place,
-            self.kind,
-            None if self.rationales is None else [self.rationales[i] for i in chosen],
+        return replace(
+            self,
+            texts=[self.texts[i] for i in chosen],
+            labels=[self.labels[i] for i in chosen],
+            numbers=[self.numbers[i] for i in chosen],
+            rationales=self.rationales and [self.rationales[i] for i in chosen],
+            names=self.names and [self.names[i] for i in chosen],
         )
 
     @cached_property
@@ -72,18 +76,9 @@ class Rows:
     @cached_property
     def groups(self) -> list[str]:
         """Rows of one group must not lie in two splits: the same text, or the same paragraph."""
-        if self.kind != "question_answering":
+        if self.shared is None:
             return self.normalised
-        return [key.rpartition("\x1f")[2] for key in self.normalised]
-
-    @property
-    def names(self) -> list[list[str]]:
-        """The names of classes or tags in each row."""
-        if self.kind == "classification":
-            return [[name] for name in self.labels]
-        if self.kind == "token_classification":
-            return [sentence.tags for sentence in self.labels]
-        return []
+        return [key.split("\x1f")[self.shared] for key in self.normalised]
 
 
 def read_classes(table: Table, text: Sequence[str], label: str) -> Rows:
@@ -97,7 +92,8 @@ def read_classes(table: Table, text: Sequence[str], label: str) -> Rows:
     refuse_several(table, label)
     labels = [class_name(value, table.names) for value in table.frame[label].tolist()]
     _refuse_unlabelled([name == "" for name in labels], table.place, label)
-    return Rows(texts, labels, numbers, table.place)
+    names = [[name] for name in labels]
+    return Rows(texts, labels, numbers, table.place, names=names, stratified=True)
 
 
 def read_numbers(table: Table, text: Sequence[str], label: str) -> Rows:
@@ -111,7 +107,7 @@ def read_numbers(table: Table, text: Sequence[str], label: str) -> Rows:
     cells = table.frame[label].tolist()
     _refuse_unlabelled([missing(cell) or cell == "" for cell in cells], table.place, label)
     labels = [_number(cell, label, row, table.place) for row, cell in enumerate(cells, 1)]
-    return Rows(texts, labels, numbers, table.place, "regression")
+    return Rows(texts, labels, numbers, table.place)
 
 
 def read_texts(table: Table, text: Sequence[str], label: str) -> list[tuple[str, ...]]:

@@ -12,8 +12,6 @@ from tokendrop.errors import UserError
 
 log = logging.getLogger(__name__)
 
-_WHAT = {"question_answering": "questions are about paragraphs that"}
-
 
 def make_splits(
     given: dict[str, Rows], dev_fraction: float, test_fraction: float, seed: int
@@ -41,7 +39,7 @@ def make_splits(
     if len(fresh) < len(keys):
         log.warning(
             "%s: %d of %d training %s also occur in the dev or test rows and were removed",
-            *(train.place, len(keys) - len(fresh), len(keys), _WHAT.get(train.kind, "rows")),
+            *(train.place, len(keys) - len(fresh), len(keys), train.relation),
         )
     fractions = {"dev": dev_fraction, "test": test_fraction}
     missing = {name: part for name, part in fractions.items() if name not in given}
@@ -52,7 +50,7 @@ def make_splits(
         fresh = distinct
     train = train.take(fresh)
     splits = dict(given)
-    order = _stratified(train, seed) if train.kind == "classification" else _grouped(train, seed)
+    order = _stratified(train, seed) if train.stratified else _grouped(train, seed)
     for name, part in missing.items():
         count = max(1, round(part * len(train)))
         while count < len(order) and train.groups[order[count]] == train.groups[order[count - 1]]:

@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from tokendrop.data.batching import Split
+from tokendrop.data.entities import to_iob2
 from tokendrop.data.rows import Rows, class_name, missing, refuse
 from tokendrop.data.sources import Table, check_columns, existing
-from tokendrop.data.tokens import Tokeniser
+from tokendrop.data.split import Sentence
 from tokendrop.errors import UserError
-from tokendrop.tasks import IGNORED
-from tokendrop.tasks.entities import to_iob2
-
-
-@dataclass(frozen=True)
-class Sentence:
-    """The words of a row.
-
-    Attributes:
-        words: as the file has them.
-        tags: the right tag of each word; those of entities in IOB2.
-        places: position of each word's first token in its row, None if it has no token there.
-    """
-
-    words: list[str]
-    tags: list[str]
-    places: list[int | None] = field(default_factory=list)
 
 
 def read_conll(path: str, words: str, tags: str) -> Table:
@@ -105,7 +87,7 @@ def read_sentences(table: Table, text: Sequence[str], label: str) -> Rows:
         sentences,
         list(range(1, len(sentences) + 1)),
         table.place,
-        "token_classification",
+        names=[sentence.tags for sentence in sentences],
     )
 
 
@@ -120,22 +102,6 @@ def _lists(table: Table, column: str) -> list[list[object]]:
             )
         cells.append(list(cell))
     return cells
-
-
-def tagged_split(rows: Rows, tokeniser: Tokeniser, labels: list[str], what: str) -> Split:
-    """The rows with the tag of each word at its first token; other tokens are not scored."""
-    number = {name: index for index, name in enumerate(labels)}
-    tokens, words = tokeniser.words([sentence.words for sentence in rows.labels], what)
-    sentences, tags = [], []
-    for sentence, row in zip(rows.labels, words, strict=True):
-        first = {word: place for place, word in reversed(list(enumerate(row))) if word >= 0}
-        places = [first.get(word) for word in range(len(sentence.words))]
-        sentences.append(replace(sentence, places=places))
-        scored = {place: number[sentence.tags[word]] for word, place in first.items()}
-        tags.append([scored.get(place, IGNORED) for place in range(len(row))])
-    return Split(
-        rows.texts, tokens.input_ids, tokens.token_type_ids, tags, tokens.truncated, sentences
-    )
 
 
 def is_conll(path: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -18,9 +17,10 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 from transformers import PreTrainedTokenizerBase
 
+from tokendrop.data.split import Tokens, Windows
+from tokendrop.data.words import words_of_tokens
 from tokendrop.errors import UserError
 from tokendrop.files import whole_file
-from tokendrop.tasks.token_classification import words_of_tokens
 
 _CHUNK = 1000  # rows tokenised between two steps of the progress bar
 _SECONDS_BEFORE_BAR = 3
@@ -32,46 +32,17 @@ _LISTS = pa.list_(pa.int32())
 _Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Tokens:
-    """Token ids of N rows.
-
-    Attributes:
-        input_ids: special tokens included.
-        token_type_ids: 1 in the second text of a pair, where the tokenizer marks it.
-        truncated: how many texts lost their end.
-    """
-
-    input_ids: list[list[int]]
-    token_type_ids: list[list[int]]
-    truncated: int
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Questions with stretches of their contexts.
-
-    Attributes:
-        tokens: of each window; truncated are questions, no context is.
-        examples: the number of the question of each window.
-        offsets: (tokens, 2) of each window: first character of each token in the context, and the
-            one behind its last; 0, 0 at tokens that are no context.
-    """
-
-    tokens: Tokens
-    examples: list[int]
-    offsets: list[NDArray[np.int32]]
-
-
 class Tokeniser:
     """A tokenizer with a maximum length and a folder that remembers what it has done."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int, folder: Path) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, max_length: int, folder: Path | None = None
+    ) -> None:
         """
         Args:
             tokenizer: a fast tokenizer.
             max_length: tokens of a row at most; of a pair the longer text is cut first.
-            folder: where results are kept.
+            folder: where results are kept; they are not if there is none.
         """
         self._tokenizer: Any = tokenizer
         self._max_length = max_length
@@ -145,12 +116,11 @@ class Tokeniser:
             UserError: as in :meth:`__call__`, or the stride leaves a window no room to move on.
         """
         self._check_room(pair=True)
-        special = self._tokenizer.num_special_tokens_to_add(pair=True)
 
         def windowed(chunk: list[tuple[str, ...]]) -> list[_Row]:
             questions, contexts = (list(column) for column in zip(*chunk, strict=True))
             questions, longest, cut = self._questions(questions)
-            if stride >= (room := self._max_length - special - longest):
+            if stride >= (room := self._room(longest)):
                 raise UserError(
                     f"doc_stride {stride} must be below the {max(0, room)} tokens that max_length "
                     f"{self._max_length} leaves for a context beside a question of {longest}: "
@@ -179,6 +149,13 @@ class Tokeniser:
             table["example"].to_pylist(),
             [np.stack(both, 1) for both in zip(starts, ends, strict=True)],
         )
+
+    def context_room(self, question: str) -> int:
+        """Tokens of a context that a window has room for beside a question."""
+        return self._room(self._questions([question])[1])
+
+    def _room(self, question: int) -> int:
+        return self._max_length - self._tokenizer.num_special_tokens_to_add(pair=True) - question
 
     def _questions(self, texts: list[str]) -> tuple[list[str], int, set[int]]:
         """Questions of 64 tokens at most, the length of the longest, and which were cut."""
@@ -221,6 +198,8 @@ class Tokeniser:
         self, texts: list[Any], how: _Row, encode: Callable[[Any], list[_Row]], what: str
     ) -> pa.Table:
         """The rows of a table by what went into them: tokenizer, texts, and how."""
+        if self._folder is None:
+            return _tokenise(texts, encode, what)
         key = [self.identity, how, texts]
         file = self._folder / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()}.parquet"
         table = _read(file, len(texts))

@@ -1,10 +1,13 @@
 """Self-attention inside the rows of a packed batch, and the attention that each token received.
 
-Rows of equal length are a dense block, which goes through one call on a view, without a copy and
-without a mask; short rows of nearly equal lengths are padded into one (see
-:class:`tokendrop.engine.blocks.Blocks`). The same call can return *received attention*, the column
-sums of the attention probabilities, by which PoWER-BERT and Length-Adaptive Transformer rank
-tokens.
+Neighbouring rows of equal length are one dense block of the packed tensor. It needs no copy and no
+attention mask, and takes one call of the operator. Short rows of nearly equal lengths are padded
+into a block, with a mask, where that is faster than a call for each (see
+:class:`tokendrop.engine.blocks.Blocks`).
+
+*Received attention* of a token is what all queries of its row paid to it: the column sums of the
+attention probabilities, added up over the heads. PoWER-BERT and Length-Adaptive Transformer rank
+tokens by it.
 """
 
 from __future__ import annotations
@@ -24,11 +27,13 @@ SHORT = 64  # up to so many tokens, several rows are faster by two plain product
 
 
 @dataclass(frozen=True, eq=False)
-class Window:
-    """What a query sees where that is less than its row: the tokens that stood near it.
+class SlidingWindow:
+    """Sliding-window (local) attention: a query sees only the tokens that stood near it.
+
+    Distances are those of the row as it came in, whatever was dropped between two tokens.
 
     Attributes:
-        reach: the largest difference of positions; both ends are seen.
+        reach: the largest distance at which a token is still seen.
         positions: (T,) where each live token stood in its row as it came in.
         wide: (R,) whether a live row may hold tokens further apart than that, on the host.
         whole: whether no live row has lost a token.
@@ -40,8 +45,8 @@ class Window:
     whole: bool
 
     @classmethod
-    def of(cls, reach: int, batch: Batch, layout: Layout) -> Window | None:
-        """The window over the live tokens, or None if every query sees its whole row."""
+    def of(cls, reach: int, batch: Batch, layout: Layout) -> SlidingWindow | None:
+        """The window for the live tokens, or None if every query sees its whole row anyway."""
         spans = [batch.spans[row] for row in layout.origin]
         wide = tuple(span > reach for span in spans)
         if not any(wide):
@@ -58,29 +63,29 @@ def attend(
     *,
     received: Received | None = None,
     key_bias: Tensor | None = None,
-    window: Window | None = None,
+    window: SlidingWindow | None = None,
     dropout: float = 0.0,
 ) -> tuple[Tensor, Tensor | None]:
     """Softmax attention of each row over itself, scaled by 1/sqrt(head size).
 
     Args:
-        query: (T, heads, head size), as are key and value; rows behind the layout's tokens are
-            passed over.
-        key: what queries are compared with.
-        value: what is averaged.
+        query: (T + spare, heads, head size). The spare rows behind the layout's tokens mean nothing
+            and are ignored.
+        key: of the same shape.
+        value: of the same shape.
         layout: where the rows lie.
-        received: whether to sum up the attention each token received, and if so with or without
-            the attention it paid to itself.
-        key_bias: (T,) added to every logit of that key, for all heads and queries of its row.
+        received: whether to return received attention, and if so with or without what each token
+            paid to itself; None for not at all.
+        key_bias: (T,) added to every attention logit of a key, in all heads and for all queries of
+            its row. A bias of -inf is what an attention mask does.
         window: what a query sees; None for its whole row.
-        dropout: probability of zeroing an attention probability. Received attention is taken
-            after it, as in the Length-Adaptive code.
+        dropout: probability of zeroing an attention probability. Received attention is summed
+            after that, as in the Length-Adaptive code.
 
     Returns:
-        context (T, heads * head size), followed by as many meaningless rows as the query had behind
-        its tokens, and received attention (T,) in fp32 summed over heads and
-        over the queries of the row, or None if not asked for. Without dropout, and with the
-        diagonal, a row of n tokens sums to heads * n.
+        the context (T + spare, heads * head size), whose spare rows mean nothing either; and the
+        received attention (T,) in fp32, or None if it was not asked for. With what tokens paid to
+        themselves, and without dropout, it sums to heads * n over a row of n tokens.
     """
     if _use_varlen(query, received, key_bias, window, dropout):
         return _varlen(query, key, value, layout, window), None
@@ -140,7 +145,10 @@ def attend(
 
 
 def _mask(bias: Tensor | None, real: Tensor | None) -> Tensor | None:
-    """(rows, 1, 1, width) added to the logits of each key, or None where nothing is."""
+    """The attention mask with the bias: (rows, 1, 1, width), added to the logits of each key.
+
+    Padding gets -inf. None if there is neither padding nor a bias.
+    """
     if real is not None:
         bias = torch.zeros_like(real, dtype=torch.float32) if bias is None else bias
         bias = bias.masked_fill(~real, -torch.inf)
@@ -149,24 +157,30 @@ def _mask(bias: Tensor | None, real: Tensor | None) -> Tensor | None:
 
 @dataclass(frozen=True, eq=False)
 class _Far:
-    """The keys of a block of rows that its queries do not see for their distance."""
+    """The sliding-window mask of one block of rows.
+
+    Attributes:
+        places: (rows, width) where each token stood in its row as it came in.
+        reach: the largest distance at which a token is still seen.
+        real: (rows, width) false for padding, None if there is none.
+    """
 
     places: Tensor
     reach: int
     real: Tensor | None
 
     def of(self, queries: slice) -> Tensor:
-        """(rows, 1, queries, width) true where a key is too far away."""
+        """(rows, 1, queries, width) true where a key is too far from a query to be seen."""
         far = (self.places[:, queries, None] - self.places[:, None]).abs() > self.reach
-        if self.real is not None:  # padding that sees no key would be nan
+        if self.real is not None:  # a padding query must see some key: its softmax would be nan
             far &= self.real[:, queries, None]
         return far[:, None]
 
 
 def _small(shapes: list[tuple[int, int]], heads: int, widest: int) -> list[tuple[int, int]]:
-    """Blocks cut into fewer rows, so that their probabilities stay in the processor's cache.
+    """The blocks cut into smaller ones, whose probabilities stay in the processor's cache.
 
-    Blocks wider than ``widest`` stay whole.
+    Blocks wider than ``widest`` are left as they are.
     """
     cut = []
     for rows, width in shapes:
@@ -186,7 +200,11 @@ def _explicit(
     received: Received | None,
     dropout: float,
 ) -> tuple[Tensor, Tensor | None]:
-    """Attention of a (rows, heads, width, head size) block with its probabilities at hand."""
+    """Attention of a (rows, heads, width, head size) block, computed through its probabilities.
+
+    Returns:
+        the context of the same shape, and the received attention (rows * width,) if asked for.
+    """
     rows, heads, width, _ = q.shape
     added = _mask(bias, real)
     if torch.is_grad_enabled() or dropout > 0:
@@ -213,14 +231,14 @@ def _explicit(
 
 
 def _without(far: _Far, queries: slice, added: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """What is added to the logits of some queries, with the keys too far from them gone."""
+    """What is added to some queries' logits: -inf at keys too far away, elsewhere ``added``."""
     hidden = far.of(queries)
     added = hidden.new_zeros((), dtype=dtype) if added is None else added
     return added.masked_fill(hidden, -torch.inf)
 
 
 def _cast(*states: Tensor) -> Iterator[Tensor]:
-    """In one piece each, and as autocast would cast them: it leaves functions of our own out."""
+    """Contiguous, and in autocast's type: for functions of our own it does not cast by itself."""
     kind = states[0].device.type
     half = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
     return ((x if half is None else x.to(half)).contiguous() for x in states)
@@ -230,25 +248,26 @@ def _use_varlen(
     query: Tensor,
     received: Received | None,
     key_bias: Tensor | None,
-    window: Window | None,
+    window: SlidingWindow | None,
     dropout: float,
 ) -> bool:
+    """Whether the GPU's variable-length kernel can do what is asked for."""
     plain = received is None and key_bias is None and dropout == 0.0
-    # the kernel counts a window in the tokens that are left
+    # the kernel measures a window's distances in the tokens that are left
     plain = plain and (window is None or window.whole)
     return plain and query.is_cuda and query.dtype in (torch.float16, torch.bfloat16)
 
 
 def _varlen(
-    query: Tensor, key: Tensor, value: Tensor, layout: Layout, window: Window | None
+    query: Tensor, key: Tensor, value: Tensor, layout: Layout, window: SlidingWindow | None
 ) -> Tensor:
-    """The GPU's own ragged attention: one launch for all rows, half precision only."""
+    """The GPU's variable-length attention: one launch for all rows, half precision only."""
     from torch.nn.attention.varlen import varlen_attn
 
-    offsets, longest = layout.offsets.int(), max(layout.lengths)
+    cu_seqlens, longest = layout.offsets.int(), max(layout.lengths)
     # -1 is no limit
     reach = -1 if window is None else window.reach
     out = varlen_attn(
-        query, key, value, offsets, offsets, longest, longest, window_size=(reach, reach)
+        query, key, value, cu_seqlens, cu_seqlens, longest, longest, window_size=(reach, reach)
     )
     return out.flatten(1)  # type: ignore[union-attr]

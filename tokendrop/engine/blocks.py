@@ -37,7 +37,7 @@ class Blocks:
         shapes: (rows, width) of each block.
         source: (S,) the packed token that each slot reads; a padding slot reads any. None if
             slots are tokens.
-        real: (S,) false at padding slots, None if there are none.
+        real: (S,) the attention mask: false at padding slots, None if there are none.
         slots: (T,) the slot of each packed token, None if slots are tokens.
     """
 
@@ -49,7 +49,7 @@ class Blocks:
     @classmethod
     def of(cls, lengths: Sequence[int], device: torch.device) -> Blocks:
         """The blocks of packed rows of these lengths."""
-        shapes = _merge(lengths, WASTE.get(device.type, 0))
+        shapes = _joined(lengths, WASTE.get(device.type, 0))
         widths = [width for rows, width in shapes for _ in range(rows)]
         if widths == list(lengths):
             return cls(shapes)
@@ -59,7 +59,7 @@ class Blocks:
         return cls(shapes, *(torch.from_numpy(x).to(device) for x in (source, real, slots)))
 
 
-def _merge(lengths: Sequence[int], waste: int) -> list[tuple[int, int]]:
+def _joined(lengths: Sequence[int], waste: int) -> list[tuple[int, int]]:
     """Blocks of neighbouring rows, as (rows, width): a row joins if the padding is worth it."""
     shapes: list[tuple[int, int]] = []
     for length in lengths:

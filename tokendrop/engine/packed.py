@@ -1,8 +1,9 @@
 """The packed batch: rows of different lengths laid end to end, with no padding anywhere.
 
 A batch of B rows holds T = n_1 + ... + n_B tokens and is a tensor of shape ``(T, ...)`` beside a
-:class:`Layout` that says where each row lies. Dropping tokens and retiring whole rows are the same
-operation, :meth:`Layout.keep`. Everything here is a pure function of tensors.
+:class:`Layout` that says where each row lies, in place of an attention mask. Its ``offsets`` are
+what attention kernels for variable lengths call ``cu_seqlens``. Dropping tokens and retiring whole
+rows are the same operation, :meth:`Layout.keep`. Everything here is a pure function of tensors.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Layout:
 
     @cached_property
     def offsets(self) -> Tensor:
-        """(R + 1,) the first token of each row, closed by T."""
+        """(R + 1,) the first token of each row, and T at the end: what kernels call cu_seqlens."""
         return self._put(np.append(starts(self.lengths), sum(self.lengths)))
 
     @cached_property

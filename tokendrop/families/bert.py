@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
-from tokendrop.engine.attention import Window
+from tokendrop.engine.attention import SlidingWindow
 from tokendrop.engine.dropout import dropout
 from tokendrop.engine.linear import linear, linears
 from tokendrop.engine.packed import Batch, Layout
@@ -99,7 +99,7 @@ class Family:
         projections = linears([attention.query, attention.key, attention.value], hidden)
         return _by_head(projections, attention.num_attention_heads)
 
-    def window(self, layer: Any, batch: Batch, layout: Layout) -> Window | None:
+    def window(self, layer: Any, batch: Batch, layout: Layout) -> SlidingWindow | None:
         """What a query sees, where that is less than its row."""
         return None
 
@@ -128,7 +128,7 @@ class Family:
         return getattr(pooler, "dense", pooler)
 
     def classify(self, model: Any, first: Tensor) -> Tensor:
-        """(B, classes) logits of a sequence classification head from (B, hidden) [CLS] states."""
+        """(B, classes) logits of the sequence classification head, of (B, hidden) [CLS] states."""
         pooled = self.base(model).pooler(first[:, None])
         return model.classifier(model.dropout(pooled))
 

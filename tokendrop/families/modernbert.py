@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
-from tokendrop.engine.attention import Window
+from tokendrop.engine.attention import SlidingWindow
 from tokendrop.engine.dropout import dropout
 from tokendrop.engine.linear import linear, with_room
 from tokendrop.engine.packed import Batch, Layout, row_sum
@@ -49,10 +49,10 @@ class ModernBert(Family):
         query, key, value = projected.view(len(hidden), 3, -1, attention.head_dim).unbind(1)
         return query, key, value
 
-    def window(self, layer: Any, batch: Batch, layout: Layout) -> Window | None:
+    def window(self, layer: Any, batch: Batch, layout: Layout) -> SlidingWindow | None:
         if layer.attention_type != "sliding_attention":
             return None
-        return Window.of(layer.config.sliding_window, batch, layout)
+        return SlidingWindow.of(layer.config.sliding_window, batch, layout)
 
     def attention_dropout(self, layer: Any) -> float:
         return layer.attn.attention_dropout

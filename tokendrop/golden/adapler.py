@@ -21,7 +21,7 @@ from tokendrop.families import family_of
 from tokendrop.golden import Difference, compare, compare_rows, integers, load_model, read_cases
 from tokendrop.models.backbones import shape_of
 from tokendrop.reducers.adapler import AdapLeR, Pass
-from tokendrop.reducers.base import Setting
+from tokendrop.reducers.base import StageContext
 from tokendrop.tasks import SequenceClassification
 from tokendrop.training.saliency import batch_saliency
 
@@ -83,7 +83,7 @@ def _soft(
     ids = integers(case["input_ids"])
     batch = Batch.pack(ids, labels=_labels(case), examples=range(len(ids)))
     lengths = torch.tensor(batch.layout.lengths)
-    reducer.enter(reducer.stages()[0], Setting(lengths, 1, saliency=lambda: rows))
+    reducer.enter(reducer.stages()[0], StageContext(lengths, 1, saliency=lambda: rows))
     reducer.sharpness.fill_(case["lam"])
 
     # in evaluation mode, as the authors' numbers are without dropout

@@ -60,8 +60,8 @@ def _case(
     batch = Batch.pack(ids, types)
     reducer = LengthAdaptive(keep_cls=bool(case["always_keep_cls"]))
     reducer.build(shape_of(model.config, max(map(len, ids))))
-    reducer.sub_model = partial(_plan, case, reducer)
-    walked = walk(model, batch, reducer.eval(), restore=True)
+    with reducer.following(partial(_plan, case, reducer)):
+        walked = walk(model, batch, reducer.eval(), restore=True)
     assert walked.restored is not None
     count = len(case["input_ids"])  # rows beyond it are only company
     states = walked.restored.split(batch.layout.lengths)

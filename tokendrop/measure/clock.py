@@ -25,7 +25,7 @@ from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.dense import Dense
 
 FEWEST_ROUNDS = 3
-DENSE, AGAIN, PADDED, METHOD = "packed_dense", "packed_dense_again", "padded_dense", "method"
+PACKED_DENSE, AGAIN, PADDED, METHOD = "packed_dense", "packed_dense_again", "padded_dense", "method"
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Clock:
 
 
 @torch.inference_mode()
-def measure(
+def measure_speed(
     model: TokenDropModel, rows: Sequence[Sequence[int]], batch_size: int, rounds: int, note: str
 ) -> dict[str, Any]:
     """Time a method against the packed and the padded dense model on the same rows.
@@ -83,14 +83,14 @@ def measure(
         for batch in padded:
             model.backbone(**batch)
 
-    contenders = {DENSE: run_dense, AGAIN: run_dense, METHOD: run_method, PADDED: run_padded}
+    contenders = {PACKED_DENSE: run_dense, AGAIN: run_dense, METHOD: run_method, PADDED: run_padded}
     times = interleave(contenders, rounds, device, note)
     return {
         **{name: statistics.median(seconds) for name, seconds in times.items()},
-        "speedup_unpadded": median_ratio(times[DENSE], times[METHOD]),
+        "speedup_unpadded": median_ratio(times[PACKED_DENSE], times[METHOD]),
         "speedup_padded": median_ratio(times[PADDED], times[METHOD]),
-        "packing_speedup": median_ratio(times[PADDED], times[DENSE]),
-        "noise": noise(times[AGAIN], times[DENSE]),
+        "packing_speedup": median_ratio(times[PADDED], times[PACKED_DENSE]),
+        "noise": noise(times[AGAIN], times[PACKED_DENSE]),
         "batch_size": batch_size,
         "rows": len(rows),
         "rounds": rounds,

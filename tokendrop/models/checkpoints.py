@@ -17,8 +17,10 @@ from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrained
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.utils import logging as transformers_logging
 
+from tokendrop.data.names import listed, names_by_id, repeated
 from tokendrop.errors import UserError, one_line
 from tokendrop.families import supported
+from tokendrop.tasks import Task
 
 ATTENTION = {"attn_implementation": "sdpa"}
 _POINTER = b"version https://git-lfs.github.com/spec/"
@@ -199,3 +201,39 @@ def quiet_loading() -> Iterator[None]:
         yield
     finally:
         transformers_logging.set_verbosity(verbosity)
+
+
+def check_head(config: Any, kind: type[Task], place: str) -> None:
+    """Refuse a head whose answers cannot be read as those of a task.
+
+    Args:
+        config: the model's.
+        kind: what its head is for.
+        place: how the message calls the model.
+
+    Raises:
+        UserError: several labels at once, ids that do not number the logits, or two classes of
+            one name.
+    """
+    named = config.id2label or {}
+    several = config.problem_type == "multi_label_classification"
+    if several and not kind.head.reads_tokens:
+        raise UserError(
+            f"{place} is a multi-label model (problem_type multi_label_classification in its "
+            "config.json), which may give a text several classes: name a model that gives each "
+            "text one class, or begin with a pretrained encoder"
+        )
+    if not kind.named:
+        return
+    ids = sorted(int(key) for key in named)
+    if ids != list(range(len(ids))):
+        raise UserError(
+            f"id2label in the config.json of {place} has the ids {listed(map(str, ids))}, but its "
+            f"{len(ids)} classes must be numbered from 0 to {len(ids) - 1}: correct it"
+        )
+    if twice := repeated(names_by_id(config)):
+        places = " and ".join(str(key) for key, name in named.items() if str(name) == twice)
+        raise UserError(
+            f"id2label in the config.json of {place} gives the name {twice!r} to the classes "
+            f"{places}: give each class a name of its own"
+        )

@@ -4,44 +4,46 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from tokenizers import Encoding
+from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from tokendrop.data.batching import Batches, consecutive
+from tokendrop.data.names import names_by_id
+from tokendrop.data.split import Split
+from tokendrop.data.tokens import Tokeniser
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.trace import Encoded
 from tokendrop.errors import UserError, one_line
 from tokendrop.families import family_of
 from tokendrop.files import whole_folder
-from tokendrop.heads import kind_of, reads_tokens
-from tokendrop.models import backbones, sharing
-from tokendrop.models.checkpoints import check_vocabulary
-from tokendrop.models.prediction import Prediction, Text, answer, checked, tokenised
-from tokendrop.models.sharing import CARD, SIDE_CAR, Figures
+from tokendrop.heads import head_of
+from tokendrop.models import backbones, cards, hub
+from tokendrop.models.cards import CARD, SIDE_CAR, Figures, ModelSummary
+from tokendrop.models.checkpoints import check_head, check_vocabulary
+from tokendrop.models.prediction import Prediction, Text, checked, tokenised
+from tokendrop.models.side_car import WEIGHTS, load_weights, read_side_car
 from tokendrop.reducers import with_changes
 from tokendrop.reducers.base import Reducer
 from tokendrop.reducers.stored import stored_reducer
-from tokendrop.stored import read_json
-from tokendrop.tasks.names import check_head, names_by_id
+from tokendrop.tasks import Answering, Answers, kind_named, kind_of
 
 log = logging.getLogger(__name__)
 
 MODEL_TYPE = "tokendrop"  # of the side-car, for Hugging Face's Auto classes
-WEIGHTS = "reducer.safetensors"
 
 
 class TokenDropModel(nn.Module):
-    """An unmodified Hugging Face model with its head whose tokens a reducer drops.
+    """An unmodified Hugging Face model with its task head, and a reducer that drops its tokens.
 
     On disk it is a plain Hugging Face checkpoint, with the reducer in the folder ``reducer``
     beside the weights.
@@ -56,13 +58,15 @@ class TokenDropModel(nn.Module):
         reducer: Reducer,
         tokenizer: PreTrainedTokenizerBase,
         max_length: int,
+        answering: Answering | None = None,
     ) -> None:
         """
         Args:
-            backbone: a sequence classification model of a supported family.
+            backbone: a model of a supported family with a head.
             reducer: the method; its weights are made here.
             tokenizer: the backbone's.
             max_length: longest row in tokens; texts are cut to it.
+            answering: how its answers were scored; as its head says, if not given.
 
         Raises:
             UserError: the reducer's arguments or ``max_length`` do not fit the backbone.
@@ -72,13 +76,20 @@ class TokenDropModel(nn.Module):
         self.reducer = reducer
         self.tokenizer = tokenizer
         self.figures: Figures | None = None
-        self.shape = backbones.shape_of(backbone.config, max_length, kind_of(backbone))
+        self.answering = answering or Answering(kind_of(backbone))
+        self.shape = backbones.shape_of(backbone.config, max_length, self.answering.kind)
         reducer.build(self.shape)
 
     @property
     def labels(self) -> list[str]:
         """Class names in the order of the logits."""
         return names_by_id(self.backbone.config)
+
+    @property
+    def summary(self) -> ModelSummary:
+        """What its card tells."""
+        kind = self.backbone.config.model_type
+        return ModelSummary(self.reducer, self.shape, kind, self.labels, self.figures)
 
     def forward(self, batch: Batch) -> Encoded:
         return encode(self.backbone, batch, self.reducer)
@@ -89,38 +100,52 @@ class TokenDropModel(nn.Module):
 
         Args:
             texts: one string or a pair of strings each, for answering a question and its context;
-                longer ones are cut to ``max_length``. A tagger's text has blanks between its words.
+                longer ones are cut to ``max_length``, contexts into windows. A tagger's text has
+                blanks between its words.
             batch_size: rows at a time; no answer depends on it.
 
         Raises:
             UserError: a text is empty, or a question has no context.
         """
-        kind, limit = self.shape.task, self.shape.max_tokens
+        kind, limit = kind_named(self.answering.kind), self.shape.max_tokens
         parts = checked(texts, kind)
-        rows = [tokenised(self.tokenizer, text, kind, limit) for text in parts]
-        if cut := sum(bool(row.overflowing) for row in rows):
-            log.warning("%d of %d texts were cut to %d tokens", cut, len(rows), limit)
+        tokeniser = Tokeniser(self.tokenizer, limit)
+        splits = list(tokenised(parts, kind, tokeniser, self.labels, self.answering))
+        if cut := sum(split.truncated for _, split in splits):
+            log.warning("%d of %d texts were cut to %d tokens", cut, len(parts), limit)
         self.eval()
-        predictions: list[Prediction] = []
-        for start in range(0, len(rows), batch_size):
-            end = start + batch_size
-            predictions.extend(self._predict_batch(rows[start:end], parts[start:end]))
-        return predictions
+        found: dict[int, Prediction] = {}
+        for numbers, split in splits:
+            answers = kind.answers(split, self.labels, self.answering)
+            found.update(zip(numbers, self._predictions(split, answers, batch_size), strict=True))
+        return [found[number] for number in range(len(parts))]
 
-    def _predict_batch(
-        self, rows: Sequence[Encoding], texts: Sequence[tuple[str, ...]]
-    ) -> Iterable[Prediction]:
-        batch = Batch.pack([row.ids for row in rows], [row.type_ids for row in rows])
-        encoded = self(batch.to(self.backbone.device))
-        lengths = [len(row.ids) for row in rows]
-        by_token = reads_tokens(self.backbone)
-        logits = encoded.logits.split(lengths) if by_token else encoded.logits
-        depths = encoded.trace.token_depth().split(lengths)
-        leaving = encoded.trace.row_depth().tolist()
-        for row, text, found, depth, left in zip(rows, texts, logits, depths, leaving, strict=True):
-            label, probabilities = answer(found, row, text, self.shape.task, self.labels)
+    def _predictions(
+        self, split: Split, answers: Answers[Any], batch_size: int
+    ) -> Iterator[Prediction]:
+        """Predictions for the examples of a split; of several rows that which was answered from."""
+        batches = Batches(split, consecutive(len(split), batch_size))
+        depths: dict[int, list[int]] = {}
+        leaving: dict[int, int] = {}
+        for number in range(len(batches)):
+            batch = batches[number].to(self.backbone.device)
+            assert batch.examples is not None
+            encoded = self(batch)
+            answers.update(encoded.logits, batch)
+            rows = batch.examples.tolist()
+            of_rows = encoded.trace.token_depth().split(list(batch.layout.lengths))
+            depths.update(zip(rows, (depth.tolist() for depth in of_rows), strict=True))
+            leaving.update(zip(rows, encoded.trace.row_depth().tolist(), strict=True))
+        for example in answers.index:
+            answer = answers[example]
+            tokens: Any = self.tokenizer.convert_ids_to_tokens(split.input_ids[answer.row])
             yield Prediction(
-                label, probabilities, row.tokens, depth.tolist(), left, self.shape.layers
+                answer.label,
+                answer.probabilities,
+                tokens,
+                depths[answer.row],
+                leaving[answer.row],
+                self.shape.layers,
             )
 
     @classmethod
@@ -147,8 +172,8 @@ class TokenDropModel(nn.Module):
         with TemporaryDirectory() as place:
             folder = Path(place) / "model"
             self.save_pretrained(folder)
-            (folder / CARD).write_text(str(sharing.card(self, repo_id)), encoding="utf-8")
-            return sharing.upload(folder, repo_id, private, token)
+            (folder / CARD).write_text(str(cards.card(self.summary, repo_id)), encoding="utf-8")
+            return hub.upload(folder, repo_id, private, token)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the model and its card; the folder appears only once it is complete.
@@ -167,27 +192,13 @@ class TokenDropModel(nn.Module):
                     "reducer": self.reducer.spec(),
                     "backbone_type": self.backbone.config.model_type,
                     "max_length": self.shape.max_tokens,
+                    "answering": asdict(self.answering),
                 }
                 (side_car / "config.json").write_text(json.dumps(described, indent=1) + "\n")
                 save_file(self.reducer.state_dict(), side_car / WEIGHTS)
-                sharing.write_figures(draft, self)
+                cards.write_figures(draft, self.summary)
         except (OSError, SafetensorError) as error:
             raise UserError(f"cannot save the model to {folder}: {one_line(error)}") from error
-
-
-@dataclass(frozen=True)
-class SideCar:
-    """What the folder ``reducer`` says of the model around it.
-
-    Attributes:
-        reducer: the method.
-        backbone_type: what its weights were trained on, None if nobody wrote it down.
-        max_length: longest row in tokens, None for as many as the backbone has positions for.
-    """
-
-    reducer: dict[str, Any]
-    backbone_type: str | None = None
-    max_length: int | None = None
 
 
 def load(
@@ -211,8 +222,8 @@ def load(
             belong to something else, a head for several labels at once or with classes that cannot
             be told apart, a reducer that is not this package's, or a bad operating point.
     """
-    folder = sharing.model_folder(path)
-    spec = _read_side_car(folder).reducer
+    folder = hub.model_folder(path)
+    spec = read_side_car(folder).reducer
     reducer = stored_reducer(spec, trust_reducer)
     if fixed := set(operating_point) - reducer.operating_arguments:
         allowed = ", ".join(sorted(reducer.operating_arguments)) or "none"
@@ -235,9 +246,16 @@ def load_with(folder: Path, reducer: Reducer) -> TokenDropModel:
     Raises:
         UserError: as :func:`load`.
     """
-    described = _read_side_car(folder)
+    described = read_side_car(folder)
     backbone = backbones.load_classifier(folder)
-    check_head(backbone.config, kind_of(backbone), f"the model in {folder}")
+    answering = described.answering or Answering(kind_of(backbone))
+    kind = kind_named(answering.kind)
+    check_head(backbone.config, kind, f"the model in {folder}")
+    if kind.head.suffix != head_of(backbone).suffix or answering.doc_stride < 0:
+        raise UserError(
+            f"{folder / SIDE_CAR / 'config.json'} says under answering what does not fit the "
+            f"{type(backbone).__name__} beside it ({answering}): restore it"
+        )
     found = backbone.config.model_type
     if described.backbone_type not in (None, found):
         raise UserError(
@@ -248,39 +266,7 @@ def load_with(folder: Path, reducer: Reducer) -> TokenDropModel:
     tokenizer = backbones.load_tokenizer(str(folder))
     check_vocabulary(tokenizer, backbone.config)
     longest = described.max_length or family_of(backbone).positions(backbone.config)
-    model = TokenDropModel(backbone, reducer, tokenizer, longest)
-    _load_weights(reducer, folder / SIDE_CAR / WEIGHTS)
-    model.figures = sharing.read_figures(folder, reducer)
+    model = TokenDropModel(backbone, reducer, tokenizer, longest, answering)
+    load_weights(reducer, folder / SIDE_CAR / WEIGHTS)
+    model.figures = cards.read_figures(folder, reducer)
     return model.eval()
-
-
-def _read_side_car(folder: Path) -> SideCar:
-    if not (folder / "config.json").is_file():
-        raise UserError(f"{folder} is not a model folder: it has no config.json")
-    file = folder / SIDE_CAR / "config.json"
-    if not file.parent.is_dir():
-        return SideCar({"class_path": "Dense"})
-    return read_json(file, SideCar, "what describes a reducer", "restore it", others="ignore")
-
-
-def _load_weights(reducer: Reducer, file: Path) -> None:
-    """Fill a reducer that has weights of its own.
-
-    Raises:
-        UserError: there are none, or those of something else.
-    """
-    if not reducer.state_dict():
-        return
-    if not file.is_file():
-        raise UserError(
-            f"{file} is missing, the weights of {type(reducer).__name__}: restore it, or train the "
-            "model again"
-        )
-    try:
-        reducer.load_state_dict(load_file(file))
-    # a chain reads from its weights which parts act, and torch tells misfits by many exceptions
-    except (RuntimeError, SafetensorError, ValueError, TypeError, IndexError, OSError) as error:
-        raise UserError(
-            f"the reducer weights {file} do not fit {type(reducer).__name__} on this "
-            f"backbone: {one_line(error)}"
-        ) from error

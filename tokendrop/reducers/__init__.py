@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import pkgutil
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,3 +70,11 @@ def from_spec(spec: dict[str, Any]) -> Reducer:
         return parser.instantiate(parsed).reducer
     except ArgumentError as error:
         raise UserError(f"reducer {name}: {one_line(error)}") from error
+
+
+def setting_error(error: ArgumentError) -> UserError:
+    """The parser's complaint about settings, a reducer among them, on one line."""
+    message = re.sub(r'Parser key "([\w.]+)":', r"\1:", one_line(error))
+    if found := re.search(r"Expected a dot import path string: (\w+)", message):
+        return unknown("reducer", found.group(1), REDUCERS)
+    return UserError(message)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from tokendrop.engine.packed import Batch, row_max, row_softmax, row_sum
 from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.errors import UserError
-from tokendrop.reducers.base import Decision, Group, Reducer, Setting, Shape, Stage, View
+from tokendrop.reducers.base import Decision, Group, Reducer, Shape, Stage, StageContext, View
 from tokendrop.reducers.contributions import WIDTH, ContributionPredictor
 
 log = logging.getLogger(__name__)
@@ -199,10 +199,10 @@ class AdapLeR(Reducer):
             Group("thresholds", thresholds, rate, ignores=frozenset({"kl"})),
         ]
 
-    def enter(self, stage: Stage, setting: Setting) -> None:
-        self.steps_per_epoch = max(1, setting.steps // stage.epochs)
-        self.dense_score = setting.fine_tuned_score
-        self.saliency = (setting.saliency if self.target == "saliency" else setting.attention)()
+    def enter(self, stage: Stage, context: StageContext) -> None:
+        self.steps_per_epoch = max(1, context.steps // stage.epochs)
+        self.dense_score = context.fine_tuned_score
+        self.saliency = (context.saliency if self.target == "saliency" else context.attention)()
         if not self.saliency:
             log.warning(
                 "AdapLeR: no %s is given, so predictors learn from the task only", self.target

@@ -17,12 +17,24 @@ from torch import Tensor, nn
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.probabilities import Received
 from tokendrop.engine.trace import Encoded, Trace
-from tokendrop.heads import Kind
+from tokendrop.heads import CLASS, Head
 from tokendrop.reducers.moments import Decision, View
-from tokendrop.reducers.training import Group, Setting, Stage, Step
+from tokendrop.reducers.training import Group, Stage, StageContext, Step
 
 # all that a method's file needs, its training too, is imported from here
-__all__ = ["Decision", "Group", "Reducer", "Setting", "Shape", "Stage", "Step", "View"]
+__all__ = [
+    "Decision",
+    "Group",
+    "Reducer",
+    "Setting",
+    "Shape",
+    "Stage",
+    "StageContext",
+    "Step",
+    "View",
+]
+
+Setting = StageContext  # its first name, which methods elsewhere import
 
 
 @dataclass(frozen=True)
@@ -32,7 +44,8 @@ class Shape:
     Attributes:
         max_tokens: longest row of the task, special tokens included.
         classes: outputs of the head.
-        task: what the head is for.
+        task: the kind of task that the head is for.
+        head: what it reads and answers with.
         dropout: probability before the head's last layer in training.
         gated: whether the feed-forward part has a gate, a third matrix.
         projected_embedding: width of the embeddings where a matrix widens them to ``hidden``,
@@ -45,7 +58,8 @@ class Shape:
     intermediate: int
     classes: int
     max_tokens: int
-    task: Kind = "classification"
+    task: str = "classification"
+    head: Head = CLASS
     dropout: float = 0.0
     gated: bool = False
     projected_embedding: int = 0
@@ -96,7 +110,8 @@ class Reducer(nn.Module):
             trained: leave out ``operating_arguments``, which do not change the training.
         """
         left_out = self.operating_arguments if trained else frozenset()
-        arguments = {k: _plain(v, trained) for k, v in self.arguments.items() if k not in left_out}
+        told = {k: v for k, v in self.arguments.items() if k not in left_out}
+        arguments = {name: _described(value, trained) for name, value in told.items()}
         return {"class_path": f"{type(self).__module__}.{type(self).__name__}"} | (
             {"init_args": arguments} if arguments else {}
         )
@@ -155,7 +170,7 @@ class Reducer(nn.Module):
         """The recipe after the shared fine-tuning. The dense model needs nothing more."""
         return []
 
-    def enter(self, stage: Stage, setting: Setting) -> None:
+    def enter(self, stage: Stage, context: StageContext) -> None:
         """Called before a stage begins."""
 
     def leave(self, stage: Stage, metrics: Mapping[str, float]) -> None:
@@ -196,8 +211,8 @@ class Reducer(nn.Module):
         return {}
 
 
-def _plain(value: Any, trained: bool) -> Any:
+def _described(value: Any, trained: bool) -> Any:
     """A constructor argument as plain data; reducers inside it become specs."""
     if isinstance(value, Reducer):
         return value.spec(trained=trained)
-    return [_plain(item, trained) for item in value] if isinstance(value, list) else value
+    return [_described(item, trained) for item in value] if isinstance(value, list) else value

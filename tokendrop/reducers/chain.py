@@ -14,8 +14,8 @@ from tokendrop.engine.packed import Batch
 from tokendrop.engine.probabilities import Received
 from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.errors import UserError
-from tokendrop.reducers.base import Decision, Group, Reducer, Setting, Shape, Stage, Step, View
-from tokendrop.reducers.combining import merge, narrowed, numbered, renamed
+from tokendrop.reducers.base import Decision, Group, Reducer, Shape, Stage, StageContext, Step, View
+from tokendrop.reducers.combining import combined, narrowed, numbered, renamed
 
 
 class Chain(Reducer):
@@ -130,7 +130,7 @@ class Chain(Reducer):
         decision = Decision()
         for part, own in self._views(view):
             if (more := getattr(part, moment)(own)) is not None:
-                decision = merge(decision, more)
+                decision = combined(decision, more)
         return decision
 
     def _views(self, view: View) -> Iterator[tuple[Reducer, View]]:
@@ -180,13 +180,13 @@ class Chain(Reducer):
             for stage in part.stages()
         ]
 
-    def enter(self, stage: Stage, setting: Setting) -> None:
+    def enter(self, stage: Stage, context: StageContext) -> None:
         self.owner, own = self._owner(stage)
         parts = enumerate(self._reducers)
         self._activate([i for i, part in parts if i <= self.owner or not part.stages()])
         for _, part, last in self._going_on(self.owner):
-            part.enter(last, setting)
-        self._reducers[self.owner].enter(own, setting)
+            part.enter(last, context)
+        self._reducers[self.owner].enter(own, context)
 
     def leave(self, stage: Stage, metrics: Mapping[str, float]) -> None:
         index, own = self._owner(stage)

@@ -35,7 +35,7 @@ def narrowed(group: Group, other: Group) -> list[Group]:
     return [g for g in (narrower, replace(group, parameters=rest)) if g.parameters]
 
 
-def merge(one: Decision, other: Decision) -> Decision:
+def combined(one: Decision, other: Decision) -> Decision:
     """Both decisions at once. The answer of a row is that of the first part that lets it leave."""
 
     def both(a: Tensor | None, b: Tensor | None, how: Callable[..., Tensor]) -> Tensor | None:

@@ -23,8 +23,7 @@ from torch import Tensor, nn
 from tokendrop.engine.packed import Batch, Layout, row_max, row_softmax, row_sum
 from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.errors import UserError
-from tokendrop.heads import BY_TOKEN
-from tokendrop.reducers.base import Decision, Group, Reducer, Setting, Shape, Stage, View
+from tokendrop.reducers.base import Decision, Group, Reducer, Shape, Stage, StageContext, View
 
 
 @dataclass(eq=False)
@@ -125,9 +124,9 @@ class DactBert(Reducer):
         width = self.trunk_width or shape.hidden
         count = 1 if self.share_units else shape.layers
         self.classes = shape.classes
-        self.number = shape.task == "regression"
-        self.answering = shape.task == "question_answering"
-        self.by_token = shape.task in BY_TOKEN
+        self.number = shape.head.output == "number"
+        self.answering = shape.head.output == "span"
+        self.by_token = shape.head.reads_tokens
         self.range = nn.Buffer(torch.tensor([0.0, 1.0]))  # of the answers of a regression
         self.units = nn.ModuleList(
             Unit(shape.hidden, width, shape.classes, self.halt_bias) for _ in range(count)
@@ -230,8 +229,8 @@ class DactBert(Reducer):
     def stages(self) -> list[Stage]:
         return [Stage("joint", self.epochs, self.learning_rate, clip=1.0, keep="best")]
 
-    def enter(self, stage: Stage, setting: Setting) -> None:
-        self.range.copy_(torch.tensor(setting.answer_range))
+    def enter(self, stage: Stage, context: StageContext) -> None:
+        self.range.copy_(torch.tensor(context.answer_range))
 
     def groups(self, stage: Stage, backbone: nn.Module) -> list[Group]:
         units = {f"reducer.{name}": p for name, p in self.named_parameters()}

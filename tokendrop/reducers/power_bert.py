@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from tokendrop.engine.packed import row_rank, top_k
 from tokendrop.engine.probabilities import Received
 from tokendrop.engine.trace import Encoded
-from tokendrop.reducers.base import Decision, Group, Reducer, Setting, Shape, Stage, View
+from tokendrop.reducers.base import Decision, Group, Reducer, Shape, Stage, StageContext, View
 from tokendrop.reducers.configuration import check_configuration
 
 log = logging.getLogger(__name__)
@@ -160,11 +160,11 @@ class PowerBert(Reducer):
         retrain = stage("retrain", self.retrain_epochs, "best")
         return [retrain] if self.given is not None else [search, retrain]
 
-    def enter(self, stage: Stage, setting: Setting) -> None:
+    def enter(self, stage: Stage, context: StageContext) -> None:
         self.searching = stage.name == "search"
         if not self.searching:
             return
-        summed = 0.455 * setting.steps * self.soft_learning_rate
+        summed = 0.455 * context.steps * self.soft_learning_rate
         if summed < 1:
             log.warning(
                 "PoWER-BERT: the learning rates of the retention vectors sum to %.2f, so no rank "
@@ -175,7 +175,7 @@ class PowerBert(Reducer):
             )
         if self.retention_init == "length_histogram":
             ranks = torch.arange(self.longest)
-            share = (setting.lengths[:, None] > ranks).float().mean(0)
+            share = (context.lengths[:, None] > ranks).float().mean(0)
             self.retention.data.copy_(share.to(self.retention.device))
 
     def leave(self, stage: Stage, metrics: Mapping[str, float]) -> None:

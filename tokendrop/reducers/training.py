@@ -1,4 +1,4 @@
-"""What a method says about its training, and what it is told."""
+"""What a method says about its training, and what it learns about it."""
 
 from __future__ import annotations
 
@@ -14,22 +14,25 @@ from tokendrop.heads import mean_divergence
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of a method's training recipe: a start, an optimiser, a length, a choice.
+    """One stage of a method's training recipe.
 
     Attributes:
-        name: what the stage is called in logs and folders.
+        name: in logs and folders.
         epochs: passes over the training split.
-        learning_rate: peak rate of the backbone; a :class:`Group` may name another.
+        learning_rate: of the backbone, at its peak; a :class:`Group` may have another.
         optimizer: "adam" or "adamw".
+        betas, eps: the optimiser's.
         weight_decay: not applied to biases and LayerNorm.
-        warmup: share of the steps over which the rate rises linearly from 0.
-        schedule: how it falls after that. "linear": to 0 from the peak; "keras": as
-            1 - step / steps, so it jumps down at the end of the warm-up (PoWER-BERT's code).
+        warmup: share of the steps in which the learning rate rises linearly from 0 to its peak.
+        schedule: the learning rate after the warm-up. "linear" falls from the peak to 0. "keras" is
+            the peak times 1 - step / steps, as in PoWER-BERT's code, so that the rate jumps down
+            where the warm-up ends.
         clip: largest gradient norm of a group, None for no clipping.
-        keep: which weights go on to the next stage: those of the epoch with the best dev metric,
-            or the last.
-        start: weights to begin with: the previous stage's, or the pretrained ones.
-        reshuffle: a new order of the batches each epoch, or the first one for all.
+        keep: the weights that the stage ends with: those of its "best" epoch, the one with the best
+            dev score, or of its "last".
+        start: the weights that it begins with: those of the "previous" stage, or the "pretrained"
+            ones.
+        reshuffle: whether each epoch has its own order of the batches; else all have the first's.
     """
 
     name: str
@@ -49,12 +52,13 @@ class Stage:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Parameters that share a rate, a clip and an objective.
+    """Parameters with the same learning rate and the same loss, clipped together.
 
     Attributes:
+        name: of the group.
         parameters: by name.
-        learning_rate: peak rate, None for the stage's.
-        ignores: names of the loss terms that these parameters do not follow.
+        learning_rate: at its peak, None for the stage's.
+        ignores: names of the loss terms whose gradient these parameters do not get.
     """
 
     name: str
@@ -64,20 +68,21 @@ class Group:
 
 
 @dataclass(frozen=True, eq=False)
-class Setting:
-    """What a stage begins with.
+class StageContext:
+    """What a method may ask before a stage, about the data and about the shared fine-tuning.
 
     Attributes:
         lengths: (examples,) tokens of each training row.
         steps: optimiser steps of the stage.
-        fine_tuned_score: best dev metric of the shared fine-tuning, from 0 to 1.
-        saliency: gradient x input of the fine-tuned model at the embeddings, one (tokens,)
-            tensor per training row, in the order of the split; worked out when first called and
-            remembered beside the fine-tuned model.
-        pretrained_pooler: weight (hidden, hidden) and bias (hidden,) of the tanh pooler on [CLS]
-            that the pretrained encoder came with, None where it has none.
-        attention: the same of the attention that each token receives there, mean over layers.
+        fine_tuned_score: best dev metric of the fine-tuning, from 0 to 1.
+        saliency: a function that gives one (tokens,) tensor for each training row, in the order of
+            the split: gradient x input of the fine-tuned model at the embeddings. It is computed at
+            the first call, and stored beside the fine-tuned model.
+        pretrained_pooler: a function that gives weight (hidden, hidden) and bias (hidden,) of the
+            tanh pooler on [CLS] that the pretrained encoder came with, None where it has none.
         answer_range: smallest and largest label of the training rows, in regression.
+        attention: a function like ``saliency``, for the attention that each token receives in the
+            fine-tuned model, mean over the layers.
     """
 
     lengths: Tensor
@@ -91,12 +96,12 @@ class Setting:
 
 @dataclass(frozen=True)
 class Step:
-    """What a training step offers to a reducer.
+    """What a reducer builds its passes of a training step from.
 
     Attributes:
-        forward: one pass over the batch, in training mode.
-        task_loss: the task's loss of a pass.
-        divergence: mean KL(one || other) of two passes' logits.
+        forward: runs one pass over the step's batch, in training mode.
+        task_loss: gives the task's loss of a pass.
+        divergence: gives the mean KL(one || other) of the logits of two passes.
     """
 
     forward: Callable[[], Encoded]

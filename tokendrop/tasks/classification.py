@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
@@ -17,14 +19,17 @@ from torchmetrics.classification import (
     MulticlassMatthewsCorrCoef,
 )
 
+from tokendrop.data.rationales import tokenised_rationales
+from tokendrop.data.rows import Rows, read_classes
+from tokendrop.data.sources import Table
+from tokendrop.data.split import Split
+from tokendrop.data.tokens import Tokeniser
 from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
-from tokendrop.heads import Kind
-from tokendrop.tasks.base import MetricName, Scores, Task
-
-if TYPE_CHECKING:
-    from tokendrop.data.batching import Split
-
+from tokendrop.heads import CLASS
+from tokendrop.tasks.answers import Answer, Answering, Answers, Scores
+from tokendrop.tasks.base import ClassWeights, Task
+from tokendrop.tasks.resampling import Array, OfResamples, ratio
 
 # what the saved predictions say beside the probability of each class
 COLUMNS = {"example", "label", "score"}
@@ -33,13 +38,17 @@ COLUMNS = {"example", "label", "score"}
 class SequenceClassification(Task):
     """One class for each text or pair of texts."""
 
-    kind: ClassVar[Kind] = "classification"
-    metrics: ClassVar[tuple[MetricName, ...]] = ("accuracy", "f1", "matthews")
+    kind = "classification"
+    head = CLASS
+    named = True
+    right_or_wrong = True
+    options: ClassVar[frozenset[str]] = frozenset({"class_weights", "rationale"})
+    metrics = ("accuracy", "f1", "matthews")
 
     def __init__(
         self,
         labels: list[str],
-        metric: MetricName = "accuracy",
+        metric: str = "accuracy",
         class_weights: Sequence[float] | None = None,
         order: Sequence[str] | None = None,
     ) -> None:
@@ -66,6 +75,52 @@ class SequenceClassification(Task):
         self.class_weights = class_weights
         self.order = list(order or labels)
 
+    @classmethod
+    def read_rows(cls, table: Table, text: Sequence[str], label: str) -> Rows:
+        return read_classes(table, text, label)
+
+    @classmethod
+    def tokenised(
+        cls, rows: Rows, tokeniser: Tokeniser, labels: Sequence[str], doc_stride: int, what: str
+    ) -> Split:
+        if rows.rationales is None:
+            tokens, rationales = tokeniser(rows.texts, what), None
+        else:
+            tokens, rationales = tokenised_rationales(rows, tokeniser, what)
+        number = {name: index for index, name in enumerate(labels)}
+        return Split(
+            rows.texts,
+            tokens.input_ids,
+            tokens.token_type_ids,
+            [number[name] for name in rows.labels],
+            tokens.truncated,
+            rationales=rationales,
+        )
+
+    @classmethod
+    def pose(
+        cls,
+        splits: Mapping[str, Split],
+        labels: list[str],
+        order: list[str],
+        metric: str,
+        class_weights: ClassWeights | None,
+    ) -> SequenceClassification:
+        weights = None
+        if class_weights is not None:
+            weights = _weights(class_weights, splits["train"], labels, order)
+        return cls(labels, metric, weights, order)
+
+    @classmethod
+    def answers(cls, split: Split, labels: Sequence[str], answering: Answering) -> ClassAnswers:
+        return ClassAnswers(labels)
+
+    @classmethod
+    def of_resamples(cls, metric: str, answers: pd.DataFrame) -> OfResamples:
+        if metric == "accuracy":
+            return super().of_resamples(metric, answers)
+        return _of_confusions(answers, _matthews if metric == "matthews" else _f1)
+
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Mean cross-entropy of (B, classes) logits over the rows, weighted by class."""
         assert batch.labels is not None
@@ -83,11 +138,45 @@ class SequenceClassification(Task):
         return ClassScores(self.labels, split, self.order)
 
 
+def _weights(given: ClassWeights, train: Split, labels: list[str], order: list[str]) -> list[float]:
+    """The weight of each class, in the order of the labels."""
+    if given == "balanced":
+        counts = Counter(train.labels)
+        # a class that a small run never drew counts as drawn once
+        classes = len(labels)
+        return [len(train) / (classes * max(1, counts[c])) for c in range(classes)]
+    if len(given) != len(order) or min(given) <= 0:
+        raise UserError(
+            f"class_weights {given} must be a positive number for each of the "
+            f"{len(order)} classes {', '.join(order)}"
+        )
+    return [given[order.index(name)] for name in labels]
+
+
+class ClassAnswers(Answers[list[float]]):
+    """The likeliest class of (B, classes) logits; held are the probabilities."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        super().__init__()
+        self.labels = labels
+
+    def update(self, logits: Tensor, batch: Batch) -> None:
+        assert batch.examples is not None
+        probabilities = logits.softmax(-1).tolist()
+        self.found.update(zip(batch.examples.tolist(), probabilities, strict=True))
+
+    def __getitem__(self, example: int) -> Answer:
+        by_name = dict(zip(self.labels, self.found[example], strict=True))
+        return Answer(max(by_name, key=by_name.__getitem__), by_name, example)
+
+
 class ClassScores(Scores):
     """Accuracy, F1 and Matthews correlation of (B, classes) logits."""
 
+    answers: ClassAnswers
+
     def __init__(self, labels: list[str], split: Split, order: list[str]) -> None:
-        super().__init__()
+        super().__init__(ClassAnswers(labels))
         self.labels = labels
         self.split = split
         self.order = order
@@ -97,16 +186,13 @@ class ClassScores(Scores):
             # it reads the predicted class, not the logits
             f1 = _BinaryF1(labels.index(order[1]))
         accuracy = MulticlassAccuracy(classes, average="micro")
-        matthews = _Matthews(classes)
+        matthews = _MatthewsScore(classes)
         self.metrics = MetricCollection({"accuracy": accuracy, "f1": f1, "matthews": matthews})
-        self.answers: dict[int, list[float]] = {}
 
     def update(self, logits: Tensor, batch: Batch) -> None:
         assert batch.labels is not None
-        assert batch.examples is not None
+        super().update(logits, batch)
         self.metrics.update(logits, batch.labels)
-        probabilities = logits.softmax(-1).tolist()
-        self.answers.update(zip(batch.examples.tolist(), probabilities, strict=True))
 
     def compute(self) -> dict[str, Tensor]:
         return self.metrics.compute()
@@ -114,20 +200,17 @@ class ClassScores(Scores):
     def reset(self) -> None:
         super().reset()
         self.metrics.reset()
-        self.answers = {}
 
     def examples(self) -> pd.DataFrame:
         """The label, the probability of each class, and whether the likeliest class is right.
 
         The classes stand in the order that says which is the second.
         """
-        numbers = sorted(self.answers)
+        index = self.answers.index
         frame = pd.DataFrame(
-            [self.answers[number] for number in numbers],
-            columns=self.labels,
-            index=pd.Index(numbers, name="example"),
+            [self.answers.found[number] for number in index], columns=self.labels, index=index
         )
-        gold = [self.split.labels[number] for number in numbers]
+        gold = [self.split.labels[number] for number in index]
         found = torch.tensor(frame.to_numpy()).argmax(-1)
         frame = frame[self.order]
         frame.insert(0, "label", [self.labels[label] for label in gold])
@@ -147,7 +230,7 @@ class _BinaryF1(BinaryF1Score):
         super().update(found.long(), (target == self.positive).long())
 
 
-class _Matthews(MulticlassMatthewsCorrCoef):
+class _MatthewsScore(MulticlassMatthewsCorrCoef):
     """Matthews correlation, 0 where one class alone is predicted or right.
 
     It is 0 / 0 there; torchmetrics gives what the limit of some other matrix would be.
@@ -158,3 +241,30 @@ class _Matthews(MulticlassMatthewsCorrCoef):
         if any((matrix.sum(axis) > 0).sum() < 2 for axis in (0, 1)):
             return torch.zeros((), device=matrix.device)
         return super().compute()
+
+
+def _of_confusions(answers: pd.DataFrame, metric: Callable[[Array], Array]) -> OfResamples:
+    """A metric of the (R, classes, classes) numbers of examples by right and by answered class."""
+    classes = list(answers.columns[1:-1])
+    number = {name: place for place, name in enumerate(classes)}
+    right = answers["label"].map(number).to_numpy()
+    answered = answers[classes].to_numpy(float).argmax(1)
+    cells = np.eye(len(classes) ** 2)[right * len(classes) + answered]
+    return lambda weights: metric((weights @ cells).reshape(-1, len(classes), len(classes)))
+
+
+def _f1(confusions: Array) -> Array:
+    """Of the second class where there are two, else the mean over the classes that occur."""
+    hits = np.diagonal(confusions, axis1=1, axis2=2)
+    sizes = confusions.sum(1) + confusions.sum(2)
+    each = ratio(2 * hits, sizes)
+    return each[:, 1] if each.shape[1] == 2 else each.sum(1) / (sizes > 0).sum(1)
+
+
+def _matthews(confusions: Array) -> Array:
+    """Matthews correlation of several classes (Gorodkin 2004), 0 where it is 0 / 0."""
+    answered, right = confusions.sum(1), confusions.sum(2)
+    total, hits = right.sum(1), np.trace(confusions, axis1=1, axis2=2)
+    covariance = hits * total - (answered * right).sum(1)
+    spreads = [total**2 - (side**2).sum(1) for side in (answered, right)]
+    return ratio(covariance, np.sqrt(spreads[0] * spreads[1]))

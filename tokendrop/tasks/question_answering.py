@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics.functional.text import squad
 
+from tokendrop.data.questions import read_questions, read_squad
+from tokendrop.data.rows import Rows
+from tokendrop.data.sources import Table
+from tokendrop.data.split import Question, Split, Window
+from tokendrop.data.tokens import Tokeniser
 from tokendrop.engine.packed import Batch, Layout
-from tokendrop.heads import Kind
-from tokendrop.tasks.base import MetricName, Scores, Task
-
-if TYPE_CHECKING:
-    from tokendrop.data.batching import Split
-    from tokendrop.data.questions import Question
-
-_LONGEST = 30  # tokens of an answer at most
+from tokendrop.heads import SPAN
+from tokendrop.tasks.answers import Answer, Answering, Answers, Scores
+from tokendrop.tasks.base import ClassWeights, Task
+from tokendrop.tasks.resampling import OfResamples, mean
+from tokendrop.tasks.spans import answer_span, best_span
 
 
 class QuestionAnswering(Task):
@@ -29,11 +30,15 @@ class QuestionAnswering(Task):
     Both are 0, [CLS], where the answer is not in the window.
     """
 
-    kind: ClassVar[Kind] = "question_answering"
-    metrics: ClassVar[tuple[MetricName, ...]] = ("f1", "exact_match")
+    kind = "question_answering"
+    head = SPAN
+    metrics = ("f1", "exact_match")
+    text = ("question", "context")
+    counts = (2,)
+    label = "answers"
 
     def __init__(
-        self, metric: MetricName = "f1", unanswerable: bool = False, null_threshold: float = 0.0
+        self, metric: str = "f1", unanswerable: bool = False, null_threshold: float = 0.0
     ) -> None:
         """
         Args:
@@ -46,6 +51,95 @@ class QuestionAnswering(Task):
         self.outputs = 2
         self.unanswerable = unanswerable
         self.null_threshold = null_threshold
+
+    @classmethod
+    def read_file(
+        cls, path: str, text: Sequence[str], label: str, columns: Sequence[str] | None = None
+    ) -> Table:
+        """The table of a file, which may be in the form of SQuAD."""
+        return read_squad(path, text, label)
+
+    @classmethod
+    def read_rows(cls, table: Table, text: Sequence[str], label: str) -> Rows:
+        return read_questions(table, text, label)
+
+    @classmethod
+    def tokenised(
+        cls, rows: Rows, tokeniser: Tokeniser, labels: Sequence[str], doc_stride: int, what: str
+    ) -> Split:
+        """The windows of all questions, with where the first answer to each lies."""
+        found = tokeniser.windows(rows.texts, doc_stride, what)
+        windows = [
+            Window(number, rows.labels[number], offsets)
+            for number, offsets in zip(found.examples, found.offsets, strict=True)
+        ]
+        return Split(
+            [rows.texts[number] for number in found.examples],
+            found.tokens.input_ids,
+            found.tokens.token_type_ids,
+            [answer_span(window) for window in windows],
+            found.tokens.truncated,
+            windows=windows,
+        )
+
+    @classmethod
+    def content(cls, split: Split) -> list[object]:
+        assert split.windows is not None
+        asked = [
+            [w.number, w.question.id, w.question.answers, w.question.starts] for w in split.windows
+        ]
+        return [*super().content(split), asked]
+
+    @classmethod
+    def output_names(cls, labels: list[str]) -> list[str]:
+        return ["LABEL_0", "LABEL_1"]
+
+    @classmethod
+    def pose(
+        cls,
+        splits: Mapping[str, Split],
+        labels: list[str],
+        order: list[str],
+        metric: str,
+        class_weights: ClassWeights | None,
+    ) -> QuestionAnswering:
+        return cls(metric, _unanswerable(splits))
+
+    @classmethod
+    def answering(cls, splits: Mapping[str, Split], doc_stride: int) -> Answering:
+        return Answering(cls.kind, doc_stride, _unanswerable(splits))
+
+    @classmethod
+    def complaint(cls, text: tuple[str, ...]) -> str:
+        if len(text) == 2 and text[1].strip():
+            return ""
+        return (
+            "is a question without a context to find the answer in: give pairs, (question, context)"
+        )
+
+    @classmethod
+    def unlabelled_rows(cls, texts: list[tuple[str, ...]]) -> Rows:
+        numbers = list(range(1, len(texts) + 1))
+        questions = [
+            Question(str(number), question, context, [], [])
+            for number, (question, context) in zip(numbers, texts, strict=True)
+        ]
+        return Rows(texts, questions, numbers, "texts")
+
+    @classmethod
+    def fitting_stride(cls, text: tuple[str, ...], tokeniser: Tokeniser, doc_stride: int) -> int:
+        """The model's stride, or half a window where that leaves a window no room to move on."""
+        room = tokeniser.context_room(text[0])
+        return doc_stride if doc_stride < room else max(0, room // 2)
+
+    @classmethod
+    def answers(cls, split: Split, labels: Sequence[str], answering: Answering) -> SpanAnswers:
+        return SpanAnswers(split, 0.0 if answering.unanswerable else None)
+
+    @classmethod
+    def of_resamples(cls, metric: str, answers: pd.DataFrame) -> OfResamples:
+        column = "exact_match" if metric == "exact_match" else "score"
+        return mean(answers[column].to_numpy(float))
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Mean of the cross-entropies of start and end, over the tokens of each row.
@@ -78,7 +172,14 @@ class QuestionAnswering(Task):
 
     def scores(self, split: Split) -> Scores:
         """Exact match and F1 of the questions, from 0 to 1."""
-        return AnswerScores(split, self.null_threshold if self.unanswerable else None)
+        return AnswerScores(SpanAnswers(split, self.null_threshold if self.unanswerable else None))
+
+
+def _unanswerable(splits: Mapping[str, Split]) -> bool:
+    """Whether a question may have no answer in its context."""
+    return any(
+        not window.question.answers for split in splits.values() for window in split.windows or []
+    )
 
 
 def _row_log_softmax(values: Tensor, layout: Layout) -> Tensor:
@@ -91,16 +192,18 @@ class _Best(NamedTuple):
     Attributes:
         score: sum of its start and end logits.
         text: its characters.
+        row: the window it lies in.
         null: smallest sum of the logits of [CLS] in a window: each must hold no answer.
     """
 
     score: float
     text: str
+    row: int
     null: float
 
 
-class AnswerScores(Scores):
-    """Exact match and F1 of (T, 2) logits, over the questions seen.
+class SpanAnswers(Answers[_Best]):
+    """The answers to the questions seen, from (T, 2) logits; examples are questions.
 
     A question is answered with the best span of all its windows that lies in the context, ends
     where it starts or later, and has 30 tokens at most.
@@ -117,7 +220,6 @@ class AnswerScores(Scores):
         self.windows = split.windows
         self.null_threshold = null_threshold
         self.questions: dict[int, Question] = {}
-        self.best: dict[int, _Best] = {}
 
     def update(self, logits: Tensor, batch: Batch) -> None:
         assert batch.examples is not None
@@ -127,12 +229,25 @@ class AnswerScores(Scores):
             start, end = row.numpy().T
             first, last, score = best_span(start, end, window.offsets[:, 1] > 0)
             text = window.question.context[window.offsets[first, 0] : window.offsets[last, 1]]
-            new = _Best(score, text, float(start[0] + end[0]))
-            old = self.best.get(window.number, new)
+            new = _Best(score, text, number, float(start[0] + end[0]))
+            old = self.found.get(window.number, new)
             self.questions[window.number] = window.question
-            self.best[window.number] = _Best(
-                *max(old[:2], new[:2], key=lambda found: found[0]), min(old.null, new.null)
-            )
+            # the earlier window of two equals, whatever the order of the rows in a batch
+            best = max(old, new, key=lambda found: (found.score, -found.row))
+            self.found[window.number] = best._replace(null=min(old.null, new.null))
+
+    def __getitem__(self, example: int) -> Answer:
+        """A span, "" where there is none."""
+        score, text, row, null = self.found[example]
+        if self.null_threshold is not None and null - score > self.null_threshold:
+            text = ""
+        return Answer(text, {}, row)
+
+
+class AnswerScores(Scores):
+    """Exact match and F1 of (T, 2) logits, over the questions seen."""
+
+    answers: SpanAnswers
 
     def compute(self) -> dict[str, Tensor]:
         frame = self.examples()
@@ -141,20 +256,16 @@ class AnswerScores(Scores):
             "f1": torch.tensor(frame["score"].mean(), dtype=torch.float32),
         }
 
-    def reset(self) -> None:
-        super().reset()
-        self.questions, self.best = {}, {}
-
     def examples(self) -> pd.DataFrame:
         """The first right answer and the one given to each question ("" for none), its F1 as score.
 
         The index counts the questions of the split, not the windows.
         """
-        numbers = sorted(self.best)
+        index = self.answers.index
         columns = ["id", "label", "answer", "exact_match", "score"]
         lines = []
-        for number in numbers:
-            question, answer = self.questions[number], self._answer(number)
+        for number in index:
+            question, answer = self.answers.questions[number], self.answers[number].label
             right = question.answers or [""]
             scores = squad(
                 {"id": question.id, "prediction_text": answer},
@@ -162,30 +273,4 @@ class AnswerScores(Scores):
             )
             exact, f1 = (float(scores[name]) / 100 for name in ("exact_match", "f1"))
             lines.append((question.id, right[0], answer, exact, f1))
-        return pd.DataFrame(lines, columns=columns, index=pd.Index(numbers, name="example"))
-
-    def _answer(self, number: int) -> str:
-        score, text, null = self.best[number]
-        if self.null_threshold is not None and null - score > self.null_threshold:
-            return ""
-        return text
-
-
-def best_span(
-    start: NDArray[np.float32], end: NDArray[np.float32], allowed: NDArray[np.bool_]
-) -> tuple[int, int, float]:
-    """First and last token of the span with the largest sum of logits, and that sum.
-
-    Both ends are allowed tokens, and no span is longer than 30 tokens. All such spans are looked
-    at, which is the usual list of n best for an n that loses none.
-
-    Args:
-        start: (n,) logits of a row.
-        end: beside them.
-        allowed: (n,) where a span may start and end; true at one token at least.
-    """
-    start = np.where(allowed, start, -np.inf)
-    ends = np.append(np.where(allowed, end, -np.inf), np.full(_LONGEST - 1, -np.inf))
-    sums = start[:, None] + np.lib.stride_tricks.sliding_window_view(ends, _LONGEST)
-    first, length = np.unravel_index(sums.argmax(), sums.shape)
-    return int(first), int(first + length), float(sums[first, length])
+        return pd.DataFrame(lines, columns=columns, index=index)

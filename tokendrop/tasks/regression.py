@@ -2,35 +2,77 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.functional import pearson_corrcoef, spearman_corrcoef
 
+from tokendrop.data.rows import Rows, read_numbers
+from tokendrop.data.sources import Table
+from tokendrop.data.split import Split
+from tokendrop.data.tokens import Tokeniser
 from tokendrop.engine.packed import Batch
-from tokendrop.heads import Kind
-from tokendrop.tasks.base import MetricName, Scores, Task
-
-if TYPE_CHECKING:
-    from tokendrop.data.batching import Split
+from tokendrop.heads import NUMBER
+from tokendrop.tasks.answers import Answer, Answering, Answers, Scores
+from tokendrop.tasks.base import ClassWeights, Task
+from tokendrop.tasks.resampling import Array, OfResamples, ratio
 
 
 class Regression(Task):
     """One number for each text or pair of texts."""
 
-    kind: ClassVar[Kind] = "regression"
-    metrics: ClassVar[tuple[MetricName, ...]] = ("pearson", "spearman")
+    kind = "regression"
+    head = NUMBER
+    metrics = ("pearson", "spearman")
 
-    def __init__(self, metric: MetricName = "spearman") -> None:
+    def __init__(self, metric: str = "spearman") -> None:
         """
         Args:
             metric: what checkpoints are chosen by and methods are compared in.
         """
         super().__init__(metric)
         self.outputs = 1
+
+    @classmethod
+    def read_rows(cls, table: Table, text: Sequence[str], label: str) -> Rows:
+        return read_numbers(table, text, label)
+
+    @classmethod
+    def tokenised(
+        cls, rows: Rows, tokeniser: Tokeniser, labels: Sequence[str], doc_stride: int, what: str
+    ) -> Split:
+        tokens = tokeniser(rows.texts, what)
+        return Split(
+            rows.texts, tokens.input_ids, tokens.token_type_ids, rows.labels, tokens.truncated
+        )
+
+    @classmethod
+    def output_names(cls, labels: list[str]) -> list[str]:
+        return ["LABEL_0"]
+
+    @classmethod
+    def pose(
+        cls,
+        splits: Mapping[str, Split],
+        labels: list[str],
+        order: list[str],
+        metric: str,
+        class_weights: ClassWeights | None,
+    ) -> Regression:
+        return cls(metric)
+
+    @classmethod
+    def answers(cls, split: Split, labels: Sequence[str], answering: Answering) -> NumberAnswers:
+        return NumberAnswers()
+
+    @classmethod
+    def of_resamples(cls, metric: str, answers: pd.DataFrame) -> OfResamples:
+        x, y = (answers[column].to_numpy(float) for column in ("label", "value"))
+        return _pearson(x, y) if metric == "pearson" else _spearman(x, y)
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Mean squared error of (B, 1) logits."""
@@ -53,22 +95,31 @@ class Regression(Task):
         return NumberScores(split)
 
 
-class NumberScores(Scores):
-    """Pearson and Spearman correlation of (B, 1) logits; 0 if all answers are the same."""
-
-    def __init__(self, split: Split) -> None:
-        super().__init__()
-        self.split = split
-        self.answers: dict[int, float] = {}
+class NumberAnswers(Answers[float]):
+    """The number that (B, 1) logits are."""
 
     def update(self, logits: Tensor, batch: Batch) -> None:
         assert batch.examples is not None
         values = logits.squeeze(1).tolist()
-        self.answers.update(zip(batch.examples.tolist(), values, strict=True))
+        self.found.update(zip(batch.examples.tolist(), values, strict=True))
+
+    def __getitem__(self, example: int) -> Answer:
+        return Answer(f"{self.found[example]:.3f}", {}, example)
+
+
+class NumberScores(Scores):
+    """Pearson and Spearman correlation of (B, 1) logits; 0 if all answers are the same."""
+
+    answers: NumberAnswers
+
+    def __init__(self, split: Split) -> None:
+        super().__init__(NumberAnswers())
+        self.split = split
 
     def compute(self) -> dict[str, Tensor]:
-        found = torch.tensor(list(self.answers.values()))
-        gold = torch.tensor([self.split.labels[number] for number in self.answers])
+        answers = self.answers.found
+        found = torch.tensor(list(answers.values()))
+        gold = torch.tensor([self.split.labels[number] for number in answers])
         if any(bool((values == values[0]).all()) for values in (found, gold)):
             return {"pearson": torch.tensor(0.0), "spearman": torch.tensor(0.0)}
         return {
@@ -76,19 +127,54 @@ class NumberScores(Scores):
             "spearman": spearman_corrcoef(found, gold),
         }
 
-    def reset(self) -> None:
-        super().reset()
-        self.answers = {}
-
     def examples(self) -> pd.DataFrame:
         """The label, the value answered, and as score its negative squared error."""
-        numbers = sorted(self.answers)
+        index = self.answers.index
         frame = pd.DataFrame(
             {
-                "label": [self.split.labels[number] for number in numbers],
-                "value": [self.answers[number] for number in numbers],
+                "label": [self.split.labels[number] for number in index],
+                "value": [self.answers.found[number] for number in index],
             },
-            index=pd.Index(numbers, name="example"),
+            index=index,
         )
         frame["score"] = -((frame["value"] - frame["label"]) ** 2)
         return frame
+
+
+def _pearson(x: Array, y: Array) -> OfResamples:
+    return lambda weights: _correlation(weights, x - x.mean(), y - y.mean())
+
+
+def _spearman(x: Array, y: Array) -> OfResamples:
+    """Correlation of the ranks inside each resample, equals sharing the mean of their ranks."""
+    rank_x, rank_y = _ranks(x), _ranks(y)
+    return lambda weights: _correlation(weights, rank_x(weights), rank_y(weights))
+
+
+def _ranks(values: Array) -> OfResamples:
+    """(R, n) ranks of the n examples, from 0.5 - m / 2 to m / 2 - 0.5 in resamples of m."""
+    order = np.argsort(values, kind="stable")
+    starts = np.flatnonzero(np.diff(values[order], prepend=-np.inf))
+    group = np.empty(len(values), dtype=int)
+    group[order] = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(values)))
+
+    def ranks(weights: Array) -> Array:
+        sizes = np.add.reduceat(weights[:, order], starts, axis=1)
+        middle = sizes.cumsum(1) - (sizes + weights.sum(1, keepdims=True)) / 2
+        return middle[:, group]
+
+    return ranks
+
+
+def _correlation(weights: Array, x: Array, y: Array) -> Array:
+    """(R,) weighted correlation; 0 where one side is constant. x and y are (n,) or (R, n)."""
+    total = weights.sum(1, keepdims=True)
+    means = [(weights * side).sum(1, keepdims=True) / total for side in (x, y)]
+    x, y = x - means[0], y - means[1]
+    spreads = [(weights * side**2).sum(1) for side in (x, y)]
+    # what rounding leaves of the spread of equal numbers is none
+    spreads = [
+        np.where(spread > 1e-18 * total[:, 0] * mean[:, 0] ** 2, spread, 0)
+        for spread, mean in zip(spreads, means, strict=True)
+    ]
+    return ratio((weights * x * y).sum(1), np.sqrt(spreads[0] * spreads[1]))

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from itertools import accumulate
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from tokenizers import Encoding
 from torch import Tensor
 
+from tokendrop.data.entities import entities, is_iob
+from tokendrop.data.rows import Rows
+from tokendrop.data.sources import Table
+from tokendrop.data.split import IGNORED, Sentence, Split
+from tokendrop.data.tags import is_conll, read_conll, read_sentences
+from tokendrop.data.tokens import Tokeniser
 from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
-from tokendrop.heads import Kind
-from tokendrop.tasks.base import IGNORED, MetricName, Scores, Task
-from tokendrop.tasks.entities import entities, is_iob
-
-if TYPE_CHECKING:
-    from tokendrop.data.batching import Split
+from tokendrop.heads import TAG
+from tokendrop.tasks.answers import Answer, Answering, Answers, Scores
+from tokendrop.tasks.base import ClassWeights, Task
+from tokendrop.tasks.resampling import Array, OfResamples, ratio
 
 
 class TokenClassification(Task):
     """One tag for each word, read at the word's first token."""
 
-    kind: ClassVar[Kind] = "token_classification"
-    metrics: ClassVar[tuple[MetricName, ...]] = ("entity_f1", "accuracy")
+    kind = "token_classification"
+    head = TAG
+    named = True
+    metrics = ("entity_f1", "accuracy")
+    text = ("tokens",)
+    counts = (1,)
+    label = "tags"
 
-    def __init__(self, labels: list[str], metric: MetricName = "entity_f1") -> None:
+    def __init__(self, labels: list[str], metric: str = "entity_f1") -> None:
         """
         Args:
             labels: names of the tags.
@@ -47,6 +55,87 @@ class TokenClassification(Task):
             )
         self.labels = labels
         self.outputs = len(labels)
+
+    @classmethod
+    def read_file(
+        cls, path: str, text: Sequence[str], label: str, columns: Sequence[str] | None = None
+    ) -> Table:
+        """The table of a file, which may be in the form of CoNLL."""
+        if is_conll(path):
+            return read_conll(path, text[0], label)
+        return super().read_file(path, text, label, columns)
+
+    @classmethod
+    def read_rows(cls, table: Table, text: Sequence[str], label: str) -> Rows:
+        return read_sentences(table, text, label)
+
+    @classmethod
+    def tokenised(
+        cls, rows: Rows, tokeniser: Tokeniser, labels: Sequence[str], doc_stride: int, what: str
+    ) -> Split:
+        """The rows with the tag of each word at its first token; other tokens are not scored."""
+        number = {name: index for index, name in enumerate(labels)}
+        tokens, words = tokeniser.words([sentence.words for sentence in rows.labels], what)
+        sentences, tags = [], []
+        for sentence, row in zip(rows.labels, words, strict=True):
+            first = {word: place for place, word in reversed(list(enumerate(row))) if word >= 0}
+            places = [first.get(word) for word in range(len(sentence.words))]
+            sentences.append(replace(sentence, places=places))
+            if sentence.tags:
+                scored = {place: number[sentence.tags[word]] for word, place in first.items()}
+                tags.append([scored.get(place, IGNORED) for place in range(len(row))])
+        return Split(
+            rows.texts, tokens.input_ids, tokens.token_type_ids, tags, tokens.truncated, sentences
+        )
+
+    @classmethod
+    def content(cls, split: Split) -> list[object]:
+        assert split.sentences is not None
+        words = [[sentence.words, sentence.tags] for sentence in split.sentences]
+        return [*super().content(split), words]
+
+    @classmethod
+    def pose(
+        cls,
+        splits: Mapping[str, Split],
+        labels: list[str],
+        order: list[str],
+        metric: str,
+        class_weights: ClassWeights | None,
+    ) -> TokenClassification:
+        return cls(labels, metric)
+
+    @classmethod
+    def unlabelled_rows(cls, texts: list[tuple[str, ...]]) -> Rows:
+        """Words have blanks between them."""
+        sentences = [Sentence(" ".join(text).split(), []) for text in texts]
+        numbers = list(range(1, len(texts) + 1))
+        return Rows([(" ".join(one.words),) for one in sentences], sentences, numbers, "texts")
+
+    @classmethod
+    def answers(cls, split: Split, labels: Sequence[str], answering: Answering) -> TagAnswers:
+        return TagAnswers(labels, split)
+
+    @classmethod
+    def of_resamples(cls, metric: str, answers: pd.DataFrame) -> OfResamples:
+        """Ratios of sums over sentences: of right words, or twice the entities hit."""
+        above, below = [], []
+        sides = (answers[column].str.split() for column in ("label", "tags"))
+        for right, answered in zip(*sides, strict=True):
+            if metric == "accuracy":
+                above.append(sum(one == other for one, other in zip(right, answered, strict=True)))
+                below.append(len(right))
+            else:
+                wanted, named = entities(right), entities(answered)
+                above.append(2 * len(wanted & named))
+                below.append(len(wanted) + len(named))
+        sums = np.array([above, below], dtype=float).T
+
+        def ratios(weights: Array) -> Array:
+            found = weights @ sums
+            return ratio(found[:, 0], found[:, 1])
+
+        return ratios
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Mean cross-entropy of (T, tags) logits over the scored tokens; 0 if there are none."""
@@ -73,32 +162,45 @@ class TokenClassification(Task):
         return TagScores(self.labels, split)
 
 
-class TagScores(Scores):
-    """Scores of (T, tags) logits, over all words of the sentences seen.
+class TagAnswers(Answers[list[str]]):
+    """The tags of the words of each sentence, from (T, tags) logits.
 
-    A word without a token, cut off or dissolved by the tokenizer, counts as answered with O.
+    A word without a token, cut off or dissolved by the tokenizer, is answered with O.
     """
 
-    def __init__(self, labels: list[str], split: Split) -> None:
+    def __init__(self, labels: Sequence[str], split: Split) -> None:
         super().__init__()
         assert split.sentences is not None
         self.labels = labels
         self.sentences = split.sentences
-        self.answers: dict[int, list[str]] = {}
 
     def update(self, logits: Tensor, batch: Batch) -> None:
         assert batch.examples is not None
         found = logits.argmax(-1).cpu().split(list(batch.layout.lengths))
         for number, row in zip(batch.examples.tolist(), found, strict=True):
             tags = row.tolist()
-            self.answers[number] = [
+            self.found[number] = [
                 "O" if place is None else self.labels[tags[place]]
                 for place in self.sentences[number].places
             ]
 
+    def __getitem__(self, example: int) -> Answer:
+        return Answer(" ".join(self.found[example]), {}, example)
+
+
+class TagScores(Scores):
+    """Scores of (T, tags) logits, over all words of the sentences seen."""
+
+    answers: TagAnswers
+
+    def __init__(self, labels: list[str], split: Split) -> None:
+        super().__init__(TagAnswers(labels, split))
+        self.labels = labels
+        self.sentences = self.answers.sentences
+
     def compute(self) -> dict[str, Tensor]:
         right = words = hits = named = wanted = 0
-        for number, tags in self.answers.items():
+        for number, tags in self.answers.found.items():
             gold = self.sentences[number].tags
             right += sum(tag == other for tag, other in zip(tags, gold, strict=True))
             words += len(gold)
@@ -113,25 +215,10 @@ class TagScores(Scores):
             scores["entity_recall"] = hits / max(1, wanted)
         return {name: torch.tensor(value) for name, value in scores.items()}
 
-    def reset(self) -> None:
-        super().reset()
-        self.answers = {}
-
     def examples(self) -> pd.DataFrame:
         """The right and the answered tags of each sentence, and whether all are right."""
-        numbers = sorted(self.answers)
-        gold = [" ".join(self.sentences[number].tags) for number in numbers]
-        found = [" ".join(self.answers[number]) for number in numbers]
+        index = self.answers.index
+        gold = [" ".join(self.sentences[number].tags) for number in index]
+        found = [self.answers[number].label for number in index]
         score = [float(one == other) for one, other in zip(gold, found, strict=True)]
-        return pd.DataFrame(
-            {"label": gold, "tags": found, "score": score}, index=pd.Index(numbers, name="example")
-        )
-
-
-def words_of_tokens(words: list[str], encoding: Encoding, part: int) -> list[int]:
-    """The word that each token of a part ends in, -1 for other, special and empty tokens."""
-    ends = list(accumulate((len(word) + 1 for word in words), initial=-1))[1:]
-    return [
-        -1 if side != part or start == end else bisect_left(ends, end)
-        for side, (start, end) in zip(encoding.sequence_ids, encoding.offsets, strict=True)
-    ]
+        return pd.DataFrame({"label": gold, "tags": found, "score": score}, index=index)

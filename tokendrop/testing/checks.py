@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tokendrop.engine.encoder import encode
-from tokendrop.reducers.base import Decision, Reducer, Setting, Step, View
+from tokendrop.reducers.base import Decision, Reducer, StageContext, Step, View
 from tokendrop.testing.tiny import (
     LAYERS,
     built,
@@ -107,9 +107,11 @@ def parameters_learn(make: Make, model: PreTrainedModel, *, no_gradient: str = N
         lambda encoded: F.cross_entropy(encoded.logits, labels),
     )
     lengths = torch.tensor(batch.layout.lengths)
-    setting = Setting(lengths, steps=10, saliency=lambda: [torch.rand(n) for n in lengths.tolist()])
+    context = StageContext(
+        lengths, steps=10, saliency=lambda: [torch.rand(n) for n in lengths.tolist()]
+    )
     for stage in reducer.stages():
-        reducer.enter(stage, setting)
+        reducer.enter(stage, context)
         reducer.zero_grad()
         for losses in reducer.training_passes(step):
             for name, loss in losses.items():

@@ -28,6 +28,7 @@ from tokendrop.engine.packed import Batch
 from tokendrop.engine.trace import Encoded
 from tokendrop.families import FAMILIES, family_of
 from tokendrop.reducers.base import Reducer, Shape
+from tokendrop.tasks import kind_named
 
 LAYERS, HIDDEN, HEADS, INTERMEDIATE, CLASSES = 3, 32, 4, 40, 3
 MAX_TOKENS, VOCABULARY, FIRST_WORD = 32, 100, 5
@@ -122,7 +123,8 @@ def randomised(model: PreTrainedModel) -> PreTrainedModel:
     return model.eval()
 
 
-def tiny_shape(**changes: Any) -> Shape:
+def tiny_shape(task: str = "classification", **changes: Any) -> Shape:
+    """The sizes of the tiny models, with the head of a kind of task."""
     sizes: dict[str, Any] = {
         "layers": LAYERS,
         "hidden": HIDDEN,
@@ -131,10 +133,10 @@ def tiny_shape(**changes: Any) -> Shape:
         "classes": CLASSES,
         "max_tokens": MAX_TOKENS,
     }
-    return Shape(**(sizes | changes))
+    return Shape(**(sizes | changes), task=task, head=kind_named(task).head)
 
 
-def built(reducer: Reducer, seed: int = 0, **changes: int) -> Reducer:
+def built(reducer: Reducer, seed: int = 0, **changes: Any) -> Reducer:
     """The reducer with weights for the tiny models, in evaluation mode."""
     torch.manual_seed(seed)
     reducer.build(tiny_shape(**changes))

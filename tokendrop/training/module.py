@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from tokendrop.data.batching import Split
+from tokendrop.data.split import Split
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.trace import Encoded
 from tokendrop.errors import UserError
@@ -19,7 +19,7 @@ from tokendrop.measure.flops import dense_flops, pass_flops
 from tokendrop.measure.kept import Kept
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.base import Group, Reducer, Stage, Step
-from tokendrop.tasks import MetricName, Scores, Task
+from tokendrop.tasks import Scores, Task
 
 FINE_TUNE = Stage("fine_tune", 3, 5e-5, weight_decay=0.01, warmup=0.06, clip=1.0)
 
@@ -34,7 +34,7 @@ class TokenDropModule(LightningModule):
         self,
         reducer: Reducer,
         backbone: str = "minilm-l6",
-        metric: MetricName = "accuracy",
+        metric: str = "accuracy",
         fine_tune: Stage = FINE_TUNE,
         random_init: dict[str, Any] | None = None,
     ) -> None:
@@ -42,7 +42,9 @@ class TokenDropModule(LightningModule):
         Args:
             reducer: the method.
             backbone: pretrained encoder: the installed "minilm-l6", a folder, or a Hub name.
-            metric: what checkpoints are chosen by, and reported first.
+            metric: what checkpoints are chosen by, and reported first: accuracy, f1 or matthews of
+                classes; pearson or spearman of numbers; entity_f1 or accuracy of tags; f1 or
+                exact_match of answers.
             fine_tune: the first stage, shared by all methods: plain fine-tuning.
             random_init: use only the backbone's architecture, with these changes to its
                 configuration (e.g. num_hidden_layers), and random weights.
@@ -51,7 +53,7 @@ class TokenDropModule(LightningModule):
         self.backbone = backbone
         # a description, not the module: every stage begins with a reducer of its own
         self.reducer_spec = reducer.spec()
-        self.metric: MetricName = metric
+        self.metric: str = metric
         self.fine_tune = fine_tune
         self.random_init = random_init
         # several groups may follow different losses, which one backward pass cannot do
@@ -79,7 +81,7 @@ class TokenDropModule(LightningModule):
         self.scores = nn.ModuleDict({k: task.scores(split) for k, split in evaluated.items()})
         self.kept = Kept(model.shape.layers)
         self.flops = torch.zeros(2, dtype=torch.long)
-        self.train_flops = 0  # since whoever reads it last set it to 0
+        self.train_flops = 0  # of all passes since, backward ones included; it only grows
 
     # -- training -------------------------------------------------------------------------------
 

@@ -77,7 +77,6 @@ def train(
     """
     check_fine_tune(module.fine_tune)
     make_folder(root)
-    data.seed = seed
     data.setup("fit")
     # the method's arguments are checked against the backbone before anything is trained
     reducer = from_spec(module.reducer_spec)
@@ -115,7 +114,9 @@ def train(
         folder = root / f"untrained-{_key({'after': described, 'reducer': spec})}"
         if (trained := finished(folder)) is None:
             tuned = load_with(done[-1].model, Dense())
-            model = TokenDropModel(tuned.backbone, reducer, tuned.tokenizer, data.longest)
+            model = TokenDropModel(
+                tuned.backbone, reducer, tuned.tokenizer, data.longest, data.answering
+            )
             trained = untrained(recipe, model, "untrained", folder)
         done.append(trained)
     return done
@@ -185,7 +186,10 @@ def _start(
         return previous
     seed_everything(recipe.seed, verbose=False)
     reducer = from_spec(spec)
-    return TokenDropModel(previous.backbone, reducer, previous.tokenizer, recipe.data.longest)
+    data = recipe.data
+    return TokenDropModel(
+        previous.backbone, reducer, previous.tokenizer, data.longest, data.answering
+    )
 
 
 def _fresh(recipe: Recipe, spec: dict[str, Any]) -> TokenDropModel:
@@ -194,7 +198,7 @@ def _fresh(recipe: Recipe, spec: dict[str, Any]) -> TokenDropModel:
     tokenizer = backbones.load_tokenizer(module.backbone)
     backbone = backbones.load_backbone(module.backbone, data.labels, module.random_init, data.task)
     check_vocabulary(tokenizer, backbone.config)
-    return TokenDropModel(backbone, from_spec(spec), tokenizer, data.longest)
+    return TokenDropModel(backbone, from_spec(spec), tokenizer, data.longest, data.answering)
 
 
 def trainer_maker(

@@ -17,12 +17,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tokendrop.data import TextData
+from tokendrop.data.text_data import StageData
 from tokendrop.errors import UserError
-from tokendrop.families import family_of
 from tokendrop.files import whole_file, write_text
 from tokendrop.models import backbones
 from tokendrop.models.model import TokenDropModel
-from tokendrop.reducers.base import Setting, Stage
+from tokendrop.reducers.base import Stage, StageContext
 from tokendrop.stored import read_json
 from tokendrop.training.module import TokenDropModule
 from tokendrop.training.saliency import (
@@ -136,7 +136,6 @@ def train_stage(
     """
     module, data = recipe.module, recipe.data
     module.begin(model, data.make_task(module.metric), data.splits, stage, recipe.seed)
-    data.reshuffle = stage.reshuffle
     best = ModelCheckpoint(
         folder, "best", monitor="dev/score", mode="max", save_weights_only=True,
         enable_version_counter=False,
@@ -150,14 +149,17 @@ def train_stage(
         callbacks.append(_EveryEpoch(folder))
     trainer = recipe.make_trainer(stage, callbacks)
     asked: set[Path] = set()
-    model.reducer.enter(stage, _setting(recipe, stage, tuned, asked))
+    model.reducer.enter(stage, _context(recipe, stage, tuned, asked))
     resumed = folder / "last.ckpt"
     if resumed.is_file():
         _checkpoint(resumed)
     try:
         with in_one_line():
             trainer.fit(
-                module, data, ckpt_path=resumed if resumed.is_file() else None, weights_only=True
+                module,
+                StageData(data, recipe.seed, stage.reshuffle),
+                ckpt_path=resumed if resumed.is_file() else None,
+                weights_only=True,
             )
     except OSError as error:
         raise UserError(f"cannot write checkpoints to {folder} ({error.strerror})") from error
@@ -206,7 +208,9 @@ def _checkpoint(file: Path) -> dict[str, Any]:
     return found
 
 
-def _setting(recipe: Recipe, stage: Stage, tuned: TrainedStage | None, asked: set[Path]) -> Setting:
+def _context(
+    recipe: Recipe, stage: Stage, tuned: TrainedStage | None, asked: set[Path]
+) -> StageContext:
     """What a stage may ask about the data and about the shared fine-tuning before it.
 
     The files of the scores that it asks for are noted in ``asked``, so that their cost can be
@@ -214,11 +218,12 @@ def _setting(recipe: Recipe, stage: Stage, tuned: TrainedStage | None, asked: se
     """
     data = recipe.data
     split = data.splits["train"]
-    lengths, steps = torch.tensor(split.lengths), len(data.train_dataloader()) * stage.epochs
+    lengths = torch.tensor(split.lengths)
+    steps = len(data.train_batches(recipe.seed, 0)) * stage.epochs
     task = data.make_task(recipe.module.metric)
-    ends = (min(split.labels), max(split.labels)) if task.kind == "regression" else (0.0, 1.0)
+    ends = (min(split.labels), max(split.labels)) if task.head.output == "number" else (0.0, 1.0)
     if tuned is None:
-        return Setting(lengths, steps, answer_range=ends)
+        return StageContext(lengths, steps, answer_range=ends)
     start = tuned
     scores = [metrics["dev/score"] for metrics in start.curve]
 
@@ -229,7 +234,7 @@ def _setting(recipe: Recipe, stage: Stage, tuned: TrainedStage | None, asked: se
         asked.add(file)
         return over_training_rows(score, passes, start.model, weights, data, file)
 
-    return Setting(
+    return StageContext(
         lengths,
         steps,
         max(scores),
@@ -237,18 +242,8 @@ def _setting(recipe: Recipe, stage: Stage, tuned: TrainedStage | None, asked: se
         lambda: find(partial(batch_saliency, gold=task.gold), "saliency", passes=2),
         ends,
         lambda: find(batch_attention, "attention", passes=1),
-        partial(_pretrained_pooler, recipe),
+        lambda: backbones.pretrained_pooler(recipe.module.backbone, recipe.module.random_init),
     )
-
-
-def _pretrained_pooler(recipe: Recipe) -> tuple[Tensor, Tensor] | None:
-    """Weight and bias of the tanh pooler that the encoder came with, None where it has none."""
-    module, data = recipe.module, recipe.data
-    if module.random_init is not None:
-        return None
-    backbone = backbones.load_backbone(module.backbone, data.labels, None, data.task)
-    pooler = family_of(backbone).pooler(backbone)
-    return None if pooler is None else (pooler.weight.detach(), pooler.bias.detach())
 
 
 class _EveryEpoch(Callback):
@@ -274,6 +269,7 @@ class _Curve(Callback):
         self.epochs: list[dict[str, float]] = []
         self.seconds = 0.0
         self.flops = 0
+        self._earlier_flops = 0  # before the resumption
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.perf_counter()
@@ -283,8 +279,7 @@ class _Curve(Callback):
             return
         assert isinstance(pl_module, TokenDropModule)
         self.seconds += time.perf_counter() - self.started
-        self.flops += pl_module.train_flops
-        pl_module.train_flops = 0
+        self.flops = self._earlier_flops + pl_module.train_flops
         metrics = {k: round(float(v), 6) for k, v in trainer.callback_metrics.items()}
         self.epochs.append({"epoch": trainer.current_epoch + 1, **metrics})
 
@@ -294,4 +289,4 @@ class _Curve(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.epochs = state_dict["epochs"]
         self.seconds = state_dict["seconds"]
-        self.flops = state_dict["flops"]
+        self.flops = self._earlier_flops = state_dict["flops"]

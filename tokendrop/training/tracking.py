@@ -13,23 +13,21 @@ from typing import Any, Literal
 import wandb
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
+from tokendrop.measure.measures import MEASURES, VALUE
 from tokendrop.models.prediction import Prediction
 
 # "wandb_models" is "wandb" with the trained models as artefacts, which are large
 LoggerName = Literal["csv", "wandb", "wandb_models"]
 
 TAG_LENGTH = 64  # W&B refuses longer ones
-LESS_IS_BETTER = {"train_seconds", "kept_tokens_mean", "layers_mean"}
-LESS_IS_BETTER |= {f"chosen/{name}" for name in ("loss", "kept_tokens", "layers")}
-MORE_IS_BETTER = {
-    "value",
-    "flops_speedup_padded",
-    "flops_speedup_unpadded",
-    "throughput_speedup_padded",
-    "throughput_speedup_unpadded",
-    "latency_speedup_b1",
-    "chosen/flops_speedup",
-}
+CHOSEN = "chosen/"
+"""Before what the chosen epoch of a training reached on the dev split."""
+
+DIRECTIONS = (
+    {measure.name: measure.better for measure in MEASURES}
+    | {CHOSEN + measure.logged: measure.better for measure in MEASURES if measure.logged}
+    | {CHOSEN + "loss": "less"}
+)
 
 
 @dataclass(frozen=True)
@@ -105,11 +103,11 @@ class Tracker:
                 experiment = logger.experiment
                 experiment.config.update(dict(config), allow_val_change=True)
                 numbers = {k: v for k, v in results.items() if isinstance(v, (int, float))}
+                directions = DIRECTIONS | {CHOSEN + metric: VALUE.better}
                 for name in numbers:
-                    if name in LESS_IS_BETTER:
-                        experiment.define_metric(name, summary="min")
-                    elif name in MORE_IS_BETTER or name == f"chosen/{metric}":
-                        experiment.define_metric(name, summary="max")
+                    if better := directions.get(name):
+                        summary = "max" if better == "more" else "min"
+                        experiment.define_metric(name, summary=summary)
                 # logged and not only summed up, so that a sweep can follow them
                 experiment.log(numbers)
                 if shown:

@@ -16,9 +16,14 @@ import yaml
 from tests.cli.test_cli import complaint
 from tests.models.test_model import model_of
 from tokendrop.cli import main
-from tokendrop.compare.grid.rationale import Judge, Marked, best, kept_tokens, measure
-from tokendrop.data.batching import Split
-from tokendrop.data.rationales import Rationale
+from tokendrop.compare.grid.rationale import (
+    Judge,
+    Marked,
+    kept_tokens,
+    measure_agreement,
+    top_tokens,
+)
+from tokendrop.data.split import Rationale, Split
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
 from tokendrop.models.model import TokenDropModel
@@ -85,7 +90,7 @@ def test_controls_keep_as_many_tokens_of_the_document() -> None:
     split = split_of()
     _, judge = judged(model_of(Dense()), split)
     method = model_of(PowerBert(configuration=[8, 7, 4]))
-    rows = {row["source"]: row for row in measure(method, judge)}
+    rows = {row["source"]: row for row in measure_agreement(method, judge)}
     assert list(rows) == ["method", "saliency", "attention", "random"]
     assert len({row["kept"] for row in rows.values()}) == 1
     assert 0 < rows["method"]["kept"] < 1
@@ -99,7 +104,7 @@ def test_accuracy_is_of_the_method_and_beside_controls_of_the_fine_tuned_model()
     with torch.no_grad():
         method.backbone.classifier.bias[split.labels[3]] += 1e3
     marked, judge = judged(fine_tuned, split)
-    found = {row["source"]: row["accuracy"] for row in measure(method, judge)}
+    found = {row["source"]: row["accuracy"] for row in measure_agreement(method, judge)}
     right = [judge.probabilities[row].argmax() == split.labels[row] for row in (0, 1, 3)]
     of_that_class = [split.labels[row] == split.labels[3] for row in (0, 1, 3)]
     controls = dict.fromkeys(("saliency", "attention", "random"), np.mean(right))
@@ -110,9 +115,9 @@ def test_accuracy_is_of_the_method_and_beside_controls_of_the_fine_tuned_model()
 def test_the_best_tokens_are_of_the_document() -> None:
     scores = np.array([9.0, 1.0, 3.0, 3.0, 2.0, 8.0])
     document = np.array([False, True, True, True, True, False])
-    assert best(scores, 2, document).nonzero()[0].tolist() == [2, 3]
-    assert best(scores, 1, document).nonzero()[0].tolist() == [2]
-    assert not best(scores, 0, document).any()
+    assert top_tokens(scores, 2, document).nonzero()[0].tolist() == [2, 3]
+    assert top_tokens(scores, 1, document).nonzero()[0].tolist() == [2]
+    assert not top_tokens(scores, 0, document).any()
 
 
 def test_controls_are_those_of_the_fine_tuned_model() -> None:
@@ -143,7 +148,7 @@ def test_erased_rows_are_rows_of_the_tokens_that_stay() -> None:
 def test_keeping_everything_is_sufficient() -> None:
     split, model = split_of(), model_of(Dense())
     marked, judge = judged(model, split)
-    method = next(measure(model, judge))
+    method = next(measure_agreement(model, judge))
     assert method["sufficiency"] == pytest.approx(0, abs=1e-5)
     assert (method["kept"], method["recall"], method["false_positive_rate"]) == (1, 1, 1)
     bare = []

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from markupsafe import Markup
 
 from tests.compare.report.test_report import read
 from tests.compare.synthetic import grid, record
-from tokendrop.compare.report import verdict, write_report
 from tokendrop.compare.report.calibration import calibrations
 from tokendrop.compare.report.numbers import best_cells
+from tokendrop.compare.report.page import write_report
+from tokendrop.compare.report.panel import Findings, Panel
+from tokendrop.compare.report.panels import PANELS
 from tokendrop.compare.report.tables import display_frame
+from tokendrop.compare.report.verdict import verdict
 from tokendrop.compare.results.fates import Fates, Sample, write_fates
-from tokendrop.compare.results.records import Record
-from tokendrop.compare.results.statistics import Difference, of
+from tokendrop.compare.results.records import Record, points
+from tokendrop.compare.results.statistics import Difference, point_statistics
 from tokendrop.errors import UserError
+from tokendrop.measure.measures import TRAIN_SECONDS
 
 WORDS = [" [CLS]", " a", " slow", " film", " [SEP]"]
 OWN = {"Where rows left", "Which tokens die where", "What is left of a text", "Calibration"}
@@ -47,7 +53,7 @@ def saved(folder: Path, run: Record, *, exits: bool, drops: bool, classes: bool)
 
 def headings(folder: Path, **what: bool) -> tuple[set[str], str]:
     runs = [saved(folder, run, **what) for run in (record(), record("m", "p", flops=2))]
-    page = write_report(folder, runs).read_text(encoding="utf-8")
+    page = write_report(folder, runs).path.read_text(encoding="utf-8")
     return set(read(page).headings), page
 
 
@@ -84,6 +90,49 @@ def test_calibration_error_is_the_gap_between_stated_and_right(tmp_path: Path) -
     assert one.right == pytest.approx([0.6])
 
 
+def slowest(findings: Findings) -> Iterator[Panel]:
+    """A panel from outside: it says which point trained longest, if any trained."""
+    trained = [point for point in points(findings.records) if point.mean(TRAIN_SECONDS)]
+    if trained:
+        longest = max(trained, key=lambda point: point.mean(TRAIN_SECONDS))
+        yield Panel(
+            name="slowest",
+            title="What trained longest",
+            caption="Means over seeds.",
+            above=Markup("<b>{}</b>").format(longest.name),
+            frame=pd.DataFrame({"point": [longest.name]}),
+        )
+
+
+@pytest.fixture
+def with_slowest() -> Iterator[None]:
+    PANELS.append(slowest)
+    yield
+    PANELS.remove(slowest)
+
+
+@pytest.mark.usefixtures("with_slowest")
+def test_a_panel_is_added_from_outside(tmp_path: Path) -> None:
+    report = write_report(tmp_path, [record(), record("<m>", "p")])
+    text = report.path.read_text(encoding="utf-8")
+    assert read(text).headings[-2:] == ["What trained longest", "Where the numbers come from"]
+    assert "<b>&lt;m&gt; (p)</b>" in text
+    assert list(report.frames["slowest"]["point"]) == ["<m> (p)"]
+    untrained = write_report(tmp_path, [record(stages=[], train_seconds=0.0)])
+    assert "slowest" not in untrained.frames
+
+
+def test_the_numbers_of_panels_are_tables(tmp_path: Path) -> None:
+    runs = [record(), record("m", "p", flops=2)]
+    runs = [saved(tmp_path, run, exits=True, drops=True, classes=True) for run in runs]
+    frames = write_report(tmp_path, runs).frames
+    assert set(frames) == {"budgets", "exits", "kinds", "calibration"}
+    exits = frames["exits"]
+    assert list(exits["layers"]) == [1, 2, 1, 2]
+    assert list(exits["rows"]) == [40, 60, 40, 60]
+    assert list(frames["kinds"]["left"]) == [85, 80, 85, 80]
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     for name in ("predictions_file", "fates_file"):
         with pytest.raises(UserError, match="lost"):
@@ -102,7 +151,7 @@ def test_the_best_of_each_column_is_among_the_methods() -> None:
 
 
 def test_tables_to_paste(tmp_path: Path) -> None:
-    page = write_report(tmp_path, grid()).read_text(encoding="utf-8")
+    page = write_report(tmp_path, grid()).path.read_text(encoding="utf-8")
     assert r"\textbf{81.90 \%}" in page
     assert r"power\_bert" in page
     assert r"\toprule" in page
@@ -111,12 +160,12 @@ def test_tables_to_paste(tmp_path: Path) -> None:
 
 def test_intervals_enter_the_table_and_the_verdict(tmp_path: Path) -> None:
     runs = [record(value=0.8), record("m", "p", value=0.795, flops=2, clock=2)]
-    (known,) = of(runs[1:], tmp_path).values()
+    (known,) = point_statistics(runs[1:], tmp_path).values()
     known = replace(known, difference=Difference(-0.005, -0.012, 0.003, 0.3))
     statistics = {("reviews", "m", "p"): known}
     (_, text, doubt) = verdict(runs, statistics)
     assert "(95 % interval -1.20 to +0.30, so no difference is shown)" in text
     assert "95 % interval holds 0" in doubt
-    page = write_report(tmp_path, runs, statistics=statistics).read_text(encoding="utf-8")
+    page = write_report(tmp_path, runs, statistics=statistics).path.read_text(encoding="utf-8")
     for cell in ("-1.20 to +0.30", "0.300"):
         assert f">{cell}<" in page

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from tests.compare.synthetic import grid, record
-from tokendrop.compare.report import tables
+from tokendrop.compare.report import origins, summary, tables
 from tokendrop.compare.results import frame
 
 EXPECTED = (
@@ -69,16 +69,6 @@ def test_dense_is_the_one_of_the_same_task() -> None:
     assert list(tables.display_frame(runs)["vs dense"]) == ["+0.00", "-10.00"] * 2
 
 
-def test_an_error_is_no_percentage_and_less_of_it_is_better() -> None:
-    runs = [
-        replace(r, metric="mse", higher_is_better=False)
-        for r in (record(value=0.5), record("m", value=0.4))
-    ]
-    shown = tables.display_frame(runs)
-    assert list(shown["mse"]) == ["0.5000", "0.4000"]
-    assert list(shown["vs dense"]) == ["+0.0000", "+0.1000"]
-
-
 def test_several_metrics_get_a_column() -> None:
     runs = [record(), replace(record(task="other"), metric="f1")]
     shown = tables.display_frame(runs)
@@ -92,7 +82,7 @@ def test_without_dense_nothing_is_compared() -> None:
 
 def test_summary_file_explains_every_column_and_names_its_source(tmp_path: Path) -> None:
     runs = [replace(r, notes=["3 texts were cut"]) for r in grid()]
-    text = tables.write_summary(tmp_path, runs).read_text()
+    text = summary.write_summary(tmp_path, runs).read_text()
     for column in tables.display_frame(runs).columns:
         assert f"- **{column}**: " in text
     assert "plain Hugging Face model on padded batches" in text
@@ -110,15 +100,15 @@ def test_a_note_says_whose_it_is_and_on_which_task() -> None:
         record(task="other"),
         replace(record("merging", task="other"), notes=[untrained]),
     ]
-    assert tables.notes_of(runs) == {
+    assert origins.notes_of(runs) == {
         cut: ["every method on reviews"],
         untrained: ["merging (full)"],
     }
-    assert tables.notes_of(runs[:2])[cut] == ["every method"]
+    assert origins.notes_of(runs[:2])[cut] == ["every method"]
 
 
 def test_what_differs_between_runs_is_given_as_a_range() -> None:
-    lines = tables.provenance_of(grid(seeds=(0, 1, 2)))
+    lines = origins.provenance_of(grid(seeds=(0, 1, 2)))
     assert lines["wall seconds"] == "70 to 72"
     assert lines["threads"] == "2"
     assert lines["seeds"] == "0, 1, 2"
@@ -127,7 +117,7 @@ def test_what_differs_between_runs_is_given_as_a_range() -> None:
 @pytest.mark.parametrize("seeds", [(0,), (0, 1)])
 def test_the_terminal_table_fits(seeds: tuple[int, ...]) -> None:
     console = Console(width=110, file=io.StringIO(), record=True)
-    tables.print_summary(grid(seeds=seeds), console)
+    summary.print_summary(grid(seeds=seeds), console)
     text = console.export_text()
     assert max(len(line) for line in text.splitlines()) <= 110
     for run in grid():

@@ -13,12 +13,13 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from tests.compare.synthetic import grid
 from tests.models.test_model import tokenizer
-from tokendrop.compare.report import write_report
-from tokendrop.compare.report.tables import write_summary
+from tokendrop.compare.report.page import write_report
+from tokendrop.compare.report.summary import write_summary
 from tokendrop.compare.results.floor import floor_path, read_floors, write_floor
 from tokendrop.compare.results.frame import results_frame
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
+from tokendrop.heads import SPAN
 from tokendrop.tasks import SequenceClassification
 
 PRAISE = ["we laughed", "it shines", "a joy", "never drags", "true and funny"]
@@ -75,7 +76,7 @@ def test_a_class_without_training_rows_is_never_answered(data: TextData, tmp_pat
 def test_it_stands_below_the_tables_and_not_in_them(data: TextData, tmp_path: Path) -> None:
     write_floor("reviews", data, "accuracy", tmp_path)
     floors, runs = read_floors(tmp_path), grid()
-    for path in (write_summary(tmp_path, runs, floors), write_report(tmp_path, runs, floors)):
+    for path in (write_summary(tmp_path, runs, floors), write_report(tmp_path, runs, floors).path):
         text = path.read_text(encoding="utf-8")
         assert f"{100 * floors[0].value:.2f} % accuracy on reviews" in text
     assert len(results_frame(runs)) == len(runs)
@@ -83,7 +84,7 @@ def test_it_stands_below_the_tables_and_not_in_them(data: TextData, tmp_path: Pa
 
 def test_other_kinds_of_tasks_have_no_such_floor(data: TextData, tmp_path: Path) -> None:
     class Other(SequenceClassification):
-        kind = "question_answering"
+        kind, head = "question_answering", SPAN
 
     with (
         patch.object(data, "make_task", lambda metric: Other(["a", "b"])),

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from tests.compare.synthetic import grid
-from tokendrop.compare.report import write_report
-from tokendrop.compare.report.tables import summary_frame, write_summary
+from tokendrop.compare.report.page import write_report
+from tokendrop.compare.report.summary import write_summary
+from tokendrop.compare.report.tables import summary_frame
 from tokendrop.compare.results.frame import results_frame
 from tokendrop.compare.results.published import published, published_frame
 
@@ -47,7 +48,7 @@ def test_they_are_shown_apart_and_only_for_the_tasks_that_ran(tmp_path: Path) ->
     assert "not comparable with our own" in theirs
     assert "90.1" not in ours
     assert "sst2" not in theirs
-    page = write_report(tmp_path, runs).read_text(encoding="utf-8")
+    page = write_report(tmp_path, runs).path.read_text(encoding="utf-8")
     before, after = page.split("<h2>What others have published</h2>")
     assert "IBM/PoWER-BERT" in after
     assert "IBM/PoWER-BERT" not in before
@@ -57,8 +58,8 @@ def test_they_are_shown_apart_and_only_for_the_tasks_that_ran(tmp_path: Path) ->
 
 
 def test_where_nothing_is_published_nothing_is_said(tmp_path: Path) -> None:
-    for write in (write_summary, write_report):
-        assert "others have published" not in write(tmp_path, grid()).read_text(encoding="utf-8")
+    for path in (write_summary(tmp_path, grid()), write_report(tmp_path, grid()).path):
+        assert "others have published" not in path.read_text(encoding="utf-8")
 
 
 def test_a_missing_speed_up_is_left_empty() -> None:

@@ -11,25 +11,26 @@ from hypothesis import strategies as st
 from tests.compare.synthetic import grid, record
 from tokendrop.compare.results import records
 from tokendrop.errors import UserError
+from tokendrop.measure.measures import VALUE
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     written = grid(seeds=(1, 0))
     for one in written:
-        path = records.write(one, tmp_path)
+        path = records.write_record(one, tmp_path)
         assert path == records.record_path(
             tmp_path, one.method, one.operating_point, one.task, one.seed
         )
-    assert records.read_all(tmp_path) == records.ordered(written)
+    assert records.read_records(tmp_path) == records.ordered(written)
 
 
 def test_file_name_and_order(tmp_path: Path) -> None:
     names = [
-        records.write(record(method, "p", seed=seed), tmp_path).name
+        records.write_record(record(method, "p", seed=seed), tmp_path).name
         for method, seed in (("zeta", 0), ("alpha", 1), ("alpha", 0), ("dense", 7))
     ]
     assert names[0] == "zeta--p--reviews--seed0.json"
-    found = [(r.method, r.seed) for r in records.read_all(tmp_path)]
+    found = [(r.method, r.seed) for r in records.read_records(tmp_path)]
     assert found == [("dense", 7), ("alpha", 0), ("alpha", 1), ("zeta", 0)]
 
 
@@ -41,14 +42,14 @@ def test_runs_of_different_names_never_share_a_file(points: list[str]) -> None:
 
 
 def test_an_empty_folder_has_no_records(tmp_path: Path) -> None:
-    assert records.read_all(tmp_path) == []
+    assert records.read_records(tmp_path) == []
 
 
 def test_a_kill_while_writing_leaves_the_old_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = record(value=0.5)
-    records.write(old, tmp_path)
+    records.write_record(old, tmp_path)
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
@@ -56,14 +57,14 @@ def test_a_kill_while_writing_leaves_the_old_record(
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", killed)
         with pytest.raises(KeyboardInterrupt):
-            records.write(record(value=0.9), tmp_path)
-    assert records.read_all(tmp_path) == [old]
+            records.write_record(record(value=0.9), tmp_path)
+    assert records.read_records(tmp_path) == [old]
 
 
 def test_drafts_of_a_killed_run_are_ignored(tmp_path: Path) -> None:
-    path = records.write(record(), tmp_path)
+    path = records.write_record(record(), tmp_path)
     path.with_name(f".{path.name}-x3k9").write_text('{"schema": 1, "meth')
-    assert len(records.read_all(tmp_path)) == 1
+    assert len(records.read_records(tmp_path)) == 1
 
 
 @pytest.mark.parametrize(
@@ -77,37 +78,43 @@ def test_drafts_of_a_killed_run_are_ignored(tmp_path: Path) -> None:
     ],
 )
 def test_a_damaged_record_is_named_with_its_cure(tmp_path: Path, damage: object) -> None:
-    path = records.write(record(), tmp_path)
+    path = records.write_record(record(), tmp_path)
     assert callable(damage)
     path.write_text(damage(path.read_text()))
     with pytest.raises(UserError, match="delete it and run again") as error:
-        records.read_all(tmp_path)
+        records.read_records(tmp_path)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_a_record_is_plain_json(tmp_path: Path) -> None:
-    content = json.loads(records.write(record("m", "p", value=0.75), tmp_path).read_text())
+    content = json.loads(records.write_record(record("m", "p", value=0.75), tmp_path).read_text())
     assert (content["schema"], content["method"], content["value"]) == (2, "m", 0.75)
 
 
 def test_points_are_means_over_seeds() -> None:
     runs = [record("m", "p", value=value, seed=seed) for seed, value in enumerate((0.5, 0.7, 0.9))]
     (point,) = records.points(runs)
-    assert point.mean("value") == pytest.approx(0.7)
-    assert point.std("value") == pytest.approx(0.2)
-    assert records.points(runs[:1])[0].std("value") is None
+    assert point.mean(VALUE) == pytest.approx(0.7)
+    assert point.std(VALUE) == pytest.approx(0.2)
+    assert records.points(runs[:1])[0].std(VALUE) is None
 
 
-@pytest.mark.parametrize(("higher", "expected"), [(True, 0.1), (False, -0.1)])
-def test_a_gap_above_zero_is_always_better(higher: bool, expected: float) -> None:
-    dense, point = records.points(
-        [
-            record(value=0.5, higher_is_better=higher),
-            record("m", value=0.6, higher_is_better=higher),
-        ]
-    )
-    assert records.gap(point, dense) == pytest.approx(expected)
+def test_a_gap_above_zero_is_better() -> None:
+    dense, point = records.points([record(value=0.5), record("m", value=0.6)])
+    assert records.gap(point, dense) == pytest.approx(0.1)
+
+
+def test_every_file_says_that_more_is_better_and_one_that_does_not_is_refused(
+    tmp_path: Path,
+) -> None:
+    path = records.write_record(record(), tmp_path)
+    content = json.loads(path.read_text())
+    assert content["higher_is_better"] is True
+    assert records.read_records(tmp_path) == [record()]
+    path.write_text(json.dumps(content | {"higher_is_better": False}))
+    with pytest.raises(UserError, match="higher_is_better"):
+        records.read_records(tmp_path)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12))

@@ -11,14 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tests.compare.results.test_resampling import classes
 from tests.compare.synthetic import record
+from tests.tasks.test_resampling import classes
 from tokendrop.compare.report.tables import display_frame
 from tokendrop.compare.results import statistics
 from tokendrop.compare.results.frame import results_frame
 from tokendrop.compare.results.records import Record
-from tokendrop.compare.results.resampling import Array, metric_of
 from tokendrop.errors import UserError
+from tokendrop.tasks import KINDS
+from tokendrop.tasks.resampling import Array
 
 
 def saved(folder: Path, method: str, right: Sequence[int], seed: int = 0, **fields: Any) -> Record:
@@ -33,7 +34,7 @@ def saved(folder: Path, method: str, right: Sequence[int], seed: int = 0, **fiel
 
 
 def compared(runs: Sequence[Record], folder: Path) -> statistics.Difference:
-    found = statistics.of(runs, folder)["reviews", "m", "p"].difference
+    found = statistics.point_statistics(runs, folder)["reviews", "m", "p"].difference
     assert found is not None
     return found
 
@@ -53,7 +54,7 @@ def test_the_interval_is_that_of_scipy_on_the_differences(tmp_path: Path) -> Non
 
 def test_the_interval_of_accuracy_itself_is_about_that_of_a_share(tmp_path: Path) -> None:
     right = np.arange(400) % 5 > 0
-    (known,) = statistics.of([saved(tmp_path, "dense", right)], tmp_path).values()
+    (known,) = statistics.point_statistics([saved(tmp_path, "dense", right)], tmp_path).values()
     assert known.mean == pytest.approx(0.8)
     assert known.interval == pytest.approx((0.76, 0.84), abs=0.005)
 
@@ -83,7 +84,7 @@ def test_a_metric_that_is_no_mean_is_resampled_itself() -> None:
         pd.DataFrame({"label": labels, "value": labels + noise * draw.normal(size=300)})
         for noise in (0.5, 1.0)
     ]
-    mine, theirs = (metric_of("regression", "spearman", frame) for frame in frames)
+    mine, theirs = (KINDS["regression"].of_resamples("spearman", frame) for frame in frames)
 
     def gap(weights: Array) -> Array:
         return mine(weights) - theirs(weights)
@@ -107,9 +108,9 @@ def test_mcnemar_is_a_sign_test_of_the_examples_that_differ(
 
 
 def test_several_p_values_are_one_that_holds_however_they_depend() -> None:
-    assert statistics.several([0.03]) == 0.03
-    assert statistics.several([0.01, 0.9, 0.02]) == pytest.approx(0.04)
-    assert statistics.several([0.6, 0.9]) == 1
+    assert statistics.combined_p_value([0.03]) == 0.03
+    assert statistics.combined_p_value([0.01, 0.9, 0.02]) == pytest.approx(0.04)
+    assert statistics.combined_p_value([0.6, 0.9]) == 1
 
 
 def test_without_predictions_or_the_same_seeds_nothing_is_compared(tmp_path: Path) -> None:
@@ -117,7 +118,7 @@ def test_without_predictions_or_the_same_seeds_nothing_is_compared(tmp_path: Pat
     gone = record("m", "p", value=0.5, predictions_file="predictions/gone.csv")
     other = saved(tmp_path, "m", [1, 0, 1, 1], seed=1)
     for run in (gone, other, record("m", "p")):
-        found = statistics.of([dense, run], tmp_path)
+        found = statistics.point_statistics([dense, run], tmp_path)
         assert found["reviews", "m", "p"].difference is None
 
 
@@ -127,13 +128,13 @@ def test_predictions_of_another_run_are_named_with_the_cure(tmp_path: Path, dama
     path = tmp_path / "predictions" / "m-0.csv"
     path.write_text(path.read_text().replace("1.0", "0.0") if damage == "torn" else damage)
     with pytest.raises(UserError, match="run again") as error:
-        statistics.of(runs, tmp_path)
+        statistics.point_statistics(runs, tmp_path)
     assert str(path) in str(error.value)
 
 
 def test_tables_hold_the_interval_the_test_and_the_cost(tmp_path: Path) -> None:
     runs = [saved(tmp_path, "dense", [1, 0] * 50), saved(tmp_path, "m", [1, 1] * 50)]
-    known = statistics.of(runs, tmp_path)
+    known = statistics.point_statistics(runs, tmp_path)
     shown = display_frame(runs, known).set_index("Method")
     low, high = (100 * getattr(known["reviews", "m", "p"].difference, n) for n in ("low", "high"))
     assert shown.loc["m", "95% interval"] == f"{low:+.2f} to {high:+.2f}"

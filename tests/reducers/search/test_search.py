@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tokendrop.data.batching import Split
+from tokendrop.data.split import Split
 from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
 from tokendrop.measure.flops import dense_flops, pass_flops
@@ -21,13 +21,13 @@ from tokendrop.reducers.length_adaptive import LengthAdaptive
 from tokendrop.reducers.length_adaptive.search.candidates import Candidates, draw_rows
 from tokendrop.reducers.length_adaptive.search.front import Configuration, Front
 from tokendrop.reducers.length_adaptive.search.run import search
-from tokendrop.reducers.length_adaptive.search.settings import Settings
+from tokendrop.reducers.length_adaptive.search.settings import SearchSettings
 from tokendrop.reducers.power_bert import PowerBert
 from tokendrop.tasks import SequenceClassification
 from tokendrop.testing.tiny import CLASSES, LAYERS, MAX_TOKENS, tiny_model, tiny_rows
 
 TASK = SequenceClassification([str(label) for label in range(CLASSES)])
-SMALL = Settings(generations=4, population=5, mutations=6, crossovers=6)
+SMALL = SearchSettings(generations=4, population=5, mutations=6, crossovers=6)
 
 
 def split_of(count: int = 70) -> Split:
@@ -152,7 +152,7 @@ def test_a_seed_decides_the_front(
     again = search(model, SPLIT, TASK, SMALL, tmp_path)
     assert outcome(again) == outcome(searched[0])
     assert again.areas == searched[0].areas
-    other = search(model, SPLIT, TASK, Settings(4, 5, 6, 6, seed=1), tmp_path)
+    other = search(model, SPLIT, TASK, SearchSettings(4, 5, 6, 6, seed=1), tmp_path)
     assert {p.configuration for p in other.evaluated} != {p.configuration for p in again.evaluated}
 
 
@@ -194,10 +194,10 @@ def test_an_interrupted_search_ends_as_an_undisturbed_one(
 
 
 def test_another_model_or_other_rows_start_anew(tmp_path: Path) -> None:
-    settings = Settings(0, 2, 0, 0)
+    settings = SearchSettings(0, 2, 0, 0)
     for reducer in (LengthAdaptive(length_basis="row"), LengthAdaptive(length_basis="absolute")):
         search(model_of(reducer), SPLIT, TASK, settings, tmp_path)
-    search(model_of(LengthAdaptive()), SPLIT, TASK, Settings(0, 2, 0, 0, rows=20), tmp_path)
+    search(model_of(LengthAdaptive()), SPLIT, TASK, SearchSettings(0, 2, 0, 0, rows=20), tmp_path)
     assert len(list(tmp_path.glob("evaluated-*.jsonl"))) == 3
 
 
@@ -229,4 +229,4 @@ def test_what_cannot_be_searched_is_refused_before_anything_runs(
 @pytest.mark.parametrize("setting", [{"rows": 0}, {"generations": -1}, {"mutations": -3}])
 def test_impossible_settings_are_refused(setting: dict[str, int]) -> None:
     with pytest.raises(UserError, match="too small"):
-        Settings(**setting)
+        SearchSettings(**setting)

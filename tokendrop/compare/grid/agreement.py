@@ -1,4 +1,4 @@
-"""Agreement with human rationales over the grid of a comparison: records, CSV file, tables."""
+"""Agreement with human rationales over the grid of a comparison: records and CSV file."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
-from tokendrop.compare.grid.continuing import go_on
-from tokendrop.compare.grid.rationale import Judge, Marked, measure
+from tokendrop.compare.grid.continuing import begin_or_continue
+from tokendrop.compare.grid.rationale import Judge, Marked, measure_agreement
 from tokendrop.compare.grid.run import check_cell, make_data, train_cell
 from tokendrop.compare.grid.settings import Cell, Comparison, grid
 from tokendrop.data import TextData
@@ -24,19 +22,6 @@ from tokendrop.models.model import load_with
 from tokendrop.reducers.dense import Dense
 from tokendrop.stored import read_json
 from tokendrop.training.tracking import Tracker
-
-METRICS = {
-    "accuracy": "Accu-\nracy",
-    "kept": "Kept",
-    "false_positive_rate": "FPR",
-    "precision": "Precision",
-    "recall": "Recall",
-    "token_f1": "Token F1",
-    "iou_f1": "IOU F1",
-    "auprc": "AUPRC",
-    "comprehensiveness": "Compre-\nhensiveness",
-    "sufficiency": "Suffi-\nciency",
-}
 
 
 def compare_rationales(comparison: Comparison, out: Path) -> pd.DataFrame:
@@ -53,7 +38,7 @@ def compare_rationales(comparison: Comparison, out: Path) -> pd.DataFrame:
         UserError: bad input, a task without rationales, or a folder with runs of other settings.
     """
     cells = {out / "rationales" / f"{cell.run.name}.json": cell for cell in grid(comparison)}
-    go_on(comparison, out, cells)
+    begin_or_continue(comparison, out, cells)
     console = Console(stderr=True)
     # everything is read and checked before anything is trained
     tasks: dict[str, TextData] = {}
@@ -78,8 +63,8 @@ def compare_rationales(comparison: Comparison, out: Path) -> pd.DataFrame:
         if (tuned := stages[0].model) not in judges:
             fine_tuned = load_with(tuned, Dense()).to(model.backbone.device)
             # runs of one task and seed are neighbours and share it
-            judges = {tuned: Judge(fine_tuned, marked, data.batch_size, cell.run.seed)}
-        record = _record(comparison, cell, marked, list(measure(model, judges[tuned])))
+            judges = {tuned: Judge(fine_tuned, marked, data.settings.batch_size, cell.run.seed)}
+        record = _record(comparison, cell, marked, list(measure_agreement(model, judges[tuned])))
         write_text(path, json.dumps(record, indent=1) + "\n")
         settings = record["provenance"]["config"]
         tracker.finish(record["agreement"][0], settings, [], stages[-1].model, cell.metric)
@@ -128,44 +113,3 @@ def _rows(record: _Record) -> Iterator[dict[str, Any]]:
     common = {k: v for k, v in vars(record).items() if k not in ("agreement", "provenance")}
     for row in record.agreement:
         yield {**common, **row}
-
-
-def rationale_tables(found: pd.DataFrame) -> Iterator[Table]:
-    """A table for each task: every method, with the controls that keep as many tokens below it.
-
-    Args:
-        found: from :func:`compare_rationales`; seeds are averaged over.
-    """
-    for task, of_task in found.groupby("task", sort=False):
-        first = of_task.iloc[0]
-        title = (
-            f"{task}: {first['rows']} test rows with a rationale, "
-            f"{first['most_frequent_class']:.1%} of them of one class"
-        )
-        if first["marked_words_cut"]:
-            title += f", {first['marked_words_cut']:.1%} of the marked words cut"
-        caption = (
-            "below each method: controls that keep as many tokens of each row, chosen by the "
-            "fine-tuned model or at random; their accuracy, comprehensiveness and sufficiency are "
-            "the fine-tuned model's."
-        )
-        if (of_task["kept"] == 1).any():
-            caption += (
-                " (keeps all): no token was dropped, as by an early exit or the dense model; only "
-                "AUPRC says anything, and only the base rate where all tokens go equally deep."
-            )
-        table = Table("", box=box.SIMPLE_HEAD, title=title, caption=caption)
-        for name in METRICS.values():
-            table.add_column(name, justify="right")
-        for (method, point), rows in of_task.groupby(["method", "operating_point"], sort=False):
-            means = rows.groupby("source", sort=False)[list(METRICS)].mean()
-            for source, values in means.iterrows():
-                name = f"{method} {point}".removesuffix(" default")
-                if values["kept"] == 1:
-                    name += " (keeps all)"
-                cells = [f"{value:.3f}" for value in values]
-                is_method = source == "method"
-                shown = name if is_method else f"  {source}"
-                table.add_row(shown, *cells, style="bold" if is_method else None)
-            table.add_section()
-        yield table

@@ -1,4 +1,4 @@
-"""Going on in a folder: more seeds, methods or tasks may join the runs that lie there."""
+"""Continuing in a folder that holds runs: more seeds, methods or tasks are added to them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tokendrop.files import make_folder, write_text
 from tokendrop.stored import read_json
 
 COMMON = ("backbone", "random_init", "fine_tune", "precision", "clock")
-"""Settings in which all runs of a folder agree, so that its tables compare like with like."""
+"""Settings that all runs of a folder share, since its tables compare them."""
 
 
-def go_on(comparison: Comparison, out: Path, cells: Mapping[Path, Cell]) -> None:
-    """Make the folder, or check that new runs belong with the old ones; note the comparison.
+def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Cell]) -> None:
+    """Make the output folder, or check that its runs fit the comparison; write the settings there.
 
     Args:
         comparison: settings common to all runs.
@@ -28,8 +28,8 @@ def go_on(comparison: Comparison, out: Path, cells: Mapping[Path, Cell]) -> None
         cells: the runs, by the files that hold their results once they are finished.
 
     Raises:
-        UserError: the folder has a finished run of other settings: one of these runs, or any where
-            the settings are common to all.
+        UserError: a finished run in the folder has other settings: any, if it is one of the runs of
+            this comparison; one of :data:`COMMON`, if it is not.
     """
     make_folder(out)
     common = _as_read({name: asdict(comparison)[name] for name in COMMON})
@@ -47,13 +47,13 @@ def go_on(comparison: Comparison, out: Path, cells: Mapping[Path, Cell]) -> None
 
 
 def _as_read(settings: dict[str, Any]) -> Any:
-    """As the settings come back from a file."""
+    """The settings as a file would give them back: tuples as lists, keys as texts."""
     return json.loads(json.dumps(settings))
 
 
 def _settings(path: Path) -> dict[str, Any]:
     what, cure = "a whole run record", "delete it and run again"
-    return read_json(path, _Made, what, cure, others="ignore").provenance.config
+    return read_json(path, _Finished, what, cure, others="ignore").provenance.config
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,14 @@ class _Provenance:
 
 
 @dataclass(frozen=True)
-class _Made:
-    """What records of ``compare`` and ``rationale`` have in common."""
+class _Finished:
+    """The part that is the same in the records of ``compare`` and of ``rationale``."""
 
     provenance: _Provenance
 
 
 def _differences(before: Any, now: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Each setting of ``now`` that was another: its dotted name, what it was and what it is."""
+    """The settings that have changed: dotted name, value before and value now."""
     if isinstance(before, dict) and isinstance(now, dict):
         names = now if not place else sorted(before.keys() | now.keys())
         for name in names:

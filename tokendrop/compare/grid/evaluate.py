@@ -10,11 +10,11 @@ import pandas as pd
 import torch
 from rich.progress import track
 
-from tokendrop.compare.results.fates import Counts
-from tokendrop.compare.results.token_kinds import Vocabulary
+from tokendrop.compare.grid.fate_counts import FateCounts
 from tokendrop.data import TextData
 from tokendrop.measure.flops import counted_flops, dense_flops, padding_flops, pass_flops
 from tokendrop.measure.kept import Kept
+from tokendrop.measure.token_kinds import Vocabulary
 from tokendrop.models.model import TokenDropModel
 from tokendrop.tasks import Task
 
@@ -36,7 +36,7 @@ class Evaluation:
     examples: pd.DataFrame
     flops: dict[str, float]
     kept: dict[str, Any]
-    counts: Counts
+    counts: FateCounts
 
 
 @torch.inference_mode()
@@ -50,7 +50,7 @@ def evaluate(model: TokenDropModel, task: Task, data: TextData) -> Evaluation:
     model.eval()
     device = model.backbone.device
     kept = Kept(model.shape.layers)
-    counts = Counts(model.shape.layers, Vocabulary(model.tokenizer))
+    counts = FateCounts(model.shape.layers, Vocabulary(model.tokenizer))
     loader = data.test_dataloader()
     split = data.splits["test"]
     scores = task.scores(split).to(device)
@@ -67,7 +67,7 @@ def evaluate(model: TokenDropModel, task: Task, data: TextData) -> Evaluation:
         if number == 0:
             padding = padding_flops(encoded.trace, model.shape)
             _check(flops + padding, counted_flops(model.backbone, batch, model.reducer))
-    size, lengths = data.batch_size, split.lengths
+    size, lengths = data.settings.batch_size, split.lengths
     chunks = [lengths[start : start + size] for start in range(0, len(lengths), size)]
     padded = [length for rows in chunks for length in len(rows) * [max(rows)]]
     dense = dense_flops(split.lengths, model.backbone, model.shape)

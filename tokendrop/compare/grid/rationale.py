@@ -20,7 +20,8 @@ from rich.progress import track
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tokendrop.data.batching import Batches, Split, consecutive
+from tokendrop.data.batching import Batches, consecutive
+from tokendrop.data.split import Split
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.probabilities import Received
@@ -146,7 +147,7 @@ class Judge:
         self.batch_size = batch_size
         self.probabilities: Scores = {}
         self.scores: dict[str, Scores] = {control: {} for control in CONTROLS}
-        draw = np.random.default_rng(seed)
+        generator = np.random.default_rng(seed)
         for batch in marked.batches(batch_size, "controls"):
             batch = batch.to(self.backbone.device)
             # inference mode would leave its mark on what the batch's layout remembers
@@ -157,7 +158,7 @@ class Judge:
             gradients = batch_saliency(self.backbone, batch, _predicted)
             self.scores["saliency"].update(_by_row(gradients, batch))
         for row in marked.rows:
-            self.scores["random"][row] = draw.random(marked.split.lengths[row])
+            self.scores["random"][row] = generator.random(marked.split.lengths[row])
 
     @torch.inference_mode()
     def erased(self, stay: dict[int, Mask], what: str) -> Scores:
@@ -210,7 +211,7 @@ def kept_tokens(
     return kept, depths, logits
 
 
-def measure(model: TokenDropModel, judge: Judge) -> Iterator[dict[str, Any]]:
+def measure_agreement(model: TokenDropModel, judge: Judge) -> Iterator[dict[str, Any]]:
     """The method's row of the table, and those of the controls that keep as many tokens.
 
     Yields:
@@ -225,12 +226,12 @@ def measure(model: TokenDropModel, judge: Judge) -> Iterator[dict[str, Any]]:
         answers, scores, kept = logits, depths, method
         if source != "method":
             answers, scores = judge.probabilities, judge.scores[source]
-            kept = {r: best(scores[r], counts[r], marked.document[r]) for r in marked.rows}
+            kept = {r: top_tokens(scores[r], counts[r], marked.document[r]) for r in marked.rows}
         found = _agreement(judge, kept, scores, source)
         yield {"source": source, "accuracy": marked.accuracy(answers), **found}
 
 
-def best(scores: npt.NDArray[np.floating], count: int, document: Mask) -> Mask:
+def top_tokens(scores: npt.NDArray[np.floating], count: int, document: Mask) -> Mask:
     """(tokens,) the ``count`` best tokens of the document; of equal ones the earlier."""
     order = np.argsort(-np.where(document, scores, -np.inf), kind="stable")
     mask = np.zeros(len(scores), dtype=bool)

@@ -12,21 +12,22 @@ import torch
 from jsonargparse import ArgumentError, ArgumentParser
 
 from tokendrop.compare.grid.evaluate import Evaluation, evaluate
+from tokendrop.compare.grid.fate_counts import SAMPLES, sample
 from tokendrop.compare.grid.settings import Cell, Comparison
-from tokendrop.compare.results.fates import SAMPLES, sample, write_fates
+from tokendrop.compare.results.fates import write_fates
 from tokendrop.compare.results.records import Record
-from tokendrop.compare.results.token_kinds import Vocabulary
-from tokendrop.configs import setting_error
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
 from tokendrop.files import write_text
-from tokendrop.measure.clock import Clock, measure
+from tokendrop.measure.clock import Clock, measure_speed
+from tokendrop.measure.measures import SPEEDUPS
 from tokendrop.measure.provenance import provenance
+from tokendrop.measure.token_kinds import Vocabulary
 from tokendrop.models.backbones import shape_of
+from tokendrop.models.cards import Figures, write_figures
 from tokendrop.models.model import TokenDropModel, load_with
 from tokendrop.models.prediction import Prediction
-from tokendrop.models.sharing import SPEEDUPS, Figures, write_figures
-from tokendrop.reducers import from_spec, with_changes
+from tokendrop.reducers import from_spec, setting_error, with_changes
 from tokendrop.reducers.length_adaptive.search import load_search
 from tokendrop.reducers.length_adaptive.search.candidates import draw_rows
 from tokendrop.reducers.length_adaptive.search.costs import Costs, searchable
@@ -68,7 +69,7 @@ def check_cell(comparison: Comparison, cell: Cell, data: TextData) -> None:
         if cell.budget is not None and cell.search is not None:
             dev = data.splits["dev"]
             lengths = [dev.lengths[row] for row in draw_rows(dev, cell.search.rows)]
-            Costs(searchable(reducer, data.task), config, shape, lengths).check([cell.budget])
+            Costs(searchable(reducer, shape), config, shape, lengths).check([cell.budget])
     except UserError as error:
         run = cell.run
         raise UserError(f"{run.method} {run.operating_point} on {run.task}: {error}") from error
@@ -135,7 +136,7 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
         ),
     )
     model.figures = _figures(record, comparison.backbone)
-    write_figures(stages[-1].model, model)
+    write_figures(stages[-1].model, model.summary)
     tracker.finish(asdict(record), settings, shown, stages[-1].model, cell.metric)
     return record
 
@@ -172,7 +173,7 @@ def _figures(record: Record, backbone: str) -> Figures:
         kept_tokens=record.kept_tokens_mean,
         layers=record.layers_mean,
         seed=record.seed,
-        speedups={name: getattr(record, name) for name in SPEEDUPS},
+        speedups={measure.name: record.measured(measure) for measure in SPEEDUPS},
         provenance=record.provenance,
     )
 
@@ -194,17 +195,17 @@ def _search(
     task = data.make_task(cell.metric)
     place = out / "search" / folder.parent.name
     front = load_search()(model, data.splits["dev"], task, cell.search, place, [cell.budget])
-    point = front.at(cell.budget)
+    chosen = front.at(cell.budget)
     described = {
         "budget": cell.budget,
-        "flops_share": round(point.share, 6),
-        f"dev_{cell.metric}": round(point.score, 6),
+        "flops_share": round(chosen.share, 6),
+        f"dev_{cell.metric}": round(chosen.score, 6),
         "dev_rows": front.rows,
         "configurations_evaluated": len(front.evaluated),
         "search_seconds": round(front.seconds, 2),
         "search_flops": round(front.flops),
     }
-    reducer = from_spec(with_changes(cell.reducer, {"configuration": list(point.configuration)}))
+    reducer = from_spec(with_changes(cell.reducer, {"configuration": list(chosen.configuration)}))
     found = load_with(folder, reducer).to(model.backbone.device)
     return found, {"search": described}
 
@@ -213,8 +214,9 @@ def _time(
     clock: Clock, model: TokenDropModel, data: TextData
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     rows = data.splits["test"].input_ids
-    batches = measure(model, rows[: clock.rows], 32, clock.rounds, "time 32 rows at once")
-    return batches, measure(model, rows[: clock.single_rows], 1, clock.rounds, "time single rows")
+    batches = measure_speed(model, rows[: clock.rows], 32, clock.rounds, "time 32 rows at once")
+    singles = rows[: clock.single_rows]
+    return batches, measure_speed(model, singles, 1, clock.rounds, "time single rows")
 
 
 def _stage_record(stage: TrainedStage) -> dict[str, Any]:
@@ -249,7 +251,7 @@ def _truncation(data: TextData) -> str:
     cut = data.splits["test"].truncated
     if not cut:
         return ""
-    return f"{cut} of {len(data.splits['test'])} test texts were cut to {data.max_length} tokens."
+    return f"{cut} of {len(data.splits['test'])} test texts were cut to {data.longest} tokens."
 
 
 def _save_examples(out: Path, cell: Cell, found: Evaluation) -> str:
@@ -275,7 +277,7 @@ def _save_fates(
     """What became of the tokens, which the report shows."""
     vocabulary = Vocabulary(model.tokenizer)
     # a question's number is not that of its windows, and tags say nothing of the whole text
-    labelled = model.shape.task in ("classification", "regression")
+    labelled = not model.shape.head.reads_tokens
     right = found.examples["label"].astype(str).to_dict() if labelled else {}
     # data may call its classes 0, 1, ...: the answer beside the label is in the model's words
     name = dict(zip(data.labels, model.labels, strict=False))

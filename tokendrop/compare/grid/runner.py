@@ -11,12 +11,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tokendrop.compare.grid.continuing import go_on
-from tokendrop.compare.grid.outputs import write_outputs
+from tokendrop.compare.grid.continuing import begin_or_continue
 from tokendrop.compare.grid.run import check_cell, make_data, run_cell
 from tokendrop.compare.grid.settings import Cell, Comparison, grid
-from tokendrop.compare.report.frames import panel_frames
-from tokendrop.compare.report.tables import print_summary
+from tokendrop.compare.report.outputs import write_outputs
+from tokendrop.compare.report.summary import print_summary
 from tokendrop.compare.results import records
 from tokendrop.compare.results.floor import floor_path, read_floors, write_floor
 from tokendrop.compare.results.frame import results_frame
@@ -36,7 +35,7 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
         UserError: bad input, or a folder that holds runs of other settings.
     """
     cells = {_path(out, cell.run): cell for cell in grid(comparison)}
-    go_on(comparison, out, cells)
+    begin_or_continue(comparison, out, cells)
     console = Console(stderr=True)
     tasks: dict[str, TextData] = {}
 
@@ -60,11 +59,11 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
             console.print(f"{place}: done before")
             continue
         console.print(f"[bold]{place}[/bold]")
-        records.write(run_cell(comparison, cell, data_of(cell), out), out)
-    found, floors = records.read_all(out), read_floors(out)
+        records.write_record(run_cell(comparison, cell, data_of(cell), out), out)
+    found, floors = records.read_records(out), read_floors(out)
     written = write_outputs(out, found, floors)
     if wants_wandb(comparison.loggers):
-        tables = {"results": results_frame(found, written.statistics)} | panel_frames(found, out)
+        tables = {"results": results_frame(found, written.statistics)} | written.frames
         log_comparison(out, written.figures, tables, asdict(comparison))
     print_summary(found, floors=floors, statistics=written.statistics)
     print(f"\n{written.places}")

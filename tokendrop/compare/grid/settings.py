@@ -16,8 +16,7 @@ from tokendrop.measure.clock import Clock
 from tokendrop.reducers import from_spec, with_changes
 from tokendrop.reducers.base import Stage
 from tokendrop.reducers.length_adaptive.search.front import check_budget
-from tokendrop.reducers.length_adaptive.search.settings import Settings
-from tokendrop.tasks import MetricName
+from tokendrop.reducers.length_adaptive.search.settings import SearchSettings
 from tokendrop.training.module import FINE_TUNE
 from tokendrop.training.recipes import Precision, check_fine_tune
 from tokendrop.training.tracking import LoggerName, Run
@@ -34,13 +33,13 @@ class Arguments(UserDict[str, Any]):
 register_type(Arguments, dict, Arguments)
 
 
-def _plain(value: Any) -> Any:
-    """Settings as nested dictionaries and lists."""
+def _unwrapped(value: Any) -> Any:
+    """SearchSettings as nested dictionaries and lists."""
     if isinstance(value, Namespace):
-        return _plain(vars(value))
+        return _unwrapped(vars(value))
     if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list) else value
+        return {name: _unwrapped(item) for name, item in value.items()}
+    return [_unwrapped(item) for item in value] if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class SearchedPoints:
     """
 
     budgets: dict[str, float]
-    settings: Settings = field(default_factory=Settings)
+    settings: SearchSettings = field(default_factory=SearchSettings)
 
     def __post_init__(self) -> None:
         for budget in self.budgets.values():
@@ -82,7 +81,7 @@ class Method:
 
     def __post_init__(self) -> None:
         for name in ("arguments", "operating_points", "task_arguments"):
-            object.__setattr__(self, name, _plain(getattr(self, name)))
+            object.__setattr__(self, name, _unwrapped(getattr(self, name)))
 
 
 @dataclass(frozen=True)
@@ -136,9 +135,9 @@ class Cell:
     run: Run
     reducer: dict[str, Any]
     data: dict[str, Any]
-    metric: MetricName
+    metric: str
     budget: float | None = None
-    search: Settings | None = None
+    search: SearchSettings | None = None
 
 
 def grid(comparison: Comparison) -> Iterator[Cell]:
@@ -172,7 +171,7 @@ def grid(comparison: Comparison) -> Iterator[Cell]:
 
 def _points(
     method: Method,
-) -> Iterator[tuple[str, Mapping[str, Any], float | None, Settings | None]]:
+) -> Iterator[tuple[str, Mapping[str, Any], float | None, SearchSettings | None]]:
     """Name, changes to the arguments, and for searched points the budget and how to search."""
     for point, changes in method.operating_points.items():
         yield point, changes, None, None

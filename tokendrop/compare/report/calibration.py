@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from sklearn.calibration import calibration_curve
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from tokendrop.compare.report.canvas import Draw, dashes, looks_of, methods_of, panels_of, save
+from tokendrop.compare.report.canvas import Drawing, dashes, looks_of, methods_of, save, subplots
+from tokendrop.compare.report.panel import Findings, Panel, markup
+from tokendrop.compare.report.pictures import image
 from tokendrop.compare.results.records import DENSE, Point, Record, by_task
 from tokendrop.errors import UserError
 from tokendrop.themes import Theme
@@ -40,6 +42,29 @@ class Calibration:
     error: float
     stated: list[float]
     right: list[float]
+
+
+def calibration_panel(findings: Findings) -> Iterator[Panel]:
+    """The reliability of each method, and the calibration error of each point."""
+    found = calibrations(findings.records, findings.folder)
+    if found:
+        title = "Calibration"
+        pictures = [image(drawing) for drawing in reliability(found)]
+        errors = [
+            {"task": one.point.task, "point": one.point.name, "error": 100 * one.error}
+            for one in found
+        ]
+        yield Panel(
+            name="calibration",
+            title=title,
+            above=markup("pictures", title, pictures),
+            caption="How often the answers are right that a method is so sure of; on the grey line "
+            "it is as often as it says. The thin line is the dense model. Below: the expected "
+            f"calibration error over {BINS} equal bins of confidence, smaller is better.",
+            below=markup("calibration_errors", found),
+            frame=pd.DataFrame(errors),
+            css="wide",
+        )
 
 
 def calibrations(records: Sequence[Record], folder: Path) -> list[Calibration]:
@@ -98,7 +123,7 @@ def _read(record: Record, folder: Path) -> tuple[NDArray[np.float64], NDArray[np
     return probabilities, np.array([names.index(label) for label in frame["label"]])
 
 
-def reliability(found: Sequence[Calibration]) -> list[Draw]:
+def reliability(found: Sequence[Calibration]) -> list[Drawing]:
     """Share of right answers against stated confidence: a figure for each task and method."""
     groups: dict[tuple[str, str], list[Calibration]] = {}
     for one in found:
@@ -114,7 +139,7 @@ def reliability(found: Sequence[Calibration]) -> list[Draw]:
 def _reliability(
     mine: Sequence[Calibration], dense: Calibration | None, methods: Sequence[str], theme: Theme
 ) -> Figure:
-    figure, (axes,) = panels_of(1, height=3.6)
+    figure, (axes,) = subplots(1, height=3.6)
     method = mine[0].point.method
     axes.set_title(f"{method}, {mine[0].point.task}", loc="left")
     axes.set_xlabel("Stated confidence")

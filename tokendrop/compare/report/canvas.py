@@ -1,4 +1,4 @@
-"""What the figures have in common: panels, colours, axes, legends, and how they are saved."""
+"""What the figures have in common: axes, colours, axes, legends, and how they are saved."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from matplotlib.ticker import FuncFormatter
 from tokendrop.compare.results.records import DENSE, Point, Record
 from tokendrop.themes import Theme
 
-Draw = Callable[[Path | BytesIO, Theme], None]
+Drawing = Callable[[Path | BytesIO, Theme], None]
+"""Draws a figure into a PNG file, or as SVG into a buffer."""
 
 MARKERS = "osD^vPX<>"
 DASHES = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
@@ -34,7 +35,7 @@ def save(build: Callable[[Theme], Figure], path: Path | BytesIO, theme: Theme) -
             figure.savefig(path, format="png")
 
 
-def panels_of(number: int, height: float) -> tuple[Figure, list[Axes]]:
+def subplots(number: int, height: float) -> tuple[Figure, list[Axes]]:
     """A figure with so many axes, three beside each other at most."""
     across = 2 if number == 4 else min(number, 3)
     down = -(-number // across)
@@ -58,18 +59,14 @@ def looks_of(methods: Sequence[str], theme: Theme) -> dict[str, tuple[str, str]]
     return {DENSE: (theme.text, "*"), **looks}
 
 
-def metric_axis(axes: Axes, record: Record, split: str) -> float:
-    """Label the quality axis so that up is better; returns the factor for its values."""
+def metric_axis(axes: Axes, record: Record, split: str) -> None:
+    """Label the axis of the metric, whose values are in per cent."""
     axes.set_ylabel(f"{record.metric.replace('_', ' ').capitalize()}, {split} split")
-    if not record.higher_is_better:
-        axes.yaxis.set_inverted(True)
-        return 1.0
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
-    return 100.0
 
 
 def legend(figure: Figure, handles: Sequence[Line2D]) -> None:
-    """A legend below all panels, which keep their height."""
+    """A legend below all axes, which keep their height."""
     longest = max(len(str(handle.get_label())) for handle in handles)
     columns = max(1, int(figure.get_figwidth() / (0.75 + 0.08 * longest)))
     figure.set_figheight(figure.get_figheight() + 0.22 * -(-len(handles) // columns))

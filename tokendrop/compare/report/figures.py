@@ -13,31 +13,28 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from tokendrop.compare.report.canvas import (
     DASHES,
-    Draw,
+    Drawing,
     dashes,
     legend,
     looks_of,
     methods_of,
     metric_axis,
-    panels_of,
     save,
+    subplots,
 )
-from tokendrop.compare.results.point_names import name_points
+from tokendrop.compare.report.point_names import name_points
 from tokendrop.compare.results.records import DENSE, Point, Record, by_task, pareto_front
 from tokendrop.compare.results.statistics import NOTHING, Statistics
+from tokendrop.measure.measures import TRADE_OFFS, VALUE, Measure
 from tokendrop.themes import LIGHT, Theme
 
-# the field of a record, and the label of its axis
-SAVING = {
-    "flops": ("flops_speedup_unpadded", "Times fewer FLOPs than packed dense"),
-    "throughput": ("throughput_speedup_unpadded", "Times more rows per second than packed dense"),
-    "latency": ("latency_speedup_b1", "Times faster on one row than packed dense"),
-}
+KEPT_FIGURE, TRAINING_FIGURE = "kept_tokens", "training"
+"""Names of figures, beside those of the trade-offs."""
 
 
 def drawings(
     records: Sequence[Record], statistics: Statistics = NOTHING, methods: Sequence[str] = ()
-) -> dict[str, Draw]:
+) -> dict[str, Drawing]:
     """The figures for which the records hold something to draw, by file name.
 
     Args:
@@ -46,16 +43,16 @@ def drawings(
         methods: all that have a colour, where the records are a part of what is shown together.
     """
     methods = methods or methods_of(records)
-    figures: dict[str, Draw] = {
-        f"trade_off_{against}": partial(
-            save, partial(_trade_off, records, saving, label, statistics, methods)
+    figures: dict[str, Drawing] = {
+        shown.name: partial(
+            save, partial(_trade_off, records, saving, shown.axis, statistics, methods)
         )
-        for against, (saving, label) in SAVING.items()
+        for saving, shown in TRADE_OFFS
     }
     if any(share < 1 for record in records for share in record.kept_tokens_per_layer):
-        figures["kept_tokens"] = partial(save, partial(_kept_tokens, records, methods))
+        figures[KEPT_FIGURE] = partial(save, partial(_kept_tokens, records, methods))
     if any(_segments(record) for record in records):
-        figures["training"] = partial(save, partial(_training, records, methods))
+        figures[TRAINING_FIGURE] = partial(save, partial(_training, records, methods))
     return figures
 
 
@@ -64,15 +61,15 @@ def write_figures(
 ) -> dict[str, Path]:
     """Write every figure as PNG under ``folder/figures``; returns the files by name."""
     paths = {}
-    for name, draw in drawings(records, statistics).items():
+    for name, drawing in drawings(records, statistics).items():
         paths[name] = folder / "figures" / f"{name}.png"
-        draw(paths[name], LIGHT)
+        drawing(paths[name], LIGHT)
     return paths
 
 
 def _trade_off(
     records: Sequence[Record],
-    saving: str,
+    saving: Measure,
     label: str,
     statistics: Statistics,
     methods: Sequence[str],
@@ -84,17 +81,16 @@ def _trade_off(
     """
     tasks = by_task(records)
     looks = _present(looks_of(methods, theme), records)
-    figure, panels = panels_of(len(tasks), height=4.3)
-    for axes, (task, of_task) in zip(panels, tasks.items(), strict=True):
-        first = of_task[0].runs[0]
-        scale = metric_axis(axes, first, "test")
+    figure, all_axes = subplots(len(tasks), height=4.3)
+    for axes, (task, of_task) in zip(all_axes, tasks.items(), strict=True):
+        metric_axis(axes, of_task[0].runs[0], "test")
         axes.set_title(task, loc="left")
         axes.set_xlabel(label)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
         axes.margins(0.1, 0.14)
         xs = np.array([point.mean(saving) for point in of_task])
-        ys = np.array([scale * point.mean("value") for point in of_task])
-        front = pareto_front(list(xs), list(ys if first.higher_is_better else -ys))
+        ys = np.array([100 * point.mean(VALUE) for point in of_task])
+        front = pareto_front(list(xs), list(ys))
         axes.step(xs[front], ys[front], where="pre", color=theme.faint, lw=5, alpha=0.55, zorder=1)
         for method, (color, marker) in looks.items():
             mine = sorted((i for i, p in enumerate(of_task) if p.method == method), key=xs.item)
@@ -104,7 +100,7 @@ def _trade_off(
                 xs[mine],
                 ys[mine],
                 xerr=[of_task[i].std(saving) or 0.0 for i in mine],
-                yerr=np.array([_bar(of_task[i], statistics, scale) for i in mine]).reshape(-1, 2).T,
+                yerr=np.array([_bar(of_task[i], statistics) for i in mine]).reshape(-1, 2).T,
                 color=color,
                 marker=marker,
                 ms=15 if method == DENSE else 8,
@@ -119,7 +115,7 @@ def _trade_off(
     handles.append(Line2D([], [], color=theme.faint, lw=5, alpha=0.55, label="best of all"))
     legend(figure, handles)
     figure.draw_without_rendering()
-    for axes, of_task in zip(panels, tasks.values(), strict=True):
+    for axes, of_task in zip(all_axes, tasks.values(), strict=True):
         name_points(axes, [p for p in of_task if p.method != DENSE], saving, looks)
     return figure
 
@@ -131,22 +127,22 @@ def _present(
     return {method: look for method, look in looks.items() if method in methods}
 
 
-def _bar(point: Point, statistics: Statistics, scale: float) -> tuple[float, float]:
-    """How far a point's bar goes down and up."""
+def _bar(point: Point, statistics: Statistics) -> tuple[float, float]:
+    """How far a point's bar goes down and up, in per cent."""
     known = statistics.get(point.key)
     if known is not None and known.interval is not None:
         low, high = known.interval
-        return scale * max(0.0, known.mean - low), scale * max(0.0, high - known.mean)
-    return (scale * (point.std("value") or 0.0),) * 2
+        return 100 * max(0.0, known.mean - low), 100 * max(0.0, high - known.mean)
+    return (100 * (point.std(VALUE) or 0.0),) * 2
 
 
 def _kept_tokens(records: Sequence[Record], methods: Sequence[str], theme: Theme) -> Figure:
     """The share of the original tokens that each layer processed: one panel per task."""
     tasks = by_task(records)
     looks = looks_of(methods, theme)
-    figure, panels = panels_of(len(tasks), height=4.5)
+    figure, all_axes = subplots(len(tasks), height=4.5)
     handles: dict[str, Line2D] = {}
-    for axes, (task, of_task) in zip(panels, tasks.items(), strict=True):
+    for axes, (task, of_task) in zip(all_axes, tasks.items(), strict=True):
         axes.set_title(task, loc="left")
         axes.set_xlabel("Layer")
         axes.set_ylabel("Tokens processed")
@@ -193,9 +189,9 @@ def _training(records: Sequence[Record], methods: Sequence[str], theme: Theme) -
     for task, of_task in by_task(curved).items():
         for point in of_task:
             groups.setdefault((task, point.method), []).append(point)
-    figure, panels = panels_of(len(groups), height=3.4)
-    for axes, ((task, method), mine) in zip(panels, groups.items(), strict=True):
-        scale = metric_axis(axes, mine[0].runs[0], "dev")
+    figure, all_axes = subplots(len(groups), height=3.4)
+    for axes, ((task, method), mine) in zip(all_axes, groups.items(), strict=True):
+        metric_axis(axes, mine[0].runs[0], "dev")
         axes.set_title(f"{method}, {task}", loc="left", pad=20)
         axes.set_xlabel("Epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -205,7 +201,7 @@ def _training(records: Sequence[Record], methods: Sequence[str], theme: Theme) -
                 for _, _, epochs, values in _segments(run):
                     axes.plot(
                         epochs,
-                        [scale * value for value in values],
+                        [100 * value for value in values],
                         color=looks[method][0],
                         ls=dash,
                         marker="o",

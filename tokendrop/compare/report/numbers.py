@@ -1,15 +1,70 @@
-"""The table of the report, with the best of each column, and the same to paste into a paper."""
+"""The tables of the report, with the best of each column, and the same to paste into a paper."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
 
 import pandas as pd
 
-from tokendrop.compare.report.tables import RATIOS, TEXT_COLUMNS, summary_frame
-from tokendrop.compare.results.records import DENSE, Record
+from tokendrop.compare.report.tables import (
+    TEXT_COLUMNS,
+    VS_DENSE,
+    display_frame,
+    heading,
+    summary_frame,
+)
+from tokendrop.compare.results.records import DENSE, Record, by_task, runs_of
+from tokendrop.compare.results.statistics import NOTHING, Statistics
+from tokendrop.measure.measures import SUMMARY, TRAIN_SECONDS, VALUE
 
-SMALLER_IS_BETTER = ("Tokens kept", "Layers", "Train cost")
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table, its number on the page, and whether each cell is the best of its column."""
+
+    number: int
+    cells: list[str]
+    best: list[bool]
+
+
+@dataclass(frozen=True)
+class PageTable:
+    """The table of a task, for the page and to paste elsewhere."""
+
+    heading: str
+    columns: list[str]
+    rows: list[Row]
+    latex: str
+    markdown: str
+
+    @property
+    def any_best(self) -> bool:
+        """Whether any cell is marked."""
+        return any(any(row.best) for row in self.rows)
+
+
+def page_tables(records: Sequence[Record], statistics: Statistics = NOTHING) -> list[PageTable]:
+    """A table for each task; their rows are the points in the order of :func:`by_task`."""
+    tables = []
+    number = count(1)
+    for of_task in by_task(records).values():
+        runs = runs_of(of_task)
+        # the seconds of training have a panel of their own
+        frame = display_frame(runs, statistics).drop(columns=TRAIN_SECONDS.column)
+        best = best_cells(runs, frame)
+        rows = [
+            Row(next(number), cells, [column in columns for column in frame.columns])
+            for cells, columns in zip(frame.to_numpy().tolist(), best, strict=True)
+        ]
+        title = heading(runs)
+        tables.append(
+            PageTable(
+                title, list(frame.columns), rows, latex(frame, best, title), markdown(frame, best)
+            )
+        )
+    return tables
 
 
 def best_cells(records: Sequence[Record], frame: pd.DataFrame) -> list[set[str]]:
@@ -18,21 +73,20 @@ def best_cells(records: Sequence[Record], frame: pd.DataFrame) -> list[set[str]]
     Rows that show the same as the best are best too. Without a second method nothing is best.
     """
     numbers = summary_frame(records)
-    higher = {record.metric: record.higher_is_better for record in records}
-    value = next(name for name in (records[0].metric, "Value") if name in frame)
+    value = next(name for name in (records[0].metric, VALUE.column) if name in frame)
+    directions = {measure.column: measure.better for measure in (VALUE, *SUMMARY)}
+    directions[VS_DENSE] = VALUE.better
     best: list[set[str]] = [set() for _ in range(len(frame))]
     for _, rows in numbers[numbers["Method"] != DENSE].groupby("Task", sort=False):
         places = [int(str(index)) for index in rows.index]
         if len(rows) < 2:
             continue
-        # "vs dense" is better when larger, whatever the metric; the metric itself need not be
-        directions = {"Value": higher[rows["Metric"].iloc[0]], "vs dense": True}
-        directions |= dict.fromkeys(RATIOS, True) | dict.fromkeys(SMALLER_IS_BETTER, False)
-        for column, larger in directions.items():
-            if rows[column].isna().all():
+        for column, better in directions.items():
+            shown = value if column == VALUE.column else column
+            if shown not in frame or rows[column].isna().all():
                 continue
-            winner = places[int(rows[column].argmax() if larger else rows[column].argmin())]
-            shown = value if column == "Value" else column
+            ahead = rows[column].argmax() if better == "more" else rows[column].argmin()
+            winner = places[int(ahead)]
             cells = frame[shown].tolist()
             for place in places:
                 if cells[place] == cells[winner]:

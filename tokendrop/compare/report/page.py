@@ -1,68 +1,38 @@
-"""The page: every panel that applies, put into the templates beside this file."""
+"""The page: the verdict, the tables, every panel that applies, and where the numbers come from."""
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Iterable, Sequence
-from io import BytesIO
-from itertools import count, groupby
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from statistics import fmean
-from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tokendrop.compare.report.calibration import BINS, Calibration, calibrations, reliability
-from tokendrop.compare.report.canvas import Draw, methods_of
-from tokendrop.compare.report.figures import drawings
-from tokendrop.compare.report.numbers import best_cells, latex, markdown
-from tokendrop.compare.report.tables import (
-    TEXT_COLUMNS,
-    display_frame,
-    explain,
-    heading,
-    notes_of,
-    provenance_of,
-)
-from tokendrop.compare.report.tokens import exit_panel, fates_of, kinds_panel, samples_panel
+from tokendrop.compare.report.numbers import page_tables
+from tokendrop.compare.report.origins import provenance_of
+from tokendrop.compare.report.panel import TEMPLATES, Findings
+from tokendrop.compare.report.panels import PANELS
+from tokendrop.compare.report.tables import TEXT_COLUMNS, explain, heading
 from tokendrop.compare.report.verdict import verdict
 from tokendrop.compare.results.floor import Floor
-from tokendrop.compare.results.fronts import CAPTION as BUDGETS
-from tokendrop.compare.results.fronts import fronts_frame
-from tokendrop.compare.results.published import CAPTION as PUBLISHED
-from tokendrop.compare.results.published import published_frame
-from tokendrop.compare.results.records import DENSE, Point, Record, by_task, points
+from tokendrop.compare.results.records import DENSE, Point, Record, by_task
 from tokendrop.compare.results.statistics import NOTHING, Statistics
 from tokendrop.files import write_text
-from tokendrop.themes import DARK, LIGHT
 
-CAPTIONS = {
-    "trade_off_flops": (
-        "Quality against FLOPs",
-        "Up and to the right is better. The grey steps join the points that no other point beats; "
-        "the dashed line is the dense model.",
-    ),
-    "trade_off_throughput": (
-        "Quality against measured speed",
-        "The same against the clock, at 32 rows a batch. What FLOPs promise and the clock does not "
-        "show is lost to the hardware and to the method's own work.",
-    ),
-    "trade_off_latency": (
-        "Quality against the time of one row",
-        "The same for one row alone, where there is the least to save.",
-    ),
-    "kept_tokens": (
-        "Tokens processed in each layer",
-        "Mean share of a text's tokens that a layer worked on. A row that has left early counts "
-        "with none of its tokens.",
-    ),
-    "training": (
-        "Training",
-        "The metric on the dev split after each epoch; a vertical line begins a stage.",
-    ),
-}
+
+@dataclass(frozen=True)
+class Report:
+    """A report that was written.
+
+    Attributes:
+        path: of the file.
+        frames: the numbers of its panels, by name, for trackers and other programs.
+    """
+
+    path: Path
+    frames: dict[str, pd.DataFrame]
 
 
 def write_report(
@@ -70,7 +40,7 @@ def write_report(
     records: Sequence[Record],
     floors: Sequence[Floor] = (),
     statistics: Statistics = NOTHING,
-) -> Path:
+) -> Report:
     """Write ``report.html``.
 
     Args:
@@ -82,167 +52,49 @@ def write_report(
     Raises:
         UserError: a file that a record names is missing or torn.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("report.html.jinja").render(
+    findings = Findings(folder, records, statistics)
+    panels = [panel for make in PANELS for panel in make(findings)]
+    tables = page_tables(records, statistics)
+    columns = dict.fromkeys(column for table in tables for column in table.columns)
+    page = TEMPLATES.get_template("report.html.jinja").render(
         heading=heading(records),
         verdict=verdict(records, statistics),
-        numbers=_numbers(records, statistics),
-        figures=_figures(records, statistics),
+        tables=tables,
+        words=TEXT_COLUMNS,
+        dense=DENSE,
+        any_best=any(table.any_best for table in tables),
+        legend={column: explain(column).replace("`", "") for column in columns},
         floors=[floor.sentence for floor in floors],
-        several_tasks=len(by_task(records)) > 1,
-        training=_training(records),
-        notes=notes_of(records),
+        several_tasks=len(tables) > 1,
+        panels=panels,
+        groups=[(beside, list(group)) for beside, group in groupby(panels, lambda p: p.beside)],
         provenance=provenance_of(records),
         points=[_recorded(point) for of_task in by_task(records).values() for point in of_task],
-        published=_panel(published_frame(by_task(records)), PUBLISHED),
-        budgets=_panel(fronts_frame(records), BUDGETS),
-        calibration=_calibration(calibrations(records, folder)),
-        **_tokens(records, folder),
     )
     path = folder / "report.html"
     write_text(path, page)
-    return path
+    return Report(path, {p.name: p.frame for p in panels if p.frame is not None})
 
 
-def _numbers(records: Sequence[Record], statistics: Statistics) -> dict[str, Any]:
-    """A table for each task, in the order of the points below the page."""
-    tables: list[dict[str, Any]] = []
-    number = count(1)
-    for of_task in by_task(records).values():
-        runs = _runs(of_task)
-        # the seconds of training have a panel of their own
-        frame = display_frame(runs, statistics).drop(columns="Train s")
-        best = best_cells(runs, frame)
-        tables.append(
-            {
-                "heading": heading(runs),
-                "columns": list(frame.columns),
-                "rows": [
-                    {
-                        "number": next(number),
-                        "cells": cells,
-                        "best": [column in columns for column in frame.columns],
-                    }
-                    for cells, columns in zip(frame.to_numpy().tolist(), best, strict=True)
-                ],
-                "any_best": any(best),
-                "latex": latex(frame, best, heading(runs)),
-                "markdown": markdown(frame, best),
-            }
-        )
-    columns = dict.fromkeys(column for table in tables for column in table["columns"])
-    return {
-        "tables": tables,
-        "words": TEXT_COLUMNS,
-        "dense": DENSE,
-        "any_best": any(table["any_best"] for table in tables),
-        "legend": {column: explain(column).replace("`", "") for column in columns},
-    }
+@dataclass(frozen=True)
+class RecordedRun:
+    """A run as the end of the page tells it: the metric, and the rest of its record as text."""
+
+    seed: int
+    value: str
+    text: str
 
 
-def _figures(records: Sequence[Record], statistics: Statistics) -> dict[str, dict[str, Any]]:
-    """The figures, a picture for each task, and of training for each method of it.
+@dataclass(frozen=True)
+class RecordedPoint:
+    """All that the runs of a point recorded."""
 
-    Pictures of one panel stand beside each other or, on a phone, below each other.
-    """
-    methods = methods_of(records)
-    pictures: dict[str, list[str]] = {}
-    for of_task in by_task(records).values():
-        for name, draw in drawings(_runs(of_task), statistics, methods).items():
-            if name != "training":
-                pictures.setdefault(name, []).append(_image(draw))
-        for _, mine in groupby(of_task, key=lambda point: point.method):
-            if draw_training := drawings(_runs(mine), statistics, methods).get("training"):
-                pictures.setdefault("training", []).append(_image(draw_training))
-    return {
-        name: {"title": title, "caption": caption, "pictures": pictures[name]}
-        for name, (title, caption) in CAPTIONS.items()
-        if name in pictures
-    }
+    name: str
+    metric: str
+    runs: list[RecordedRun]
 
 
-def _runs(points: Iterable[Point]) -> list[Record]:
-    return [run for point in points for run in point.runs]
-
-
-def _image(draw: Draw) -> str:
-    """A figure as a source, drawn for light paper and recoloured by the viewer for dark."""
-    buffer = BytesIO()
-    draw(buffer, LIGHT)
-    style = f"<style>@media (prefers-color-scheme: dark) {{ {RECOLOURED} }}</style></svg>"
-    picture = buffer.getvalue().decode().replace("</svg>", style)
-    return f"data:image/svg+xml;base64,{base64.b64encode(picture.encode()).decode()}"
-
-
-# colours stand in the style of each element; a rule of its own is stronger only if it insists
-RECOLOURED = " ".join(
-    f'[style*="{what}: {light}"] {{ {what}: {dark} !important }}'
-    for light, dark in zip(LIGHT.colors, DARK.colors, strict=True)
-    for what in ("fill", "stroke")
-)
-
-
-def _tokens(records: Sequence[Record], folder: Path) -> dict[str, Any]:
-    fates = fates_of(records, folder)
-    return {
-        "exits": exit_panel(fates),
-        "kinds": kinds_panel(fates),
-        "samples": samples_panel(fates),
-        "deepest": max((fate.layers for fate in fates), default=0),
-    }
-
-
-def _calibration(found: Sequence[Calibration]) -> dict[str, Any] | None:
-    if not found:
-        return None
-    return {
-        "title": "Calibration",
-        "caption": "How often the answers are right that a method is so sure of; on the grey line "
-        "it is as often as it says. The thin line is the dense model. Below: the expected "
-        f"calibration error over {BINS} equal bins of confidence, smaller is better.",
-        "pictures": [_image(draw) for draw in reliability(found)],
-        "errors": [
-            {"name": f"{one.point.name}, {one.point.task}", "error": f"{100 * one.error:.1f} %"}
-            for one in found
-        ],
-    }
-
-
-def _panel(frame: pd.DataFrame, caption: str) -> dict[str, Any] | None:
-    if not len(frame):
-        return None
-    return {"columns": list(frame.columns), "rows": frame.to_numpy().tolist(), "caption": caption}
-
-
-def _training(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Where the training time went: mean seconds per stage, as shares of the longest recipe."""
-    every = [point for point in points(records) if any(run.stages for run in point.runs)]
-    longest = max((point.mean("train_seconds") for point in every), default=0.0) or 1.0
-    recipes = []
-    for point in every:
-        stages = []
-        for same in zip(*(run.stages for run in point.runs), strict=False):
-            seconds = fmean(stage["seconds"] for stage in same)
-            stages.append({**same[0], "seconds": seconds, "share": 100 * seconds / longest})
-        recipes.append(
-            {
-                "name": f"{point.name}, {point.task}",
-                "seconds": point.mean("train_seconds"),
-                "cost": point.mean("train_cost"),
-                "stages": stages,
-            }
-        )
-    return recipes
-
-
-def _recorded(point: Point) -> dict[str, Any]:
-    """All that the runs of a point recorded, in the order of the table's rows."""
+def _recorded(point: Point) -> RecordedPoint:
     runs = []
     for record in point.runs:
         content = {
@@ -253,5 +105,5 @@ def _recorded(point: Point) -> dict[str, Any]:
             "provenance": record.provenance,
         }
         text = json.dumps(content, indent=1, ensure_ascii=False)
-        runs.append({"seed": record.seed, "value": f"{record.value:.6g}", "text": text})
-    return {"name": f"{point.name}, {point.task}", "metric": point.runs[0].metric, "runs": runs}
+        runs.append(RecordedRun(record.seed, f"{record.value:.6g}", text))
+    return RecordedPoint(f"{point.name}, {point.task}", point.runs[0].metric, runs)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tokendrop.compare.report.tables import show_value
 from tokendrop.compare.results.records import (
     DENSE,
     Point,
@@ -16,8 +15,9 @@ from tokendrop.compare.results.records import (
     ordered,
 )
 from tokendrop.compare.results.statistics import NOTHING, Statistics
-
-FLOPS, CLOCK = "flops_speedup_unpadded", "throughput_speedup_unpadded"
+from tokendrop.measure.measures import FLOPS_UNPADDED as FLOPS
+from tokendrop.measure.measures import THROUGHPUT_UNPADDED as CLOCK
+from tokendrop.measure.measures import VALUE
 
 
 def verdict(records: Sequence[Record], statistics: Statistics = NOTHING) -> list[str]:
@@ -25,10 +25,9 @@ def verdict(records: Sequence[Record], statistics: Statistics = NOTHING) -> list
 
     They name the fastest points near dense, or say that none is.
 
-    Near is within 1 and within 2 points of the dense model of the same task; for an error, where
-    less is better, within 1 % and 2 % of it. Speed-ups are on the unpadded base, and one on the
-    clock counts only where it is above the noise of its measurement. A difference within its
-    interval, or without one within the noise, is called that.
+    Near is within 1 and within 2 points of the dense model of the same task. Speed-ups are on the
+    unpadded base, and one on the clock counts only where it is above the noise of its measurement.
+    A difference within its interval, or without one within the noise, is called that.
     """
     sentences = []
     for task, of_task in by_task(records).items():
@@ -37,7 +36,7 @@ def verdict(records: Sequence[Record], statistics: Statistics = NOTHING) -> list
             sentences.append(f"On {task} the dense model has not run, so nothing can be compared.")
             continue
         first = dense.runs[0]
-        value = show_value(dense.mean("value"), first.higher_is_better)
+        value = VALUE.show(dense.mean(VALUE))
         sentences.append(
             f"On {task} the dense model reaches {value} {first.metric} on the "
             f"{first.examples_eval:,} rows of the test split."
@@ -45,19 +44,16 @@ def verdict(records: Sequence[Record], statistics: Statistics = NOTHING) -> list
         one, two = (
             _fastest(_within(budget, of_task, dense), dense, statistics) for budget in (1, 2)
         )
-        unit = "points" if first.higher_is_better else "%"
         if one == two:
-            sentences.append(f"Within 1 and within 2 {unit} of it {one}.")
+            sentences.append(f"Within 1 and within 2 points of it {one}.")
         else:
-            unit_of_one = unit.removesuffix("s")
-            sentences.append(f"Within 1 {unit_of_one} of it {one}; within 2 {unit} {two}.")
+            sentences.append(f"Within 1 point of it {one}; within 2 points {two}.")
     return [*sentences, _doubt(records, statistics)]
 
 
 def _within(budget: int, of_task: Sequence[Point], dense: Point) -> list[Point]:
-    unit = 0.01 if dense.runs[0].higher_is_better else 0.01 * abs(dense.mean("value"))
     # a loss of exactly the budget is within it, whatever its last binary digit
-    limit = -budget * unit - 1e-9
+    limit = -0.01 * budget - 1e-9
     return [p for p in of_task if p.method != DENSE and gap(p, dense) >= limit]
 
 
@@ -69,16 +65,16 @@ def _fastest(near: Sequence[Point], dense: Point, statistics: Statistics) -> str
     names = {point.key: _described(point, dense, statistics) for point in (clock, flops) if point}
     if clock is not None and clock is flops:
         return (
-            f"the fastest is {names[clock.key]}: {clock.mean(CLOCK):.2f}x the rows per second as "
-            f"measured, {clock.mean(FLOPS):.2f}x fewer FLOPs"
+            f"the fastest is {names[clock.key]}: {CLOCK.show(clock.mean(CLOCK))} the rows per "
+            f"second as measured, {FLOPS.show(clock.mean(FLOPS))} fewer FLOPs"
         )
     on_clock = (
-        f"the fastest on the clock is {names[clock.key]}: {clock.mean(CLOCK):.2f}x"
+        f"the fastest on the clock is {names[clock.key]}: {CLOCK.show(clock.mean(CLOCK))}"
         if clock
         else "no point is faster on the clock by more than the noise"
     )
     in_flops = (
-        f"the fewest FLOPs has {names[flops.key]}: {flops.mean(FLOPS):.2f}x fewer"
+        f"the fewest FLOPs has {names[flops.key]}: {FLOPS.show(flops.mean(FLOPS))} fewer"
         if flops
         else "no point saves FLOPs"
     )
@@ -86,35 +82,30 @@ def _fastest(near: Sequence[Point], dense: Point, statistics: Statistics) -> str
 
 
 def _described(point: Point, dense: Point, statistics: Statistics) -> str:
-    higher = dense.runs[0].higher_is_better
     better = gap(point, dense)
-    size = f"{100 * abs(better):.2f} points" if higher else f"{abs(better):.4f}"
-    if float(size.split()[0]) == 0:
+    size = f"{100 * abs(better):.2f}"
+    if float(size) == 0:
         return f"{point.name}, level with dense{_certainty(point, dense, statistics)}"
-    sides = ("above", "below") if higher else ("better than", "worse than")
-    side = sides[better < 0]
-    return f"{point.name}, {size} {side} dense{_certainty(point, dense, statistics)}"
+    side = "below" if better < 0 else "above"
+    return f"{point.name}, {size} points {side} dense{_certainty(point, dense, statistics)}"
 
 
 def _certainty(point: Point, dense: Point, statistics: Statistics) -> str:
     """Whether the difference from dense is more than chance, as far as anything is known of it."""
-    scale, unit = (100.0, " points") if point.runs[0].higher_is_better else (1.0, "")
     known = statistics.get(point.key)
     if known is not None and known.difference is not None:
-        low, high = scale * known.difference.low, scale * known.difference.high
-        digits = 2 if unit else 4
-        text = f"95 % interval {low:+.{digits}f} to {high:+.{digits}f}"
+        low, high = 100 * known.difference.low, 100 * known.difference.high
+        text = f"95 % interval {low:+.2f} to {high:+.2f}"
         return f" ({text}, so no difference is shown)" if low <= 0 <= high else f" ({text})"
     noise, name = _noise(point, dense)
     if noise is None or abs(gap(point, dense)) > noise:
         return ""
-    size = f"{scale * noise:.1f}" if unit else f"{noise:.4f}"
-    return f" (within {name} of {size}{unit})"
+    return f" (within {name} of {100 * noise:.1f} points)"
 
 
 def _noise(point: Point, dense: Point) -> tuple[float | None, str]:
     """The size below which a difference is noise, in the metric's unit, and what it is called."""
-    spreads = [spread for one in (point, dense) if (spread := one.std("value")) is not None]
+    spreads = [spread for one in (point, dense) if (spread := one.std(VALUE)) is not None]
     if spreads:
         return max(spreads), "the deviation over the seeds"
     first = dense.runs[0]

@@ -19,12 +19,12 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from torch import Tensor
 
 from tokendrop.data import TextData
-from tokendrop.data.batching import Split
+from tokendrop.data.split import Split
 from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
 from tokendrop.files import write_text
 from tokendrop.stored import read_json
-from tokendrop.tasks import MetricName, Task
+from tokendrop.tasks import Task
 
 STRENGTHS = (0.1, 1.0, 10.0, 100.0)  # C of the regression; the dev split chooses
 
@@ -75,16 +75,16 @@ def _read(path: Path) -> Floor:
     return read_json(path, Floor, "a whole record of a floor", "delete it and run again")
 
 
-def write_floor(name: str, data: TextData, metric: MetricName, out: Path) -> None:
+def write_floor(name: str, data: TextData, metric: str, out: Path) -> None:
     """Fit the floor of a task and record it.
 
     Raises:
         UserError: the task is not classification of whole texts.
     """
     task = data.make_task(metric)
-    if task.kind != "classification":
+    if task.head.output != "class":
         raise UserError(
-            f"task {name} is {task.kind.replace('_', ' ')}, which the TF-IDF floor cannot do: "
+            f"task {name} is {task.title()}, which the TF-IDF floor cannot do: "
             "leave out floor, or compare this task on its own"
         )
     train, dev, test = (data.splits[split] for split in ("train", "dev", "test"))

@@ -11,6 +11,7 @@ from tokendrop.compare.results.fronts import fronts
 from tokendrop.compare.results.records import Record, ordered
 from tokendrop.compare.results.statistics import NOTHING, Statistics
 from tokendrop.files import write_text
+from tokendrop.measure.measures import MEASURES
 
 COLUMNS = (
     "method",
@@ -18,20 +19,9 @@ COLUMNS = (
     "task",
     "seed",
     "metric",
-    "value",
-    "flops_speedup_padded",
-    "flops_speedup_unpadded",
-    "throughput_speedup_padded",
-    "throughput_speedup_unpadded",
-    "latency_speedup_b1",
-    "kept_tokens_mean",
-    "layers_mean",
-    "train_seconds",
-    "examples_eval",
-    "train_flops",
-    "train_cost",
+    *(measure.name for measure in MEASURES),
 )
-"""What each run measured, under the names of the record's fields."""
+"""What each run was and measured, under the names of the record's fields."""
 
 POINT_COLUMNS = (
     "value_mean",
@@ -48,7 +38,7 @@ points of the method on the task."""
 
 def results_frame(records: Sequence[Record], statistics: Statistics = NOTHING) -> pd.DataFrame:
     """One row per run, the columns of `results.csv`."""
-    areas = {(front.task, front.method): front.hypervolume for front in fronts(records)}
+    hypervolumes = {(front.task, front.method): front.hypervolume for front in fronts(records)}
     rows = []
     for record in ordered(records):
         key = (record.task, record.method, record.operating_point)
@@ -59,7 +49,7 @@ def results_frame(records: Sequence[Record], statistics: Statistics = NOTHING) -
                 *(getattr(record, column) for column in COLUMNS),
                 *([known.mean, known.std] if known else [None] * 2),
                 *([gap.value, gap.low, gap.high, gap.p_value] if gap else [None] * 4),
-                areas.get(key[:2]),
+                hypervolumes.get(key[:2]),
             ]
         )
     frame = pd.DataFrame(rows, columns=[*COLUMNS, *POINT_COLUMNS])

@@ -17,6 +17,7 @@ from tokendrop.compare.results.records import (
     dense_point,
     pareto_front,
 )
+from tokendrop.measure.measures import FLOPS_UNPADDED, VALUE
 
 SHARES = (0.75, 0.5, 0.25)  # of dense FLOPs, at which methods are compared
 LOSSES = (0.01, 0.02)  # of the metric, at which methods are compared
@@ -55,49 +56,46 @@ class MethodFront:
 
 
 def fronts(records: Sequence[Record]) -> list[MethodFront]:
-    """The front of every method but dense, from means over the seeds.
-
-    Only of metrics where more is better: an error has no natural worst value to measure from.
-    """
+    """The front of every method but dense, from means over the seeds."""
     found = []
     for task, of_task in by_task(records).items():
         dense = dense_point(of_task)
         for method in dict.fromkeys(point.method for point in of_task):
-            mine = [point for point in of_task if point.method == method]
-            if method != DENSE and mine[0].runs[0].higher_is_better:
+            if method != DENSE:
+                mine = [point for point in of_task if point.method == method]
                 found.append(_front(task, method, mine, dense))
     return found
 
 
 def _front(task: str, method: str, mine: Sequence[Point], dense: Point | None) -> MethodFront:
-    shares = [1 / point.mean("flops_speedup_unpadded") for point in mine]
-    values = [point.mean("value") for point in mine]
+    shares = [1 / point.mean(FLOPS_UNPADDED) for point in mine]
+    values = [point.mean(VALUE) for point in mine]
     best = pareto_front([-share for share in shares], values)[::-1]
     # equals are both on a front, but a curve passes through them once
     curve = sorted({(shares[i], values[i]) for i in best})
     x, y = (tuple(side) for side in zip(*curve, strict=True))
-    reached = None if dense is None else dense.mean("value")
+    reached = None if dense is None else dense.mean(VALUE)
     return MethodFront(
         task=task,
         method=method,
         points=len(mine),
         shares=x,
         values=y,
-        hypervolume=area(x, y),
-        at_share={share: between(share, x, y) for share in SHARES},
+        hypervolume=front_hypervolume(x, y),
+        at_share={share: interpolated(share, x, y) for share in SHARES},
         at_loss={
-            loss: None if reached is None else between(reached - loss, y, x) for loss in LOSSES
+            loss: None if reached is None else interpolated(reached - loss, y, x) for loss in LOSSES
         },
     )
 
 
-def area(shares: Sequence[float], values: Sequence[float]) -> float:
+def front_hypervolume(shares: Sequence[float], values: Sequence[float]) -> float:
     """Hypervolume of points against the reference point: a share of 1, a metric of 0."""
     objectives = np.column_stack([shares, np.negative(values)])
     return float(hypervolume(objectives, ref=[1.0, 0.0]))
 
 
-def between(at: float, x: Sequence[float], y: Sequence[float]) -> float | None:
+def interpolated(at: float, x: Sequence[float], y: Sequence[float]) -> float | None:
     """y at a place on the line through points of growing x; None outside them."""
     if not x[0] <= at <= x[-1]:
         return None

@@ -44,9 +44,9 @@ def published_frame(tasks: Iterable[str]) -> pd.DataFrame:
 
     Tasks are matched by name, whatever their capitals and punctuation: "SST-2" is "sst2".
     """
-    wanted = {_plain(task) for task in tasks}
+    wanted = {_spelled_alike(task) for task in tasks}
     frame = published()
-    found = frame[frame["task"].map(_plain).isin(wanted)].sort_values(
+    found = frame[frame["task"].map(_spelled_alike).isin(wanted)].sort_values(
         ["task", "method"], kind="stable"
     )
     shown = found.assign(
@@ -56,5 +56,6 @@ def published_frame(tasks: Iterable[str]) -> pd.DataFrame:
     return shown[list(COLUMNS)].rename(columns=COLUMNS).reset_index(drop=True)
 
 
-def _plain(task: str) -> str:
+def _spelled_alike(task: str) -> str:
+    """A name without capitals, blanks and punctuation."""
     return "".join(letter for letter in task.lower() if letter.isalnum())

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from tokendrop.errors import UserError
 from tokendrop.files import write_text
-from tokendrop.heads import Kind
+from tokendrop.measure.measures import VALUE, Measure
 from tokendrop.stored import read_json
 
 SCHEMA = 2
@@ -26,9 +26,10 @@ DENSE = "dense"
 class Record:
     """One finished run: a method at an operating point, on a task, from a seed.
 
-    Every ``*_speedup_*`` is a ratio above 1 where the method is cheaper. ``padded`` is against the
-    plain Hugging Face model on padded batches of the same rows in the same order, ``unpadded``
-    against the same packed encoder with nothing dropped.
+    What is measured is described in :mod:`tokendrop.measure.measures`. Every speed-up is a ratio
+    above 1 where the method is cheaper. Padded is against the plain Hugging Face model on padded
+    batches of the same rows in the same order, unpadded against the same packed encoder with
+    nothing dropped.
 
     The free-form fields have a fixed outline that tables and report read:
 
@@ -47,12 +48,13 @@ class Record:
     method: str
     operating_point: str
     task: str
-    kind: Kind
+    kind: str
     """What the task's head answers, which says how the saved predictions are read."""
     seed: int
     metric: str
     value: float
-    higher_is_better: bool = True
+    higher_is_better: Literal[True] = True
+    """Of every metric; kept so that files say so."""
     metrics: dict[str, float]
     flops_speedup_padded: float
     flops_speedup_unpadded: float
@@ -81,6 +83,10 @@ class Record:
     """What became of the tokens and rows, see :class:`tokendrop.compare.results.fates.Fates`."""
     schema: int = SCHEMA
 
+    def measured(self, measure: Measure) -> float:
+        """The number of a measure."""
+        return float(getattr(self, measure.name))
+
     @property
     def train_cost(self) -> float:
         """Training FLOPs relative to those of the shared fine-tuning alone: 1 is dense."""
@@ -102,7 +108,7 @@ def record_path(folder: Path, method: str, operating_point: str, task: str, seed
     return folder / "runs" / f"{'--'.join(names)}--seed{seed}.json"
 
 
-def write(record: Record, folder: Path) -> Path:
+def write_record(record: Record, folder: Path) -> Path:
     """Write the record under ``folder/runs``, whole or not at all; returns its path."""
     path = record_path(folder, record.method, record.operating_point, record.task, record.seed)
     text = json.dumps(dataclasses.asdict(record), indent=1, ensure_ascii=False)
@@ -110,7 +116,7 @@ def write(record: Record, folder: Path) -> Path:
     return path
 
 
-def read_all(folder: Path) -> list[Record]:
+def read_records(folder: Path) -> list[Record]:
     """All records of a comparison's folder, in the order of the tables."""
     return ordered(_read(path) for path in (folder / "runs").glob("*.json"))
 
@@ -160,15 +166,15 @@ class Point:
         """The method and, where it has several, its operating point."""
         return self.method if self.method == DENSE else f"{self.method} ({self.operating_point})"
 
-    def mean(self, field: str) -> float:
-        """Mean of a numeric field of the records over the seeds."""
-        return statistics.fmean(getattr(run, field) for run in self.runs)
+    def mean(self, measure: Measure) -> float:
+        """Mean of a measure over the seeds."""
+        return statistics.fmean(run.measured(measure) for run in self.runs)
 
-    def std(self, field: str) -> float | None:
+    def std(self, measure: Measure) -> float | None:
         """Sample standard deviation over the seeds, None where there is one seed."""
         if len(self.runs) < 2:
             return None
-        return statistics.stdev(getattr(run, field) for run in self.runs)
+        return statistics.stdev(run.measured(measure) for run in self.runs)
 
 
 def points(records: Sequence[Record]) -> list[Point]:
@@ -188,15 +194,19 @@ def by_task(records: Sequence[Record]) -> dict[str, list[Point]]:
     return groups
 
 
+def runs_of(points: Iterable[Point]) -> list[Record]:
+    """The runs of some points, in their order."""
+    return [run for point in points for run in point.runs]
+
+
 def dense_point(of_task: Sequence[Point]) -> Point | None:
     """The dense point among the points of one task, None while it has not run."""
     return next((point for point in of_task if point.method == DENSE), None)
 
 
 def gap(point: Point, dense: Point) -> float:
-    """How much better than dense a point is; negative is worse, whatever the metric's direction."""
-    value, reference = point.mean("value"), dense.mean("value")
-    return value - reference if point.runs[0].higher_is_better else reference - value
+    """How much better than dense a point is, of the metric; negative is worse."""
+    return point.mean(VALUE) - dense.mean(VALUE)
 
 
 def pareto_front(saved: Sequence[float], quality: Sequence[float]) -> list[int]:

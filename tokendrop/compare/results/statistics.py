@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from tokendrop.compare.results.records import DENSE, Point, Record, by_task, dense_point
-from tokendrop.compare.results.resampling import Array, OfResamples, metric_of
 from tokendrop.errors import UserError
+from tokendrop.measure.measures import TRAIN_COST, TRAIN_FLOPS, TRAIN_SECONDS, VALUE
+from tokendrop.tasks import kind_named
+from tokendrop.tasks.resampling import Array, OfResamples
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -74,7 +76,7 @@ class PointStatistics:
     train_cost: float
 
 
-def of(records: Sequence[Record], folder: Path) -> dict[Key, PointStatistics]:
+def point_statistics(records: Sequence[Record], folder: Path) -> dict[Key, PointStatistics]:
     """The statistics of every point.
 
     Args:
@@ -102,15 +104,15 @@ def _of_point(point: Point, dense: Point | None, folder: Path) -> PointStatistic
         compared = difference(point.runs, dense.runs, folder)
     tuned = [run.stages[0] if run.stages else {"flops": 0.0, "seconds": 0.0} for run in point.runs]
     return PointStatistics(
-        mean=point.mean("value"),
-        std=point.std("value"),
+        mean=point.mean(VALUE),
+        std=point.std(VALUE),
         interval=interval,
         difference=compared,
-        train_flops=point.mean("train_flops"),
-        train_seconds=point.mean("train_seconds"),
+        train_flops=point.mean(TRAIN_FLOPS),
+        train_seconds=point.mean(TRAIN_SECONDS),
         fine_tune_flops=float(np.mean([stage["flops"] for stage in tuned])),
         fine_tune_seconds=float(np.mean([stage["seconds"] for stage in tuned])),
-        train_cost=point.mean("train_cost"),
+        train_cost=point.mean(TRAIN_COST),
     )
 
 
@@ -121,7 +123,7 @@ def difference(runs: Sequence[Record], dense: Sequence[Record], folder: Path) ->
         None without the predictions of every run, or where the seeds are not the same.
 
     Raises:
-        UserError: see :func:`of`.
+        UserError: see :func:`point_statistics`.
     """
     if [run.seed for run in runs] != [run.seed for run in dense]:
         return None
@@ -136,12 +138,10 @@ def difference(runs: Sequence[Record], dense: Sequence[Record], folder: Path) ->
             )
     ours, others = (_mean_metric(runs[0], side) for side in (mine, theirs))
     value, low, high = bootstrap(lambda weights: ours(weights) - others(weights), len(mine[0]))
-    if not runs[0].higher_is_better:
-        value, low, high = -value, -high, -low
     p_value = None
-    if runs[0].kind == "classification":
+    if kind_named(runs[0].kind).right_or_wrong:
         right = [[frame["score"].to_numpy() > 0 for frame in side] for side in (mine, theirs)]
-        p_value = several([mcnemar(*pair) for pair in zip(*right, strict=True)])
+        p_value = combined_p_value([mcnemar(*pair) for pair in zip(*right, strict=True)])
     return Difference(value, low, high, p_value)
 
 
@@ -187,8 +187,8 @@ def mcnemar(mine: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> float:
     return float(stats.binomtest(better, better + worse).pvalue)
 
 
-def several(p_values: Sequence[float]) -> float:
-    """One p value from those of several seeds: twice the median, at most 1.
+def combined_p_value(p_values: Sequence[float]) -> float:
+    """One p value from those of the seeds: twice the median, at most 1.
 
     The seeds share the test examples, so their tests depend on each other in ways unknown; twice
     the median holds whatever these are (Meinshausen, Meier and Buehlmann 2009).
@@ -200,7 +200,7 @@ def several(p_values: Sequence[float]) -> float:
 
 def _mean_metric(run: Record, answers: Sequence[pd.DataFrame]) -> OfResamples:
     """The mean over seeds of a run's metric; a resample of the examples serves all seeds."""
-    metrics = [metric_of(run.kind, run.metric, frame) for frame in answers]
+    metrics = [kind_named(run.kind).of_resamples(run.metric, frame) for frame in answers]
     return lambda weights: np.asarray(np.mean([metric(weights) for metric in metrics], axis=0))
 
 
@@ -220,9 +220,10 @@ def _answers(record: Record, folder: Path) -> pd.DataFrame | None:
         return None
     path = folder / record.predictions_file
     cure = "delete this run's record under runs/ and run again"
+    kind = kind_named(record.kind)
     try:
-        frame = _read(path, path.stat().st_mtime_ns, record.kind != "regression")
-        (value,) = metric_of(record.kind, record.metric, frame)(np.ones((1, len(frame))))
+        frame = _read(path, path.stat().st_mtime_ns, kind.head.output != "number")
+        (value,) = kind.of_resamples(record.metric, frame)(np.ones((1, len(frame))))
     except (ValueError, KeyError, IndexError, ZeroDivisionError) as error:
         raise UserError(f"{path} are not the whole predictions of a run: {cure}") from error
     if not abs(value - record.value) < 1e-3:

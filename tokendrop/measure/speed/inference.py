@@ -18,8 +18,22 @@ from tokendrop.engine.linear import with_room
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.trace import Trace
 from tokendrop.families import family_of
-from tokendrop.measure.clock import AGAIN, DENSE, PADDED, interleave, median_ratio, noise, pad_rows
+from tokendrop.measure.clock import (
+    AGAIN,
+    PACKED_DENSE,
+    PADDED,
+    interleave,
+    median_ratio,
+    noise,
+    pad_rows,
+)
 from tokendrop.measure.flops import dense_flops, pass_flops
+from tokendrop.measure.measures import (
+    FLOPS_PADDED,
+    FLOPS_UNPADDED,
+    THROUGHPUT_PADDED,
+    THROUGHPUT_UNPADDED,
+)
 from tokendrop.measure.speed.by_hand import METHODS
 from tokendrop.measure.speed.shapes import LENGTH_MIXES, random_rows
 from tokendrop.models.backbones import shape_of
@@ -107,7 +121,7 @@ def time_cell(
         return run
 
     contenders = {
-        DENSE: packed(dense),
+        PACKED_DENSE: packed(dense),
         AGAIN: packed(dense),
         PADDED: plain(padded),
         SORTED: plain(padded_sorted),
@@ -128,30 +142,30 @@ def time_cell(
     whole_padded = dense_flops([n for lengths in padded_lengths for n in lengths], model, shape)
 
     def record(method: str, share: float, name: str, spent: int) -> dict[str, Any]:
-        found, unpadded = times[name], median_ratio(times[DENSE], times[name])
+        found, unpadded = times[name], median_ratio(times[PACKED_DENSE], times[name])
         operators = times.get(f"{name} operators")
-        allowed = median_ratio(times[DENSE], operators) if operators else None
+        allowed = median_ratio(times[PACKED_DENSE], operators) if operators else None
         return {
             "method": method,
             "kept_share": share,
             "model_shape": cell.shape,
             "length_mix": cell.mix,
             "batch_size": cell.batch_size,
-            "flops_speedup_padded": whole_padded / spent,
-            "flops_speedup_unpadded": whole / spent,
-            "throughput_speedup_padded": median_ratio(times[PADDED], found),
+            FLOPS_PADDED.name: whole_padded / spent,
+            FLOPS_UNPADDED.name: whole / spent,
+            THROUGHPUT_PADDED.name: median_ratio(times[PADDED], found),
             "throughput_speedup_padded_sorted": median_ratio(times[SORTED], found),
-            "throughput_speedup_unpadded": unpadded,
+            THROUGHPUT_UNPADDED.name: unpadded,
             "eta": unpadded / (whole / spent),
             "throughput_speedup_attainable": allowed,
-            "noise": noise(times[AGAIN], times[DENSE]),
+            "noise": noise(times[AGAIN], times[PACKED_DENSE]),
             "milliseconds": 1000 * statistics.median(found),
             "gflops_per_second": spent / statistics.median(found) / 1e9,
             "rows": cell.rows,
             "rounds": len(found),
         }
 
-    yield record("dense", 1.0, DENSE, whole)
+    yield record("dense", 1.0, PACKED_DENSE, whole)
     for (method, share), reducers in reduced.items():
         pairs = zip(passes[method, share], reducers, strict=True)
         spent = sum(pass_flops(trace, reducer, model, shape) for trace, reducer in pairs)

@@ -14,7 +14,16 @@ from transformers import PreTrainedModel
 
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
-from tokendrop.measure.clock import AGAIN, DENSE, PADDED, interleave, median_ratio, noise, pad_rows
+from tokendrop.measure.clock import (
+    AGAIN,
+    PACKED_DENSE,
+    PADDED,
+    interleave,
+    median_ratio,
+    noise,
+    pad_rows,
+)
+from tokendrop.measure.measures import THROUGHPUT_PADDED
 from tokendrop.measure.speed.shapes import random_rows
 from tokendrop.reducers.dense import Dense
 
@@ -41,17 +50,17 @@ def time_training(
     dense = Dense()
     packed = _step(packed_model, lambda: encode(packed_model, batch, dense).logits, labels)
     plain = _step(padded_model, lambda: padded_model(**padded).logits, labels)
-    contenders = {DENSE: packed, AGAIN: packed, PADDED: plain}
+    contenders = {PACKED_DENSE: packed, AGAIN: packed, PADDED: plain}
     note = f"time training steps of {shape}, {batch_size} {mix} rows"
     times = interleave(contenders, rounds, device, note, seconds)
     return {
         "model_shape": shape,
         "length_mix": mix,
         "batch_size": batch_size,
-        "throughput_speedup_padded": median_ratio(times[PADDED], times[DENSE]),
-        "noise": noise(times[AGAIN], times[DENSE]),
-        "milliseconds": 1000 * statistics.median(times[DENSE]),
-        "rounds": len(times[DENSE]),
+        THROUGHPUT_PADDED.name: median_ratio(times[PADDED], times[PACKED_DENSE]),
+        "noise": noise(times[AGAIN], times[PACKED_DENSE]),
+        "milliseconds": 1000 * statistics.median(times[PACKED_DENSE]),
+        "rounds": len(times[PACKED_DENSE]),
     }
 
 

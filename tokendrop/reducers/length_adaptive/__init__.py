@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
@@ -104,8 +105,8 @@ class LengthAdaptive(Reducer):
         self.kl, self.layer_drop_teacher = kl, layer_drop_teacher
         self.length_basis, self.keep_cls = length_basis, keep_cls
         self.given = configuration
-        # the sub-model of the next passes instead of the operating point
-        self.sub_model: Callable[[Batch], Plan] | None = None
+        # gives the sub-models of the next passes in place of the operating point
+        self._plans: Callable[[Batch], Plan] | None = None
 
     def build(self, shape: Shape) -> None:
         for name, value in (("length_drop", self.length_drop), ("layer_drop", self.layer_drop)):
@@ -121,8 +122,8 @@ class LengthAdaptive(Reducer):
     # -- the encoder's moments ------------------------------------------------------------------
 
     def start(self, batch: Batch) -> Plan:
-        if self.sub_model is not None:
-            return self.sub_model(batch)
+        if self._plans is not None:
+            return self._plans(batch)
         return self._plan(batch, self.lengths_of, [True] * self.layers)
 
     def before_layer(self, view: View) -> Decision | None:
@@ -151,6 +152,19 @@ class LengthAdaptive(Reducer):
             return list(configuration)
         # ceil(tokens * length / L) in integers
         return [max(FEWEST, -(-tokens * length // self.longest)) for length in configuration]
+
+    @contextmanager
+    def following(self, plans: Callable[[Batch], Plan]) -> Iterator[None]:
+        """Let the passes inside a ``with`` block run sub-models in place of the operating point.
+
+        Args:
+            plans: gives the sub-model of a batch.
+        """
+        self._plans = plans
+        try:
+            yield
+        finally:
+            self._plans = None
 
     def _plan(
         self, batch: Batch, lengths: Callable[[int], list[int]], runs: Sequence[bool]
@@ -199,11 +213,8 @@ class LengthAdaptive(Reducer):
     def _run(
         self, step: Step, lengths: Callable[[int], list[int]], runs: Sequence[bool]
     ) -> Encoded:
-        self.sub_model = lambda batch: self._plan(batch, lengths, runs)
-        try:
+        with self.following(lambda batch: self._plan(batch, lengths, runs)):
             return step.forward()
-        finally:
-            self.sub_model = None
 
     def _shrunk(self, draws: Sequence[float], runs: Sequence[bool], tokens: int) -> list[int]:
         start = self.longest if self.length_basis == "absolute" else tokens

@@ -16,7 +16,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from tokendrop.data.batching import Batches, Split, consecutive
+from tokendrop.data.batching import Batches, consecutive
+from tokendrop.data.split import Split
 from tokendrop.engine.encoder import walk
 from tokendrop.engine.packed import Batch, Layout
 from tokendrop.families import family_of
@@ -166,8 +167,8 @@ class _Part:
         runs = [index == layer for index in range(self._reducer.layers)]
         lengths = [[kept[place]] * len(runs) for place in state.lengths]
         plan = Plan.of(state.batch.layout.lengths, lengths, runs)
-        self._reducer.sub_model = lambda batch: plan
-        walked = walk(self._model.backbone, state.batch, self._reducer, state.hidden)
+        with self._reducer.following(lambda batch: plan):
+            walked = walk(self._model.backbone, state.batch, self._reducer, state.hidden)
         for ran in walked.trace.layers:
             fed = sum(ran.feed_forward.lengths)
             self.flops += layer_flops(ran.attention.lengths, fed, self._model.shape, projected=fed)

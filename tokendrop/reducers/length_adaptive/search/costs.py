@@ -9,14 +9,13 @@ from transformers import PretrainedConfig
 
 from tokendrop.errors import UserError
 from tokendrop.families import family_of_type
-from tokendrop.heads import BY_TOKEN, Kind
 from tokendrop.measure.flops import embedding_flops, layer_flops
 from tokendrop.reducers.base import Reducer, Shape
 from tokendrop.reducers.length_adaptive import LengthAdaptive, shrinking_lengths
 from tokendrop.reducers.length_adaptive.search.front import Configuration, check_budget, too_small
 
 
-def searchable(reducer: Reducer, task: Kind) -> LengthAdaptive:
+def searchable(reducer: Reducer, shape: Shape) -> LengthAdaptive:
     """The reducer, if its configurations can be searched.
 
     Raises:
@@ -27,10 +26,10 @@ def searchable(reducer: Reducer, task: Kind) -> LengthAdaptive:
             f"{type(reducer).__name__} cannot be searched for length configurations: only a "
             "model that was trained with LengthAdaptive can"
         )
-    if task in BY_TOKEN:
+    if shape.head.reads_tokens:
         raise UserError(
             "only models that answer once for a text can be searched: set the lengths of a model "
-            f"for {task.replace('_', ' ')} with the argument configuration"
+            f"for {shape.task.replace('_', ' ')} with the argument configuration"
         )
     return reducer
 

@@ -12,8 +12,8 @@ Configuration = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Point:
-    """An evaluated configuration.
+class Candidate:
+    """A configuration that was evaluated.
 
     Attributes:
         score: the task's metric on the search rows.
@@ -40,10 +40,10 @@ class Front:
         flops: of the same work; layers that configurations shared were run and count once.
     """
 
-    points: Sequence[Point]
-    constant: Sequence[Point]
-    evaluated: Sequence[Point]
-    history: Sequence[Sequence[Point]]
+    points: Sequence[Candidate]
+    constant: Sequence[Candidate]
+    evaluated: Sequence[Candidate]
+    history: Sequence[Sequence[Candidate]]
     areas: Sequence[float]
     rows: int
     seconds: float
@@ -54,7 +54,7 @@ class Front:
         """The share of the smallest configuration of the training, the search's lower bound."""
         return self.points[0].share
 
-    def at(self, budget: float) -> Point:
+    def at(self, budget: float) -> Candidate:
         """The configuration of the best score within a share of the full model's FLOPs.
 
         Raises:
@@ -69,7 +69,7 @@ class Front:
     def described(self) -> dict[str, Any]:
         """As plain data."""
 
-        def plain(points: Sequence[Point]) -> list[dict[str, Any]]:
+        def listed(points: Sequence[Candidate]) -> list[dict[str, Any]]:
             return [
                 {
                     "configuration": list(point.configuration),
@@ -80,8 +80,8 @@ class Front:
             ]
 
         return {
-            "front": plain(self.points),
-            "constant_ratios": plain(self.constant),
+            "front": listed(self.points),
+            "constant_ratios": listed(self.constant),
             "areas": [round(area, 6) for area in self.areas],
             "rows": self.rows,
             "configurations_evaluated": len(self.evaluated),

@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from tokendrop.files import whole_file
-from tokendrop.reducers.length_adaptive.search.front import Front, Point
+from tokendrop.reducers.length_adaptive.search.front import Candidate, Front
 from tokendrop.themes import LIGHT
 
 
-def draw(front: Front, metric: str, path: Path) -> None:
+def write_picture(front: Front, metric: str, path: Path) -> None:
     """Write the picture as PNG."""
     first, best = LIGHT.methods[1], LIGHT.methods[0]
     with rc_context(LIGHT.style()):
@@ -38,6 +38,6 @@ def draw(front: Front, metric: str, path: Path) -> None:
             figure.savefig(draft, format="png")
 
 
-def _xy(points: Sequence[Point]) -> tuple[list[float], list[float]]:
+def _xy(points: Sequence[Candidate]) -> tuple[list[float], list[float]]:
     ordered = sorted(points, key=lambda point: point.share)
     return [point.share for point in ordered], [point.score for point in ordered]

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tokendrop.data.batching import Split
+from tokendrop.data.split import Split
 from tokendrop.files import make_folder, write_text
 from tokendrop.measure.provenance import provenance
 from tokendrop.models.model import TokenDropModel
@@ -24,9 +24,9 @@ from tokendrop.reducers.length_adaptive.search.evolution import (
     evolve,
     first_population,
 )
-from tokendrop.reducers.length_adaptive.search.front import Configuration, Front, Point
-from tokendrop.reducers.length_adaptive.search.picture import draw
-from tokendrop.reducers.length_adaptive.search.settings import Settings
+from tokendrop.reducers.length_adaptive.search.front import Candidate, Configuration, Front
+from tokendrop.reducers.length_adaptive.search.picture import write_picture
+from tokendrop.reducers.length_adaptive.search.settings import SearchSettings
 from tokendrop.reducers.length_adaptive.search.store import Store, fingerprint
 from tokendrop.tasks import Task
 
@@ -35,7 +35,7 @@ def search(
     model: TokenDropModel,
     split: Split,
     task: Task,
-    settings: Settings,
+    settings: SearchSettings,
     folder: Path,
     budgets: Sequence[float] = (),
 ) -> Front:
@@ -55,7 +55,7 @@ def search(
         UserError: a model of another method or with a head that reads every token, or a budget
             that is out of reach.
     """
-    reducer = searchable(model.reducer, task.kind)
+    reducer = searchable(model.reducer, model.shape)
     rows = draw_rows(split, settings.rows)
     candidates = Candidates(model, split, rows, task)
     first = first_population(
@@ -77,9 +77,9 @@ def search(
             seen.update(dict.fromkeys(configurations))
             return store.scores(configurations)
 
-        def point(configuration: Configuration) -> Point:
+        def candidate(configuration: Configuration) -> Candidate:
             share = candidates.cost(configuration) / full
-            return Point(configuration, store.known[configuration], share)
+            return Candidate(configuration, store.known[configuration], share)
 
         algorithm = LengthSearch(
             first,
@@ -93,16 +93,16 @@ def search(
         shape = model.shape
         problem = LengthProblem(shape.layers, shape.max_tokens, candidates.cost, scores)
         drawn = len(store.known)
-        history: list[list[Point]] = []
+        history: list[list[Candidate]] = []
         areas: list[float] = []
         for number, genomes in enumerate(evolve(problem, algorithm)):
-            history.append([point(genome) for genome in genomes])
+            history.append([candidate(genome) for genome in genomes])
             objectives = [(one.share, -one.score) for one in history[-1]]
             areas.append(area(objectives, smallest / full, 1.0))
             front = Front(
                 points=history[-1],
-                constant=[point(configuration) for configuration in first],
-                evaluated=[point(configuration) for configuration in seen],
+                constant=[candidate(configuration) for configuration in first],
+                evaluated=[candidate(configuration) for configuration in seen],
                 history=history,
                 areas=areas,
                 rows=len(rows),
@@ -111,10 +111,10 @@ def search(
             )
             # not for generations that were evaluated before an interruption
             if len(store.known) > drawn:
-                draw(front, task.metric, folder / "front.png")
+                write_picture(front, task.metric, folder / "front.png")
             drawn = len(store.known)
             bar.update(job, description=f"generation {number}, mean {task.metric} {areas[-1]:.4f}")
-    draw(front, task.metric, folder / "front.png")
+    write_picture(front, task.metric, folder / "front.png")
     described = front.described() | {
         "metric": task.metric,
         "settings": asdict(settings),

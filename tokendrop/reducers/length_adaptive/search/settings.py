@@ -9,7 +9,7 @@ from tokendrop.errors import UserError
 
 
 @dataclass(frozen=True)
-class Settings:
+class SearchSettings:
     """How to search; the defaults are the authors' for SQuAD.
 
     Attributes:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from tokendrop.data.batching import Split
+from tokendrop.data.split import Split
 from tokendrop.errors import UserError
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.length_adaptive.search.front import Configuration

@@ -7,10 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tokendrop.errors import UserError
-from tokendrop.heads import Kind
-
-# kinds of task whose answers have names
-NAMED: frozenset[Kind] = frozenset({"classification", "token_classification"})
 
 SHOWN = 20  # names that a message lists
 
@@ -20,42 +16,6 @@ def names_by_id(config: Any) -> list[str]:
     # in a file the ids are texts, and sorted as texts: 0, 1, 10, 11, 2
     named = {int(key): str(name) for key, name in (config.id2label or {}).items()}
     return [named[key] for key in sorted(named)]
-
-
-def check_head(config: Any, kind: Kind, place: str) -> None:
-    """Refuse a head whose answers cannot be read as those of a task.
-
-    Args:
-        config: the model's.
-        kind: what its head is for.
-        place: how the message calls the model.
-
-    Raises:
-        UserError: several labels at once, ids that do not number the logits, or two classes of
-            one name.
-    """
-    named = config.id2label or {}
-    several = config.problem_type == "multi_label_classification"
-    if several and kind in ("classification", "regression"):
-        raise UserError(
-            f"{place} is a multi-label model (problem_type multi_label_classification in its "
-            "config.json), which may give a text several classes: name a model that gives each "
-            "text one class, or begin with a pretrained encoder"
-        )
-    if kind not in NAMED:
-        return
-    ids = sorted(int(key) for key in named)
-    if ids != list(range(len(ids))):
-        raise UserError(
-            f"id2label in the config.json of {place} has the ids {listed(map(str, ids))}, but its "
-            f"{len(ids)} classes must be numbered from 0 to {len(ids) - 1}: correct it"
-        )
-    if twice := repeated(names_by_id(config)):
-        places = " and ".join(str(key) for key, name in named.items() if str(name) == twice)
-        raise UserError(
-            f"id2label in the config.json of {place} gives the name {twice!r} to the classes "
-            f"{places}: give each class a name of its own"
-        )
 
 
 def repeated(names: Sequence[str]) -> str | None:

@@ -1,4 +1,4 @@
-"""Sharing a model: folders and Hub names, and the card that says what it is and does."""
+"""What was measured on a model, and the card that says what it is and does."""
 
 from __future__ import annotations
 
@@ -7,36 +7,22 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
-from huggingface_hub import HfApi, ModelCard, ModelCardData, snapshot_download
-from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+from huggingface_hub import ModelCard, ModelCardData
 
-from tokendrop.errors import UserError, one_line
 from tokendrop.files import write_text
-from tokendrop.reducers.base import Reducer
+from tokendrop.measure.measures import SPEEDUPS
+from tokendrop.reducers.base import Reducer, Shape
 from tokendrop.reducers.stored import comes_with_us, describes
 from tokendrop.stored import read_json
-
-if TYPE_CHECKING:
-    from tokendrop.models.model import TokenDropModel
 
 T = TypeVar("T")
 
 SIDE_CAR = "reducer"
 CARD = "README.md"
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
-
-# the speed-ups of a comparison's record, as the card calls them
-SPEEDUPS = {
-    "flops_speedup_padded": "FLOPs speed-up, padded",
-    "flops_speedup_unpadded": "FLOPs speed-up, unpadded",
-    "throughput_speedup_padded": "clock speed-up, 32 rows at once, padded",
-    "throughput_speedup_unpadded": "clock speed-up, 32 rows at once, unpadded",
-    "latency_speedup_b1": "clock speed-up, single rows, unpadded",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +36,8 @@ class Figures:
         metrics: the task's, by name.
         kept_tokens: mean over rows of the share of token-layers processed.
         layers: mean number of layers of a row.
-        speedups: those that were measured, by the names in :data:`SPEEDUPS`; ratios above 1 are
-            faster.
+        speedups: those of :data:`tokendrop.measure.measures.SPEEDUPS` that were measured, by their
+            names; ratios above 1 are faster.
         provenance: command, versions and hardware, see
             :func:`tokendrop.measure.provenance.provenance`.
     """
@@ -68,6 +54,25 @@ class Figures:
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class ModelSummary:
+    """What a card tells of a model.
+
+    Attributes:
+        reducer: the method.
+        shape: the backbone's sizes.
+        backbone_type: its architecture, as Hugging Face calls it.
+        labels: class names in the order of the logits.
+        figures: what was measured at this operating point, None if nothing was.
+    """
+
+    reducer: Reducer
+    shape: Shape
+    backbone_type: str
+    labels: list[str]
+    figures: Figures | None
+
+
 @dataclass(frozen=True)
 class _Entry:
     """The figures of one operating point."""
@@ -76,56 +81,10 @@ class _Entry:
     figures: Figures
 
 
-def model_folder(name: str | Path) -> Path:
-    """A local folder as it is, or the local copy of a model on the Hugging Face Hub.
-
-    Raises:
-        UserError: there is neither, or the Hub cannot be reached.
-    """
-    if Path(name).exists():
-        return Path(name)
-    try:
-        validate_repo_id(str(name))
-    except HFValidationError as error:
-        raise UserError(
-            f"no model {str(name)!r}: there is no such folder, and it cannot be a name on the "
-            "Hugging Face hub, like owner/model"
-        ) from error
-    try:
-        return Path(snapshot_download(str(name)))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"no model {str(name)!r}: it is no local folder, and the Hugging Face hub does not "
-            "have it or cannot be reached; name a model folder or a Hub model"
-        ) from error
-
-
-def upload(folder: Path, repo_id: str, private: bool | None, token: str | None) -> str:
-    """Put a model folder on the Hugging Face Hub.
-
-    Returns:
-        the address of its page.
-
-    Raises:
-        UserError: a bad name or token, or the Hub cannot be reached.
-    """
-    try:
-        hub = HfApi(token=token)
-        address = hub.create_repo(repo_id, private=private, exist_ok=True)
-        hub.upload_folder(repo_id=address.repo_id, folder_path=folder)
-    except Exception as error:  # of the HTTP library, which is another one in each release
-        raise UserError(
-            f"cannot put the model on the Hugging Face hub as {repo_id!r} "
-            f"({one_line(error) or type(error).__name__}): check the name, the connection, and "
-            "the token ('hf auth login', or token=...)"
-        ) from error
-    return str(address)
-
-
 # -- figures ------------------------------------------------------------------------------------
 
 
-def write_figures(folder: Path, model: TokenDropModel) -> None:
+def write_figures(folder: Path, model: ModelSummary) -> None:
     """Keep a model's figures in the folder that it was loaded from, and update the card there.
 
     A folder holds figures for each operating point that was measured, and the card of the one it
@@ -161,15 +120,14 @@ def _entries(file: Path) -> list[_Entry]:
 # -- the card -----------------------------------------------------------------------------------
 
 
-def card(model: TokenDropModel, place: str = "FOLDER OR HUB NAME") -> ModelCard:
+def card(model: ModelSummary, place: str = "FOLDER OR HUB NAME") -> ModelCard:
     """What a model is, how to load it, and what was measured on it, if anything was.
 
     Args:
         model: to describe.
         place: what readers load it by.
     """
-    reducer, figures, config = model.reducer, model.figures, model.backbone.config
-    shape = model.shape
+    reducer, figures, shape = model.reducer, model.figures, model.shape
     method = type(reducer).__name__
     made = figures.provenance if figures else {}
     # read from the folder, so they may be anything
@@ -188,7 +146,7 @@ def card(model: TokenDropModel, place: str = "FOLDER OR HUB NAME") -> ModelCard:
         data,
         template_path=str(TEMPLATE),
         title=f"{method} on {figures.task}" if figures else method,
-        architecture=f"{config.model_type} ({shape.layers} layers, {shape.hidden} wide)",
+        architecture=f"{model.backbone_type} ({shape.layers} layers, {shape.hidden} wide)",
         method=method,
         decides=(inspect.getdoc(type(reducer)) or method).splitlines()[0],
         note=reducer.note,
@@ -208,9 +166,9 @@ def card(model: TokenDropModel, place: str = "FOLDER OR HUB NAME") -> ModelCard:
 
 
 def _speedups(figures: Figures | None) -> Iterator[tuple[str, str]]:
-    for name, label in SPEEDUPS.items():
-        value = figures.speedups.get(name) if figures else None
-        yield label, "not measured" if value is None else f"{value:.2f}x"
+    for measure in SPEEDUPS:
+        value = figures.speedups.get(measure.name) if figures else None
+        yield measure.card, "not measured" if value is None else measure.show(value)
 
 
 def _or(value: Any, other: T) -> T:

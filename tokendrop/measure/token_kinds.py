@@ -50,25 +50,25 @@ class Vocabulary:
     def text(self, token: str) -> str:
         """A token for people, with a blank before it if it begins a word."""
         begins = not self._continues(token) or token in self._tokenizer.all_special_tokens
-        return " " * begins + self._plain(token)
+        return " " * begins + self._surface(token)
 
     def _continues(self, token: str) -> bool:
         if self._marks_begin:
             return not token.startswith(("Ġ", "▁"))
         return bool(self._prefix) and token.startswith(self._prefix)
 
-    def _plain(self, token: str) -> str:
+    def _surface(self, token: str) -> str:
         token = token.removeprefix(self._prefix)
         return str(self._tokenizer.convert_tokens_to_string([token])).strip()
 
     def _describe(self, index: int) -> tuple[bool, bool, bool, bool]:
         """Whether a token is special, punctuation, a function word, and continues a word."""
         token = self._tokenizer.convert_ids_to_tokens(index)
-        plain = self._plain(token)
+        surface = self._surface(token)
         return (
             index in self._special,
-            all(category(letter)[0] in "PS" for letter in plain),  # also a blank alone
-            plain.lower() in FUNCTION_WORDS,
+            all(category(letter)[0] in "PS" for letter in surface),  # also a blank alone
+            surface.lower() in FUNCTION_WORDS,
             self._continues(token),
         )
 

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokendrop.compare.report import write_report
+import pandas as pd
+
 from tokendrop.compare.report.figures import write_figures
-from tokendrop.compare.report.tables import write_summary
-from tokendrop.compare.results import statistics
+from tokendrop.compare.report.page import write_report
+from tokendrop.compare.report.summary import write_summary
 from tokendrop.compare.results.floor import Floor
 from tokendrop.compare.results.frame import write_results
 from tokendrop.compare.results.records import Record
-from tokendrop.compare.results.statistics import Statistics
+from tokendrop.compare.results.statistics import Statistics, point_statistics
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Outputs:
         statistics: of the points, which went into all of it.
         results, summary, report: the files.
         figures: files by name.
+        frames: the numbers of the report's panels, by name.
     """
 
     statistics: Statistics
@@ -31,6 +33,7 @@ class Outputs:
     summary: Path
     report: Path
     figures: dict[str, Path]
+    frames: dict[str, pd.DataFrame]
 
     @property
     def places(self) -> str:
@@ -49,11 +52,13 @@ def write_outputs(out: Path, records: Sequence[Record], floors: Sequence[Floor])
     Raises:
         UserError: a file that a record names is missing, torn or another run's.
     """
-    known = statistics.of(records, out)
+    known = point_statistics(records, out)
+    report = write_report(out, records, floors, known)
     return Outputs(
         statistics=known,
         results=write_results(out, records, known),
         summary=write_summary(out, records, floors, known),
-        report=write_report(out, records, floors, known),
+        report=report.path,
         figures=write_figures(out, records, known),
+        frames=report.frames,
     )

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import f1_score, matthews_corrcoef
 
-from tokendrop.compare.results.resampling import Array, metric_of
+from tokendrop.tasks import KINDS, QuestionAnswering, TokenClassification
+from tokendrop.tasks.resampling import Array
 
 
 def weights_of(rows: list[int], examples: int) -> Array:
@@ -41,7 +42,7 @@ def test_classes(number: int, data: st.DataObject) -> None:
         "matthews": matthews_corrcoef(*drawn),
     }
     for name, value in expected.items():
-        found = metric_of("classification", name, frame)(weights)
+        found = KINDS["classification"].of_resamples(name, frame)(weights)
         assert found[0] == pytest.approx(value, abs=1e-9)
 
 
@@ -61,7 +62,7 @@ def test_numbers(pairs: list[tuple[float, float]], data: st.DataObject) -> None:
     constant = drawn["label"].nunique() < 2 or drawn["value"].nunique() < 2
     for name, library in (("pearson", stats.pearsonr), ("spearman", stats.spearmanr)):
         expected = 0.0 if constant else library(drawn["label"], drawn["value"]).statistic
-        found = metric_of("regression", name, frame)(weights_of(rows, len(pairs)))
+        found = KINDS["regression"].of_resamples(name, frame)(weights_of(rows, len(pairs)))
         assert found[0] == pytest.approx(expected, abs=1e-9)
 
 
@@ -72,7 +73,7 @@ def test_entities_and_words_are_summed_over_the_sentences_of_a_resample() -> Non
             "tags": ["B-PER I-PER O", "B-LOC B-LOC", "O B-PER"],
         }
     )
-    f1, accuracy = (metric_of("token_classification", m, frame) for m in ("entity_f1", "accuracy"))
+    f1, accuracy = (TokenClassification.of_resamples(m, frame) for m in ("entity_f1", "accuracy"))
     # hits 1, 1, 0; named 1, 2, 1; wanted 1, 1, 0
     weights = np.array([[1.0, 1, 1], [0, 2, 1], [0, 0, 3]])
     assert f1(weights) == pytest.approx([4 / 6, 4 / 7, 0])
@@ -82,5 +83,5 @@ def test_entities_and_words_are_summed_over_the_sentences_of_a_resample() -> Non
 def test_answers_are_means_of_what_was_saved() -> None:
     frame = pd.DataFrame({"exact_match": [1.0, 0.0], "score": [1.0, 0.5]})
     weights = np.array([[1.0, 3.0]])
-    assert metric_of("question_answering", "f1", frame)(weights) == pytest.approx([0.625])
-    assert metric_of("question_answering", "exact_match", frame)(weights) == pytest.approx([0.25])
+    assert QuestionAnswering.of_resamples("f1", frame)(weights) == pytest.approx([0.625])
+    assert QuestionAnswering.of_resamples("exact_match", frame)(weights) == pytest.approx([0.25])

@@ -14,10 +14,11 @@ from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
 
 from tokendrop.compare.results.records import Point
+from tokendrop.measure.measures import VALUE, Measure
 
 
 def name_points(
-    axes: Axes, of_task: Sequence[Point], saving: str, looks: dict[str, tuple[str, str]]
+    axes: Axes, of_task: Sequence[Point], saving: Measure, looks: dict[str, tuple[str, str]]
 ) -> None:
     """Write each point's name where it covers the fewest lines, points and names.
 
@@ -26,9 +27,8 @@ def name_points(
     taken: list[Bbox] = []
     alone = Counter(point.method for point in of_task)
     drawn = np.concatenate([_along(line) for line in axes.lines])
-    scale = 100.0 if of_task and of_task[0].runs[0].higher_is_better else 1.0
     frame = axes.get_window_extent()
-    places = [(point.mean(saving), scale * point.mean("value")) for point in of_task]
+    places = [(point.mean(saving), 100 * point.mean(VALUE)) for point in of_task]
     points: list[Any] = list(axes.transData.transform(places)) if places else []
     for point, place in zip(of_task, places, strict=True):
         name = axes.annotate(

@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from tokendrop.compare.results.floor import Floor, read_floors
-from tokendrop.compare.results.records import Record, ordered, read_all
+from tokendrop.compare.results.records import Record, ordered, read_records
 from tokendrop.errors import UserError
+from tokendrop.measure.measures import LAYERS
 
 CURE = "report on them one by one"
 
 # what two runs of the same settings agree in: all but what depends on the clock
-OUTCOMES = ("metric", "metrics", "kept_tokens_per_layer", "layers_mean", "flops")
+OUTCOMES = ("metric", "metrics", "kept_tokens_per_layer", LAYERS.name, "flops")
 
 
-def merged(folders: Sequence[Path]) -> tuple[list[Record], list[Floor]]:
+def joined_comparisons(folders: Sequence[Path]) -> tuple[list[Record], list[Floor]]:
     """The runs and floors of several comparisons, their files named by whole paths.
 
     Args:
@@ -31,7 +32,7 @@ def merged(folders: Sequence[Path]) -> tuple[list[Record], list[Floor]]:
     runs: dict[tuple[str, str, str, int], tuple[Record, Path]] = {}
     floors: dict[str, tuple[Floor, Path]] = {}
     for folder in folders:
-        found = read_all(folder)
+        found = read_records(folder)
         if not found:
             raise UserError(
                 f"{folder} holds no runs of 'tokendrop compare': name folders given to its --out"

@@ -11,10 +11,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from tests.models.test_model import REDUCERS, TEXTS, model_of, tokenizer
-from tokendrop.compare.results.fates import Counts, read_fates, sample, write_fates
-from tokendrop.compare.results.token_kinds import KINDS, Vocabulary
+from tokendrop.compare.grid.fate_counts import FateCounts, sample
+from tokendrop.compare.results.fates import read_fates, write_fates
 from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
+from tokendrop.measure.token_kinds import KINDS, Vocabulary
 
 HELLO = "the plot thin but (the lots)!"
 
@@ -89,7 +90,7 @@ def test_counts_are_those_of_the_predictions(name: str) -> None:
     model = model_of(REDUCERS[name]())
     rows = [model.tokenizer(text).input_ids for text in TEXTS]
     batch = Batch.pack(rows)
-    counts = Counts(model.shape.layers, Vocabulary(model.tokenizer))
+    counts = FateCounts(model.shape.layers, Vocabulary(model.tokenizer))
     with torch.inference_mode():
         for _ in range(2):
             counts.update(model(batch).trace, batch)
@@ -113,7 +114,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     model = model_of(REDUCERS["power_bert"]())
     vocabulary = Vocabulary(model.tokenizer)
     samples = [sample(one, "good", vocabulary) for one in model.predict([*TEXTS, "plot " * 500])]
-    fates = Counts(3, vocabulary).fates(samples)
+    fates = FateCounts(3, vocabulary).fates(samples)
     write_fates(tmp_path / "f" / "one.json", fates)
     assert read_fates(tmp_path / "f" / "one.json") == fates
     assert len(samples[0].words) == len(samples[0].depth) == samples[0].tokens

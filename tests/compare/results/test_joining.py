@@ -12,14 +12,14 @@ from tests.compare.report.test_report import read
 from tests.compare.synthetic import grid, record
 from tokendrop.cli import main
 from tokendrop.compare.results import records
-from tokendrop.compare.results.merge import merged
+from tokendrop.compare.results.joining import joined_comparisons
 from tokendrop.compare.results.records import Record
 from tokendrop.errors import UserError
 
 
 def folder(place: Path, runs: list[Record]) -> Path:
     for run in runs:
-        records.write(run, place)
+        records.write_record(run, place)
     return place
 
 
@@ -41,7 +41,7 @@ def test_methods_and_seeds_of_several_folders_are_one_report(
     assert "adapler" in page
     assert "power_bert" in page
     assert str(tmp_path) not in page
-    found, _ = merged([one, other])
+    found, _ = joined_comparisons([one, other])
     assert len(found) == len(grid(seeds=(0, 1))) + 1
     assert found[0].train_seconds == 60
 
@@ -72,16 +72,16 @@ def test_what_cannot_be_compared_is_refused(
     one = folder(tmp_path / "one", grid())
     other = folder(tmp_path / "other", [record("new", "p", **changes)])
     with pytest.raises(UserError, match=f"reviews has {what}"):
-        merged([one, other])
+        joined_comparisons([one, other])
 
 
 def test_a_folder_without_runs_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no runs"):
-        merged([tmp_path / "nothing"])
+        joined_comparisons([tmp_path / "nothing"])
 
 
 def test_files_are_found_from_anywhere(tmp_path: Path) -> None:
     run = record(predictions_file="predictions/a.csv", fates_file="fates/a.json")
-    ((found,), _) = merged([folder(tmp_path / "one", [run])])
+    ((found,), _) = joined_comparisons([folder(tmp_path / "one", [run])])
     assert Path("elsewhere") / str(found.predictions_file) == tmp_path / "one/predictions/a.csv"
     assert Path(str(found.fates_file)) == tmp_path / "one/fates/a.json"

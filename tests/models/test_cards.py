@@ -1,0 +1,100 @@
+"""A model's card, and the figures that it tells."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+
+import tokendrop
+from tests.models.test_model import model_of
+from tokendrop.errors import UserError
+from tokendrop.models.cards import Figures, card, write_figures
+from tokendrop.reducers.dact_bert import DactBert
+from tokendrop.reducers.dense import Dense
+from tokendrop.reducers.power_bert import PowerBert
+
+FIGURES = Figures(
+    task="film_reviews",
+    backbone="some-lab/small-encoder",
+    split="test",
+    examples=853,
+    metrics={"accuracy": 0.8125, "f1": 0.8},
+    kept_tokens=0.5,
+    layers=2.5,
+    seed=3,
+    speedups={"flops_speedup_unpadded": 2.03},
+    provenance={
+        "command": "tokendrop compare --out here",
+        "versions": {"torch": "2.13.0"},
+        "hardware": {"cpu": "a processor", "gpus": []},
+    },
+)
+
+
+class TestCard:
+    def test_it_says_what_the_model_is_and_that_nothing_was_measured(self, tmp_path: Path) -> None:
+        model_of(PowerBert(configuration=[6, 4, 2])).save_pretrained(tmp_path / "model")
+        found = ModelCard.load(tmp_path / "model" / "README.md")
+        assert found.data.library_name == "tokendrop"
+        assert found.data.pipeline_tag == "text-classification"
+        assert found.data.base_model is None
+        for said in ("PowerBert", "bad, fair, good", "- 6", "Not measured at this operating point"):
+            assert said in found.text
+        assert str(tmp_path) not in found.content
+
+    def test_it_tells_the_figures_and_which_are_missing(self) -> None:
+        model = model_of(DactBert())
+        model.figures = FIGURES
+        found = card(model.summary, "me/film-exit")
+        assert found.data.base_model == "some-lab/small-encoder"
+        for said in (
+            'tokendrop.load("me/film-exit")',
+            "853 rows of the test split of film_reviews, seed 3",
+            "| accuracy | 0.8125 |",
+            "| FLOPs speed-up, unpadded | 2.03x |",
+            "| clock speed-up, single rows, unpadded | not measured |",
+            "hardware: a processor",
+            "`tokendrop compare --out here`",
+            "reconstruction",  # the method's own note
+        ):
+            assert said in found.text
+        assert "chosen on these rows" not in found.text
+        model.figures = dataclasses.replace(FIGURES, split="dev")
+        assert "chosen on these rows" in card(model.summary).text
+
+    def test_where_a_backbone_lies_is_not_told(self, tmp_path: Path) -> None:
+        model = model_of(Dense())
+        (tmp_path / "encoder").mkdir()
+        model.figures = dataclasses.replace(FIGURES, backbone=str(tmp_path / "encoder"))
+        assert str(tmp_path) not in card(model.summary).content
+
+
+class TestFigures:
+    def test_they_are_kept_for_each_operating_point(self, tmp_path: Path) -> None:
+        folder = tmp_path / "model"
+        model_of(DactBert(halt_bias=-4.0)).save_pretrained(folder)
+        assert tokendrop.load(folder).figures is None
+        tight = tokendrop.load(folder, exit_rule="tight")
+        tight.figures = FIGURES
+        write_figures(folder, tight.summary)
+        # the folder is loaded at another point, of which nothing is known
+        assert tokendrop.load(folder).figures is None
+        assert "Not measured" in (folder / "README.md").read_text()
+        assert tokendrop.load(folder, exit_rule="tight").figures == FIGURES
+        paper = tokendrop.load(folder)
+        paper.figures = dataclasses.replace(FIGURES, seed=4)
+        write_figures(folder, paper.summary)
+        assert tokendrop.load(folder).figures == paper.figures
+        assert tokendrop.load(folder, exit_rule="tight").figures == FIGURES
+        assert "seed 4" in (folder / "README.md").read_text()
+
+    def test_a_torn_file_is_named(self, tmp_path: Path) -> None:
+        model = model_of(Dense())
+        model.figures = FIGURES
+        model.save_pretrained(tmp_path / "model")
+        (tmp_path / "model" / "reducer" / "figures.json").write_text('[{"redu')
+        with pytest.raises(UserError, match=r"figures\.json .* is torn"):
+            tokendrop.load(tmp_path / "model")

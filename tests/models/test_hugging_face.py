@@ -1,0 +1,116 @@
+"""Hugging Face's own classes run a saved model, with its tokens really dropped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification, pipeline
+
+import tokendrop
+from tests.models.test_model import REDUCERS, TEXTS, model_of, tokenizer
+from tokendrop.errors import UserError
+from tokendrop.models.hugging_face import TokenDropForSequenceClassification
+from tokendrop.models.model import TokenDropModel
+from tokendrop.reducers.dense import Dense
+from tokendrop.testing.tiny import LAYERS, MAX_TOKENS, tiny_model
+
+
+class TestHuggingFace:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        chain = REDUCERS["chain"]()
+        model_of(chain).save_pretrained(tmp_path / "model")
+        return tmp_path / "model"
+
+    @pytest.mark.parametrize("side_car", [True, False])
+    def test_the_folder_is_the_plain_model(self, folder: Path, side_car: bool) -> None:
+        tokendrop.register()
+        if not side_car:
+            (folder / "reducer").rename(folder.parent / "elsewhere")
+        plain = AutoModelForSequenceClassification.from_pretrained(folder)
+        assert type(plain).__name__ == "BertForSequenceClassification"
+        dense = model_of(Dense()).predict(TEXTS)
+        answers = pipeline("text-classification", model=plain, tokenizer=str(folder))(TEXTS)
+        for mine, theirs in zip(dense, answers, strict=True):
+            assert theirs["score"] == pytest.approx(mine.probabilities[theirs["label"]], abs=1e-5)
+
+    def test_the_pipeline_runs_the_dropping_model(self, folder: Path) -> None:
+        tokendrop.register()
+        assert AutoConfig.from_pretrained(folder, subfolder="reducer").model_type == "tokendrop"
+        model = AutoModelForSequenceClassification.from_pretrained(folder, subfolder="reducer")
+        ran: list[int] = []
+        model.model.register_forward_hook(
+            lambda _m, _i, out: ran.extend(out.trace.processed_tokens().tolist())
+        )
+        classify = pipeline("text-classification", model=model, tokenizer=str(folder))
+        answers = classify(TEXTS, batch_size=4, top_k=None)
+        expected = tokendrop.load(folder).predict(TEXTS)
+        assert ran == [sum(prediction.token_depth) for prediction in expected]
+        whole = sum(len(prediction.tokens) for prediction in expected) * LAYERS
+        assert sum(ran) < whole
+        for mine, theirs in zip(expected, answers, strict=True):
+            assert {a["label"]: pytest.approx(a["score"], abs=1e-5) for a in theirs} == (
+                mine.probabilities
+            )
+
+    def test_an_operating_point_is_chosen_and_other_options_are_refused(self, folder: Path) -> None:
+        tokendrop.register()
+        load = AutoModelForSequenceClassification.from_pretrained
+        model = load(folder, subfolder="reducer", **{"parts.1.exit_rule": "tight"})
+        assert model.model.reducer.parts[1].exit_rule == "tight"
+        with pytest.raises(UserError, match="load_in_8bit cannot be changed"):
+            load(folder, subfolder="reducer", load_in_8bit=True)
+
+    @pytest.mark.parametrize("side", ["left", "right"])
+    def test_padding_changes_nothing_and_labels_give_the_loss(self, side: str) -> None:
+        inner = model_of(REDUCERS["chain"]())
+        model = TokenDropForSequenceClassification(inner).eval()
+        batch = inner.tokenizer(TEXTS, padding=True, padding_side=side, return_tensors="pt")
+        labels = torch.tensor([0, 1, 2, 0])
+        with torch.no_grad():
+            found = model(**batch, labels=labels)
+        expected = torch.tensor([list(p.probabilities.values()) for p in inner.predict(TEXTS)])
+        torch.testing.assert_close(found.logits.softmax(-1), expected, atol=1e-5, rtol=0)
+        wanted = -expected.log()[torch.arange(4), labels].mean()
+        torch.testing.assert_close(found.loss, wanted, atol=1e-4, rtol=0)
+
+    def test_a_regression_has_the_squared_error(self) -> None:
+        torch.manual_seed(0)
+        inner = TokenDropModel(tiny_model("bert", num_labels=1), Dense(), tokenizer(), MAX_TOKENS)
+        model = TokenDropForSequenceClassification(inner).eval()
+        batch = inner.tokenizer(TEXTS, padding=True, return_tensors="pt")
+        labels = torch.tensor([0.5, 2.0, -1.0, 3.5])
+        with torch.no_grad():
+            wanted = inner.backbone(**batch, labels=labels).loss
+            torch.testing.assert_close(model(**batch, labels=labels).loss, wanted)
+            torch.testing.assert_close(model(**batch, labels=labels[:, None]).loss, wanted)
+
+    @pytest.mark.parametrize(
+        ("labels", "said"),
+        [
+            (torch.tensor([0, 3, 1, 2]), "label 3 is none of the 3 classes.*from 0 to 2"),
+            (torch.tensor([0, -1, 1, 2]), "label -1 is none"),
+            (torch.tensor([0, 1]), r"shape \(2,\), but there are 4 rows"),
+            (torch.tensor([0.0, 1.0, 1.0, 2.0]), "torch.float32, but this model has 3 classes"),
+            (torch.eye(4, 3), r"shape \(4, 3\)"),
+        ],
+    )
+    def test_labels_that_do_not_fit_are_named(self, labels: torch.Tensor, said: str) -> None:
+        inner = model_of(Dense())
+        batch = inner.tokenizer(TEXTS, padding=True, return_tensors="pt")
+        with pytest.raises(UserError, match=said):
+            TokenDropForSequenceClassification(inner)(**batch, labels=labels)
+
+    def test_saved_it_is_a_model_folder(self, folder: Path, tmp_path: Path) -> None:
+        tokendrop.register()
+        model = AutoModelForSequenceClassification.from_pretrained(folder, subfolder="reducer")
+        model.save_pretrained(tmp_path / "again")
+        again = tokendrop.load(tmp_path / "again")
+        assert again.predict(TEXTS) == tokendrop.load(folder).predict(TEXTS)
+
+    def test_a_row_that_is_too_long_is_named(self) -> None:
+        model = TokenDropForSequenceClassification(model_of(Dense()))
+        with pytest.raises(UserError, match=f"a row has 33 tokens.*at most {MAX_TOKENS}"):
+            model(torch.ones(1, 33, dtype=torch.long))

@@ -1,0 +1,104 @@
+"""The summary: the tables as a file, and on the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from tokendrop.compare.report.origins import notes_of, provenance_of
+from tokendrop.compare.report.tables import TEXT_COLUMNS, display_frame, explain, heading
+from tokendrop.compare.results import fronts, published
+from tokendrop.compare.results.floor import Floor
+from tokendrop.compare.results.records import DENSE, Record, by_task
+from tokendrop.compare.results.statistics import NOTHING, Statistics
+from tokendrop.files import write_text
+from tokendrop.measure.measures import TRAIN_SECONDS
+
+
+def write_summary(
+    folder: Path,
+    records: Sequence[Record],
+    floors: Sequence[Floor] = (),
+    statistics: Statistics = NOTHING,
+) -> Path:
+    """Write `summary.md`: the table, what its columns mean, and where its numbers come from.
+
+    Below the table stand the floors; what others have published has a table of its own.
+    """
+    table = display_frame(records, statistics)
+    parts = [
+        f"# Comparison: {heading(records)}",
+        _markdown(table),
+        *(floor.sentence for floor in floors),
+        "## The columns",
+        _bullets((column, explain(column)) for column in table.columns),
+    ]
+    methods = fronts.fronts_frame(records)
+    if len(methods):
+        parts += ["## At the same budget", fronts.CAPTION, _markdown(methods)]
+    if notes := notes_of(records):
+        parts += [
+            "## Notes",
+            "\n".join(f"- {note} ({'; '.join(names)})" for note, names in notes.items()),
+        ]
+    theirs = published.published_frame(by_task(records))
+    if len(theirs):
+        written = theirs.to_markdown(index=False, disable_numparse=True)
+        parts += ["## What others have published", published.CAPTION, written]
+    parts += ["## Where the numbers come from", _bullets(provenance_of(records).items())]
+    path = folder / "summary.md"
+    write_text(path, "\n\n".join(parts) + "\n")
+    return path
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    align = ["left" if column in TEXT_COLUMNS else "right" for column in table.columns]
+    return table.to_markdown(index=False, disable_numparse=True, colalign=align)
+
+
+def _bullets(items: Iterable[tuple[str, str]]) -> str:
+    return "\n".join(f"- **{name}**: {text}" for name, text in items)
+
+
+def print_summary(
+    records: Sequence[Record],
+    console: Console | None = None,
+    floors: Sequence[Floor] = (),
+    statistics: Statistics = NOTHING,
+) -> None:
+    """Print the summary for the terminal: one table per task."""
+    # a file or a pipe has no width, and 80 columns would fold the names
+    console = console or Console(width=None if sys.stdout.isatty() else 140)
+    for task in by_task(records):
+        of_task = [record for record in records if record.task == task]
+        # the terminal has room for one of the two, and seconds differ between machines
+        frame = display_frame(of_task, statistics).drop(columns=TRAIN_SECONDS.column)
+        table = Table(box=box.SIMPLE_HEAD, title=heading(of_task), padding=0)
+        for column in frame.columns:
+            words = column in TEXT_COLUMNS
+            # the full names do not fit the width of a terminal
+            table.add_column(
+                column.replace("unpadded", "unpad.")
+                .replace("(", "")
+                .rstrip(")")
+                .replace(" ", "\n", 1),
+                justify="left" if words else "right",
+                overflow="fold",
+                no_wrap=not words,
+            )
+        for cells in frame.to_numpy().tolist():
+            table.add_row(*cells, style="bold" if cells[0] == DENSE else None)
+        console.print(table)
+    for floor in floors:
+        console.print(floor.sentence)
+    console.print(
+        "unpad.: against the same packed encoder with nothing dropped; padded: against the plain "
+        "Hugging Face model on padded batches of the same rows.",
+        style="dim",
+    )

@@ -1,0 +1,192 @@
+"""What is alive between two moments of a pass, and how it becomes less."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from tokendrop.engine.linear import spare_rows, takes_reordered, with_room
+from tokendrop.engine.merging import merge, move, staying
+from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.trace import Trace
+from tokendrop.reducers.base import Decision, View
+
+_NOTHING = Decision()
+
+
+class Live:
+    """The live rows and tokens of a pass: R rows and T tokens, of B and T_0 that went in.
+
+    Attributes:
+        batch: what went in.
+        layout: where the live rows lie.
+        hidden: (T + spare, hidden) states of the live tokens, and behind them spare rows, which
+            make products faster (:func:`tokendrop.engine.linear.spare_rows`) and mean nothing: no
+            reducer and no head sees them.
+        memory: the reducer's own record of the pass.
+        trace: what was alive where, so far.
+        answers: of the rows that left early.
+    """
+
+    def __init__(
+        self, batch: Batch, hidden: Tensor, memory: object, layers: int, restore: bool
+    ) -> None:
+        """
+        Args:
+            batch: what goes in.
+            hidden: (T_0, hidden) what enters the first layer.
+            memory: what the reducer began the pass with.
+            layers: how many there are.
+            restore: whether every original token has a state and an answer in the end.
+        """
+        self.batch = batch
+        self.layout = batch.layout
+        self.memory = memory
+        self.trace = Trace(batch.layout)
+        self.answers = Answers(batch.layout, by_token=restore)
+        self._layers = layers
+        # tokens that were dropped or left, each group with its last states
+        self._departed: list[tuple[Tensor, Tensor]] = []
+        # the original token whose state each original token has in the end
+        self._home = batch.layout.tokens if restore else None
+        self._spare_for = spare_rows if takes_reordered(hidden) else lambda tokens: 0
+        self.hidden = with_room(hidden, self._spare_for(len(hidden)))
+
+    @property
+    def spare(self) -> int:
+        """The number of spare rows behind the live tokens."""
+        return self.hidden.shape[0] - self.layout.tokens.shape[0]
+
+    @property
+    def states(self) -> Tensor:
+        """(T, hidden) the states without the spare rows."""
+        return self.hidden[: len(self.layout.tokens)] if self.spare else self.hidden
+
+    def view(self, layer: int, received: Tensor | None = None, keys: Tensor | None = None) -> View:
+        """What a reducer sees now; keys may have spare rows."""
+        keys = None if keys is None else keys[: len(self.layout.tokens)]
+        return View(
+            layer, self._layers, self.layout, self.states, self.memory, self.batch, received, keys
+        )
+
+    def ask(
+        self,
+        moment: Callable[[View], Decision | None],
+        layer: int,
+        received: Tensor | None = None,
+        keys: Tensor | None = None,
+    ) -> Decision:
+        """Let a reducer decide, in full precision whatever the backbone runs in."""
+        view = self.view(layer, received, keys)
+        if not torch.is_autocast_enabled(view.states.device.type):
+            return moment(view) or _NOTHING
+        with torch.autocast(view.states.device.type, enabled=False):
+            return moment(view) or _NOTHING
+
+    def compact(self, decision: Decision) -> Tensor | None:
+        """Go on with the tokens that are neither dropped nor merged into another.
+
+        Returns:
+            which ones those are among the tokens before, spare rows behind them; None if all stay.
+        """
+        keep = staying(decision)
+        return None if keep is None else self._keep(keep, decision.counts)
+
+    def _keep(self, keep: Tensor, counts: Sequence[int] | None = None) -> Tensor:
+        if self._home is not None:
+            self._departed.append((self.layout.tokens[~keep], self.states[~keep]))
+        kept, self.layout = self.layout.keep(keep, counts)
+        kept = with_room(kept, self._spare_for(len(kept)))
+        self.hidden = self.hidden.index_select(0, kept)
+        return kept
+
+    def of_kept(self, values: Tensor | None, kept: Tensor | None) -> Tensor | None:
+        """A value for each token before :meth:`compact`, for those that are left: (T,)."""
+        if values is None or kept is None:
+            return values
+        return values[kept[: len(self.layout.tokens)]]
+
+    def close_attention(
+        self, decision: Decision, context: Tensor, close: Callable[[Tensor, Tensor], Tensor]
+    ) -> None:
+        """Merge, drop and scale tokens between the attention and the feed-forward part of a layer.
+
+        Args:
+            decision: what the reducer wants.
+            context: (T + spare, hidden) what the tokens attended to.
+            close: makes the states that leave attention out of the context and those that entered
+                it, token by token.
+        """
+        merged = decision.into is not None
+        if merged:
+            context = merge(close(context, self.hidden), decision)
+            if self._home is not None:
+                self._home = move(self._home, self.layout, decision)
+        kept = self.compact(decision)
+        # tokens that are gone need no output projection
+        context = context if kept is None else context.index_select(0, kept)
+        self.hidden = context if merged else close(context, self.hidden)
+        self._scale(self.of_kept(decision.scale, kept))
+
+    def depart(self, decision: Decision) -> None:
+        """Scale the states that leave a layer, and let rows leave the pass with their answers."""
+        self._scale(decision.scale)
+        if decision.leave is None:
+            return
+        assert decision.answer is not None
+        places = self.answers.places(self.layout.rows[decision.leave])
+        chosen = decision.leave if self._home is None else places
+        self.answers.put(places, decision.answer[chosen])
+        self._keep(~decision.leave[self.layout.row])
+
+    def _scale(self, factors: Tensor | None) -> None:
+        if factors is not None:
+            self.hidden = self.hidden * with_room(factors, self.spare)[:, None]
+
+    def restored(self) -> Tensor | None:
+        """(T_0, hidden) the last state of every original token, None if not asked for."""
+        if self._home is None:
+            return None
+        tokens, states = zip(*self._departed, (self.layout.tokens, self.states), strict=True)
+        last = torch.cat(tokens)
+        # a token merged away departed too, but its state is not asked for
+        return torch.cat(states)[last.argsort()[self._home]]
+
+
+class Answers:
+    """The logits of a batch, which its rows get at different times.
+
+    Attributes:
+        logits: (B, classes), or (T_0, outputs) of all original tokens; nan where there is no answer
+            yet, None as long as there is none at all.
+    """
+
+    def __init__(self, start: Layout, by_token: bool) -> None:
+        """
+        Args:
+            start: the layout of the batch.
+            by_token: whether every token has an answer instead of every row.
+        """
+        self.logits: Tensor | None = None
+        self._start = start
+        self._by_token = by_token
+
+    def places(self, rows: Tensor) -> Tensor:
+        """Where the answers of these original rows stand, in ascending order if tokens have them.
+
+        Tokens that were dropped have one too.
+        """
+        if not self._by_token:
+            return rows
+        start = self._start
+        chosen = torch.zeros_like(start.rows, dtype=torch.bool).index_fill(0, rows, True)
+        return chosen[start.row].nonzero().squeeze(1)
+
+    def put(self, places: Tensor, logits: Tensor) -> None:
+        """Write answers to their places."""
+        if self.logits is None:
+            count = len(self._start.tokens) if self._by_token else len(self._start.lengths)
+            self.logits = logits.new_full((count, logits.shape[1]), torch.nan)
+        self.logits = self.logits.index_put((places,), logits)

@@ -1,0 +1,102 @@
+"""Answers read from logits, by an evaluation and by a prediction alike, and what they score."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import pandas as pd
+from torch import Tensor
+from torchmetrics import Metric
+
+from tokendrop.engine.packed import Batch
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Answering:
+    """What a model must know of its task to answer as it was scored.
+
+    Attributes:
+        kind: of the task.
+        doc_stride: tokens that neighbouring windows of a context share.
+        unanswerable: whether a question may have no answer in its context.
+    """
+
+    kind: str
+    doc_stride: int = 128
+    unanswerable: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was answered for an example.
+
+    Attributes:
+        label: in words.
+        probabilities: by class name; empty where the answer is no class.
+        row: of the split, that it was read from.
+    """
+
+    label: str
+    probabilities: dict[str, float]
+    row: int
+
+
+class Answers(ABC, Generic[T]):
+    """The answers of a pass over a split, read from its logits, one batch after the other.
+
+    Attributes:
+        found: what is held of each example seen, by its number in the split.
+    """
+
+    def __init__(self) -> None:
+        self.found: dict[int, T] = {}
+
+    @abstractmethod
+    def update(self, logits: Tensor, batch: Batch) -> None:
+        """Add a batch; its ``examples`` say which rows of the split it holds."""
+
+    @abstractmethod
+    def __getitem__(self, example: int) -> Answer:
+        """The answer for an example seen."""
+
+    @property
+    def index(self) -> pd.Index:
+        """The numbers of the examples seen, in the order of the split."""
+        return pd.Index(sorted(self.found), name="example")
+
+
+class Scores(Metric):
+    """The scores of a pass over a split, one batch after the other."""
+
+    def __init__(self, answers: Answers[Any]) -> None:
+        """
+        Args:
+            answers: reads what is scored.
+        """
+        super().__init__()
+        self.answers = answers
+
+    def update(self, logits: Tensor, batch: Batch) -> None:
+        """Add a batch; its ``examples`` say which rows of the split it holds."""
+        self.answers.update(logits, batch)
+
+    def reset(self) -> None:
+        super().reset()
+        self.answers.found.clear()
+
+    @abstractmethod
+    def compute(self) -> dict[str, Tensor]:
+        """Every metric of the task by name, over all rows seen."""
+
+    @abstractmethod
+    def examples(self) -> pd.DataFrame:
+        """What was answered for each example seen, in the order of the split.
+
+        The index ``example`` is the number in the split. The column ``label`` is what is right,
+        ``score`` is by how much the example counts as right (1 or 0 for a class), the others depend
+        on the task.
+        """

@@ -1,0 +1,34 @@
+"""The kinds of task that are known, by name."""
+
+from __future__ import annotations
+
+from transformers import PreTrainedModel
+
+from tokendrop.errors import unknown
+from tokendrop.heads import head_of
+from tokendrop.tasks.base import Task
+
+KINDS: dict[str, type[Task]] = {}
+
+
+def add_kind(kind: type[Task]) -> type[Task]:
+    """Make a kind of task known by its name, for data, models and records; a class decorator."""
+    KINDS[kind.kind] = kind
+    return kind
+
+
+def kind_named(name: str) -> type[Task]:
+    """The kind of task of a name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in KINDS:
+        raise unknown("kind of task", name, KINDS)
+    return KINDS[name]
+
+
+def kind_of(model: PreTrainedModel) -> str:
+    """What a model's head is for, if nobody says: the first kind with such a head."""
+    head = head_of(model)
+    return next(name for name, kind in KINDS.items() if kind.head == head)
