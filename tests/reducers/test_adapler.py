@@ -510,6 +510,7 @@ def test_the_fastest_epoch_within_a_point_wins_or_else_the_closest(
     reducer = built(AdapLeR())
     assert reducer.score(0.7, {"flops_speedup": 3}) == 0.7  # outside of a stage
     assert "within_one_point" not in reducer.describe()
+    assert reducer.caveat() == ""
     begin(reducer, [], dense)
     scores = [reducer.score(metric, {"flops_speedup": speed}) for metric, speed in EPOCHS]
     assert scores.index(max(scores)) == chosen
@@ -518,6 +519,8 @@ def test_the_fastest_epoch_within_a_point_wins_or_else_the_closest(
     again = built(AdapLeR())
     again.load_state_dict(reducer.state_dict())
     assert again.describe()["within_one_point"] is within
+    assert ("no epoch came within a point" in again.caveat()) is not within
+    assert Chain([again, DactBert()]).caveat() == again.caveat()
 
 
 def test_a_metric_just_one_point_below_does_not_qualify() -> None:

@@ -25,11 +25,7 @@ class DataSettings:
     """Where rows come from, and how they are split, tokenised and batched.
 
     Attributes:
-        dataset: "rotten_tomatoes" or "imdb" for the installed demo data; any other name is
-            a dataset of the Hugging Face hub, as "name" or "name:config", for instance
-            "nyu-mll/glue:sst2". Where its test labels are withheld, its validation split is
-            what is reported and a dev split is cut from its training rows.
-            "name:config:split" reports this split instead.
+        dataset: by name, see :class:`tokendrop.data.TextData`.
         train: local file to train on instead of a dataset: .csv, .tsv and .txt (not quoted,
             as GLUE's), .json, .jsonl or .parquet, with named columns. Questions may be in
             SQuAD's .json, tagged words in the columns of CoNLL with any suffix or none.

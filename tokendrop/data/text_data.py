@@ -30,16 +30,21 @@ class TextData(LightningDataModule):
         settings: where the rows come from, and what is done with them.
     """
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, dataset: str | None = None, **settings: Any) -> None:
         """
         Args:
-            settings: those of :class:`tokendrop.data.settings.DataSettings`, by name.
+            dataset: "rotten_tomatoes" or "imdb" for the installed demo data; any other name is
+                a dataset of the Hugging Face hub, as "name" or "name:config", for instance
+                "nyu-mll/glue:sst2". Where its test labels are withheld, its validation split is
+                what is reported and a dev split is cut from its training rows.
+                "name:config:split" reports this split instead.
+            settings: the others of :class:`tokendrop.data.settings.DataSettings`, by name.
 
         Raises:
             UserError: an option out of its range, or no rows to train on named.
         """
         super().__init__()
-        self.settings = DataSettings(**settings)
+        self.settings = DataSettings(dataset=dataset, **settings)
         self._ready_tokenizer: PreTrainedTokenizerBase | None = None
         self._prepared: Prepared | None = None
 

@@ -206,6 +206,10 @@ class Reducer(nn.Module):
         """FLOPs of the method's own operators in a pass, charged against it."""
         return 0
 
+    def caveat(self) -> str:
+        """What a reader must know of the result that was trained; it is marked in every table."""
+        return ""
+
     def describe(self) -> dict[str, Any]:
         """What was learned, as plain data for logs and records, e.g. a configuration."""
         return {}

@@ -240,6 +240,9 @@ class Chain(Reducer):
     def flops(self, trace: Trace, shape: Shape) -> int:
         return sum(part.flops(trace, shape) for part in self.active.values())
 
+    def caveat(self) -> str:
+        return " ".join(filter(None, (part.caveat() for part in self._reducers)))
+
     def describe(self) -> dict[str, Any]:
         """What the parts say; names that several use are numbered."""
         said = [part.describe() for part in self._reducers]

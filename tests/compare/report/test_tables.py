@@ -11,6 +11,7 @@ from rich.console import Console
 
 from tests.compare.synthetic import grid, record
 from tokendrop.compare.report import origins, summary, tables
+from tokendrop.compare.report.page import write_report
 from tokendrop.compare.results import frame
 
 EXPECTED = (
@@ -56,6 +57,20 @@ def test_summary_is_mean_and_deviation_over_seeds() -> None:
     assert list(frame["Seeds"]) == [3, 2]
     shown = tables.display_frame(runs)
     assert list(shown["accuracy"]) == ["82.00 ± 2.00 %", "75.00 ± 7.07 %"]
+
+
+def test_a_result_with_a_caveat_is_marked_where_it_is_shown(tmp_path: Path) -> None:
+    note = "AdapLeR: no epoch came within a point of the fine-tuned model."
+    marked = record("adapler", "default", value=0.7)
+    marked = replace(marked, details={"caveat": note}, notes=[f"† {note}"])
+    runs = [*grid(), marked]
+    values = tables.display_frame(runs).set_index("Method")["accuracy"]
+    assert values["adapler"] == "70.00 % †"
+    assert values["dense"] == "82.40 %"
+    for written in (summary.write_summary(tmp_path, runs), write_report(tmp_path, runs).path):
+        said = written.read_text(encoding="utf-8")
+        assert "70.00 % †" in said
+        assert f"† {note}" in said
 
 
 def test_one_seed_has_no_deviation() -> None:

@@ -15,7 +15,7 @@ from tokendrop.compare.grid.evaluate import Evaluation, evaluate
 from tokendrop.compare.grid.fate_counts import SAMPLES, sample
 from tokendrop.compare.grid.settings import Cell, Comparison
 from tokendrop.compare.results.fates import write_fates
-from tokendrop.compare.results.records import Record
+from tokendrop.compare.results.records import MARK, Record
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
 from tokendrop.files import write_text
@@ -121,8 +121,14 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
         stages=trained,
         details=model.reducer.describe()
         | searched
-        | {"model": str(stages[-1].model.relative_to(out))},
-        notes=[note for note in (model.reducer.note, _truncation(data)) if note],
+        | {"model": str(stages[-1].model.relative_to(out))}
+        | ({"caveat": caveat} if (caveat := model.reducer.caveat()) else {}),
+        # a caveat has the mark that its row has in tables
+        notes=[
+            note
+            for note in (model.reducer.note, _truncation(data), caveat and f"{MARK} {caveat}")
+            if note
+        ],
         provenance=provenance()
         | {
             "config": settings,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from tokendrop.compare.results.records import Point, Record, by_task, dense_point, gap
+from tokendrop.compare.results.records import MARK, Point, Record, by_task, dense_point, gap
 from tokendrop.compare.results.statistics import NOTHING, Statistics
 from tokendrop.measure.measures import SUMMARY, VALUE
 
@@ -82,9 +82,11 @@ def display_frame(records: Sequence[Record], statistics: Statistics = NOTHING) -
         "p": show_p,
         "Seeds": str,
     }
+    points = [point for of_task in by_task(records).values() for point in of_task]
+    marks = [f" {MARK}" * any(run.has_caveat for run in point.runs) for point in points]
     text = frame.drop(columns=["Std", "High"]).assign(
         **{
-            VALUE.column: frame.apply(value, axis=1),
+            VALUE.column: frame.apply(value, axis=1) + marks,
             VS_DENSE: frame.apply(difference, axis=1),
             "Low": frame.apply(interval, axis=1),
             **{column: frame[column].map(form) for column, form in formats.items()},

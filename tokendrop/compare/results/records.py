@@ -18,6 +18,8 @@ from tokendrop.measure.measures import VALUE, Measure
 from tokendrop.stored import read_json
 
 SCHEMA = 2
+MARK = "†"
+"""Stands behind a result that a note below the table says something of."""
 DENSE = "dense"
 """The reducer that drops nothing: every other method is compared with it."""
 
@@ -91,6 +93,11 @@ class Record:
     def train_cost(self) -> float:
         """Training FLOPs relative to those of the shared fine-tuning alone: 1 is dense."""
         return self.train_flops / self.stages[0]["flops"] if self.stages else 0.0
+
+    @property
+    def has_caveat(self) -> bool:
+        """Whether its notes say something of the result itself, which its rows are marked for."""
+        return bool(self.details.get("caveat"))
 
     @property
     def clock_noise(self) -> float:
