@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from sklearn.metrics import balanced_accuracy_score
 
 import tokendrop
 from tests.cli.test_cli import SMALL
+from tests.tasks import balanced
+from tests.tasks.balanced import Balanced
 from tests.tasks.stars import Stars
 from tokendrop.cli import main
 from tokendrop.data import TextData
@@ -94,6 +99,40 @@ def test_a_kind_from_outside_is_trained_evaluated_and_asked(
     value = float(scores.compute()["closeness"])
     (resampled,) = Stars.of_resamples("closeness", saved)(np.ones((1, len(saved))))
     assert resampled == pytest.approx(value)
+
+
+COMPARISON = """
+random_init: {num_hidden_layers: 2, hidden_size: 16, num_attention_heads: 2, intermediate_size: 16}
+fine_tune: {epochs: 2, learning_rate: 3.0e-3}
+clock: {rows: 4, single_rows: 1, rounds: 1}
+loggers: [csv]
+methods:
+  dense: {reducer: Dense}
+  truncation: {reducer: baselines.Truncation, arguments: {tokens: 3}}
+"""
+
+
+def test_a_metric_from_outside_is_compared_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(KINDS, Balanced.kind, Balanced)
+    lines = [f"a {'poor' if n % 5 == 0 else 'good'} day {n},{n % 5 == 0}" for n in range(200)]
+    (tmp_path / "days.csv").write_text("\n".join(["text,label", *lines]))
+    task = {"data": {"train": str(tmp_path / "days.csv"), "max_length": 16, "task": "balanced"}}
+    (tmp_path / "days.yaml").write_text(json.dumps(task | {"model": {"metric": balanced.NAME}}))
+    (tmp_path / "compare.yaml").write_text(f"tasks: [{tmp_path / 'days.yaml'}]\n{COMPARISON}")
+    out = tmp_path / "out"
+    config = ["--config", str(tmp_path / "compare.yaml"), "--out", str(out)]
+    assert main(["compare", *config]) == 0
+    results = pd.read_csv(out / "results.csv")
+    assert set(results["metric"]) == {balanced.NAME}
+    for record in (out / "runs").glob("*.json"):
+        run = json.loads(record.read_text())
+        saved = pd.read_csv(out / run["predictions_file"], dtype={"label": str})
+        found = saved[["False", "True"]].idxmax(axis=1)
+        assert run["value"] == pytest.approx(balanced_accuracy_score(saved["label"], found))
+    # its interval comes from the saved predictions, by the metric's own resamples
+    assert "95% interval" in (out / "summary.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("stars")
