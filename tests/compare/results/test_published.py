@@ -29,10 +29,18 @@ def test_every_number_says_where_it_is_from() -> None:
 @pytest.mark.parametrize("name", ["sst2", "SST-2", "sst_2"])
 def test_tasks_match_by_name(name: str) -> None:
     frame = published_frame([name]).set_index("Method")
-    assert set(frame["Task"]) == {"sst2"}
+    assert set(frame["Task"]) == {"sst2", "glue"}
     assert frame.loc["PoWER-BERT", "Value"] == "92.1"
     assert frame.loc["PoWER-BERT", "Speed-up"] == "2.40x"
     assert "IBM/PoWER-BERT" in frame.loc["PoWER-BERT", "Source"]
+
+
+def test_what_is_said_of_glue_as_a_whole_stands_beside_its_tasks() -> None:
+    for task in ("RTE", "sst2", "mnli_mismatched"):
+        frame = published_frame([task]).set_index("Method")
+        assert frame.loc["LTP", "Speed-up"] == "2.10x"
+        assert frame.loc["LTP", "Seen in"] == "abstract"
+    assert "LTP" not in set(published_frame(["squad"])["Method"])
 
 
 def test_a_name_within_another_is_another_task() -> None:
