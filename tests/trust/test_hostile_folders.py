@@ -68,18 +68,18 @@ def attempts(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> list[di
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_nothing_is_executed(attempts: list[dict[str, Any]]) -> None:
+def nothing_is_executed(attempts: list[dict[str, Any]]) -> None:
     assert not [attempt for attempt in attempts[:-1] if attempt["left"]]
 
 
-def test_nothing_is_imported(attempts: list[dict[str, Any]]) -> None:
+def nothing_is_imported(attempts: list[dict[str, Any]]) -> None:
     imported = set(attempts[-1]["imported"])
     named = {"evil", "this", "sqlite3", "torch.hub"}
     assert named & imported == set()
     assert not [name for name in imported if name.startswith("baselines")]
 
 
-def test_every_attempt_ends_in_one_line_or_does_what_it_always_does(
+def every_attempt_ends_in_one_line_or_does_what_it_always_does(
     attempts: list[dict[str, Any]],
 ) -> None:
     assert len(attempts) > 600
@@ -90,9 +90,17 @@ def test_every_attempt_ends_in_one_line_or_does_what_it_always_does(
         assert "Traceback" not in attempt["said"], attempt
 
 
-def test_a_side_car_that_names_anything_else_is_refused(attempts: list[dict[str, Any]]) -> None:
+def a_side_car_that_names_anything_else_is_refused(attempts: list[dict[str, Any]]) -> None:
     of_reducers = [a for a in attempts[:-1] if " as " in a["what"] and "figures" not in a["what"]]
     assert {a["route"] for a in of_reducers} >= {
         "load", "from_pretrained", "auto", "own class", "predict", "test", "validate", "search",
     }  # fmt: skip
     assert all(a["ended"] in ("exit 2", "refused") for a in of_reducers)
+
+
+def test_a_hostile_folder_runs_nothing(attempts: list[dict[str, Any]]) -> None:
+    # one test: several could go to several processes, and each would make all attempts anew
+    nothing_is_executed(attempts)
+    nothing_is_imported(attempts)
+    every_attempt_ends_in_one_line_or_does_what_it_always_does(attempts)
+    a_side_car_that_names_anything_else_is_refused(attempts)
