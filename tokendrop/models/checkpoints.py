@@ -103,7 +103,7 @@ def read_model(
     Raises:
         UserError: there are no weights, torn ones, or those of something else.
     """
-    with quiet_loading(), _named(place, "model"):
+    with _quiet_loading(), _named(place, "model"):
         model, report = auto.from_pretrained(
             place,
             config=config,
@@ -193,7 +193,7 @@ def _named(place: str, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def quiet_loading() -> Iterator[None]:
+def _quiet_loading() -> Iterator[None]:
     """Keep transformers from printing which tensors a checkpoint lacks: we say it ourselves."""
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()

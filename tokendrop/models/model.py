@@ -31,7 +31,7 @@ from tokendrop.models import backbones, cards, hub
 from tokendrop.models.cards import CARD, SIDE_CAR, Figures, ModelSummary
 from tokendrop.models.checkpoints import check_head, check_vocabulary
 from tokendrop.models.prediction import Prediction, Text, checked, tokenised
-from tokendrop.models.side_car import WEIGHTS, load_weights, read_side_car
+from tokendrop.models.side_car import WEIGHTS, SideCar, load_weights, read_side_car
 from tokendrop.reducers import with_changes
 from tokendrop.reducers.base import Reducer
 from tokendrop.reducers.stored import stored_reducer
@@ -223,8 +223,8 @@ def load(
             be told apart, a reducer that is not this package's, or a bad operating point.
     """
     folder = hub.model_folder(path)
-    spec = read_side_car(folder).reducer
-    reducer = stored_reducer(spec, trust_reducer)
+    described = read_side_car(folder)
+    reducer = stored_reducer(described.reducer, trust_reducer)
     if fixed := set(operating_point) - reducer.operating_arguments:
         allowed = ", ".join(sorted(reducer.operating_arguments)) or "none"
         raise UserError(
@@ -232,8 +232,9 @@ def load(
             f"it can be run at other values of: {allowed}"
         )
     if operating_point:
-        reducer = stored_reducer(with_changes(spec, operating_point), trust_reducer)
-    return load_with(folder, reducer)
+        changed = with_changes(described.reducer, operating_point)
+        reducer = stored_reducer(changed, trust_reducer)
+    return _assembled(folder, described, reducer)
 
 
 def load_with(folder: Path, reducer: Reducer) -> TokenDropModel:
@@ -246,7 +247,10 @@ def load_with(folder: Path, reducer: Reducer) -> TokenDropModel:
     Raises:
         UserError: as :func:`load`.
     """
-    described = read_side_car(folder)
+    return _assembled(folder, read_side_car(folder), reducer)
+
+
+def _assembled(folder: Path, described: SideCar, reducer: Reducer) -> TokenDropModel:
     backbone = backbones.load_classifier(folder)
     answering = described.answering or Answering(kind_of(backbone))
     kind = kind_named(answering.kind)

@@ -118,7 +118,7 @@ class Reducer(nn.Module):
 
     @property
     def operating_point(self) -> dict[str, Any]:
-        """The ``operating_arguments`` that were given, by name; see ``with_changes``."""
+        """The values of the ``operating_arguments``, by name; see ``with_changes``."""
         return {k: v for k, v in self.arguments.items() if k in self.operating_arguments}
 
     def build(self, shape: Shape) -> None:

@@ -140,7 +140,6 @@ class Task(ABC):
         return labels
 
     @classmethod
-    @abstractmethod
     def pose(
         cls,
         splits: Mapping[str, Split],
@@ -149,7 +148,7 @@ class Task(ABC):
         metric: str,
         class_weights: ClassWeights | None,
     ) -> Task:
-        """The task that some data pose.
+        """The task that some data pose; by default it depends on nothing but the metric.
 
         Args:
             splits: "train", "dev" and "test".
@@ -161,6 +160,7 @@ class Task(ABC):
         Raises:
             UserError: a metric or class weights that do not fit.
         """
+        return cls(metric)
 
     @classmethod
     def answering(cls, splits: Mapping[str, Split], doc_stride: int) -> Answering:

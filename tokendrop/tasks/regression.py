@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from tokendrop.data.tokens import Tokeniser
 from tokendrop.engine.packed import Batch
 from tokendrop.heads import NUMBER
 from tokendrop.tasks.answers import Answer, Answering, Answers, Scores
-from tokendrop.tasks.base import ClassWeights, Task
+from tokendrop.tasks.base import Task
 from tokendrop.tasks.resampling import Array, OfResamples, ratio
 
 
@@ -53,17 +53,6 @@ class Regression(Task):
     @classmethod
     def output_names(cls, labels: list[str]) -> list[str]:
         return ["LABEL_0"]
-
-    @classmethod
-    def pose(
-        cls,
-        splits: Mapping[str, Split],
-        labels: list[str],
-        order: list[str],
-        metric: str,
-        class_weights: ClassWeights | None,
-    ) -> Regression:
-        return cls(metric)
 
     @classmethod
     def answers(cls, split: Split, labels: Sequence[str], answering: Answering) -> NumberAnswers:

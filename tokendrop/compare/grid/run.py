@@ -96,6 +96,7 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
         trained.append(_search_record(searched["search"]))
     batches, singles = _time(comparison.clock, model, data)
     settings = asdict(comparison) | asdict(cell)
+    caveat = model.reducer.caveat()
     record = Record(
         method=run.method,
         operating_point=run.operating_point,
@@ -122,7 +123,7 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
         details=model.reducer.describe()
         | searched
         | {"model": str(stages[-1].model.relative_to(out))}
-        | ({"caveat": caveat} if (caveat := model.reducer.caveat()) else {}),
+        | ({"caveat": caveat} if caveat else {}),
         # a caveat has the mark that its row has in tables
         notes=[
             note
