@@ -77,6 +77,7 @@ class Reducer(nn.Module):
         note: what a reader of the method's results must know, e.g. what was reconstructed.
         recipe: counts the changes of the method's training; what another one trained is not found
             again.
+        reference: whether it drops nothing, so that other methods are compared with it.
     """
 
     operating_arguments: frozenset[str] = frozenset()
@@ -84,6 +85,7 @@ class Reducer(nn.Module):
     attention_dropout: bool = True
     note: str = ""
     recipe: int = 1
+    reference: bool = False
     arguments: dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:

@@ -7,3 +7,5 @@ from tokendrop.reducers.base import Reducer
 
 class Dense(Reducer):
     """Drop nothing; the base class already does."""
+
+    reference = True

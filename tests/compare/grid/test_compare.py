@@ -75,10 +75,15 @@ def test_a_record_says_how_its_numbers_were_made(undisturbed: Path) -> None:
     assert made["config"]["reducer"]["init_args"]["mass_weight"] == 1e-4
     assert record["details"]["configuration"]
     assert [stage["name"] for stage in record["stages"]] == ["fine_tune", "search", "retrain"]
-    predictions = pd.read_csv(undisturbed / record["predictions_file"])
-    assert len(predictions) == 64
-    right = predictions[["negative", "positive"]].idxmax(axis=1) == predictions.label
-    assert right.mean() == pytest.approx(record["value"])
+    for split in (record, record["dev"]):
+        predictions = pd.read_csv(undisturbed / split["predictions_file"])
+        assert len(predictions) == 64
+        right = predictions[["negative", "positive"]].idxmax(axis=1) == predictions.label
+        assert right.mean() == pytest.approx(split["value"])
+    # what was logged after the epoch that the weights are of
+    assert record["dev"]["value"] == pytest.approx(
+        max(epoch["metrics"]["accuracy"] for epoch in record["stages"][-1]["curve"])
+    )
 
 
 def test_the_fine_tuned_start_is_trained_once(undisturbed: Path) -> None:
@@ -127,6 +132,21 @@ def test_runs_of_other_settings_are_not_mixed_in(
     assert main(["compare", "--config", SMOKE, "--out", str(undisturbed), *option]) == 2
     assert changed in capsys.readouterr().err
     assert {path: path.read_bytes() for path in undisturbed.glob("*.*")} == before
+
+
+def test_what_an_earlier_training_of_a_method_made_stays_no_part_of_the_table(
+    tmp_path: Path, undisturbed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(undisturbed / "runs", tmp_path / "runs")
+    (path,) = (tmp_path / "runs").glob("adapler--*.json")
+    record = json.loads(path.read_text(encoding="utf-8"))
+    # as versions wrote it that trained AdapLeR in another way
+    assert record["provenance"]["config"].pop("recipe") > 1
+    path.write_text(json.dumps(record), encoding="utf-8")
+    assert main(["compare", "--config", SMOKE, "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert f"{path} was made by an earlier version's training" in error
+    assert not (tmp_path / "stages").exists()
 
 
 def test_a_seed_and_a_method_join_what_lies_in_the_folder(

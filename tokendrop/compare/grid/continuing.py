@@ -36,9 +36,17 @@ def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Ce
     for folder in sorted({path.parent for path in cells}):
         for path in sorted(folder.glob("*.json")):
             now = common | (_as_read(asdict(cells[path])) if path in cells else {})
-            for place, before, wanted in _differences(_settings(path), now):
+            # records of versions that did not note it were made by the first recipes
+            before = {"recipe": 1} | _settings(path)
+            if before["recipe"] < now.get("recipe", 1):
                 raise UserError(
-                    f"{path} was made with {place} {before}, and now it is {wanted}: set it back, "
+                    f"{path} was made by an earlier version's training of this method, which has "
+                    "changed since: delete that file to run it again, or name another folder "
+                    "with --out"
+                )
+            for place, old, wanted in _differences(before, now):
+                raise UserError(
+                    f"{path} was made with {place} {old}, and now it is {wanted}: set it back, "
                     "delete that file, or name another folder with --out (tokendrop report takes "
                     "several folders)"
                 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import torch
@@ -40,8 +40,10 @@ class Evaluation:
 
 
 @torch.inference_mode()
-def evaluate(model: TokenDropModel, task: Task, data: TextData) -> Evaluation:
-    """Evaluate on the test split in batches of its own order.
+def evaluate(
+    model: TokenDropModel, task: Task, data: TextData, name: Literal["dev", "test"]
+) -> Evaluation:
+    """Evaluate on a split in batches of its own order.
 
     Raises:
         RuntimeError: the operators that ran in the first batch do not agree with the closed form
@@ -51,11 +53,11 @@ def evaluate(model: TokenDropModel, task: Task, data: TextData) -> Evaluation:
     device = model.backbone.device
     kept = Kept(model.shape.layers)
     counts = FateCounts(model.shape.layers, Vocabulary(model.tokenizer))
-    loader = data.test_dataloader()
-    split = data.splits["test"]
+    loader = data.test_dataloader() if name == "test" else data.val_dataloader()
+    split = data.splits[name]
     scores = task.scores(split).to(device)
     spent = 0
-    bar = track(loader, "evaluate", transient=True, disable=not sys.stdout.isatty())
+    bar = track(loader, f"evaluate on {name}", transient=True, disable=not sys.stdout.isatty())
     for number, batch in enumerate(bar):
         batch = batch.to(device)
         encoded = model(batch)

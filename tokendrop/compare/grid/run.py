@@ -11,22 +11,18 @@ from typing import Any
 import torch
 from jsonargparse import ArgumentError, ArgumentParser
 
-from tokendrop.compare.grid.evaluate import Evaluation, evaluate
-from tokendrop.compare.grid.fate_counts import SAMPLES, sample
+from tokendrop.compare.grid.evaluate import evaluate
+from tokendrop.compare.grid.saving import save_examples, save_fates, spread
 from tokendrop.compare.grid.settings import Cell, Comparison
-from tokendrop.compare.results.fates import write_fates
-from tokendrop.compare.results.records import MARK, Record
+from tokendrop.compare.results.records import MARK, OnDev, Record
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
-from tokendrop.files import write_text
 from tokendrop.measure.clock import Clock, measure_speed
 from tokendrop.measure.measures import SPEEDUPS
 from tokendrop.measure.provenance import provenance
-from tokendrop.measure.token_kinds import Vocabulary
 from tokendrop.models.backbones import shape_of
 from tokendrop.models.cards import Figures, write_figures
 from tokendrop.models.model import TokenDropModel, load_with
-from tokendrop.models.prediction import Prediction
 from tokendrop.reducers import from_spec, setting_error, with_changes
 from tokendrop.reducers.length_adaptive.search import load_search
 from tokendrop.reducers.length_adaptive.search.candidates import draw_rows
@@ -88,9 +84,11 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
     run = cell.run
     tracker = Tracker(comparison.loggers, out, run)
     stages, model, searched = train_cell(comparison, cell, data, out, tracker)
-    found = evaluate(model, data.make_task(cell.metric), data)
-    spread = _spread(len(data.splits["test"]), comparison.samples)
-    shown = model.predict([data.splits["test"].texts[row] for row in spread])
+    task = data.make_task(cell.metric)
+    found = evaluate(model, task, data, "test")
+    on_dev = evaluate(model, task, data, "dev")
+    rows = spread(len(data.splits["test"]), comparison.samples)
+    shown = model.predict([data.splits["test"].texts[row] for row in rows])
     trained = [_stage_record(stage) for stage in stages]
     if searched:
         trained.append(_search_record(searched["search"]))
@@ -123,7 +121,8 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
         details=model.reducer.describe()
         | searched
         | {"model": str(stages[-1].model.relative_to(out))}
-        | ({"caveat": caveat} if caveat else {}),
+        | ({"caveat": caveat} if caveat else {})
+        | ({"reference": True} if model.reducer.reference else {}),
         # a caveat has the mark that its row has in tables
         notes=[
             note
@@ -137,9 +136,14 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
             "started": started.isoformat(timespec="seconds"),
             "wall_seconds": round(time.perf_counter() - begun, 2),
         },
-        predictions_file=_save_examples(out, cell, found),
-        fates_file=_save_fates(
-            out, cell, found, dict(zip(spread, shown, strict=True)), model, data
+        predictions_file=save_examples(out, run, found.examples, "predictions"),
+        fates_file=save_fates(out, run, found, dict(zip(rows, shown, strict=True)), model, data),
+        dev=OnDev(
+            value=on_dev.metrics[cell.metric],
+            metrics=on_dev.metrics,
+            flops_speedup_unpadded=on_dev.flops["packed_dense"] / on_dev.flops["method"],
+            examples=len(on_dev.examples),
+            predictions_file=save_examples(out, run, on_dev.examples, "predictions/dev"),
         ),
     )
     model.figures = _figures(record, comparison.backbone)
@@ -259,41 +263,3 @@ def _truncation(data: TextData) -> str:
     if not cut:
         return ""
     return f"{cut} of {len(data.splits['test'])} test texts were cut to {data.longest} tokens."
-
-
-def _save_examples(out: Path, cell: Cell, found: Evaluation) -> str:
-    """The answers to every test example, from which methods can be compared pair by pair."""
-    path = out / "predictions" / f"{cell.run.name}.csv"
-    write_text(path, found.examples.to_csv())
-    return str(path.relative_to(out))
-
-
-def _spread(rows: int, count: int) -> list[int]:
-    """So many rows at equal distances: splits are often sorted by class."""
-    return [row * rows // count for row in range(count)] if rows > count else list(range(rows))
-
-
-def _save_fates(
-    out: Path,
-    cell: Cell,
-    found: Evaluation,
-    shown: dict[int, Prediction],
-    model: TokenDropModel,
-    data: TextData,
-) -> str:
-    """What became of the tokens, which the report shows."""
-    vocabulary = Vocabulary(model.tokenizer)
-    # a question's number is not that of its windows, and tags say nothing of the whole text
-    labelled = not model.shape.head.reads_tokens
-    right = found.examples["label"].astype(str).to_dict() if labelled else {}
-    # data may call its classes 0, 1, ...: the answer beside the label is in the model's words
-    name = dict(zip(data.labels, model.labels, strict=False))
-    labels = {row: name.get(label, label) for row, label in right.items()}
-    rows = list(shown)
-    samples = [
-        sample(shown[rows[number]], labels.get(rows[number], ""), vocabulary)
-        for number in _spread(len(rows), SAMPLES)
-    ]
-    path = out / "fates" / f"{cell.run.name}.json"
-    write_fates(path, found.counts.fates(samples))
-    return str(path.relative_to(out))

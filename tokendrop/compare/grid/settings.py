@@ -130,6 +130,7 @@ class Cell:
     Attributes:
         budget: share of the FLOPs for which a configuration is searched, None for no search.
         search: how.
+        recipe: the method's count of changes to its training, see :class:`Reducer`.
     """
 
     run: Run
@@ -138,6 +139,7 @@ class Cell:
     metric: str
     budget: float | None = None
     search: SearchSettings | None = None
+    recipe: int = 1
 
 
 def grid(comparison: Comparison) -> Iterator[Cell]:
@@ -164,9 +166,9 @@ def grid(comparison: Comparison) -> Iterator[Cell]:
                 for point, changes, budget, search in _points(method):
                     spec = {"class_path": method.reducer, "init_args": arguments}
                     reducer = with_changes(spec, changes)
-                    from_spec(reducer)
+                    recipe = from_spec(reducer).recipe
                     run = Run(path.stem, method_name, point, seed)
-                    yield Cell(run, reducer, data, metric, budget, search)
+                    yield Cell(run, reducer, data, metric, budget, search, recipe)
 
 
 def _points(

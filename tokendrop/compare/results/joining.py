@@ -110,4 +110,6 @@ def _with_paths(record: Record, folder: Path) -> Record:
         record,
         predictions_file=whole(record.predictions_file),
         fates_file=whole(record.fates_file),
+        dev=record.dev
+        and replace(record.dev, predictions_file=str(whole(record.dev.predictions_file))),
     )

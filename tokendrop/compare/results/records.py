@@ -25,6 +25,25 @@ DENSE = "dense"
 
 
 @dataclass(frozen=True, kw_only=True)
+class OnDev:
+    """What a run reached on the dev split, which choices are made on.
+
+    Attributes:
+        value: of the task's metric.
+        metrics: all that the task knows, by name.
+        flops_speedup_unpadded: as on the test split.
+        examples: rows of the split.
+        predictions_file: the answers, from the comparison's folder.
+    """
+
+    value: float
+    metrics: dict[str, float]
+    flops_speedup_unpadded: float
+    examples: int
+    predictions_file: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """One finished run: a method at an operating point, on a task, from a seed.
 
@@ -83,6 +102,8 @@ class Record:
     predictions_file: str | None = None
     fates_file: str | None = None
     """What became of the tokens and rows, see :class:`tokendrop.compare.results.fates.Fates`."""
+    dev: OnDev | None = None
+    """None in records of versions that did not look there."""
     schema: int = SCHEMA
 
     def measured(self, measure: Measure) -> float:
@@ -98,6 +119,11 @@ class Record:
     def has_caveat(self) -> bool:
         """Whether its notes say something of the result itself, which its rows are marked for."""
         return bool(self.details.get("caveat"))
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it is of a method that drops nothing, which others are compared with."""
+        return self.method == DENSE or bool(self.details.get("reference"))
 
     @property
     def clock_noise(self) -> float:
@@ -134,7 +160,8 @@ def _read(path: Path) -> Record:
     if schema != SCHEMA:
         raise UserError(f"{path} has record schema {schema!r}, this is {SCHEMA}: {cure}")
     record: Record = read_json(path, Record, what, cure)
-    for file in (record.predictions_file, record.fates_file):
+    on_dev = record.dev.predictions_file if record.dev else None
+    for file in (record.predictions_file, record.fates_file, on_dev):
         # a record may be a stranger's: it names files of its own folder only
         if file is not None and (Path(file).is_absolute() or ".." in Path(file).parts):
             raise UserError(f"{path} names the file {file}, which is not of its folder: {cure}")
