@@ -51,7 +51,7 @@ def required(parser: Any, but: argparse.Action) -> list[str]:
     needed: list[str] = []
     for action in parser._actions:
         if action.required and action is not but and not isinstance(parser, ArgumentParser):
-            needed += [*action.option_strings[:1], "x"]
+            needed += [*action.option_strings[:1], "1"]
     return needed
 
 

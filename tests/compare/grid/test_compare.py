@@ -215,3 +215,42 @@ def test_killed_and_started_again_it_ends_with_the_same_numbers(
     for results in (ours, theirs):
         results.loc["length_adaptive", ["train_flops", "train_cost"]] = 0.0
     pd.testing.assert_frame_equal(ours, theirs, check_exact=False, rtol=1e-6)
+
+
+def test_a_model_chosen_from_it_is_what_test_confirms(
+    tmp_path: Path, undisturbed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "chosen"
+    words = ["choose", str(undisturbed), "--out", str(out)]
+    assert main([*words, "--max-loss", "0", "--min-speedup", "99"]) == 2
+    assert "none: of" in capsys.readouterr().err
+    assert not out.exists()
+    # timing is left to chance here: whatever is chosen, it must be what was measured
+    write_quick_runs(undisturbed, tmp_path / "quick")
+    words[1] = str(tmp_path / "quick")
+    assert main([*words, "--max-loss", "100"]) == 0
+    told = capsys.readouterr().out
+    assert "length_adaptive (nine_tenths)" in told
+    record = json.loads(
+        next((undisturbed / "runs").glob("length_adaptive--nine_tenths*.json")).read_text()
+    )
+    assert main(["test", "--checkpoint", str(out)]) == 0
+    figures = json.loads((out / "reducer" / "figures.json").read_text(encoding="utf-8"))
+    assert figures[-1]["figures"]["metrics"]["accuracy"] == pytest.approx(record["value"])
+    assert figures[-1]["figures"]["speedups"]["flops_speedup_unpadded"] == pytest.approx(
+        record["flops_speedup_unpadded"], rel=1e-5
+    )
+    assert (
+        tokendrop.load(out).reducer.describe()["configuration"]
+        == record["details"]["configuration"]
+    )
+    assert main([*words, "--max-loss", "100"]) == 2
+    assert "is there already" in capsys.readouterr().err
+
+
+def write_quick_runs(folder: Path, out: Path) -> None:
+    """A copy of a comparison in which a searched point is the fastest by the clock."""
+    shutil.copytree(folder, out, ignore=shutil.ignore_patterns("logs", "wandb", "figures"))
+    (path,) = (out / "runs").glob("length_adaptive--nine_tenths*.json")
+    record = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(record | {"throughput_speedup_unpadded": 9.0}), encoding="utf-8")

@@ -120,7 +120,7 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
         stages=trained,
         details=model.reducer.describe()
         | searched
-        | {"model": str(stages[-1].model.relative_to(out))}
+        | {"model": str(stages[-1].model.relative_to(out)), "reducer": model.reducer.spec()}
         | ({"caveat": caveat} if caveat else {})
         | ({"reference": True} if model.reducer.reference else {}),
         # a caveat has the mark that its row has in tables

@@ -161,9 +161,9 @@ def _read(path: Path) -> Record:
         raise UserError(f"{path} has record schema {schema!r}, this is {SCHEMA}: {cure}")
     record: Record = read_json(path, Record, what, cure)
     on_dev = record.dev.predictions_file if record.dev else None
-    for file in (record.predictions_file, record.fates_file, on_dev):
+    for file in (record.predictions_file, record.fates_file, on_dev, record.details.get("model")):
         # a record may be a stranger's: it names files of its own folder only
-        if file is not None and (Path(file).is_absolute() or ".." in Path(file).parts):
+        if file is not None and (Path(str(file)).is_absolute() or ".." in Path(str(file)).parts):
             raise UserError(f"{path} names the file {file}, which is not of its folder: {cure}")
     return record
 

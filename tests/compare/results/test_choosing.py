@@ -1,0 +1,99 @@
+"""The fastest model that loses little is chosen on dev, whatever the test split says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.compare.synthetic import record
+from tokendrop.compare.results.choosing import Choice, choose
+from tokendrop.compare.results.records import OnDev, Record
+from tokendrop.errors import UserError
+
+HERE = Path("no predictions here")
+
+
+def run(method: str, point: str, dev: float, clock: float, **changes: object) -> Record:
+    on_dev = OnDev(
+        value=dev,
+        metrics={"accuracy": dev},
+        flops_speedup_unpadded=clock,
+        examples=400,
+        predictions_file="none.csv",
+    )
+    return replace(record(method, point, clock=clock), dev=on_dev, **changes)
+
+
+RUNS = [
+    run("dense", "full", 0.80, 1.0),
+    run("dense_longer", "tuned", 0.82, 1.0, details={"reference": True}),
+    run("power_bert", "1.5x", 0.815, 1.5),
+    run("power_bert", "2x", 0.795, 2.0),
+    run("adapler", "2x", 0.81, 1.9),
+    run("first_k", "k 8", 0.70, 3.0),
+    run("merging", "tenth", 0.82, 1.01),
+]
+
+
+def chosen(runs: list[Record], max_loss: float, min_speedup: float = 1.0) -> str:
+    return choose(runs, HERE, max_loss, min_speedup).point.name
+
+
+@pytest.mark.parametrize(
+    ("max_loss", "min_speedup", "name"),
+    [
+        (0.005, 1.0, "power_bert (1.5x)"),  # against the longer trained one, the better on dev
+        (0.01, 1.0, "adapler (2x)"),  # exactly a point
+        (0.02, 1.0, "adapler (2x)"),
+        (0.03, 1.95, "power_bert (2x)"),
+        (0.5, 1.0, "first_k (k 8)"),
+    ],
+)
+def test_the_fastest_within_the_loss(max_loss: float, min_speedup: float, name: str) -> None:
+    assert chosen(RUNS, max_loss, min_speedup) == name
+
+
+@given(st.lists(st.floats(0, 1), min_size=len(RUNS), max_size=len(RUNS)))
+def test_the_test_split_has_no_part_in_it(values: list[float]) -> None:
+    others = [replace(run, value=value) for run, value in zip(RUNS, values, strict=True)]
+    assert chosen(others, 0.01) == chosen(RUNS, 0.01)
+
+
+def test_what_the_clock_cannot_tell_from_dense_is_not_faster() -> None:
+    with pytest.raises(UserError, match=r"of 1 points .* none is faster .* merging .* 1\.01x"):
+        choose([RUNS[0], RUNS[-1]], HERE, 0.5)
+
+
+def test_seeds_decide_together_and_the_best_of_them_is_taken() -> None:
+    again = [
+        run("dense", "full", 0.82, 1.0, seed=1),
+        run("power_bert", "2x", 0.819, 2.0, seed=1),
+        run("adapler", "2x", 0.75, 1.9, seed=1),
+    ]
+    both = [run for run in RUNS if run.method in ("dense", "power_bert", "adapler")]
+    found: Choice = choose([*(r for r in both if r.operating_point != "1.5x"), *again], HERE, 0.01)
+    assert found.point.name == "power_bert (2x)"
+    assert found.loss == pytest.approx(0.81 - 0.807)
+    assert found.run.seed == 1
+
+
+@pytest.mark.parametrize(
+    ("runs", "max_loss", "task", "error"),
+    [
+        (RUNS, 0.001, None, r"none: of 4 points .* at most 0\.1 points .* power_bert \(1\.5x\)"),
+        (RUNS, 0.1, "revews", "did you mean 'reviews'|revews"),
+        (RUNS[2:], 0.1, None, "no dense model on reviews"),
+        ([*RUNS, run("dense", "full", 0.8, 1.0, task="other")], 0.1, None, "--task"),
+        ([*RUNS, replace(RUNS[2], seed=3, dev=None)], 0.1, None, "did not measure on the dev"),
+    ],
+    ids=["none near", "no such task", "no dense", "several tasks", "older records"],
+)
+def test_what_cannot_be_chosen_says_why(
+    runs: list[Record], max_loss: float, task: str | None, error: str
+) -> None:
+    with pytest.raises(UserError, match=error):
+        choose(runs, HERE, max_loss, task=task)
