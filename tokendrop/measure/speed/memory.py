@@ -17,7 +17,9 @@ from tokendrop.reducers.dense import Dense
 
 def peak_memory(shape: str, mix: str, batch_size: int, device: str) -> dict[str, Any]:
     """MiB that a pass and a training step take beyond the loaded model, padded and packed."""
-    context = multiprocessing.get_context("spawn")
+    # the libraries are loaded once, by the server that each measuring process is a fresh copy of
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     row: dict[str, Any] = {"model_shape": shape, "length_mix": mix, "batch_size": batch_size}
     for kind in ("inference", "training"):
         for contender in ("padded", "packed"):
