@@ -42,6 +42,7 @@ class Measure:
         trade_off: its figure, None where it has none.
         card: what a model's card calls it as a speed-up, empty where it is none.
         logged: what the training calls it in its logs, after the name of the split.
+        timing: the timing of a record that it is a ratio of, whose noise it has.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Measure:
     trade_off: TradeOff | None = None
     card: str = ""
     logged: str = ""
+    timing: Literal["", "batch32", "batch1"] = ""
 
 
 _ratio = "{:.2f}x".format
@@ -98,6 +100,7 @@ THROUGHPUT_PADDED = Measure(
     meaning="how many times more rows per second than the plain Hugging Face model on padded "
     "batches of the same rows in the same order, measured at 32 rows a batch.",
     card="clock speed-up, 32 rows at once, padded",
+    timing="batch32",
 )
 THROUGHPUT_UNPADDED = Measure(
     name="throughput_speedup_unpadded",
@@ -114,6 +117,7 @@ THROUGHPUT_UNPADDED = Measure(
         "show is lost to the hardware and to the method's own work.",
     ),
     card="clock speed-up, 32 rows at once, unpadded",
+    timing="batch32",
 )
 LATENCY = Measure(
     name="latency_speedup_b1",
@@ -129,6 +133,7 @@ LATENCY = Measure(
         "The same for one row alone, where there is the least to save.",
     ),
     card="clock speed-up, single rows, unpadded",
+    timing="batch1",
 )
 KEPT_TOKENS = Measure(
     name="kept_tokens_mean",

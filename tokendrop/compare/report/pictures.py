@@ -33,7 +33,7 @@ def figure_panels(findings: Findings) -> Iterator[Panel]:
     methods = methods_of(findings.records)
     pictures: dict[str, list[str]] = {}
     for of_task in by_task(findings.records).values():
-        for name, drawing in drawings(runs_of(of_task), findings.statistics, methods).items():
+        for name, drawing in drawings(runs_of(of_task), findings.analysis.statistics, methods).items():
             if name in HEADINGS:
                 pictures.setdefault(name, []).append(image(drawing))
     for name, (title, caption) in HEADINGS.items():
@@ -54,7 +54,7 @@ def training_panel(findings: Findings) -> Iterator[Panel]:
     pictures = []
     for of_task in by_task(findings.records).values():
         for _, mine in groupby(of_task, key=lambda point: point.method):
-            drawing = drawings(runs_of(mine), findings.statistics, methods).get(TRAINING_FIGURE)
+            drawing = drawings(runs_of(mine), findings.analysis.statistics, methods).get(TRAINING_FIGURE)
             if drawing:
                 pictures.append(image(drawing))
     if pictures:
