@@ -113,8 +113,8 @@ THROUGHPUT_UNPADDED = Measure(
         "trade_off_throughput",
         "Times more rows per second than packed dense",
         "Quality against measured speed",
-        "The same against the clock, at 32 rows a batch. What FLOPs promise and the clock does not "
-        "show is lost to the hardware and to the method's own work.",
+        "The same against the clock, at 32 rows a batch; the grey band is its noise. What FLOPs "
+        "promise and the clock does not show is lost to the hardware and to the method's own work.",
     ),
     card="clock speed-up, 32 rows at once, unpadded",
     timing="batch32",
@@ -130,7 +130,7 @@ LATENCY = Measure(
         "trade_off_latency",
         "Times faster on one row than packed dense",
         "Quality against the time of one row",
-        "The same for one row alone, where there is the least to save.",
+        "The same for one row alone, where there is the least to save; the grey band is the noise.",
     ),
     card="clock speed-up, single rows, unpadded",
     timing="batch1",

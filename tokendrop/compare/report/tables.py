@@ -88,17 +88,16 @@ def display_frame(records: Sequence[Record], statistics: Statistics = NOTHING) -
 
     shown = [point for of_task in by_task(records).values() for point in of_task]
     marks = [f" {MARK}" * any(run.has_caveat for run in point.runs) for point in shown]
-    text = frame.drop(columns=["Std", "High"]).assign(
-        Point=[p.operating_point + " (drops nothing)" * p.drops_nothing for p in shown],
-        **{
-            VALUE.column: frame.apply(value, axis=1) + marks,
-            VS_DENSE: frame.apply(difference, axis=1),
-            "Low": frame.apply(interval, axis=1),
-            "p": frame["p"].map(show_p),
-            "Seeds": frame["Seeds"].map(str),
-            **{m.column: [show_measure(point, m) for point in shown] for m in SUMMARY},
-        }
-    )
+    columns: dict[str, Any] = {
+        "Point": [p.operating_point + " (drops nothing)" * p.drops_nothing for p in shown],
+        VALUE.column: frame.apply(value, axis=1) + marks,
+        VS_DENSE: frame.apply(difference, axis=1),
+        "Low": frame.apply(interval, axis=1),
+        "p": frame["p"].map(show_p),
+        "Seeds": frame["Seeds"].map(str),
+        **{m.column: [show_measure(point, m) for point in shown] for m in SUMMARY},
+    }
+    text = frame.drop(columns=["Std", "High"]).assign(**columns)
     constant = [c for c in ("Task", "Seeds", "Metric") if frame[c].nunique() == 1]
     unknown = [c for c in ("Low", "p") if (text[c] == "").all()]
     text = text.drop(columns=constant + unknown).rename(columns={"Low": "95% interval"})

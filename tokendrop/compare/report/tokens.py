@@ -11,7 +11,7 @@ import pandas as pd
 
 from tokendrop.compare.report.panel import Findings, Panel, markup
 from tokendrop.compare.results.fates import Fates, Sample, read_fates
-from tokendrop.compare.results.records import DENSE, Point, Record, by_task
+from tokendrop.compare.results.records import Point, Record, by_task
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def _samples_panel(fates: Sequence[PointFates], several_tasks: bool) -> Iterator
     for fate in fates:
         for sample in fate.samples:
             whole = all(depth == fate.layers for depth in sample.depth)
-            if fate.point.method == DENSE or whole:
+            if fate.point.is_reference or whole:
                 continue
             key = fate.point.task, "".join(sample.words)
             start, cut = "".join(sample.words[1:9]).strip(), sample.tokens - len(sample.words)

@@ -149,9 +149,7 @@ def same_budget(
     measured = {point.method for point in rivals if point.on_dev}
     budgets = []
     if measured:
-        budgets = [
-            _at_budget(speedup, rivals, dense, resampled) for speedup in budgets_of(of_task)
-        ]
+        budgets = [_at_budget(speedup, rivals, dense, resampled) for speedup in budgets_of(of_task)]
     return SameBudget(
         task=of_task[0].task,
         dense=dense,
@@ -230,4 +228,6 @@ def _tuning(point: Point) -> dict[str, Any]:
 def _speedups(described: Any) -> set[float]:
     """The speed-ups of a free-form field of a record, none where it has none."""
     named = described.get("speedups") if isinstance(described, dict) else None
-    return {float(s) for s in named if isinstance(s, int | float)} if isinstance(named, list) else set()
+    if not isinstance(named, list):
+        return set()
+    return {float(speedup) for speedup in named if isinstance(speedup, int | float)}

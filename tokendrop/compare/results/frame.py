@@ -57,9 +57,7 @@ def results_frame(records: Sequence[Record], analysis: Analysis = NOTHING) -> pd
     return frame.astype(dict.fromkeys(POINT_COLUMNS, float))
 
 
-def write_results(
-    folder: Path, records: Sequence[Record], analysis: Analysis = NOTHING
-) -> Path:
+def write_results(folder: Path, records: Sequence[Record], analysis: Analysis = NOTHING) -> Path:
     """Write `results.csv`."""
     path = folder / "results.csv"
     write_text(path, results_frame(records, analysis).to_csv(index=False))

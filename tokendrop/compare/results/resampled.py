@@ -77,7 +77,8 @@ class Resampled:
         runs = self._answered(point)
         if runs is None:
             return None
-        return estimate(np.array([run.value for run in runs]), np.stack([r.resampled for r in runs]))
+        values = np.array([run.value for run in runs])
+        return estimate(values, np.stack([run.resampled for run in runs]))
 
     def difference(self, point: Point, other: Point) -> Difference | None:
         """How much better a point is than another.

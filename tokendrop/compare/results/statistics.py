@@ -55,7 +55,7 @@ def point_statistics(records: Sequence[Record], folder: Path) -> dict[Key, Point
     Raises:
         UserError: saved predictions that are torn, or are not those that a record was made from.
     """
-    found = {}
+    found: dict[Key, PointStatistics] = {}
     for of_task in by_task(records).values():
         found |= task_statistics(of_task, Resampled(of_task, folder))
     return found
