@@ -113,7 +113,7 @@ THROUGHPUT_UNPADDED = Measure(
         "trade_off_throughput",
         "Times more rows per second than packed dense",
         "Quality against measured speed",
-        "The same against the clock, at 32 rows a batch; the grey band is its noise. What FLOPs "
+        "The same against the clock, at 32 rows a batch; grey is within its noise of 1. What FLOPs "
         "promise and the clock does not show is lost to the hardware and to the method's own work.",
     ),
     card="clock speed-up, 32 rows at once, unpadded",
@@ -130,7 +130,7 @@ LATENCY = Measure(
         "trade_off_latency",
         "Times faster on one row than packed dense",
         "Quality against the time of one row",
-        "The same for one row alone, where there is the least to save; the grey band is the noise.",
+        "The same for one row alone, where there is the least to save; grey is within noise of 1.",
     ),
     card="clock speed-up, single rows, unpadded",
     timing="batch1",

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -80,7 +82,9 @@ def _trade_off(
     """
     tasks = by_task(records)
     looks = _present(looks_of(together, theme), records)
-    figure, all_axes = subplots(len(tasks), height=4.3)
+    # many names need room
+    crowd = max(map(len, tasks.values()))
+    figure, all_axes = subplots(len(tasks), height=4.3 + 0.08 * max(0, crowd - 10))
     for axes, (task, of_task) in zip(all_axes, tasks.items(), strict=True):
         metric_axis(axes, of_task[0].runs[0], "test")
         axes.set_title(task, loc="left")
@@ -94,8 +98,6 @@ def _trade_off(
         if dense := dense_point(of_task):
             level = 100 * dense.mean(VALUE)
             axes.axhline(level, color=theme.text, ls=DASHES[1], lw=1, alpha=0.6, zorder=2)
-        if noise := max(run.noise(saving) for point in of_task for run in point.runs):
-            axes.axvspan(1 - noise, 1 + noise, color=theme.faint, alpha=0.3, lw=0, zorder=0)
         for method, (color, marker) in looks.items():
             mine = sorted((i for i, p in enumerate(of_task) if p.method == method), key=xs.item)
             axes.errorbar(
@@ -109,6 +111,10 @@ def _trade_off(
                 mec=theme.background,
                 elinewidth=1.2,
                 zorder=3,
+            )
+            unsure = [i for i in mine if of_task[i].within_noise(saving) and marker not in PLAIN]
+            axes.plot(
+                xs[unsure], ys[unsure], ls="", marker=marker, ms=7, color=theme.faint, zorder=3.5
             )
     handles = [
         Line2D([], [], color=color, marker=marker, ms=12 if marker in PLAIN else 7, label=method)
@@ -205,14 +211,36 @@ def _training(records: Sequence[Record], together: Sequence[Record], theme: Them
                         color=looks[method][0],
                         ls=dash,
                         marker="o",
-                        ms=4,
+                        # a stage of one epoch is nothing but its marker
+                        ms=4 if len(epochs) > 1 else 8,
+                        mec=theme.background,
                         label=label,
                     )
                     label = None
-        for name, start, _, _ in _segments(mine[0].runs[0]):
-            axes.axvline(start, color=theme.faint, lw=1)
-            axes.annotate(
-                f" {name}", (start, 1), xycoords=("data", "axes fraction"), fontsize=9, va="bottom"
-            )
+        for _, start, _, _ in _segments(mine[0].runs[0]):
+            axes.axvline(start, color=theme.faint, lw=1, zorder=0)
         axes.legend(fontsize=9)
+    figure.draw_without_rendering()
+    for axes, mine in zip(all_axes, groups.values(), strict=True):
+        _name_stages(axes, mine[0].runs[0])
     return figure
+
+
+def _name_stages(axes: Axes, run: Record) -> None:
+    """Write each stage's name where it begins, above the one before where that is too long."""
+    ends: list[float] = []
+    for name, start, _, _ in _segments(run):
+        text: Any = axes.annotate(
+            f" {name}",
+            (start, 1),
+            (0, 1),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            fontsize=9,
+            va="bottom",
+        )
+        box = text.get_window_extent()
+        row = next((row for row, end in enumerate(ends) if end < box.x0), len(ends))
+        ends[row : row + 1] = [box.x1]
+        text.xyann = (0, 1 + 11 * row)
+    axes.set_title(axes.get_title(loc="left"), loc="left", pad=9 + 11 * len(ends))

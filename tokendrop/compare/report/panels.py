@@ -11,8 +11,10 @@ from markupsafe import Markup
 
 from tokendrop.compare.report import same_budget
 from tokendrop.compare.report.calibration import calibration_panel
+from tokendrop.compare.report.classes import classes_panel
 from tokendrop.compare.report.origins import notes_of
 from tokendrop.compare.report.panel import Findings, Panel, Panels, markup
+from tokendrop.compare.report.passes import passes_panel
 from tokendrop.compare.report.pictures import figure_panels, training_panel
 from tokendrop.compare.report.tokens import token_panels
 from tokendrop.compare.results import fronts, published
@@ -146,7 +148,9 @@ PANELS: list[Panels] = [
     same_budget_panel,
     figure_panels,
     fronts_panel,
+    passes_panel,
     token_panels,
+    classes_panel,
     calibration_panel,
     training_panel,
     training_time_panel,

@@ -22,7 +22,7 @@ Pixels = NDArray[np.float64]
 """(n, 2) places of the figure; of boxes (n, 4), their lower left and upper right corners."""
 
 NEAR = 14  # points; a name further away needs a line to its point
-NEVER = 1000  # what it costs to cover a name or a bar, unless there is no other place
+NEVER = 1000  # a factor for what a name may do only where every other place is worse
 SIDES = ((1, 1), (-1, -1), (1, -1), (-1, 1), (1, 0), (-1, 0), (0, 1), (0, -1))
 HALVES = ((1, 0.5), (1, -0.5), (-1, 0.5), (-1, -0.5), (0.5, 1), (-0.5, 1), (0.5, -1), (-0.5, -1))
 PLACES = np.array(
@@ -63,11 +63,11 @@ def name_points(
         box = name.get_window_extent()
         boxes = _boxes(pixel, box.width, box.height, axes.figure.dpi / 72)
         wide = boxes + 3 * OUTWARDS
-        outside = (wide[:, 0] < frame.x0) | (wide[:, 2] > frame.x1) | (wide[:, 1] < frame.y0)
+        outside = ((wide[:, :2] < frame.min) | (wide[:, 2:] > frame.max)).any(1)
         gaps = _gaps(wide, points)
         nearer = (gaps < _gaps(wide, pixel[None])).sum(1)
         covered = 80 * _overlapping(wide, taken) + _inside(wide, bars)
-        cost = _inside(wide, lines) + NEVER * covered + 400 * outside + 12 * nearer + PLACES[:, 2]
+        cost = _inside(wide, lines) + NEVER * (covered + 40 * outside) + 12 * nearer + PLACES[:, 2]
         best = int(cost.argmin())
         taken = np.concatenate([taken, boxes[best : best + 1] + 2 * OUTWARDS])
         x, y, distance = PLACES[best].tolist()

@@ -125,11 +125,10 @@ def show_gap(difference: float) -> str:
 
 def show_measure(point: Point, measure: Measure) -> str:
     """A measure of a point; a ratio of the clock within its noise of 1 says so: "≈1.02x ±0.03"."""
-    mean = point.mean(measure)
-    noise = max(run.noise(measure) for run in point.runs)
-    if not noise or abs(mean - 1) > noise:
-        return measure.show(mean)
-    return f"{ABOUT}{measure.show(mean)} ±{noise:.2f}"
+    shown = measure.show(point.mean(measure))
+    if not point.within_noise(measure):
+        return shown
+    return f"{ABOUT}{shown} ±{point.noise(measure):.2f}"
 
 
 def show_p(p_value: float) -> str:

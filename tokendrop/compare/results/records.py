@@ -224,6 +224,15 @@ class Point:
         )
         return dataclasses.replace(found[0], value=value, flops_speedup_unpadded=flops)
 
+    def noise(self, measure: Measure) -> float:
+        """The largest noise of a measure over the seeds, see :meth:`Record.noise`."""
+        return max(run.noise(measure) for run in self.runs)
+
+    def within_noise(self, measure: Measure) -> bool:
+        """Whether a ratio of the clock cannot be told from 1."""
+        noise = self.noise(measure)
+        return bool(noise) and abs(self.mean(measure) - 1) <= noise
+
     def mean(self, measure: Measure) -> float:
         """Mean of a measure over the seeds."""
         return statistics.fmean(run.measured(measure) for run in self.runs)
