@@ -122,7 +122,7 @@ def numbers(budgets: Sequence[SameBudget]) -> pd.DataFrame:
                         "vs_dense_low": known.low if known else None,
                         "vs_dense_high": known.high if known else None,
                         "holm_p": one.to_dense.p_value if known else None,
-                        "train_cost": one.point.mean(TRAIN_COST),
+                        TRAIN_COST.name: one.point.mean(TRAIN_COST),
                         "tuning_cost": one.tuning_cost,
                     }
                 )

@@ -13,7 +13,8 @@ import numpy as np
 
 from tokendrop.tasks.resampling import Array, OfResamples
 
-CONFIDENCE = 0.95
+SIGNIFICANT = 0.05
+"""A p value from here on is chance; intervals leave so much outside."""
 RESAMPLES = 10_000
 """Enough that the smallest p value survives a correction for some hundred comparisons."""
 SEED = 0
@@ -75,8 +76,7 @@ def estimate(values: Array, resampled: Array) -> Estimate:
     shares = seed_weights(len(values), resampled.shape[1])
     # rounded, so that what is 0 but for the last digits is 0
     means = np.round((shares * resampled.T).sum(1), 12)
-    rest = 50 * (1 - CONFIDENCE)
-    low, high = np.percentile(means, [rest, 100 - rest])
+    low, high = np.quantile(means, [SIGNIFICANT / 2, 1 - SIGNIFICANT / 2])
     tail = min((means <= 0).sum(), (means >= 0).sum())
     p_value = min(1.0, 2 * (float(tail) + 1) / (len(means) + 1))
     return Estimate(float(values.mean()), float(low), float(high), p_value)

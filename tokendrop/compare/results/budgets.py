@@ -11,7 +11,7 @@ from itertools import combinations
 from typing import Any
 
 from tokendrop.compare.results.baseline import NONE, Baseline
-from tokendrop.compare.results.bootstrap import CONFIDENCE, holm
+from tokendrop.compare.results.bootstrap import SIGNIFICANT, holm
 from tokendrop.compare.results.records import Point, dense_point
 from tokendrop.compare.results.resampled import Difference, Resampled
 from tokendrop.measure.measures import VALUE
@@ -37,7 +37,7 @@ class Compared:
     @property
     def told_apart(self) -> bool:
         """Whether the difference is more than chance."""
-        return self.p_value < 1 - CONFIDENCE
+        return self.p_value < SIGNIFICANT
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from tokendrop.errors import UserError
 from tokendrop.files import write_text
-from tokendrop.measure.measures import KEPT_TOKENS, VALUE, Measure
+from tokendrop.measure.measures import FLOPS_UNPADDED, KEPT_TOKENS, VALUE, Measure
 from tokendrop.stored import read_json
 
 SCHEMA = 2
@@ -218,11 +218,11 @@ class Point:
         found = [run.dev for run in self.runs if run.dev]
         if len(found) < len(self.runs):
             return None
-        value, flops = (
-            statistics.fmean(getattr(dev, name) for dev in found)
-            for name in ("value", "flops_speedup_unpadded")
-        )
-        return dataclasses.replace(found[0], value=value, flops_speedup_unpadded=flops)
+        means: dict[str, Any] = {
+            measure.name: statistics.fmean(getattr(dev, measure.name) for dev in found)
+            for measure in (VALUE, FLOPS_UNPADDED)
+        }
+        return dataclasses.replace(found[0], **means)
 
     def noise(self, measure: Measure) -> float:
         """The largest noise of a measure over the seeds, see :meth:`Record.noise`."""
