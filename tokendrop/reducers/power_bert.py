@@ -196,12 +196,12 @@ class PowerBert(Reducer):
         return groups
 
     def cure_for_keeping_all(self) -> str:
-        if self.retention_basis == "row":
-            return "raise mass_weight or search_epochs"
-        return (
-            "its counts are absolute, so rows shorter than them stay whole; retention_basis: row "
-            "scales them with each row"
-        )
+        if self.retention_basis == "absolute":
+            return (
+                "its counts are absolute, so rows shorter than them stay whole; retention_basis: "
+                "row scales them with each row"
+            )
+        return "raise mass_weight" if self.given is None else "give a shorter configuration"
 
     def describe(self) -> dict[str, Any]:
         if self.searching:

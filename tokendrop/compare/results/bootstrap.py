@@ -18,7 +18,7 @@ SIGNIFICANT = 0.05
 RESAMPLES = 10_000
 """Enough that the smallest p value survives a correction for some hundred comparisons."""
 SEED = 0
-_CELLS = 4_000_000  # weights held at once: resamples times examples
+_CELLS = 250_000  # weights held at once, resamples times examples: as many as fit a cache
 
 
 @dataclass(frozen=True)
