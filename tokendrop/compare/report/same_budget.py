@@ -52,7 +52,7 @@ def _row(budget: str, one: Standing, found: SameBudget) -> dict[str, str]:
         "Point": point.operating_point,
         FLOPS_COLUMN: FLOPS_UNPADDED.show(point.mean(FLOPS_UNPADDED)),
         point.runs[0].metric: show_value(point.mean(VALUE), point.std(VALUE)),
-        VS_DENSE: "is dense here" if is_dense else outcome(one.to_dense, point.is_reference),
+        VS_DENSE: "the reference" if is_dense else outcome(one.to_dense, point.is_reference),
         "95% interval": f"{show_gap(known.low)} to {show_gap(known.high)}" if known else "",
         "p (Holm)": show_p(one.to_dense.p_value) if known and not point.is_reference else "",
         TRAIN_COST.column: TRAIN_COST.show(point.mean(TRAIN_COST)),

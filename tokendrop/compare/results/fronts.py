@@ -15,7 +15,6 @@ from tokendrop.compare.results.records import (
     Record,
     by_task,
     dense_point,
-    pareto_front,
 )
 from tokendrop.measure.measures import FLOPS_UNPADDED, VALUE
 
@@ -98,6 +97,23 @@ def _front(
             loss: None if reached is None else interpolated(reached - loss, y, x) for loss in LOSSES
         },
     )
+
+
+def pareto_front(saved: Sequence[float], quality: Sequence[float]) -> list[int]:
+    """Indices of the points that no other beats, by growing saving; both are better when larger.
+
+    A point is beaten by one that is at least as good in both and better in one, so equals stay.
+
+    >>> pareto_front([1.0, 2.0, 2.0, 3.0], [0.9, 0.8, 0.7, 0.8])
+    [0, 3]
+    """
+    pairs = list(zip(saved, quality, strict=True))
+    front = [
+        i
+        for i, (x, y) in enumerate(pairs)
+        if not any(a >= x and b >= y and (a, b) != (x, y) for a, b in pairs)
+    ]
+    return sorted(front, key=lambda i: pairs[i])
 
 
 def front_hypervolume(

@@ -280,20 +280,3 @@ def dense_point(of_task: Sequence[Point]) -> Point | None:
 def gap(point: Point, dense: Point) -> float:
     """How much better than dense a point is, of the metric; negative is worse."""
     return point.mean(VALUE) - dense.mean(VALUE)
-
-
-def pareto_front(saved: Sequence[float], quality: Sequence[float]) -> list[int]:
-    """Indices of the points that no other beats, by growing saving; both are better when larger.
-
-    A point is beaten by one that is at least as good in both and better in one, so equals stay.
-
-    >>> pareto_front([1.0, 2.0, 2.0, 3.0], [0.9, 0.8, 0.7, 0.8])
-    [0, 3]
-    """
-    pairs = list(zip(saved, quality, strict=True))
-    front = [
-        i
-        for i, (x, y) in enumerate(pairs)
-        if not any(a >= x and b >= y and (a, b) != (x, y) for a, b in pairs)
-    ]
-    return sorted(front, key=lambda i: pairs[i])
