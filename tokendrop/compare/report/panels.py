@@ -31,13 +31,14 @@ def same_budget_panel(findings: Findings) -> Iterator[Panel]:
         if len(table := same_budget.budget_table(found))
     ]
     pairs = [titled for found in budgets for titled in same_budget.matrices(found)]
+    frame = same_budget.numbers(budgets)
     if tables:
         yield Panel(
             name="same_budget",
             title=same_budget.TITLE,
             below=_titled(tables),
             caption=same_budget.CAPTION,
-            frame=same_budget.numbers(budgets),
+            frame=frame if len(frame) else None,
             css="wide",
         )
     if pairs:
