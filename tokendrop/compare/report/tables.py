@@ -117,10 +117,11 @@ def show_value(mean: float, std: float | None) -> str:
 def show_gap(difference: float) -> str:
     """A difference of metrics in points of a per cent.
 
-    >>> show_gap(-0.0035)
-    '-0.35'
+    >>> show_gap(-0.0035), show_gap(-1e-9)
+    ('-0.35', '+0.00')
     """
-    return f"{100 * difference:+.2f}"
+    # nothing has no side: -0.0 becomes 0.0
+    return f"{round(100 * difference, 2) + 0.0:+.2f}"
 
 
 def show_measure(point: Point, measure: Measure) -> str:
