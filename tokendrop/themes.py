@@ -52,11 +52,31 @@ LIGHT = Theme(
     text="#22262b",
     faint="#c3c9d1",
     background="#ffffff",
-    methods=("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#a87900", "#6a51a3"),
+    methods=(
+        "#0072b2",
+        "#d55e00",
+        "#009e73",
+        "#cc79a7",
+        "#56b4e9",
+        "#a87900",
+        "#6a51a3",
+        "#882255",
+        "#6b7a1e",
+    ),
 )
 DARK = Theme(
     text="#e4e7eb",
     faint="#545c67",
     background="#1b1f24",
-    methods=("#4ea8e0", "#f5844c", "#2fc598", "#e79ac4", "#9ad6f7", "#e9b93f", "#ab98e0"),
+    methods=(
+        "#4ea8e0",
+        "#f5844c",
+        "#2fc598",
+        "#e79ac4",
+        "#9ad6f7",
+        "#e9b93f",
+        "#ab98e0",
+        "#d9739c",
+        "#bccb5c",
+    ),
 )

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from tokendrop.compare.results.records import Record
+import numpy as np
+
+from tests.tasks.test_resampling import classes
+from tokendrop.compare.results.records import OnDev, Record
 
 
 def record(
@@ -16,6 +21,7 @@ def record(
     clock: float = 1.0,
     seed: int = 0,
     task: str = "reviews",
+    dev_value: float | None = None,
     **changes: Any,
 ) -> Record:
     layers = 6
@@ -41,6 +47,13 @@ def record(
         "train_seconds": 60.0 if method == "dense" else 95.0,
         "train_flops": 6e13 if method == "dense" else 9.5e13,
         "examples_eval": 1066,
+        "dev": OnDev(
+            value=value if dev_value is None else dev_value,
+            metrics={"accuracy": value},
+            flops_speedup_unpadded=flops,
+            examples=400,
+            predictions_file=f"predictions/dev/{method}.csv",
+        ),
         "flops": {"method": 1e9 * share, "packed_dense": 1e9, "padded_dense": 1.7e9},
         "timing": {
             "batch32": {
@@ -121,3 +134,15 @@ def grid(task: str = "reviews", seeds: tuple[int, ...] = (0,), shift: float = 0.
         for method, point, value, flops, clock in rows
         for seed in seeds
     ]
+
+
+def saved(folder: Path, method: str, right: Sequence[Any], seed: int = 0, **fields: Any) -> Record:
+    """A run that has these of its examples of two classes right, with its answers beside it."""
+    labels = [place % 2 for place in range(len(right))]
+    answered = [label if good else 1 - label for label, good in zip(labels, right, strict=True)]
+    point = fields.pop("point", "p")
+    name = f"predictions/{method}-{point}-{seed}.csv"
+    (folder / "predictions").mkdir(exist_ok=True)
+    classes(labels, answered, 2).to_csv(folder / name, index_label="example")
+    value = {"value": float(np.mean(right)), "predictions_file": name} | fields
+    return record(method, point, seed=seed, **value)

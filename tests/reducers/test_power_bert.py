@@ -132,6 +132,12 @@ def test_rows_shorter_than_the_count_stay_whole() -> None:
     assert [kept(reducer, [row])[0] for row in scores] == kept(reducer, scores)
 
 
+def test_where_all_stays_the_cure_is_named() -> None:
+    assert "retention_basis: row" in PowerBert(configuration=[9, 9, 9]).cure_for_keeping_all()
+    scaled = PowerBert(retention_basis="row")
+    assert scaled.cure_for_keeping_all() == "raise mass_weight"
+
+
 def test_cls_stays_though_it_received_least() -> None:
     scores = [[0.0, 3.0, 2.0, 1.0]]
     assert kept(built(PowerBert(configuration=[2, 2, 2])), scores) == [[0, 1]]

@@ -121,5 +121,5 @@ def test_the_comparison_shows_its_figures_and_the_tables_of_its_panels(
         for message in runs["comparison"]
         for item in message.history.item
     }
-    wanted = {"results", "trade_off_flops", "budgets", "kinds", "calibration"}
+    wanted = {"results", "trade_off_flops", "same_budget", "fronts", "kinds", "passes"}
     assert wanted <= kept, wanted - kept

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from rich.progress import track
 
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
+from tokendrop.measure.held import peak_mib
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.dense import Dense
 
@@ -61,7 +63,8 @@ def measure_speed(
         ``speedup_padded``, the median ratios to the packed and the padded dense model;
         ``packing_speedup``, of the packed to the padded dense model; ``noise``, the largest
         deviation from 1 of the packed dense model against itself over the middle half of the
-        rounds; and how it was measured.
+        rounds; ``peak_mib``, by contender what the tensors of a pass over the batch of the most
+        tokens take at once, beside the weights; and how it was measured.
     """
     model.eval()
     device = model.backbone.device
@@ -71,26 +74,37 @@ def measure_speed(
     padded = [pad_rows(chunk, model.tokenizer.pad_token_id, device) for chunk in chunks]
     dense = Dense()
 
-    def run_dense() -> None:
-        for batch in packed:
-            encode(model.backbone, batch, dense)
+    passes: dict[str, Callable[[int], object]] = {
+        PACKED_DENSE: lambda place: encode(model.backbone, packed[place], dense),
+        METHOD: lambda place: encode(model.backbone, packed[place], model.reducer),
+        PADDED: lambda place: model.backbone(**padded[place]),
+    }
 
-    def run_method() -> None:
-        for batch in packed:
-            encode(model.backbone, batch, model.reducer)
+    def contender(name: str) -> Callable[[], None]:
+        def run() -> None:
+            for place in range(len(chunks)):
+                passes[name](place)
 
-    def run_padded() -> None:
-        for batch in padded:
-            model.backbone(**batch)
+        return run
 
-    contenders = {PACKED_DENSE: run_dense, AGAIN: run_dense, METHOD: run_method, PADDED: run_padded}
+    runs = {name: contender(name) for name in passes}
+    # the order of the names is that of the rounds' lots
+    contenders = {
+        PACKED_DENSE: runs[PACKED_DENSE],
+        AGAIN: runs[PACKED_DENSE],
+        METHOD: runs[METHOD],
+        PADDED: runs[PADDED],
+    }
     times = interleave(contenders, rounds, device, note)
+    largest = max(range(len(chunks)), key=lambda place: sum(map(len, chunks[place])))
+    peaks = {name: round(peak_mib(partial(one, largest)), 3) for name, one in passes.items()}
     return {
         **{name: statistics.median(seconds) for name, seconds in times.items()},
         "speedup_unpadded": median_ratio(times[PACKED_DENSE], times[METHOD]),
         "speedup_padded": median_ratio(times[PADDED], times[METHOD]),
         "packing_speedup": median_ratio(times[PADDED], times[PACKED_DENSE]),
         "noise": noise(times[AGAIN], times[PACKED_DENSE]),
+        "peak_mib": peaks,
         "batch_size": batch_size,
         "rows": len(rows),
         "rounds": rounds,

@@ -212,6 +212,10 @@ class Reducer(nn.Module):
         """What a reader must know of the result that was trained; it is marked in every table."""
         return ""
 
+    def cure_for_keeping_all(self) -> str:
+        """What to change where the trained method drops nothing, e.g. a setting; "" if unknown."""
+        return ""
+
     def describe(self) -> dict[str, Any]:
         """What was learned, as plain data for logs and records, e.g. a configuration."""
         return {}

@@ -243,6 +243,9 @@ class Chain(Reducer):
     def caveat(self) -> str:
         return " ".join(filter(None, (part.caveat() for part in self._reducers)))
 
+    def cure_for_keeping_all(self) -> str:
+        return "; ".join(filter(None, (part.cure_for_keeping_all() for part in self._reducers)))
+
     def describe(self) -> dict[str, Any]:
         """What the parts say; names that several use are numbered."""
         said = [part.describe() for part in self._reducers]

@@ -195,6 +195,14 @@ class PowerBert(Reducer):
             groups.append(Group("retention", soft, self.soft_learning_rate))
         return groups
 
+    def cure_for_keeping_all(self) -> str:
+        if self.retention_basis == "absolute":
+            return (
+                "its counts are absolute, so rows shorter than them stay whole; retention_basis: "
+                "row scales them with each row"
+            )
+        return "raise mass_weight" if self.given is None else "give a shorter configuration"
+
     def describe(self) -> dict[str, Any]:
         if self.searching:
             return {"retention_mass": float(self.retention.detach().sum())}

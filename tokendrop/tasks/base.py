@@ -207,6 +207,16 @@ class Task(ABC):
         """
         return mean(answers["score"].to_numpy(float))
 
+    @classmethod
+    def most_frequent(cls, metric: str, answers: pd.DataFrame) -> float:
+        """The metric of always answering the same, 0 where that answers nothing right.
+
+        Args:
+            metric: one that the kind of task has.
+            answers: the saved predictions, for their labels.
+        """
+        return 0.0
+
     # -- training ---------------------------------------------------------------------------------
 
     @abstractmethod

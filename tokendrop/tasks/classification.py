@@ -121,6 +121,14 @@ class SequenceClassification(Task):
             return super().of_resamples(metric, answers)
         return _of_confusions(answers, _matthews if metric == "matthews" else _f1)
 
+    @classmethod
+    def most_frequent(cls, metric: str, answers: pd.DataFrame) -> float:
+        most = answers["label"].mode()[0]
+        always = answers.assign(score=(answers["label"] == most).astype(float))
+        for name in answers.columns[1:-1]:
+            always[name] = float(name == most)
+        return float(cls.of_resamples(metric, always)(np.ones((1, len(always))))[0])
+
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Mean cross-entropy of (B, classes) logits over the rows, weighted by class."""
         assert batch.labels is not None

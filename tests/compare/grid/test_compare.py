@@ -87,6 +87,24 @@ def test_a_record_says_how_its_numbers_were_made(undisturbed: Path) -> None:
     )
 
 
+def test_a_method_that_drops_nothing_is_noted_with_the_cure(undisturbed: Path) -> None:
+    record = json.loads(next((undisturbed / "runs").glob("length_adaptive--default*")).read_text())
+    assert record["kept_tokens_mean"] == 1
+    note = "Drops nothing: 100.0 % of tokens x layers stay; it has no configuration: search for one"
+    assert any(said.startswith(note) for said in record["notes"])
+    for path in (undisturbed / "runs").glob("dense--*.json"):
+        assert not any("Drops nothing" in said for said in json.loads(path.read_text())["notes"])
+    written = (undisturbed / "summary.md").read_text(encoding="utf-8")
+    assert "default (drops nothing)" in written
+    assert note in written
+
+
+def test_a_record_holds_the_memory_of_a_pass(undisturbed: Path) -> None:
+    record = json.loads(next((undisturbed / "runs").glob("truncation--*.json")).read_text())
+    peaks = record["timing"]["batch32"]["peak_mib"]
+    assert 0 < peaks["method"] < peaks["packed_dense"] < peaks["padded_dense"]
+
+
 def test_the_fine_tuned_start_is_trained_once(undisturbed: Path) -> None:
     assert len(list((undisturbed / "stages").glob("fine_tune-*"))) == 1
 

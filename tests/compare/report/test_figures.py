@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import random
 import struct
 from dataclasses import replace
 from io import BytesIO
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pytest
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from tests.compare.synthetic import grid, record
 from tokendrop.compare.report.figures import drawings, write_figures
+from tokendrop.compare.report.looks import Look, looks_of
 from tokendrop.compare.results.records import Record
 from tokendrop.themes import DARK, LIGHT, Theme
 
@@ -40,21 +44,85 @@ def test_the_same_records_give_the_same_picture() -> None:
     assert svg("trade_off_flops", grid()) == svg("trade_off_flops", grid())
 
 
-@pytest.mark.parametrize("name", ["trade_off_flops", "trade_off_throughput", "trade_off_latency"])
-def test_every_operating_point_is_named_and_no_name_covers_another(
-    name: str, monkeypatch: pytest.MonkeyPatch
+def crowded(number: int) -> list[Record]:
+    """Points close together, each with bars over two seeds."""
+    draw = random.Random(number)
+    runs = [record(value=0.8, seed=seed) for seed in (0, 1)]
+    for i in range(number):
+        value, flops = 0.8 - 0.05 * draw.random(), 1 + 2 * draw.random()
+        for seed, apart in ((0, -1), (1, 1)):
+            changes = {"value": value + 0.003 * apart, "flops": flops + 0.05 * apart}
+            runs.append(record(f"method{i % 4}", f"point {i}", seed=seed, **changes))
+    return runs
+
+
+@pytest.mark.parametrize("runs", [grid(), crowded(8), crowded(20)], ids=["demo", "8", "20"])
+def test_every_operating_point_is_named_and_no_name_covers_another_or_a_bar(
+    runs: list[Record], figures: list[Figure]
 ) -> None:
-    drawn: list[Figure] = []
-    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
-    drawings(grid())[name](BytesIO(), LIGHT)
-    (axes,) = drawn[0].axes
-    assert {text.get_text() for text in axes.texts} == {
-        run.operating_point for run in grid() if run.method != "dense"
+    drawings(runs)["trade_off_flops"](BytesIO(), LIGHT)
+    (axes,) = figures[0].axes
+    names = [text for text in axes.texts if text.get_text()]
+    assert {text.get_text() for text in names} == {
+        run.operating_point for run in runs if run.method != "dense"
     }
-    boxes = [text.get_window_extent() for text in axes.texts]
+    boxes = [text.get_window_extent() for text in names]
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
     frame = axes.get_window_extent()
     assert all(box.x0 >= frame.x0 and box.x1 <= frame.x1 for box in boxes)
+    for bars in (bars for bars in axes.collections if isinstance(bars, LineCollection)):
+        for start, end in map(axes.transData.transform, bars.get_segments()):
+            on_bar = [start + step * (end - start) for step in np.linspace(0, 1, 50)]
+            assert not any(box.contains(*place) for box in boxes for place in on_bar)
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """What is drawn from now on, which is not written."""
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    return drawn
+
+
+def test_a_stage_of_one_epoch_has_a_marker_and_no_stage_name_covers_another(
+    figures: list[Figure],
+) -> None:
+    stages = [
+        {"name": name, "epochs": epochs, "seconds": 1.0, "flops": 1e9, "curve": curve(epochs)}
+        for name, epochs in (("fine_tune", 9), ("search_for_a_configuration", 1), ("retrain", 1))
+    ]
+    drawings([record(stages=stages)])["training"](BytesIO(), LIGHT)
+    (axes,) = figures[0].axes
+    alone = [line for line in axes.lines if len(line.get_xdata()) == 1]
+    assert [float(line.get_xdata()[0]) for line in alone] == [10, 11]
+    assert all(line.get_marker() == "o" and line.get_markersize() >= 8 for line in alone)
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert len(boxes) == 3
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
+def curve(epochs: int) -> list[dict[str, object]]:
+    return [{"epoch": e, "metrics": {"accuracy": 0.7}} for e in range(1, epochs + 1)]
+
+
+def test_a_method_has_one_colour_in_every_report() -> None:
+    def looks(*methods: str) -> dict[str, Look]:
+        return looks_of([record(method) for method in methods], LIGHT)
+
+    few, many = (
+        looks("dact_bert", "power_bert"),
+        looks("adapler", "power_bert", "mine", "dact_bert"),
+    )
+    assert all(many[method] == few[method] for method in few)
+    assert looks("mine")["mine"] == looks("dense", "mine")["mine"]
+    assert looks_of([record("power_bert")], DARK)["power_bert"][0] in DARK.methods
+    # others keep out of the way of those that are known, and of each other
+    crowd = [f"m{i}" for i in range(len(LIGHT.methods) - 2)]
+    found = looks("dense", "dact_bert", "power_bert", *crowd)
+    assert len({color for color, _ in found.values()}) == len(LIGHT.methods) + 1
+    assert len(set(looks(*(f"m{i}" for i in range(40))).values())) == 40
+    two = [record(), record("longer", details={"reference": True})]
+    assert {color for color, _ in looks_of(two, LIGHT).values()} == {LIGHT.text}
 
 
 def test_one_panel_per_task() -> None:

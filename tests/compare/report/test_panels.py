@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,16 +13,20 @@ from markupsafe import Markup
 
 from tests.compare.report.test_report import read
 from tests.compare.synthetic import grid, record
+from tests.compare.synthetic import saved as answered
+from tests.tasks.test_resampling import classes
 from tokendrop.compare.report.calibration import calibrations
+from tokendrop.compare.report.classes import class_scores, classes_panel
 from tokendrop.compare.report.numbers import best_cells
 from tokendrop.compare.report.page import write_report
 from tokendrop.compare.report.panel import Findings, Panel
 from tokendrop.compare.report.panels import PANELS
+from tokendrop.compare.report.passes import passes
 from tokendrop.compare.report.tables import display_frame
-from tokendrop.compare.report.verdict import verdict
+from tokendrop.compare.report.tokens import token_panels
+from tokendrop.compare.results.analysis import NOTHING, analyse
 from tokendrop.compare.results.fates import Fates, Sample, write_fates
 from tokendrop.compare.results.records import Record, points
-from tokendrop.compare.results.statistics import Difference, point_statistics
 from tokendrop.errors import UserError
 from tokendrop.measure.measures import TRAIN_SECONDS
 
@@ -126,7 +131,7 @@ def test_the_numbers_of_panels_are_tables(tmp_path: Path) -> None:
     runs = [record(), record("m", "p", flops=2)]
     runs = [saved(tmp_path, run, exits=True, drops=True, classes=True) for run in runs]
     frames = write_report(tmp_path, runs).frames
-    assert set(frames) == {"budgets", "exits", "kinds", "calibration"}
+    assert set(frames) == {"fronts", "passes", "exits", "kinds", "calibration"}
     exits = frames["exits"]
     assert list(exits["layers"]) == [1, 2, 1, 2]
     assert list(exits["rows"]) == [40, 60, 40, 60]
@@ -159,13 +164,78 @@ def test_tables_to_paste(tmp_path: Path) -> None:
 
 
 def test_intervals_enter_the_table_and_the_verdict(tmp_path: Path) -> None:
-    runs = [record(value=0.8), record("m", "p", value=0.795, flops=2, clock=2)]
-    (known,) = point_statistics(runs[1:], tmp_path).values()
-    known = replace(known, difference=Difference(-0.005, -0.012, 0.003, 0.3))
-    statistics = {("reviews", "m", "p"): known}
-    (_, text, doubt) = verdict(runs, statistics)
-    assert "(95 % interval -1.20 to +0.30, so no difference is shown)" in text
-    assert "95 % interval holds 0" in doubt
-    page = write_report(tmp_path, runs, statistics=statistics).path.read_text(encoding="utf-8")
-    for cell in ("-1.20 to +0.30", "0.300"):
+    runs = [answered(tmp_path, "dense", [1] * 36 + [0] * 4)]
+    runs.append(answered(tmp_path, "m", [1] * 8 + [0] * 32, flops=2))
+    runs.append(answered(tmp_path, "n", [1] * 36 + [0] * 4, flops=2))
+    found = analyse(runs, [], tmp_path)
+    page = write_report(tmp_path, runs, analysis=found).path.read_text(encoding="utf-8")
+    said = found.statistics["reviews", "m", "p"].difference
+    assert said is not None
+    interval = f"{100 * said.low:+.2f} to {100 * said.high:+.2f}"
+    for cell in (interval, "&lt;0.001", "does not reach it"):
         assert f">{cell}<" in page
+    for cell in ("loses -70.00", "tie +0.00", "beats +70.00"):
+        assert f">{cell}<" in page
+    assert "n cannot be told from dense; m loses 70.0 points" in page
+    # on a phone each cell says what it is, for there the head of a table has no room
+    for table in re.findall(r"<table.*?</table>", page, re.S):
+        assert re.match(r'<table class="(cards|heat)">', table)
+        assert all("data-label=" in cell for cell in re.findall("<td[^>]*>", table))
+
+
+def test_scores_by_class_are_those_of_a_hand(tmp_path: Path) -> None:
+    right, said = [0, 0, 0, 0, 1, 1, 2, 2], [0, 0, 0, 1, 1, 0, 2, 2]
+    runs = []
+    for seed in (0, 1):
+        classes(right, said, 3).to_csv(tmp_path / f"{seed}.csv", index_label="example")
+        runs.append(record(seed=seed, predictions_file=f"{seed}.csv"))
+    (point,) = points(runs)
+    scores = class_scores(point, tmp_path)
+    assert [one.support for one in scores] == [4, 2, 2]
+    assert [one.recall for one in scores] == pytest.approx([75, 50, 100])
+    assert [one.precision for one in scores] == pytest.approx([75, 50, 100])
+    assert scores[1].answered == pytest.approx([50, 50, 0])
+    (panel,) = classes_panel(Findings(tmp_path, runs, NOTHING))
+    assert "1 class 0" in panel.below
+    answered(tmp_path, "two", [1, 0])
+    two = [record("two", predictions_file="predictions/two-p-0.csv")]
+    assert not list(classes_panel(Findings(tmp_path, two, NOTHING)))
+
+
+def read_by(folder: Path, method: str, answers: Sequence[str], **fields: object) -> Record:
+    """A run that saved texts, all of which are good."""
+    samples = [
+        Sample("good", answer, [" [CLS]", f" text{i}", " [SEP]"], [2, 1, 2], 2, 3)
+        for i, answer in enumerate(answers)
+    ]
+    write_fates(folder / f"{method}.json", Fates(2, [0, 0, 9], {}, samples))
+    return record(method, "p", fates_file=f"{method}.json", **fields)
+
+
+def test_texts_on_which_dense_and_a_method_disagree(tmp_path: Path) -> None:
+    runs = [
+        read_by(tmp_path, "dense", ["good", "bad", "good", "bad"]),
+        read_by(tmp_path, "m", ["bad", "good", "good", "bad"]),
+    ]
+    panels = {panel.name: panel for panel in token_panels(Findings(tmp_path, runs, NOTHING))}
+    shown = panels["disagreements"].below
+    assert {f"text{i}" for i in range(4) if f"text{i}" in shown} == {"text0", "text1"}
+    assert "m (p), answers bad" in shown
+    assert "dense, answers bad" in shown
+    alike = [runs[0], read_by(tmp_path, "n", ["good", "bad", "good", "bad"])]
+    names = {panel.name for panel in token_panels(Findings(tmp_path, alike, NOTHING))}
+    assert "disagreements" not in names
+
+
+def test_absolute_figures_are_per_row() -> None:
+    timing = record().timing | {"batch32": record().timing["batch32"] | {"peak_mib": {"method": 3}}}
+    old, new = passes([record()])[-1], passes([record("m", "p", clock=2, timing=timing)])
+    assert old.figures["batch32_ms"] == pytest.approx(1000 * 0.1 / 256)
+    assert old.figures["batch1_rows"] == pytest.approx(32 / 0.01)
+    assert old.figures["peak_mib"] is None
+    assert [one.name for one in new] == [
+        "plain Hugging Face model, padded",
+        "packed encoder, nothing dropped",
+        "m (p)",
+    ]
+    assert [one.figures["peak_mib"] for one in new] == [None, None, 3]

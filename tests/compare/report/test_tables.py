@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from tests.compare.synthetic import grid, record
-from tokendrop.compare.report import origins, summary, tables
+from tokendrop.compare.report import numbers, origins, summary, tables
 from tokendrop.compare.report.page import write_report
-from tokendrop.compare.results import frame
+from tokendrop.compare.results import frame, fronts
 
 EXPECTED = (
     "method,operating_point,task,seed,metric,value,flops_speedup_padded,flops_speedup_unpadded,"
@@ -71,6 +71,43 @@ def test_a_result_with_a_caveat_is_marked_where_it_is_shown(tmp_path: Path) -> N
         said = written.read_text(encoding="utf-8")
         assert "70.00 % †" in said
         assert f"† {note}" in said
+
+
+def test_what_drops_nothing_is_marked_and_never_the_best() -> None:
+    runs = [*grid(), record("m", "idle", value=0.9, kept_tokens_mean=0.99)]
+    shown = tables.display_frame(runs).set_index("Method")
+    assert shown.loc["m", "Point"] == "idle (drops nothing)"
+    assert shown.loc["dense", "Point"] == "full"
+    (page,) = numbers.page_tables(runs)
+    best = {row.cells[1]: row.best[page.columns.index("accuracy")] for row in page.rows}
+    assert best["tau 0.05"]
+    assert not best["idle (drops nothing)"]
+
+
+def test_a_ratio_within_the_noise_of_the_clock_says_so() -> None:
+    # the records' noise is 2 % in batches and 5 % for one row
+    runs = [record(), record("m", "p", clock=1.015), record("n", "q", clock=1.03)]
+    shown = tables.display_frame(runs).set_index("Method")
+    assert shown.loc["m", "Clock (unpadded)"] == "≈1.01x ±0.02"
+    assert shown.loc["n", "Clock (unpadded)"] == "1.03x"
+    assert shown.loc["m", "FLOPs (unpadded)"] == "1.00x"
+    assert shown.loc["m", "Clock (1 row)"] == "0.91x"
+    (page,) = numbers.page_tables(runs)
+    place = page.columns.index("Clock (unpadded)")
+    assert [row.within_noise[place] for row in page.rows] == [True, True, False]
+
+
+def test_of_two_dense_models_both_are_shown_and_the_better_on_dev_is_compared_with() -> None:
+    longer = record("longer", value=0.8, dev_value=0.9, details={"reference": True})
+    runs = [record(value=0.82), longer, record("m", "p", value=0.79, flops=2)]
+    shown = tables.display_frame(runs).set_index("Method")
+    assert list(shown.index) == ["dense", "longer", "m"]
+    assert list(shown["vs dense"]) == ["+2.00", "+0.00", "-1.00"]
+    assert tables.references(runs) == [
+        "On reviews methods are compared with longer, which is better on dev than dense."
+    ]
+    assert not tables.references(runs[::2])
+    assert [front.method for front in fronts.fronts(runs)] == ["m"]
 
 
 def test_one_seed_has_no_deviation() -> None:

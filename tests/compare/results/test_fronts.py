@@ -5,7 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.compare.synthetic import record
-from tokendrop.compare.results.fronts import front_hypervolume, fronts, fronts_frame, interpolated
+from tokendrop.compare.results.fronts import (
+    front_hypervolume,
+    fronts,
+    fronts_frame,
+    interpolated,
+    pareto_front,
+)
 from tokendrop.compare.results.records import Record
 
 
@@ -78,3 +84,18 @@ def test_interpolation_stays_between_its_neighbours(
     assert (
         front_hypervolume([*front.shares, 0.3], [*front.values, 0.5]) >= front.hypervolume - 1e-12
     )
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12))
+def test_pareto_front(pairs: list[tuple[int, int]]) -> None:
+    front = pareto_front([float(x) for x, _ in pairs], [float(y) for _, y in pairs])
+    for i, (x, y) in enumerate(pairs):
+        beaten = any((a > x and b >= y) or (a >= x and b > y) for a, b in pairs)
+        assert (i in front) != beaten
+    along = [pairs[i] for i in front]
+    assert [x for x, _ in along] == sorted(x for x, _ in along)
+    assert [y for _, y in along] == sorted((y for _, y in along), reverse=True)
+
+
+def test_equal_points_are_both_on_the_front() -> None:
+    assert pareto_front([1.0, 2.0, 2.0, 2.0], [0.9, 0.8, 0.8, 0.7]) == [0, 1, 2]

@@ -115,18 +115,3 @@ def test_every_file_says_that_more_is_better_and_one_that_does_not_is_refused(
     path.write_text(json.dumps(content | {"higher_is_better": False}))
     with pytest.raises(UserError, match="higher_is_better"):
         records.read_records(tmp_path)
-
-
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12))
-def test_pareto_front(pairs: list[tuple[int, int]]) -> None:
-    front = records.pareto_front([float(x) for x, _ in pairs], [float(y) for _, y in pairs])
-    for i, (x, y) in enumerate(pairs):
-        beaten = any((a > x and b >= y) or (a >= x and b > y) for a, b in pairs)
-        assert (i in front) != beaten
-    along = [pairs[i] for i in front]
-    assert [x for x, _ in along] == sorted(x for x, _ in along)
-    assert [y for _, y in along] == sorted((y for _, y in along), reverse=True)
-
-
-def test_equal_points_are_both_on_the_front() -> None:
-    assert records.pareto_front([1.0, 2.0, 2.0, 2.0], [0.9, 0.8, 0.8, 0.7]) == [0, 1, 2]

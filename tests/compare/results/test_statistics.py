@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,29 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tests.compare.synthetic import record
-from tests.tasks.test_resampling import classes
+from tests.compare.synthetic import record, saved
 from tokendrop.compare.report.tables import display_frame
-from tokendrop.compare.results import statistics
+from tokendrop.compare.results import resampled, statistics
+from tokendrop.compare.results.analysis import Analysis
+from tokendrop.compare.results.bootstrap import estimate, on_resamples
 from tokendrop.compare.results.frame import results_frame
 from tokendrop.compare.results.records import Record
 from tokendrop.errors import UserError
 from tokendrop.tasks import KINDS
-from tokendrop.tasks.resampling import Array
 
 
-def saved(folder: Path, method: str, right: Sequence[int], seed: int = 0, **fields: Any) -> Record:
-    """A run that has these of its examples of two classes right."""
-    labels = [place % 2 for place in range(len(right))]
-    answered = [label if good else 1 - label for label, good in zip(labels, right, strict=True)]
-    name = f"predictions/{method}-{seed}.csv"
-    (folder / "predictions").mkdir(exist_ok=True)
-    classes(labels, answered, 2).to_csv(folder / name, index_label="example")
-    value = {"value": float(np.mean(right)), "predictions_file": name} | fields
-    return record(method, "p", seed=seed, **value)
-
-
-def compared(runs: Sequence[Record], folder: Path) -> statistics.Difference:
+def compared(runs: Sequence[Record], folder: Path) -> resampled.Difference:
     found = statistics.point_statistics(runs, folder)["reviews", "m", "p"].difference
     assert found is not None
     return found
@@ -49,7 +37,7 @@ def test_the_interval_is_that_of_scipy_on_the_differences(tmp_path: Path) -> Non
     ).confidence_interval
     assert found.value == pytest.approx(differences.mean())
     assert (found.low, found.high) == pytest.approx(tuple(expected), abs=0.006)
-    assert found.significant == (found.high < 0)
+    assert (found.resampled_p < 0.05) == (found.high < 0)
 
 
 def test_the_interval_of_accuracy_itself_is_about_that_of_a_share(tmp_path: Path) -> None:
@@ -63,18 +51,28 @@ def test_examples_that_all_differ_alike_have_an_interval(tmp_path: Path) -> None
     same = [1, 0, 1, 1]
     found = compared([saved(tmp_path, "dense", same), saved(tmp_path, "m", same)], tmp_path)
     assert (found.value, found.low, found.high, found.p_value) == (0, 0, 0, 1)
-    assert not found.significant
+    assert found.resampled_p == 1
     runs = [saved(tmp_path, "dense", [0] * 4), saved(tmp_path, "m", [1] * 4)]
     found = compared(runs, tmp_path)
     assert (found.value, found.low, found.high) == (1, 1, 1)
 
 
-def test_seeds_are_averaged_on_the_same_resamples(tmp_path: Path) -> None:
-    # each seed swings, but their mean is one example in ten, always
-    runs = [saved(tmp_path, "dense", [0] * 20, seed) for seed in (0, 1)]
-    runs += [saved(tmp_path, "m", [seed == i % 2 for i in range(20)], seed) for seed in (0, 1)]
+def test_seeds_are_resampled_in_pairs(tmp_path: Path) -> None:
+    # the seeds are far from each other, but each gains the same over dense
+    runs = [saved(tmp_path, "dense", [seed] * 10 + [0] * 10, seed) for seed in (0, 1)]
+    runs += [saved(tmp_path, "m", [seed] * 10 + [1] * 10, seed) for seed in (0, 1)]
+    known = statistics.point_statistics(runs, tmp_path)
+    assert known["reviews", "dense", "p"].interval == pytest.approx((0, 0.6), abs=0.11)
     found = compared(runs, tmp_path)
-    assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
+    assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.3, 0.7), abs=0.06)
+
+
+def test_seeds_that_differ_widen_the_interval(tmp_path: Path) -> None:
+    # no seed is told from dense by its examples; one gains 1, one loses 1
+    runs = [saved(tmp_path, "dense", [seed] * 20, seed) for seed in (0, 1)]
+    runs += [saved(tmp_path, "m", [1 - seed] * 20, seed) for seed in (0, 1)]
+    found = compared(runs, tmp_path)
+    assert (found.value, found.low, found.high, found.resampled_p) == (0, -1, 1, 1)
 
 
 def test_a_metric_that_is_no_mean_is_resampled_itself() -> None:
@@ -84,16 +82,12 @@ def test_a_metric_that_is_no_mean_is_resampled_itself() -> None:
         pd.DataFrame({"label": labels, "value": labels + noise * draw.normal(size=300)})
         for noise in (0.5, 1.0)
     ]
-    mine, theirs = (KINDS["regression"].of_resamples("spearman", frame) for frame in frames)
-
-    def gap(weights: Array) -> Array:
-        return mine(weights) - theirs(weights)
-
-    value, low, high = statistics.bootstrap(gap, 300)
+    metrics = [KINDS["regression"].of_resamples("spearman", frame) for frame in frames]
+    (mine, theirs), drawn = on_resamples(metrics, 300, resamples=500)
+    found = estimate(np.array([mine - theirs]), drawn[:1] - drawn[1:])
     one, other = (stats.spearmanr(frame["label"], frame["value"]).statistic for frame in frames)
-    assert value == pytest.approx(one - other)
-    assert 0 < low < value < high
-    assert (value, low, high) == statistics.bootstrap(gap, 300)
+    assert found.value == pytest.approx(one - other)
+    assert 0 < found.low < found.value < found.high
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=30))
@@ -101,16 +95,16 @@ def test_mcnemar_is_a_sign_test_of_the_examples_that_differ(
     pairs: list[tuple[bool, bool]],
 ) -> None:
     mine, theirs = np.array(pairs).T
-    found = statistics.mcnemar(mine, theirs)
+    found = resampled.mcnemar(mine, theirs)
     better, worse = pairs.count((True, False)), pairs.count((False, True))
     tail = stats.binom.cdf(min(better, worse), better + worse, 0.5)
     assert found == pytest.approx(min(1.0, 2 * tail))
 
 
 def test_several_p_values_are_one_that_holds_however_they_depend() -> None:
-    assert statistics.combined_p_value([0.03]) == 0.03
-    assert statistics.combined_p_value([0.01, 0.9, 0.02]) == pytest.approx(0.04)
-    assert statistics.combined_p_value([0.6, 0.9]) == 1
+    assert resampled.combined_p_value([0.03]) == 0.03
+    assert resampled.combined_p_value([0.01, 0.9, 0.02]) == pytest.approx(0.04)
+    assert resampled.combined_p_value([0.6, 0.9]) == 1
 
 
 def test_without_predictions_or_the_same_seeds_nothing_is_compared(tmp_path: Path) -> None:
@@ -125,7 +119,7 @@ def test_without_predictions_or_the_same_seeds_nothing_is_compared(tmp_path: Pat
 @pytest.mark.parametrize("damage", ["", "example,label\n0,a\n", "torn"])
 def test_predictions_of_another_run_are_named_with_the_cure(tmp_path: Path, damage: str) -> None:
     runs = [saved(tmp_path, "dense", [1, 0] * 9), saved(tmp_path, "m", [1] * 18)]
-    path = tmp_path / "predictions" / "m-0.csv"
+    path = tmp_path / "predictions" / "m-p-0.csv"
     path.write_text(path.read_text().replace("1.0", "0.0") if damage == "torn" else damage)
     with pytest.raises(UserError, match="run again") as error:
         statistics.point_statistics(runs, tmp_path)
@@ -142,7 +136,7 @@ def test_tables_hold_the_interval_the_test_and_the_cost(tmp_path: Path) -> None:
     assert shown.loc["dense", "95% interval"] == ""
     # 6e13 FLOPs of fine-tuning and 3.5e13 more
     assert shown.loc["m", "Train cost"] == "1.6x"
-    frame = results_frame(runs, known).set_index("method")
+    frame = results_frame(runs, Analysis(known)).set_index("method")
     assert frame.loc["m", "vs_dense"] == pytest.approx(0.5)
     assert frame.loc["m", "train_cost"] == pytest.approx(9.5 / 6)
     assert known["reviews", "m", "p"].fine_tune_flops == 6e13

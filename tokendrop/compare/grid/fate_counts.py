@@ -12,7 +12,6 @@ from tokendrop.engine.trace import Trace
 from tokendrop.measure.token_kinds import KINDS, Vocabulary
 from tokendrop.models.prediction import Prediction
 
-SAMPLES = 6
 SAMPLE_TOKENS = 96  # of a longer text, the report shows the beginning
 
 

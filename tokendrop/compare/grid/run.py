@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -12,9 +13,10 @@ import torch
 from jsonargparse import ArgumentError, ArgumentParser
 
 from tokendrop.compare.grid.evaluate import evaluate
-from tokendrop.compare.grid.saving import save_examples, save_fates, spread
+from tokendrop.compare.grid.saving import save_examples, save_fates
 from tokendrop.compare.grid.settings import Cell, Comparison
-from tokendrop.compare.results.records import MARK, OnDev, Record
+from tokendrop.compare.results.fates import spread
+from tokendrop.compare.results.records import KEEPS_ALL, MARK, OnDev, Record
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
 from tokendrop.measure.clock import Clock, measure_speed
@@ -24,6 +26,7 @@ from tokendrop.models.backbones import shape_of
 from tokendrop.models.cards import Figures, write_figures
 from tokendrop.models.model import TokenDropModel, load_with
 from tokendrop.reducers import from_spec, setting_error, with_changes
+from tokendrop.reducers.base import Reducer
 from tokendrop.reducers.length_adaptive.search import load_search
 from tokendrop.reducers.length_adaptive.search.candidates import draw_rows
 from tokendrop.reducers.length_adaptive.search.costs import Costs, searchable
@@ -31,6 +34,8 @@ from tokendrop.training import recipes
 from tokendrop.training.module import TokenDropModule
 from tokendrop.training.stages import TrainedStage
 from tokendrop.training.tracking import Tracker
+
+log = logging.getLogger(__name__)
 
 
 def make_data(settings: dict[str, Any], backbone: str) -> TextData:
@@ -95,6 +100,9 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
     batches, singles = _time(comparison.clock, model, data)
     settings = asdict(comparison) | asdict(cell)
     caveat = model.reducer.caveat()
+    kept_all = _kept_all(model.reducer, found.kept["tokens"])
+    if kept_all:
+        log.warning("%s: %s", run.name, kept_all)
     record = Record(
         method=run.method,
         operating_point=run.operating_point,
@@ -126,7 +134,12 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
         # a caveat has the mark that its row has in tables
         notes=[
             note
-            for note in (model.reducer.note, _truncation(data), caveat and f"{MARK} {caveat}")
+            for note in (
+                model.reducer.note,
+                _truncation(data),
+                caveat and f"{MARK} {caveat}",
+                kept_all,
+            )
             if note
         ],
         provenance=provenance()
@@ -256,6 +269,15 @@ def _search_record(found: dict[str, Any]) -> dict[str, Any]:
         "flops": found["search_flops"],
         "curve": [],
     }
+
+
+def _kept_all(reducer: Reducer, kept: float) -> str:
+    """That a method which should drop something does not, with the cure; "" where it does."""
+    if reducer.reference or kept <= KEEPS_ALL:
+        return ""
+    said = f"Drops nothing: {100 * kept:.1f} % of tokens x layers stay"
+    cure = reducer.cure_for_keeping_all()
+    return f"{said}; {cure}." if cure else f"{said}."
 
 
 def _truncation(data: TextData) -> str:

@@ -63,9 +63,9 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
     found, floors = records.read_records(out), read_floors(out)
     written = write_outputs(out, found, floors)
     if wants_wandb(comparison.loggers):
-        tables = {"results": results_frame(found, written.statistics)} | written.frames
+        tables = {"results": results_frame(found, written.analysis)} | written.frames
         log_comparison(out, written.figures, tables, asdict(comparison))
-    print_summary(found, floors=floors, statistics=written.statistics)
+    print_summary(found, floors=floors, analysis=written.analysis)
     print(f"\n{written.places}")
     return found
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from tokendrop.compare.grid.evaluate import Evaluation
-from tokendrop.compare.grid.fate_counts import SAMPLES, sample
+from tokendrop.compare.grid.fate_counts import sample
 from tokendrop.compare.results.fates import write_fates
 from tokendrop.data import TextData
 from tokendrop.files import write_text
@@ -34,11 +34,6 @@ def save_examples(out: Path, run: Run, examples: pd.DataFrame, folder: str) -> s
     return str(path.relative_to(out))
 
 
-def spread(rows: int, count: int) -> list[int]:
-    """So many rows at equal distances: splits are often sorted by class."""
-    return [row * rows // count for row in range(count)] if rows > count else list(range(rows))
-
-
 def save_fates(
     out: Path,
     run: Run,
@@ -55,11 +50,7 @@ def save_fates(
     # data may call its classes 0, 1, ...: the answer beside the label is in the model's words
     name = dict(zip(data.labels, model.labels, strict=False))
     labels = {row: name.get(label, label) for row, label in right.items()}
-    rows = list(shown)
-    samples = [
-        sample(shown[rows[number]], labels.get(rows[number], ""), vocabulary)
-        for number in spread(len(rows), SAMPLES)
-    ]
+    samples = [sample(one, labels.get(row, ""), vocabulary) for row, one in shown.items()]
     path = out / "fates" / f"{run.name}.json"
     write_fates(path, found.counts.fates(samples))
     return str(path.relative_to(out))

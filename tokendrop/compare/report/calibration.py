@@ -13,15 +13,15 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
-from numpy.typing import NDArray
 from sklearn.calibration import calibration_curve
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from tokendrop.compare.report.canvas import Drawing, dashes, looks_of, methods_of, save, subplots
+from tokendrop.compare.report.canvas import Drawing, dashes, save, subplots
+from tokendrop.compare.report.looks import looks_of
 from tokendrop.compare.report.panel import Findings, Panel, markup
 from tokendrop.compare.report.pictures import image
-from tokendrop.compare.results.records import DENSE, Point, Record, by_task
-from tokendrop.errors import UserError
+from tokendrop.compare.results.predictions import ClassAnswers, class_answers
+from tokendrop.compare.results.records import Point, Record, by_task, dense_point, runs_of
 from tokendrop.themes import Theme
 
 BINS = 10
@@ -76,51 +76,29 @@ def calibrations(records: Sequence[Record], folder: Path) -> list[Calibration]:
     found = []
     for of_task in by_task(records).values():
         for point in of_task:
-            saved = [read for run in point.runs if (read := _read(run, folder)) is not None]
+            saved = [read for run in point.runs if (read := class_answers(run, folder))]
             if saved:
                 found.append(_calibration(point, saved))
     return found
 
 
-def _calibration(
-    point: Point, saved: Sequence[tuple[NDArray[np.float64], NDArray[np.int64]]]
-) -> Calibration:
+def _calibration(point: Point, saved: Sequence[ClassAnswers]) -> Calibration:
     errors = [
         float(
             multiclass_calibration_error(
-                torch.from_numpy(probabilities),
-                torch.from_numpy(labels),
-                num_classes=probabilities.shape[1],
+                torch.from_numpy(one.probabilities),
+                torch.from_numpy(one.labels),
+                num_classes=len(one.names),
                 n_bins=BINS,
             )
         )
-        for probabilities, labels in saved
+        for one in saved
     ]
     # probabilities are saved rounded, so their largest may be a hair above 1
-    confidence = np.concatenate([probabilities.max(1).clip(0, 1) for probabilities, _ in saved])
-    right = np.concatenate([p.argmax(1) == labels for p, labels in saved])
+    confidence = np.concatenate([one.probabilities.max(1).clip(0, 1) for one in saved])
+    right = np.concatenate([one.probabilities.argmax(1) == one.labels for one in saved])
     share, stated = calibration_curve(right, confidence, n_bins=BINS)
     return Calibration(point, fmean(errors), stated.tolist(), share.tolist())
-
-
-def _read(record: Record, folder: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
-    """(N, classes) probabilities and (N,) classes of a run, None if its answers are no classes."""
-    if record.predictions_file is None:
-        return None
-    path = folder / record.predictions_file
-    try:
-        frame = pd.read_csv(path, dtype={"label": str}, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"cannot read the predictions {path} that a run record names ({error}): delete the "
-            "run's record in runs/ and compare again"
-        ) from error
-    names = [name for name in frame.columns if name not in {"example", "label", "score"}]
-    numeric = all(pd.api.types.is_float_dtype(frame[name]) for name in names)
-    if len(names) < 2 or not numeric or not set(frame["label"]) <= set(names):
-        return None
-    probabilities = frame[names].to_numpy(dtype=np.float64)
-    return probabilities, np.array([names.index(label) for label in frame["label"]])
 
 
 def reliability(found: Sequence[Calibration]) -> list[Drawing]:
@@ -128,16 +106,21 @@ def reliability(found: Sequence[Calibration]) -> list[Drawing]:
     groups: dict[tuple[str, str], list[Calibration]] = {}
     for one in found:
         groups.setdefault((one.point.task, one.point.method), []).append(one)
-    dense = {one.point.task: one for one in found if one.point.method == DENSE}
-    methods = methods_of(run for one in found for run in one.point.runs)
+    runs = runs_of(one.point for one in found)
+    by_key = {one.point.key: one for one in found}
+    dense = {
+        task: by_key.get(point.key)
+        for task, of_task in by_task(runs).items()
+        if (point := dense_point(of_task))
+    }
     return [
-        partial(save, partial(_reliability, mine, dense.get(task), methods))
+        partial(save, partial(_reliability, mine, dense.get(task), runs))
         for (task, _), mine in groups.items()
     ]
 
 
 def _reliability(
-    mine: Sequence[Calibration], dense: Calibration | None, methods: Sequence[str], theme: Theme
+    mine: Sequence[Calibration], dense: Calibration | None, runs: Sequence[Record], theme: Theme
 ) -> Figure:
     figure, (axes,) = subplots(1, height=3.6)
     method = mine[0].point.method
@@ -148,13 +131,13 @@ def _reliability(
     axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     axes.set_ylim(-0.03, 1.03)
     axes.axline((0.5, 0.5), slope=1, color=theme.faint, lw=4, alpha=0.6, zorder=1)
-    if method != DENSE and dense is not None:
-        axes.plot(*(dense.stated, dense.right), color=theme.text, lw=1, label=DENSE)
-    color, marker = looks_of(methods, theme)[method]
+    if dense is not None and method != dense.point.method:
+        axes.plot(*(dense.stated, dense.right), color=theme.text, lw=1, label=dense.point.name)
+    color, marker = looks_of(runs, theme)[method]
     by_key = {one.point.key: one for one in mine}
     for point, dash in dashes([one.point for one in mine]):
         one = by_key[point.key]
-        label = method if method == DENSE else point.operating_point
+        label = method if point.is_reference else point.operating_point
         axes.plot(*(one.stated, one.right), color=color, ls=dash, marker=marker, ms=6, label=label)
     axes.set_xlim(min(0.5, *(x for one in mine for x in one.stated)) - 0.03, 1.03)
     axes.legend(fontsize=9)

@@ -1,8 +1,8 @@
-"""What the figures have in common: axes, colours, axes, legends, and how they are saved."""
+"""What the figures have in common: axes, legends, and how they are saved."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from itertools import cycle, groupby
 from pathlib import Path
@@ -14,13 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
-from tokendrop.compare.results.records import DENSE, Point, Record
+from tokendrop.compare.results.records import Point, Record
 from tokendrop.themes import Theme
 
 Drawing = Callable[[Path | BytesIO, Theme], None]
 """Draws a figure into a PNG file, or as SVG into a buffer."""
 
-MARKERS = "osD^vPX<>"
 DASHES = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 
 
@@ -43,20 +42,6 @@ def subplots(number: int, height: float) -> tuple[Figure, list[Axes]]:
     width = 5.7 if across == 1 else 5 * across
     figure = Figure(figsize=(width, height * down), layout="constrained")
     return figure, [figure.add_subplot(down, across, 1 + i) for i in range(number)]
-
-
-def methods_of(records: Iterable[Record]) -> list[str]:
-    """The methods that drop anything, in the order of their colours."""
-    return sorted({record.method for record in records} - {DENSE})
-
-
-def looks_of(methods: Sequence[str], theme: Theme) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each of :func:`methods_of`, and of dense."""
-    looks = {
-        method: (theme.methods[i % len(theme.methods)], MARKERS[i % len(MARKERS)])
-        for i, method in enumerate(methods)
-    }
-    return {DENSE: (theme.text, "*"), **looks}
 
 
 def metric_axis(axes: Axes, record: Record, split: str) -> None:

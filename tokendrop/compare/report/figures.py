@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -16,14 +18,14 @@ from tokendrop.compare.report.canvas import (
     Drawing,
     dashes,
     legend,
-    looks_of,
-    methods_of,
     metric_axis,
     save,
     subplots,
 )
+from tokendrop.compare.report.looks import PLAIN, Look, looks_of
 from tokendrop.compare.report.point_names import name_points
-from tokendrop.compare.results.records import DENSE, Point, Record, by_task, pareto_front
+from tokendrop.compare.results.fronts import pareto_front
+from tokendrop.compare.results.records import Point, Record, by_task, dense_point
 from tokendrop.compare.results.statistics import NOTHING, Statistics
 from tokendrop.measure.measures import TRADE_OFFS, VALUE, Measure
 from tokendrop.themes import LIGHT, Theme
@@ -33,26 +35,26 @@ KEPT_FIGURE, TRAINING_FIGURE = "kept_tokens", "training"
 
 
 def drawings(
-    records: Sequence[Record], statistics: Statistics = NOTHING, methods: Sequence[str] = ()
+    records: Sequence[Record], statistics: Statistics = NOTHING, together: Sequence[Record] = ()
 ) -> dict[str, Drawing]:
     """The figures for which the records hold something to draw, by file name.
 
     Args:
         records: what to draw.
         statistics: of the points.
-        methods: all that have a colour, where the records are a part of what is shown together.
+        together: what has colours together, where the records are only a part of it.
     """
-    methods = methods or methods_of(records)
+    together = together or records
     figures: dict[str, Drawing] = {
         shown.name: partial(
-            save, partial(_trade_off, records, saving, shown.axis, statistics, methods)
+            save, partial(_trade_off, records, saving, shown.axis, statistics, together)
         )
         for saving, shown in TRADE_OFFS
     }
     if any(share < 1 for record in records for share in record.kept_tokens_per_layer):
-        figures[KEPT_FIGURE] = partial(save, partial(_kept_tokens, records, methods))
+        figures[KEPT_FIGURE] = partial(save, partial(_kept_tokens, records, together))
     if any(_segments(record) for record in records):
-        figures[TRAINING_FIGURE] = partial(save, partial(_training, records, methods))
+        figures[TRAINING_FIGURE] = partial(save, partial(_training, records, together))
     return figures
 
 
@@ -72,7 +74,7 @@ def _trade_off(
     saving: Measure,
     label: str,
     statistics: Statistics,
-    methods: Sequence[str],
+    together: Sequence[Record],
     theme: Theme,
 ) -> Figure:
     """Quality against saved compute on the unpadded base: one panel per task, means over seeds.
@@ -80,8 +82,10 @@ def _trade_off(
     A point's bar is its interval where one is given, else the deviation over its seeds.
     """
     tasks = by_task(records)
-    looks = _present(looks_of(methods, theme), records)
-    figure, all_axes = subplots(len(tasks), height=4.3)
+    looks = _present(looks_of(together, theme), records)
+    # many names need room
+    crowd = max(map(len, tasks.values()))
+    figure, all_axes = subplots(len(tasks), height=4.3 + 0.08 * max(0, crowd - 10))
     for axes, (task, of_task) in zip(all_axes, tasks.items(), strict=True):
         metric_axis(axes, of_task[0].runs[0], "test")
         axes.set_title(task, loc="left")
@@ -92,10 +96,11 @@ def _trade_off(
         ys = np.array([100 * point.mean(VALUE) for point in of_task])
         front = pareto_front(list(xs), list(ys))
         axes.step(xs[front], ys[front], where="pre", color=theme.faint, lw=5, alpha=0.55, zorder=1)
+        if dense := dense_point(of_task):
+            level = 100 * dense.mean(VALUE)
+            axes.axhline(level, color=theme.text, ls=DASHES[1], lw=1, alpha=0.6, zorder=2)
         for method, (color, marker) in looks.items():
             mine = sorted((i for i, p in enumerate(of_task) if p.method == method), key=xs.item)
-            if method == DENSE and mine:
-                axes.axhline(ys[mine[0]], color=color, ls=DASHES[1], lw=1, alpha=0.6, zorder=2)
             axes.errorbar(
                 xs[mine],
                 ys[mine],
@@ -103,26 +108,28 @@ def _trade_off(
                 yerr=np.array([_bar(of_task[i], statistics) for i in mine]).reshape(-1, 2).T,
                 color=color,
                 marker=marker,
-                ms=15 if method == DENSE else 8,
+                ms=15 if marker in PLAIN else 8,
                 mec=theme.background,
                 elinewidth=1.2,
                 zorder=3,
             )
+            unsure = [i for i in mine if of_task[i].within_noise(saving) and marker not in PLAIN]
+            axes.plot(
+                xs[unsure], ys[unsure], ls="", marker=marker, ms=7, color=theme.faint, zorder=3.5
+            )
     handles = [
-        Line2D([], [], color=color, marker=marker, ms=12 if method == DENSE else 7, label=method)
+        Line2D([], [], color=color, marker=marker, ms=12 if marker in PLAIN else 7, label=method)
         for method, (color, marker) in looks.items()
     ]
     handles.append(Line2D([], [], color=theme.faint, lw=5, alpha=0.55, label="best of all"))
     legend(figure, handles)
     figure.draw_without_rendering()
     for axes, of_task in zip(all_axes, tasks.values(), strict=True):
-        name_points(axes, [p for p in of_task if p.method != DENSE], saving, looks)
+        name_points(axes, [p for p in of_task if not p.is_reference], saving, looks)
     return figure
 
 
-def _present(
-    looks: dict[str, tuple[str, str]], records: Sequence[Record]
-) -> dict[str, tuple[str, str]]:
+def _present(looks: dict[str, Look], records: Sequence[Record]) -> dict[str, Look]:
     methods = {record.method for record in records}
     return {method: look for method, look in looks.items() if method in methods}
 
@@ -136,10 +143,10 @@ def _bar(point: Point, statistics: Statistics) -> tuple[float, float]:
     return (100 * (point.std(VALUE) or 0.0),) * 2
 
 
-def _kept_tokens(records: Sequence[Record], methods: Sequence[str], theme: Theme) -> Figure:
+def _kept_tokens(records: Sequence[Record], together: Sequence[Record], theme: Theme) -> Figure:
     """The share of the original tokens that each layer processed: one panel per task."""
     tasks = by_task(records)
-    looks = looks_of(methods, theme)
+    looks = looks_of(together, theme)
     figure, all_axes = subplots(len(tasks), height=4.5)
     handles: dict[str, Line2D] = {}
     for axes, (task, of_task) in zip(all_axes, tasks.items(), strict=True):
@@ -158,7 +165,7 @@ def _kept_tokens(records: Sequence[Record], methods: Sequence[str], theme: Theme
                 color=color,
                 ls=dash,
                 marker=marker,
-                ms=11 if point.method == DENSE else 6,
+                ms=11 if point.is_reference else 6,
                 mec=theme.background,
                 label=point.name,
             )
@@ -181,9 +188,9 @@ def _segments(record: Record) -> list[tuple[str, float, list[float], list[float]
     return segments
 
 
-def _training(records: Sequence[Record], methods: Sequence[str], theme: Theme) -> Figure:
+def _training(records: Sequence[Record], together: Sequence[Record], theme: Theme) -> Figure:
     """The metric on the dev split over the epochs of all stages: one panel per task and method."""
-    looks = looks_of(methods, theme)
+    looks = looks_of(together, theme)
     curved = [record for record in records if _segments(record)]
     groups: dict[tuple[str, str], list[Point]] = {}
     for task, of_task in by_task(curved).items():
@@ -205,14 +212,36 @@ def _training(records: Sequence[Record], methods: Sequence[str], theme: Theme) -
                         color=looks[method][0],
                         ls=dash,
                         marker="o",
-                        ms=4,
+                        # a stage of one epoch is nothing but its marker
+                        ms=4 if len(epochs) > 1 else 8,
+                        mec=theme.background,
                         label=label,
                     )
                     label = None
-        for name, start, _, _ in _segments(mine[0].runs[0]):
-            axes.axvline(start, color=theme.faint, lw=1)
-            axes.annotate(
-                f" {name}", (start, 1), xycoords=("data", "axes fraction"), fontsize=9, va="bottom"
-            )
+        for _, start, _, _ in _segments(mine[0].runs[0]):
+            axes.axvline(start, color=theme.faint, lw=1, zorder=0)
         axes.legend(fontsize=9)
+    figure.draw_without_rendering()
+    for axes, mine in zip(all_axes, groups.values(), strict=True):
+        _name_stages(axes, mine[0].runs[0])
     return figure
+
+
+def _name_stages(axes: Axes, run: Record) -> None:
+    """Write each stage's name where it begins, above the one before where that is too long."""
+    ends: list[float] = []
+    for name, start, _, _ in _segments(run):
+        text: Any = axes.annotate(
+            f" {name}",
+            (start, 1),
+            (0, 1),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            fontsize=9,
+            va="bottom",
+        )
+        box = text.get_window_extent()
+        row = next((row for row, end in enumerate(ends) if end < box.x0), len(ends))
+        ends[row : row + 1] = [box.x1]
+        text.xyann = (0, 1 + 11 * row)
+    axes.set_title(axes.get_title(loc="left"), loc="left", pad=9 + 11 * len(ends))

@@ -9,24 +9,35 @@ from itertools import count
 import pandas as pd
 
 from tokendrop.compare.report.tables import (
+    ABOUT,
     TEXT_COLUMNS,
     VS_DENSE,
     display_frame,
     heading,
     summary_frame,
 )
-from tokendrop.compare.results.records import DENSE, Record, by_task, runs_of
+from tokendrop.compare.results.records import Record, by_task, runs_of
 from tokendrop.compare.results.statistics import NOTHING, Statistics
 from tokendrop.measure.measures import SUMMARY, TRAIN_SECONDS, VALUE
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table, its number on the page, and whether each cell is the best of its column."""
+    """A row of a table.
+
+    Attributes:
+        number: on the page.
+        cells: their text.
+        best: whether each is the best of its column.
+        within_noise: whether each is a ratio of the clock that its noise cannot tell from 1.
+        reference: whether it is of a model that drops nothing by design.
+    """
 
     number: int
     cells: list[str]
     best: list[bool]
+    within_noise: list[bool]
+    reference: bool
 
 
 @dataclass(frozen=True)
@@ -55,8 +66,14 @@ def page_tables(records: Sequence[Record], statistics: Statistics = NOTHING) -> 
         frame = display_frame(runs, statistics).drop(columns=TRAIN_SECONDS.column)
         best = best_cells(runs, frame)
         rows = [
-            Row(next(number), cells, [column in columns for column in frame.columns])
-            for cells, columns in zip(frame.to_numpy().tolist(), best, strict=True)
+            Row(
+                next(number),
+                cells,
+                [column in columns for column in frame.columns],
+                [cell.startswith(ABOUT) for cell in cells],
+                point.is_reference,
+            )
+            for point, cells, columns in zip(of_task, frame.to_numpy().tolist(), best, strict=True)
         ]
         title = heading(runs)
         tables.append(
@@ -70,14 +87,20 @@ def page_tables(records: Sequence[Record], statistics: Statistics = NOTHING) -> 
 def best_cells(records: Sequence[Record], frame: pd.DataFrame) -> list[set[str]]:
     """For each row of the table, the columns in which it is the best of its task, dense aside.
 
-    Rows that show the same as the best are best too. Without a second method nothing is best.
+    What drops nothing, by design or not, takes no part. Rows that show the same as the best are
+    best too. Without a second method nothing is best.
     """
     numbers = summary_frame(records)
+    rivals = [
+        not (point.is_reference or point.drops_nothing)
+        for of_task in by_task(records).values()
+        for point in of_task
+    ]
     value = next(name for name in (records[0].metric, VALUE.column) if name in frame)
     directions = {measure.column: measure.better for measure in (VALUE, *SUMMARY)}
     directions[VS_DENSE] = VALUE.better
     best: list[set[str]] = [set() for _ in range(len(frame))]
-    for _, rows in numbers[numbers["Method"] != DENSE].groupby("Task", sort=False):
+    for _, rows in numbers[rivals].groupby("Task", sort=False):
         places = [int(str(index)) for index in rows.index]
         if len(rows) < 2:
             continue

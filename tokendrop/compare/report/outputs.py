@@ -11,10 +11,10 @@ import pandas as pd
 from tokendrop.compare.report.figures import write_figures
 from tokendrop.compare.report.page import write_report
 from tokendrop.compare.report.summary import write_summary
+from tokendrop.compare.results.analysis import Analysis, analyse
 from tokendrop.compare.results.floor import Floor
 from tokendrop.compare.results.frame import write_results
 from tokendrop.compare.results.records import Record
-from tokendrop.compare.results.statistics import Statistics, point_statistics
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,13 @@ class Outputs:
     """What was written.
 
     Attributes:
-        statistics: of the points, which went into all of it.
+        analysis: what went into all of it.
         results, summary, report: the files.
         figures: files by name.
         frames: the numbers of the report's panels, by name.
     """
 
-    statistics: Statistics
+    analysis: Analysis
     results: Path
     summary: Path
     report: Path
@@ -47,18 +47,18 @@ def write_outputs(out: Path, records: Sequence[Record], floors: Sequence[Floor])
     Args:
         out: folder; the files that records name lie there, or are named by whole paths.
         records: at least one.
-        floors: shown below the tables.
+        floors: shown below the tables, and what the value of a method is counted from.
 
     Raises:
         UserError: a file that a record names is missing, torn or another run's.
     """
-    known = point_statistics(records, out)
+    known = analyse(records, floors, out)
     report = write_report(out, records, floors, known)
     return Outputs(
-        statistics=known,
+        analysis=known,
         results=write_results(out, records, known),
         summary=write_summary(out, records, floors, known),
         report=report.path,
-        figures=write_figures(out, records, known),
+        figures=write_figures(out, records, known.statistics),
         frames=report.frames,
     )

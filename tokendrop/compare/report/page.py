@@ -14,11 +14,11 @@ from tokendrop.compare.report.numbers import page_tables
 from tokendrop.compare.report.origins import provenance_of
 from tokendrop.compare.report.panel import TEMPLATES, Findings
 from tokendrop.compare.report.panels import PANELS
-from tokendrop.compare.report.tables import TEXT_COLUMNS, explain, heading
+from tokendrop.compare.report.tables import ABOUT, TEXT_COLUMNS, explain, heading, references
 from tokendrop.compare.report.verdict import verdict
+from tokendrop.compare.results.analysis import NOTHING, Analysis
 from tokendrop.compare.results.floor import Floor
-from tokendrop.compare.results.records import DENSE, Point, Record, by_task
-from tokendrop.compare.results.statistics import NOTHING, Statistics
+from tokendrop.compare.results.records import Point, Record, by_task
 from tokendrop.files import write_text
 
 
@@ -39,7 +39,7 @@ def write_report(
     folder: Path,
     records: Sequence[Record],
     floors: Sequence[Floor] = (),
-    statistics: Statistics = NOTHING,
+    analysis: Analysis = NOTHING,
 ) -> Report:
     """Write ``report.html``.
 
@@ -47,24 +47,24 @@ def write_report(
         folder: of the comparison; the files that records name lie there.
         records: what to report, at least one.
         floors: shown below the table.
-        statistics: of the points; their intervals enter the verdict, the table and the curves.
+        analysis: what follows from the records; without it there are no intervals and no verdict.
 
     Raises:
         UserError: a file that a record names is missing or torn.
     """
-    findings = Findings(folder, records, statistics)
+    findings = Findings(folder, records, analysis)
     panels = [panel for make in PANELS for panel in make(findings)]
-    tables = page_tables(records, statistics)
+    tables = page_tables(records, analysis.statistics)
     columns = dict.fromkeys(column for table in tables for column in table.columns)
     page = TEMPLATES.get_template("report.html.jinja").render(
         heading=heading(records),
-        verdict=verdict(records, statistics),
+        verdict=verdict(analysis.budgets),
         tables=tables,
         words=TEXT_COLUMNS,
-        dense=DENSE,
         any_best=any(table.any_best for table in tables),
         legend={column: explain(column).replace("`", "") for column in columns},
-        floors=[floor.sentence for floor in floors],
+        below=[*references(records), *(floor.sentence for floor in floors)],
+        about=ABOUT,
         several_tasks=len(tables) > 1,
         panels=panels,
         groups=[(beside, list(group)) for beside, group in groupby(panels, lambda p: p.beside)],

@@ -11,8 +11,8 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from tokendrop.compare.results.analysis import Analysis
 from tokendrop.compare.results.records import Record
-from tokendrop.compare.results.statistics import Statistics
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
@@ -30,12 +30,12 @@ class Findings:
     Attributes:
         folder: where the files that the records name lie.
         records: of the runs, at least one.
-        statistics: of their points.
+        analysis: what follows from them.
     """
 
     folder: Path
     records: Sequence[Record]
-    statistics: Statistics
+    analysis: Analysis
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 import pandas as pd
 from markupsafe import Markup
 
+from tokendrop.compare.report import same_budget
 from tokendrop.compare.report.calibration import calibration_panel
+from tokendrop.compare.report.classes import classes_panel
 from tokendrop.compare.report.origins import notes_of
 from tokendrop.compare.report.panel import Findings, Panel, Panels, markup
+from tokendrop.compare.report.passes import passes_panel
 from tokendrop.compare.report.pictures import figure_panels, training_panel
 from tokendrop.compare.report.tokens import token_panels
 from tokendrop.compare.results import fronts, published
@@ -19,13 +22,49 @@ from tokendrop.compare.results.records import by_task, points
 from tokendrop.measure.measures import TRAIN_COST, TRAIN_SECONDS
 
 
-def budgets_panel(findings: Findings) -> Iterator[Panel]:
+def same_budget_panel(findings: Findings) -> Iterator[Panel]:
+    """What methods reach at the same budgets, and who beats whom."""
+    budgets = findings.analysis.budgets
+    tables = [
+        (found.task if len(budgets) > 1 else "", table)
+        for found in budgets
+        if len(table := same_budget.budget_table(found))
+    ]
+    pairs = [titled for found in budgets for titled in same_budget.matrices(found)]
+    frame = same_budget.numbers(budgets)
+    if tables:
+        yield Panel(
+            name="same_budget",
+            title=same_budget.TITLE,
+            below=_titled(tables),
+            caption=same_budget.CAPTION,
+            frame=frame if len(frame) else None,
+            css="wide",
+        )
+    if pairs:
+        yield Panel(
+            name="who_beats_whom",
+            title="Who beats whom",
+            below=_titled(pairs),
+            caption=same_budget.MATRIX_CAPTION,
+            css="wide",
+        )
+
+
+def _titled(tables: Sequence[tuple[str, pd.DataFrame]]) -> Markup:
+    return Markup("").join(
+        markup("titled_table", title, list(frame.columns), frame.to_numpy().tolist())
+        for title, frame in tables
+    )
+
+
+def fronts_panel(findings: Findings) -> Iterator[Panel]:
     """What the points of a method give together."""
-    frame = fronts.fronts_frame(findings.records)
+    frame = fronts.fronts_frame(findings.records, findings.analysis.baselines)
     if len(frame):
         yield Panel(
-            name="budgets",
-            title="At the same budget",
+            name="fronts",
+            title="The front of each method",
             below=_table(frame),
             caption=fronts.CAPTION,
             frame=frame,
@@ -107,9 +146,12 @@ def training_time_panel(findings: Findings) -> Iterator[Panel]:
 
 
 PANELS: list[Panels] = [
-    budgets_panel,
+    same_budget_panel,
     figure_panels,
+    fronts_panel,
+    passes_panel,
     token_panels,
+    classes_panel,
     calibration_panel,
     training_panel,
     training_time_panel,

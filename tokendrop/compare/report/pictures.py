@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from io import BytesIO
 from itertools import groupby
 
-from tokendrop.compare.report.canvas import Drawing, methods_of
+from tokendrop.compare.report.canvas import Drawing
 from tokendrop.compare.report.figures import KEPT_FIGURE, TRAINING_FIGURE, drawings
 from tokendrop.compare.report.panel import Findings, Panel, markup
 from tokendrop.compare.results.records import by_task, runs_of
@@ -30,10 +30,10 @@ def figure_panels(findings: Findings) -> Iterator[Panel]:
 
     Pictures of one panel stand beside each other or, on a phone, below each other.
     """
-    methods = methods_of(findings.records)
     pictures: dict[str, list[str]] = {}
     for of_task in by_task(findings.records).values():
-        for name, drawing in drawings(runs_of(of_task), findings.statistics, methods).items():
+        found = drawings(runs_of(of_task), findings.analysis.statistics, findings.records)
+        for name, drawing in found.items():
             if name in HEADINGS:
                 pictures.setdefault(name, []).append(image(drawing))
     for name, (title, caption) in HEADINGS.items():
@@ -50,11 +50,11 @@ def figure_panels(findings: Findings) -> Iterator[Panel]:
 
 def training_panel(findings: Findings) -> Iterator[Panel]:
     """The curves of training, a picture for each method of each task."""
-    methods = methods_of(findings.records)
     pictures = []
     for of_task in by_task(findings.records).values():
         for _, mine in groupby(of_task, key=lambda point: point.method):
-            drawing = drawings(runs_of(mine), findings.statistics, methods).get(TRAINING_FIGURE)
+            found = drawings(runs_of(mine), findings.analysis.statistics, findings.records)
+            drawing = found.get(TRAINING_FIGURE)
             if drawing:
                 pictures.append(image(drawing))
     if pictures:

@@ -9,29 +9,47 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
 
+from tokendrop.compare.report.looks import Look
 from tokendrop.compare.results.records import Point
 from tokendrop.measure.measures import VALUE, Measure
 
+Pixels = NDArray[np.float64]
+"""(n, 2) places of the figure; of boxes (n, 4), their lower left and upper right corners."""
+
+NEAR = 14  # points; a name further away needs a line to its point
+NEVER = 1000  # a factor for what a name may do only where every other place is worse
+SIDES = ((1, 1), (-1, -1), (1, -1), (-1, 1), (1, 0), (-1, 0), (0, 1), (0, -1))
+HALVES = ((1, 0.5), (1, -0.5), (-1, 0.5), (-1, -0.5), (0.5, 1), (-0.5, 1), (0.5, -1), (-0.5, -1))
+PLACES = np.array(
+    [
+        *((x, y, distance) for distance in (8, 14, 22, 34, 48) for x, y in SIDES),
+        *((x, y, distance) for distance in (48, 64, 82, 104, 130) for x, y in (*HALVES, *SIDES)),
+    ]
+)
+"""Where a name may stand: the direction from its point, and how far, in points."""
+OUTWARDS = np.array([-1, -1, 1, 1])
+
 
 def name_points(
-    axes: Axes, of_task: Sequence[Point], saving: Measure, looks: dict[str, tuple[str, str]]
+    axes: Axes, of_task: Sequence[Point], saving: Measure, looks: dict[str, Look]
 ) -> None:
-    """Write each point's name where it covers the fewest lines, points and names.
+    """Write each point's name where it covers no other name and no bar, and few lines and points.
 
     A method with one operating point gives it its own name.
     """
-    taken: list[Bbox] = []
+    taken = np.empty((0, 4))
     alone = Counter(point.method for point in of_task)
-    drawn = np.concatenate([_along(line) for line in axes.lines])
+    lines, bars = _along(axes.lines), _along_bars(axes)
     frame = axes.get_window_extent()
     places = [(point.mean(saving), 100 * point.mean(VALUE)) for point in of_task]
-    points: list[Any] = list(axes.transData.transform(places)) if places else []
-    for point, place in zip(of_task, places, strict=True):
-        name = axes.annotate(
+    points = axes.transData.transform(np.reshape(places, (-1, 2)))
+    for point, place, pixel in zip(of_task, places, points, strict=True):
+        name: Any = axes.annotate(
             point.method if alone[point.method] == 1 else point.operating_point,
             place,
             (0, 0),
@@ -42,21 +60,21 @@ def name_points(
             zorder=4,
             in_layout=False,
         )
-
-        def cost(at: tuple[int, int, int], name: Any = name) -> float:
-            _put(name, at)
-            box = name.get_window_extent().padded(3)
-            inside = np.all((drawn > box.min) & (drawn < box.max), axis=1).sum()
-            outside = box.x0 < frame.x0 or box.x1 > frame.x1 or box.y0 < frame.y0
-            mine = _gap(box, axes.transData.transform(name.xy))
-            nearer = sum(_gap(box, other) < mine for other in points)
-            overlaps = 80 * box.count_overlaps(taken)
-            return float(inside + overlaps + 400 * outside + 12 * nearer + at[2])
-
-        best = min(PLACES, key=cost)
-        _put(name, best)
-        taken.append(name.get_window_extent().padded(2))
-        if best[2] > NEAR:
+        box = name.get_window_extent()
+        boxes = _boxes(pixel, box.width, box.height, axes.figure.dpi / 72)
+        wide = boxes + 3 * OUTWARDS
+        outside = ((wide[:, :2] < frame.min) | (wide[:, 2:] > frame.max)).any(1)
+        gaps = _gaps(wide, points)
+        nearer = (gaps < _gaps(wide, pixel[None])).sum(1)
+        covered = 80 * _overlapping(wide, taken) + _inside(wide, bars)
+        cost = _inside(wide, lines) + NEVER * (covered + 40 * outside) + 12 * nearer + PLACES[:, 2]
+        best = int(cost.argmin())
+        taken = np.concatenate([taken, boxes[best : best + 1] + 2 * OUTWARDS])
+        x, y, distance = PLACES[best].tolist()
+        name.xyann = (x * distance, y * distance)
+        name.set_ha(("center", "left", "right")[round(x)])
+        name.set_va(("center", "bottom", "top")[round(y)])
+        if distance > NEAR:
             axes.annotate(
                 "",
                 name.xy,
@@ -67,30 +85,53 @@ def name_points(
             )
 
 
-NEAR = 14  # points; a name further away needs a line to its point
-PLACES = [
-    (x, y, distance)
-    for distance in (8, 14, 22, 34, 48)
-    for x, y in ((1, 1), (-1, -1), (1, -1), (-1, 1), (1, 0), (-1, 0), (0, 1), (0, -1))
-]
+def _boxes(point: Pixels, width: float, height: float, scale: float) -> Pixels:
+    """The box of a name of this size at each of PLACES."""
+    sides = PLACES[:, :2]
+    anchors = point + scale * sides * PLACES[:, 2:]
+    # a side rounds to the middle, the start or the end of the name
+    size = np.array([width, height])
+    corners = anchors + (np.round(sides) - 1) / 2 * size
+    return np.concatenate([corners, corners + size], axis=1)
 
 
-def _gap(box: Bbox, point: Any) -> float:
-    """Pixels between a box and a point."""
-    outside = np.maximum(0, np.maximum(box.min - point, point - box.max))
-    return float(np.hypot(*outside))
+def _gaps(boxes: Pixels, points: Pixels) -> Pixels:
+    """(boxes, points) pixels between each box and each point."""
+    low, high = boxes[:, None, :2] - points, points - boxes[:, None, 2:]
+    return np.asarray(np.hypot(*np.moveaxis(np.maximum(0, np.maximum(low, high)), -1, 0)))
 
 
-def _put(name: Any, place: tuple[int, int, int]) -> None:
-    x, y, distance = place
-    name.xyann = (x * distance, y * distance)
-    name.set_ha(("center", "left", "right")[x])
-    name.set_va(("center", "bottom", "top")[y])
+def _inside(boxes: Pixels, pixels: Pixels) -> Pixels:
+    """How many of the pixels lie in each box."""
+    low, high = boxes[:, None, :2], boxes[:, None, 2:]
+    return np.asarray(((pixels > low) & (pixels < high)).all(-1).sum(1))
 
 
-def _along(line: Line2D) -> Any:
-    """Pixels close together along a line of the figure, its points several times."""
-    ends = line.get_transform().transform(line.get_xydata())
-    steps = np.linspace(0, 1, 60)[:, None]
-    pieces = [a + steps * (b - a) for a, b in pairwise(ends)]
-    return np.concatenate([np.repeat(ends, 8, axis=0), *pieces])
+def _overlapping(boxes: Pixels, taken: Pixels) -> Pixels:
+    """How many of the taken boxes each box overlaps."""
+    low = boxes[:, None, :2] < taken[:, 2:]
+    high = boxes[:, None, 2:] > taken[:, :2]
+    return np.asarray((low & high).all(-1).sum(1))
+
+
+def _along(lines: Sequence[Line2D]) -> Pixels:
+    """Pixels close together along lines of the figure, their points several times."""
+    found = [np.empty((0, 2))]
+    for line in lines:
+        ends: Any = line.get_transform().transform(line.get_xydata())
+        found += [np.repeat(ends, 8, axis=0), *(_between(*pair) for pair in pairwise(ends))]
+    return np.concatenate(found)
+
+
+def _along_bars(axes: Axes) -> Pixels:
+    """Pixels close together along each error bar."""
+    found = [np.empty((0, 2))]
+    for bars in axes.collections:
+        if isinstance(bars, LineCollection):
+            ends = [axes.transData.transform(bar) for bar in bars.get_segments()]
+            found += [_between(*pair) for pair in ends]
+    return np.concatenate(found)
+
+
+def _between(one: Any, other: Any) -> Pixels:
+    return np.asarray(one + np.linspace(0, 1, 60)[:, None] * (other - one))

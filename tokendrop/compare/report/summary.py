@@ -11,37 +11,53 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from tokendrop.compare.report import same_budget
 from tokendrop.compare.report.origins import notes_of, provenance_of
-from tokendrop.compare.report.tables import TEXT_COLUMNS, display_frame, explain, heading
+from tokendrop.compare.report.same_budget import budget_table, matrices
+from tokendrop.compare.report.tables import (
+    ABOUT,
+    TEXT_COLUMNS,
+    display_frame,
+    explain,
+    heading,
+    references,
+)
+from tokendrop.compare.report.verdict import verdict
 from tokendrop.compare.results import fronts, published
+from tokendrop.compare.results.analysis import NOTHING, Analysis
+from tokendrop.compare.results.budgets import SameBudget
 from tokendrop.compare.results.floor import Floor
-from tokendrop.compare.results.records import DENSE, Record, by_task
-from tokendrop.compare.results.statistics import NOTHING, Statistics
+from tokendrop.compare.results.records import Record, by_task, points
 from tokendrop.files import write_text
 from tokendrop.measure.measures import TRAIN_SECONDS
+
+NOISE = f"{ABOUT}: within the noise of the clock, which stands behind it, of 1: no difference."
 
 
 def write_summary(
     folder: Path,
     records: Sequence[Record],
     floors: Sequence[Floor] = (),
-    statistics: Statistics = NOTHING,
+    analysis: Analysis = NOTHING,
 ) -> Path:
     """Write `summary.md`: the table, what its columns mean, and where its numbers come from.
 
     Below the table stand the floors; what others have published has a table of its own.
     """
-    table = display_frame(records, statistics)
+    table = display_frame(records, analysis.statistics)
     parts = [
         f"# Comparison: {heading(records)}",
         _markdown(table),
+        *references(records),
         *(floor.sentence for floor in floors),
+        NOISE,
+        *_same_budget(analysis.budgets),
         "## The columns",
         _bullets((column, explain(column)) for column in table.columns),
     ]
-    methods = fronts.fronts_frame(records)
+    methods = fronts.fronts_frame(records, analysis.baselines)
     if len(methods):
-        parts += ["## At the same budget", fronts.CAPTION, _markdown(methods)]
+        parts += ["## The front of each method", fronts.CAPTION, _markdown(methods)]
     if notes := notes_of(records):
         parts += [
             "## Notes",
@@ -57,6 +73,22 @@ def write_summary(
     return path
 
 
+def _same_budget(budgets: Sequence[SameBudget]) -> list[str]:
+    """What the numbers say, the tables that it is said of, and who beats whom."""
+    parts = []
+    if said := verdict(budgets):
+        parts += ["## What the numbers say", " ".join(said)]
+    tables = [(found, budget_table(found)) for found in budgets]
+    if any(len(table) for _, table in tables):
+        parts += [f"## {same_budget.TITLE}", same_budget.CAPTION]
+    for found, table in tables:
+        if len(table):
+            parts += [f"### {found.task}", _markdown(table)]
+            for title, pairs in matrices(found):
+                parts += [f"{title}. {same_budget.MATRIX_CAPTION}", _markdown(pairs)]
+    return parts
+
+
 def _markdown(table: pd.DataFrame) -> str:
     align = ["left" if column in TEXT_COLUMNS else "right" for column in table.columns]
     return table.to_markdown(index=False, disable_numparse=True, colalign=align)
@@ -70,7 +102,7 @@ def print_summary(
     records: Sequence[Record],
     console: Console | None = None,
     floors: Sequence[Floor] = (),
-    statistics: Statistics = NOTHING,
+    analysis: Analysis = NOTHING,
 ) -> None:
     """Print the summary for the terminal: one table per task."""
     # a file or a pipe has no width, and 80 columns would fold the names
@@ -78,7 +110,8 @@ def print_summary(
     for task in by_task(records):
         of_task = [record for record in records if record.task == task]
         # the terminal has room for one of the two, and seconds differ between machines
-        frame = display_frame(of_task, statistics).drop(columns=TRAIN_SECONDS.column)
+        frame = display_frame(of_task, analysis.statistics).drop(columns=TRAIN_SECONDS.column)
+        plain = {point.method for point in points(of_task) if point.is_reference}
         table = Table(box=box.SIMPLE_HEAD, title=heading(of_task), padding=0)
         for column in frame.columns:
             words = column in TEXT_COLUMNS
@@ -93,12 +126,16 @@ def print_summary(
                 no_wrap=not words,
             )
         for cells in frame.to_numpy().tolist():
-            table.add_row(*cells, style="bold" if cells[0] == DENSE else None)
+            # nor does the noise behind a ratio, whose mark is enough
+            cells = [c.split(" ±")[0] if c.startswith(ABOUT) else c for c in cells]
+            table.add_row(*cells, style="bold" if cells[0] in plain else None)
         console.print(table)
-    for floor in floors:
-        console.print(floor.sentence)
+    floored = [floor.sentence for floor in floors]
+    for sentence in [*references(records), *floored, *verdict(analysis.budgets)]:
+        console.print(sentence)
     console.print(
         "unpad.: against the same packed encoder with nothing dropped; padded: against the plain "
-        "Hugging Face model on padded batches of the same rows.",
+        f"Hugging Face model on padded batches of the same rows. {ABOUT}: within the noise "
+        "of the clock of 1.",
         style="dim",
     )

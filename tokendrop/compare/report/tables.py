@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from tokendrop.compare.results.records import MARK, Point, Record, by_task, dense_point, gap
+from tokendrop.compare.results.records import (
+    MARK,
+    Point,
+    Record,
+    by_task,
+    dense_point,
+    gap,
+)
 from tokendrop.compare.results.statistics import NOTHING, Statistics
-from tokendrop.measure.measures import SUMMARY, VALUE
+from tokendrop.measure.measures import FLOPS_UNPADDED, SUMMARY, VALUE, Measure
 
-TEXT_COLUMNS = {"Method", "Point", "Task", "Metric"}
+TEXT_COLUMNS = {"Method", "Point", "Task", "Metric", "Budget"}
+FLOPS_COLUMN = FLOPS_UNPADDED.column
+ABOUT = "≈"
+"""Stands before a ratio of the clock that is within its noise of 1."""
 
 VS_DENSE = "vs dense"
 
 LEGEND = {
     "Method": "the reducer that decides what is dropped; `dense` drops nothing.",
-    "Point": "the operating point: the setting of the method's knob between quality and compute.",
+    "Point": "the operating point: the setting of the method's knob between quality and compute. "
+    "One that drops nothing keeps more than 98 % of the tokens x layers.",
     "Task": "the data set that the model was trained and tested on.",
     "Seeds": "how many random seeds the row is the mean of.",
     "Metric": "what is measured on the test split.",
     VALUE.column: VALUE.meaning,
     VS_DENSE: "how much better (+) or worse (-) than the dense model of the same task, in "
-    "points of a per cent.",
-    "95% interval": "of the difference to dense, from paired resamples of the test examples; "
-    "where it holds 0, another test set could turn the difference around.",
+    "points of a per cent; of several models that drop nothing it is the best on dev.",
+    "95% interval": "of the difference to dense, from paired resamples of the seeds and the test "
+    "examples; where it holds 0, other ones could turn the difference around. With one seed it is "
+    "over the examples alone.",
     "p": "how likely the exact McNemar test finds a difference as large between two classifiers "
     "that are equally good.",
     **{measure.column: measure.meaning for measure in SUMMARY},
@@ -66,36 +78,58 @@ def display_frame(records: Sequence[Record], statistics: Statistics = NOTHING) -
     frame = summary_frame(records, statistics)
 
     def value(row: pd.Series[Any]) -> str:
-        text = VALUE.show(row[VALUE.column])
-        if row["Seeds"] == 1:
-            return text
-        return f"{text.removesuffix(' %')} ± {VALUE.show(row['Std'])}"
+        return show_value(row[VALUE.column], None if row["Seeds"] == 1 else row["Std"])
 
     def difference(row: pd.Series[Any], column: str = VS_DENSE) -> str:
-        return "" if pd.isna(row[column]) else f"{100 * row[column]:+.2f}"
+        return "" if pd.isna(row[column]) else show_gap(row[column])
 
     def interval(row: pd.Series[Any]) -> str:
         return " to ".join(difference(row, end) for end in ("Low", "High") if pd.notna(row[end]))
 
-    formats: dict[str, Callable[[float], str]] = {
-        **{measure.column: measure.show for measure in SUMMARY},
-        "p": show_p,
-        "Seeds": str,
+    shown = [point for of_task in by_task(records).values() for point in of_task]
+    marks = [f" {MARK}" * any(run.has_caveat for run in point.runs) for point in shown]
+    columns: dict[str, Any] = {
+        "Point": [p.operating_point + " (drops nothing)" * p.drops_nothing for p in shown],
+        VALUE.column: frame.apply(value, axis=1) + marks,
+        VS_DENSE: frame.apply(difference, axis=1),
+        "Low": frame.apply(interval, axis=1),
+        "p": frame["p"].map(show_p),
+        "Seeds": frame["Seeds"].map(str),
+        **{m.column: [show_measure(point, m) for point in shown] for m in SUMMARY},
     }
-    points = [point for of_task in by_task(records).values() for point in of_task]
-    marks = [f" {MARK}" * any(run.has_caveat for run in point.runs) for point in points]
-    text = frame.drop(columns=["Std", "High"]).assign(
-        **{
-            VALUE.column: frame.apply(value, axis=1) + marks,
-            VS_DENSE: frame.apply(difference, axis=1),
-            "Low": frame.apply(interval, axis=1),
-            **{column: frame[column].map(form) for column, form in formats.items()},
-        }
-    )
+    text = frame.drop(columns=["Std", "High"]).assign(**columns)
     constant = [c for c in ("Task", "Seeds", "Metric") if frame[c].nunique() == 1]
     unknown = [c for c in ("Low", "p") if (text[c] == "").all()]
     text = text.drop(columns=constant + unknown).rename(columns={"Low": "95% interval"})
     return text.rename(columns={VALUE.column: records[0].metric}) if "Metric" in constant else text
+
+
+def show_value(mean: float, std: float | None) -> str:
+    """A metric for people, with its deviation over the seeds where there is one.
+
+    >>> show_value(0.824, None), show_value(0.824, 0.002)
+    ('82.40 %', '82.40 ± 0.20 %')
+    """
+    text = VALUE.show(mean)
+    return text if std is None else f"{text.removesuffix(' %')} ± {VALUE.show(std)}"
+
+
+def show_gap(difference: float) -> str:
+    """A difference of metrics in points of a per cent.
+
+    >>> show_gap(-0.0035), show_gap(-1e-9)
+    ('-0.35', '+0.00')
+    """
+    # nothing has no side: -0.0 becomes 0.0
+    return f"{round(100 * difference, 2) + 0.0:+.2f}"
+
+
+def show_measure(point: Point, measure: Measure) -> str:
+    """A measure of a point; a ratio of the clock within its noise of 1 says so: "≈1.02x ±0.03"."""
+    shown = measure.show(point.mean(measure))
+    if not point.within_noise(measure):
+        return shown
+    return f"{ABOUT}{shown} ±{point.noise(measure):.2f}"
 
 
 def show_p(p_value: float) -> str:
@@ -112,6 +146,23 @@ def show_p(p_value: float) -> str:
 def explain(column: str) -> str:
     """What a column of the summary says; one with another name is the metric itself."""
     return LEGEND.get(column, VALUE.meaning)
+
+
+def references(records: Sequence[Record]) -> list[str]:
+    """A sentence for each task that has several models which drop nothing: which one is dense."""
+    sentences = []
+    for task, of_task in by_task(records).items():
+        names = [point.name for point in of_task if point.is_reference]
+        dense = dense_point(of_task)
+        if dense is not None and len(names) > 1:
+            others = " and ".join(name for name in names if name != dense.name)
+            sentences.append(
+                f"On {task} methods are compared with {dense.name}, which is better on dev than "
+                f"{others}."
+                if dense.on_dev
+                else f"On {task} methods are compared with {dense.name}, and not with {others}."
+            )
+    return sentences
 
 
 def heading(records: Sequence[Record]) -> str:

@@ -5,65 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from pathlib import Path
 
 import pandas as pd
 
 from tokendrop.compare.report.panel import Findings, Panel, markup
-from tokendrop.compare.results.fates import Fates, Sample, read_fates
-from tokendrop.compare.results.records import DENSE, Point, Record, by_task
-
-
-@dataclass(frozen=True)
-class PointFates:
-    """What became of the tokens of a point: counts over all seeds, and texts of the first one."""
-
-    point: Point
-    title: str
-    layers: int
-    exits: list[int]
-    dropped: dict[str, list[int]]
-    samples: list[Sample]
-
-
-def fates_of(records: Sequence[Record], folder: Path) -> list[PointFates]:
-    """Of each point whose runs saved them.
-
-    Raises:
-        UserError: a file that a record names is missing or torn.
-    """
-    several_tasks = len(by_task(records)) > 1
-    found = []
-    for of_task in by_task(records).values():
-        for point in of_task:
-            saved = [read_fates(folder / run.fates_file) for run in point.runs if run.fates_file]
-            if saved:
-                title = f"{point.name}, {point.task}" if several_tasks else point.name
-                found.append(_summed(point, title, saved))
-    return found
-
-
-def _summed(point: Point, title: str, saved: Sequence[Fates]) -> PointFates:
-    first = saved[0]
-    kinds = dict.fromkeys(kind for one in saved for kind in one.dropped)
-    dropped = {
-        kind: _sum([one.dropped[kind] for one in saved if kind in one.dropped]) for kind in kinds
-    }
-    return PointFates(
-        point, title, first.layers, _sum([one.exits for one in saved]), dropped, first.samples
-    )
-
-
-def _sum(counts: Sequence[list[int]]) -> list[int]:
-    return [sum(column) for column in zip(*counts, strict=True)]
+from tokendrop.compare.report.point_fates import PointFates, fates_of
+from tokendrop.compare.report.texts import disagreement_panel, samples_panel
+from tokendrop.compare.results.records import by_task
 
 
 def token_panels(findings: Findings) -> Iterator[Panel]:
     """What became of rows, of each kind of token, and of a few texts."""
     fates = fates_of(findings.records, findings.folder)
+    several_tasks = len(by_task(findings.records)) > 1
     yield from _exit_panel(fates)
     yield from _kinds_panel(fates)
-    yield from _samples_panel(fates, len(by_task(findings.records)) > 1)
+    yield from samples_panel(fates, several_tasks)
+    yield from disagreement_panel(fates, several_tasks)
 
 
 @dataclass(frozen=True)
@@ -151,79 +109,3 @@ def _left(kind: str, counts: Sequence[int]) -> KindLeft:
     total = sum(counts)
     gone = accumulate(counts[:-1])
     return KindLeft(kind, total, [100 * (total - dropped) / total for dropped in gone])
-
-
-@dataclass(frozen=True)
-class Word:
-    """A token as text, the layers it went through, and its opacity in the view of all layers."""
-
-    text: str
-    depth: int
-    shade: float
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A text as a method read it; ``left`` is the layer after which the row left early."""
-
-    name: str
-    answer: str
-    left: int | None
-    layers: int
-    words: list[Word]
-
-
-@dataclass(frozen=True)
-class Text:
-    """A text, how many of its tokens are not shown, and how methods read it."""
-
-    task: str
-    label: str
-    start: str
-    cut: int
-    methods: list[Reading]
-
-
-def _samples_panel(fates: Sequence[PointFates], several_tasks: bool) -> Iterator[Panel]:
-    """What is left of each text under each method that kept not all of it, or left it early."""
-    texts: dict[tuple[str, str], Text] = {}
-    for fate in fates:
-        for sample in fate.samples:
-            whole = all(depth == fate.layers for depth in sample.depth)
-            if fate.point.method == DENSE or whole:
-                continue
-            key = fate.point.task, "".join(sample.words)
-            start, cut = "".join(sample.words[1:9]).strip(), sample.tokens - len(sample.words)
-            text = texts.setdefault(key, Text(fate.point.task, sample.label, start, cut, []))
-            text.methods.append(_reading(fate, sample))
-    if texts:
-        deepest = max(fate.layers for fate in fates)
-        yield Panel(
-            name="samples",
-            title="What is left of a text",
-            above=markup("layer_choice", deepest),
-            caption="A word is the fainter the earlier it was dropped; with a layer chosen, only "
-            "what went through that layer is full.",
-            below=markup("samples", list(texts.values()), several_tasks),
-            css="texts",
-            style=markup("layer_rules", deepest),
-        )
-
-
-def _reading(fate: PointFates, sample: Sample) -> Reading:
-    return Reading(
-        name=fate.point.name,
-        answer=sample.answer,
-        left=sample.left if sample.left < fate.layers else None,
-        layers=fate.layers,
-        words=[
-            # a clear step between dropped and kept, then by depth
-            Word(text, depth, _shade(depth, fate.layers))
-            for text, depth in zip(sample.words, sample.depth, strict=True)
-        ],
-    )
-
-
-def _shade(depth: int, layers: int) -> float:
-    """Opacity of a token in the view of all layers: whole only if it went through all."""
-    return 1.0 if depth == layers else round(0.22 + 0.5 * depth / layers, 3)

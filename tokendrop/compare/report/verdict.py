@@ -1,137 +1,120 @@
-"""What the numbers say, in a few sentences that claim nothing the numbers do not."""
+"""What the methods give at the same budgets, in a few sentences that claim nothing more.
+
+They are made of :class:`tokendrop.compare.results.budgets.SameBudget` alone.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from tokendrop.compare.results.records import (
-    DENSE,
-    Point,
-    Record,
-    by_task,
-    dense_point,
-    gap,
-    ordered,
-)
-from tokendrop.compare.results.statistics import NOTHING, Statistics
-from tokendrop.measure.measures import FLOPS_UNPADDED as FLOPS
-from tokendrop.measure.measures import THROUGHPUT_UNPADDED as CLOCK
-from tokendrop.measure.measures import VALUE
+from tokendrop.compare.results.budgets import AtBudget, SameBudget, Standing
+from tokendrop.compare.results.records import Point
+from tokendrop.compare.results.resampled import Difference
+from tokendrop.measure.measures import KEPT_TOKENS, VALUE
 
 
-def verdict(records: Sequence[Record], statistics: Statistics = NOTHING) -> list[str]:
-    """Two sentences for each task, and one on how far they can be trusted.
+def verdict(budgets: Sequence[SameBudget]) -> list[str]:
+    """The sentences of each task, and one on how far the intervals reach.
 
-    They name the fastest points near dense, or say that none is.
-
-    Near is within 1 and within 2 points of the dense model of the same task. Speed-ups are on the
-    unpadded base, and one on the clock counts only where it is above the noise of its measurement.
-    A difference within its interval, or without one within the noise, is called that.
+    They name what is told apart from dense at each budget, and a best method only where one beats
+    every other. Where dense has learned nothing, they say that and no more.
     """
-    sentences = []
-    for task, of_task in by_task(records).items():
-        dense = dense_point(of_task)
-        if dense is None:
-            sentences.append(f"On {task} the dense model has not run, so nothing can be compared.")
-            continue
-        first = dense.runs[0]
-        value = VALUE.show(dense.mean(VALUE))
+    sentences = [sentence for one in budgets for sentence in _of_task(one)]
+    judged = [
+        standing
+        for one in budgets
+        if one.dense_learned
+        for at in one.budgets
+        for standing in at.standings
+        if standing.to_dense.difference
+    ]
+    if not judged:
+        return sentences
+    return [*sentences, _doubt(judged)]
+
+
+def _of_task(found: SameBudget) -> list[str]:
+    if found.dense is None:
+        return [f"On {found.task} the dense model has not run, so nothing can be compared."]
+    value, level = found.dense.mean(VALUE), found.baseline
+    metric = found.dense.runs[0].metric.replace("_", " ")
+    reached = f"On {found.task} {found.dense.name} reaches {VALUE.show(value)} {metric}"
+    if not found.dense_learned:
+        return [
+            f"{reached}, which is no more than {level.name} ({VALUE.show(level.value)}): it has "
+            "learned nothing that a method could keep, so none is judged."
+        ]
+    rows = found.dense.runs[0].examples_eval
+    sentences = [f"{reached} on the {rows:,} rows of the test split."]
+    if found.without_dev:
         sentences.append(
-            f"On {task} the dense model reaches {value} {first.metric} on the "
-            f"{first.examples_eval:,} rows of the test split."
+            f"What {enumerated(found.without_dev)} did on the dev split of {found.task} was not "
+            "recorded, by which the point at a budget is chosen, so nothing is said of it at the "
+            "same budget: compare again into a new folder."
         )
-        one, two = (
-            _fastest(_within(budget, of_task, dense), dense, statistics) for budget in (1, 2)
+    sentences += [_at_budget(at, found.task, found.dense.name) for at in found.budgets]
+    sentences += [_keeps_all(point) for point in found.keep_all]
+    return sentences
+
+
+def _at_budget(at: AtBudget, task: str, dense: str) -> str:
+    ties = [one for one in at.standings if _compared(one) and not one.to_dense.told_apart]
+    apart = [one for one in at.standings if one.to_dense.told_apart]
+    unknown = [one for one in at.standings if not _compared(one)]
+    claims = []
+    if ties:
+        claims.append(f"{_names(ties)} cannot be told from {dense}")
+    claims += [f"{one.point.method} {_told(one.to_dense.difference)}" for one in apart]
+    if unknown:
+        claims.append(
+            f"{_names(unknown)} cannot be compared, for want of answers with the seeds of {dense}"
         )
-        if one == two:
-            sentences.append(f"Within 1 and within 2 points of it {one}.")
-        else:
-            sentences.append(f"Within 1 point of it {one}; within 2 points {two}.")
-    return [*sentences, _doubt(records, statistics)]
-
-
-def _within(budget: int, of_task: Sequence[Point], dense: Point) -> list[Point]:
-    # a loss of exactly the budget is within it, whatever its last binary digit
-    limit = -0.01 * budget - 1e-9
-    return [p for p in of_task if p.method != DENSE and gap(p, dense) >= limit]
-
-
-def _fastest(near: Sequence[Point], dense: Point, statistics: Statistics) -> str:
-    timed = [p for p in near if p.mean(CLOCK) > 1 + max(run.clock_noise for run in p.runs)]
-    counted = [p for p in near if p.mean(FLOPS) > 1]
-    clock = max(timed, key=lambda p: p.mean(CLOCK), default=None)
-    flops = max(counted, key=lambda p: p.mean(FLOPS), default=None)
-    names = {point.key: _described(point, dense, statistics) for point in (clock, flops) if point}
-    if clock is not None and clock is flops:
-        return (
-            f"the fastest is {names[clock.key]}: {CLOCK.show(clock.mean(CLOCK))} the rows per "
-            f"second as measured, {FLOPS.show(clock.mean(FLOPS))} fewer FLOPs"
+    if at.best:
+        claims.append(f"{at.best} beats every other method")
+    if at.too_slow:
+        claims.append(
+            f"{enumerated(at.too_slow)} {'does' if len(at.too_slow) == 1 else 'do'} not reach it"
         )
-    on_clock = (
-        f"the fastest on the clock is {names[clock.key]}: {CLOCK.show(clock.mean(CLOCK))}"
-        if clock
-        else "no point is faster on the clock by more than the noise"
+    return f"At {at.speedup:g}x fewer FLOPs on {task}, {'; '.join(claims)}."
+
+
+def _compared(standing: Standing) -> bool:
+    return standing.to_dense.difference is not None
+
+
+def _told(difference: Difference | None) -> str:
+    assert difference is not None
+    low, high = sorted((100 * abs(difference.low), 100 * abs(difference.high)))
+    verb = "loses" if difference.value < 0 else "gains"
+    return f"{verb} {100 * abs(difference.value):.1f} points ({low:.1f} to {high:.1f})"
+
+
+def _keeps_all(point: Point) -> str:
+    kept = 100 * point.mean(KEPT_TOKENS)
+    return f"{point.name} drops nothing on {point.task}: it keeps {kept:.1f} % of tokens x layers."
+
+
+def _doubt(judged: Sequence[Standing]) -> str:
+    """What the intervals are over."""
+    seeds = {len(standing.point.runs) for standing in judged}
+    if seeds == {1}:
+        over = "test examples alone, as there is one seed"
+    else:
+        over = "test examples and seeds" + (", where there are several" if 1 in seeds else "")
+    return (
+        f"Differences are told apart by 95 % intervals over {over}, corrected for the number of "
+        "methods; what cannot be told apart is not ranked."
     )
-    in_flops = (
-        f"the fewest FLOPs has {names[flops.key]}: {FLOPS.show(flops.mean(FLOPS))} fewer"
-        if flops
-        else "no point saves FLOPs"
-    )
-    return f"{on_clock}, and {in_flops}"
 
 
-def _described(point: Point, dense: Point, statistics: Statistics) -> str:
-    better = gap(point, dense)
-    size = f"{100 * abs(better):.2f}"
-    if float(size) == 0:
-        return f"{point.name}, level with dense{_certainty(point, dense, statistics)}"
-    side = "below" if better < 0 else "above"
-    return f"{point.name}, {size} points {side} dense{_certainty(point, dense, statistics)}"
+def _names(standings: Sequence[Standing]) -> str:
+    return enumerated([one.point.method for one in standings])
 
 
-def _certainty(point: Point, dense: Point, statistics: Statistics) -> str:
-    """Whether the difference from dense is more than chance, as far as anything is known of it."""
-    known = statistics.get(point.key)
-    if known is not None and known.difference is not None:
-        low, high = 100 * known.difference.low, 100 * known.difference.high
-        text = f"95 % interval {low:+.2f} to {high:+.2f}"
-        return f" ({text}, so no difference is shown)" if low <= 0 <= high else f" ({text})"
-    noise, name = _noise(point, dense)
-    if noise is None or abs(gap(point, dense)) > noise:
-        return ""
-    return f" (within {name} of {100 * noise:.1f} points)"
+def enumerated(names: Sequence[str]) -> str:
+    """Names in a sentence.
 
-
-def _noise(point: Point, dense: Point) -> tuple[float | None, str]:
-    """The size below which a difference is noise, in the metric's unit, and what it is called."""
-    spreads = [spread for one in (point, dense) if (spread := one.std(VALUE)) is not None]
-    if spreads:
-        return max(spreads), "the deviation over the seeds"
-    first = dense.runs[0]
-    if first.metric != "accuracy":
-        return None, ""
-    return _standard_error(first), "the standard error"
-
-
-def _standard_error(record: Record) -> float:
-    return math.sqrt(record.value * (1 - record.value) / record.examples_eval)
-
-
-def _doubt(records: Sequence[Record], statistics: Statistics) -> str:
-    """How far the sentences before can be trusted."""
-    seeds = {record.seed for record in records}
-    if any({run.seed for run in p.runs} != seeds for ps in by_task(records).values() for p in ps):
-        return "Not every point has run with every seed yet, so differences are provisional."
-    if any(known.difference for known in statistics.values()):
-        ran = "one seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
-        return f"With {ran}, a difference whose 95 % interval holds 0 may be chance alone."
-    if len(seeds) > 1:
-        return f"These are means over {len(seeds)} seeds, without a test of significance."
-    smallest = min(ordered(records), key=lambda record: record.examples_eval)
-    rows = smallest.examples_eval
-    text = f"One seed only: one row of {rows:,} is {100 / rows:.2f} points"
-    if smallest.metric == "accuracy":
-        error = 100 * _standard_error(smallest)
-        text += f", the standard error of one accuracy is about {error:.1f} points"
-    return f"{text}, and differences of that size are not significant."
+    >>> enumerated(["a"]), enumerated(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

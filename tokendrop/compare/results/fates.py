@@ -51,6 +51,11 @@ class Fates:
     samples: list[Sample]
 
 
+def spread(rows: int, count: int) -> list[int]:
+    """So many rows at equal distances: splits are often sorted by class."""
+    return [row * rows // count for row in range(count)] if rows > count else list(range(rows))
+
+
 def write_fates(path: Path, fates: Fates) -> None:
     """Write the file, whole or not at all."""
     write_text(path, json.dumps(asdict(fates), ensure_ascii=False))

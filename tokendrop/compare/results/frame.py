@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from tokendrop.compare.results.analysis import NOTHING, Analysis
 from tokendrop.compare.results.fronts import fronts
 from tokendrop.compare.results.records import Record, ordered
-from tokendrop.compare.results.statistics import NOTHING, Statistics
 from tokendrop.files import write_text
 from tokendrop.measure.measures import MEASURES
 
@@ -36,13 +36,14 @@ POINT_COLUMNS = (
 points of the method on the task."""
 
 
-def results_frame(records: Sequence[Record], statistics: Statistics = NOTHING) -> pd.DataFrame:
+def results_frame(records: Sequence[Record], analysis: Analysis = NOTHING) -> pd.DataFrame:
     """One row per run, the columns of `results.csv`."""
-    hypervolumes = {(front.task, front.method): front.hypervolume for front in fronts(records)}
+    found = fronts(records, analysis.baselines)
+    hypervolumes = {(front.task, front.method): front.hypervolume for front in found}
     rows = []
     for record in ordered(records):
         key = (record.task, record.method, record.operating_point)
-        known = statistics.get(key)
+        known = analysis.statistics.get(key)
         gap = known.difference if known else None
         rows.append(
             [
@@ -56,10 +57,8 @@ def results_frame(records: Sequence[Record], statistics: Statistics = NOTHING) -
     return frame.astype(dict.fromkeys(POINT_COLUMNS, float))
 
 
-def write_results(
-    folder: Path, records: Sequence[Record], statistics: Statistics = NOTHING
-) -> Path:
+def write_results(folder: Path, records: Sequence[Record], analysis: Analysis = NOTHING) -> Path:
     """Write `results.csv`."""
     path = folder / "results.csv"
-    write_text(path, results_frame(records, statistics).to_csv(index=False))
+    write_text(path, results_frame(records, analysis).to_csv(index=False))
     return path

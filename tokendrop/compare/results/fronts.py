@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 from moocore import hypervolume
 
+from tokendrop.compare.results.baseline import NONE, Baselines
 from tokendrop.compare.results.records import (
-    DENSE,
     Point,
     Record,
     by_task,
     dense_point,
-    pareto_front,
 )
 from tokendrop.measure.measures import FLOPS_UNPADDED, VALUE
 
@@ -23,11 +22,13 @@ SHARES = (0.75, 0.5, 0.25)  # of dense FLOPs, at which methods are compared
 LOSSES = (0.01, 0.02)  # of the metric, at which methods are compared
 
 CAPTION = (
-    "What the points of a method give together. At the same budget: the metric on the straight "
-    "line between the two nearest points of its front, and the FLOPs, as a share of the packed "
-    "dense model's, at a given loss against it; nothing outside the range that was measured. "
-    "Hypervolume: the area between the front and the reference point of all FLOPs and a metric of "
-    "0, so the mean metric over all budgets; more is better."
+    "What the points of a method give together, chosen and measured on test, without intervals. "
+    "The metric on the straight line between the two nearest points of its front, and the FLOPs, "
+    "as a share of the packed dense model's, at a given loss against it; nothing outside the range "
+    "that was measured. Hypervolume: the area between the front and the reference point of all "
+    "FLOPs and the metric of the floor, which is TF-IDF or the most frequent class: the mean over "
+    "all budgets of what a method reaches above that; more is better, and 0 is no better than the "
+    "floor."
 )
 
 
@@ -39,8 +40,9 @@ class MethodFront:
         points: how many of the method were measured.
         shares: FLOPs as shares of the packed dense model's, growing.
         values: the metric beside them, growing.
-        hypervolume: area between the front and the reference point: all of dense FLOPs, metric 0.
-            The mean metric over all budgets from 0 to 1, counted as 0 below the cheapest point.
+        hypervolume: area between the front and the reference point: all of dense FLOPs, and the
+            metric of the task's baseline. The mean over all budgets from 0 to 1 of the metric above
+            it, counted as 0 below the cheapest point.
         at_share: for each of SHARES the metric, None outside the measured range.
         at_loss: for each of LOSSES below dense the share of FLOPs, None outside the measured range.
     """
@@ -55,19 +57,27 @@ class MethodFront:
     at_loss: dict[float, float | None]
 
 
-def fronts(records: Sequence[Record]) -> list[MethodFront]:
-    """The front of every method but dense, from means over the seeds."""
+def fronts(records: Sequence[Record], baselines: Baselines | None = None) -> list[MethodFront]:
+    """The front of every method that drops anything, from means over the seeds.
+
+    Args:
+        records: of a comparison.
+        baselines: what needs no encoder, by task; a metric of 0 where none is given.
+    """
     found = []
     for task, of_task in by_task(records).items():
         dense = dense_point(of_task)
-        for method in dict.fromkeys(point.method for point in of_task):
-            if method != DENSE:
-                mine = [point for point in of_task if point.method == method]
-                found.append(_front(task, method, mine, dense))
+        floor = (baselines or {}).get(task, NONE).value
+        rivals = [point for point in of_task if not point.is_reference]
+        for method in dict.fromkeys(point.method for point in rivals):
+            mine = [point for point in rivals if point.method == method]
+            found.append(_front(task, method, mine, dense, floor))
     return found
 
 
-def _front(task: str, method: str, mine: Sequence[Point], dense: Point | None) -> MethodFront:
+def _front(
+    task: str, method: str, mine: Sequence[Point], dense: Point | None, floor: float
+) -> MethodFront:
     shares = [1 / point.mean(FLOPS_UNPADDED) for point in mine]
     values = [point.mean(VALUE) for point in mine]
     best = pareto_front([-share for share in shares], values)[::-1]
@@ -81,7 +91,7 @@ def _front(task: str, method: str, mine: Sequence[Point], dense: Point | None) -
         points=len(mine),
         shares=x,
         values=y,
-        hypervolume=front_hypervolume(x, y),
+        hypervolume=front_hypervolume(x, y, floor),
         at_share={share: interpolated(share, x, y) for share in SHARES},
         at_loss={
             loss: None if reached is None else interpolated(reached - loss, y, x) for loss in LOSSES
@@ -89,10 +99,29 @@ def _front(task: str, method: str, mine: Sequence[Point], dense: Point | None) -
     )
 
 
-def front_hypervolume(shares: Sequence[float], values: Sequence[float]) -> float:
-    """Hypervolume of points against the reference point: a share of 1, a metric of 0."""
+def pareto_front(saved: Sequence[float], quality: Sequence[float]) -> list[int]:
+    """Indices of the points that no other beats, by growing saving; both are better when larger.
+
+    A point is beaten by one that is at least as good in both and better in one, so equals stay.
+
+    >>> pareto_front([1.0, 2.0, 2.0, 3.0], [0.9, 0.8, 0.7, 0.8])
+    [0, 3]
+    """
+    pairs = list(zip(saved, quality, strict=True))
+    front = [
+        i
+        for i, (x, y) in enumerate(pairs)
+        if not any(a >= x and b >= y and (a, b) != (x, y) for a, b in pairs)
+    ]
+    return sorted(front, key=lambda i: pairs[i])
+
+
+def front_hypervolume(
+    shares: Sequence[float], values: Sequence[float], floor: float = 0.0
+) -> float:
+    """Hypervolume of points against the reference point: a share of 1, the metric of the floor."""
     objectives = np.column_stack([shares, np.negative(values)])
-    return float(hypervolume(objectives, ref=[1.0, 0.0]))
+    return float(hypervolume(objectives, ref=[1.0, -floor]))
 
 
 def interpolated(at: float, x: Sequence[float], y: Sequence[float]) -> float | None:
@@ -102,10 +131,10 @@ def interpolated(at: float, x: Sequence[float], y: Sequence[float]) -> float | N
     return float(np.interp(at, x, y))
 
 
-def fronts_frame(records: Sequence[Record]) -> pd.DataFrame:
+def fronts_frame(records: Sequence[Record], baselines: Baselines | None = None) -> pd.DataFrame:
     """One row per method and task, as text, without the columns that say nothing."""
     rows = []
-    found = fronts(records)
+    found = fronts(records, baselines)
     for front in found:
         at_share = {
             f"At {100 * share:.0f} % FLOPs": "" if value is None else f"{100 * value:.2f} %"

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from tokendrop.errors import UserError
 from tokendrop.files import write_text
-from tokendrop.measure.measures import VALUE, Measure
+from tokendrop.measure.measures import FLOPS_UNPADDED, KEPT_TOKENS, VALUE, Measure
 from tokendrop.stored import read_json
 
 SCHEMA = 2
@@ -22,6 +22,8 @@ MARK = "†"
 """Stands behind a result that a note below the table says something of."""
 DENSE = "dense"
 """The reducer that drops nothing: every other method is compared with it."""
+KEEPS_ALL = 0.98
+"""A method that keeps more of the tokens x layers than this drops nothing worth the name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,10 +127,9 @@ class Record:
         """Whether it is of a method that drops nothing, which others are compared with."""
         return self.method == DENSE or bool(self.details.get("reference"))
 
-    @property
-    def clock_noise(self) -> float:
-        """Relative noise of the measured throughput ratios, 0 where it was not measured."""
-        return float(self.timing.get("batch32", {}).get("noise", 0.0))
+    def noise(self, measure: Measure) -> float:
+        """Relative noise of a ratio that the clock gave, 0 of other measures."""
+        return float(self.timing.get(measure.timing, {}).get("noise", 0.0))
 
 
 def record_path(folder: Path, method: str, operating_point: str, task: str, seed: int) -> Path:
@@ -174,11 +175,12 @@ class _Version:
 
 
 def ordered(records: Iterable[Record]) -> list[Record]:
-    """Dense first, then by method, operating point, task and seed."""
-    return sorted(
-        records,
-        key=lambda r: (r.method != DENSE, r.method, r.operating_point, r.task, r.seed),
-    )
+    """Dense first and what else drops nothing, then by method, operating point, task and seed."""
+
+    def place(r: Record) -> tuple[Any, ...]:
+        return r.method != DENSE, not r.is_reference, r.method, r.operating_point, r.task, r.seed
+
+    return sorted(records, key=place)
 
 
 @dataclass(frozen=True)
@@ -198,7 +200,38 @@ class Point:
     @property
     def name(self) -> str:
         """The method and, where it has several, its operating point."""
-        return self.method if self.method == DENSE else f"{self.method} ({self.operating_point})"
+        return self.method if self.is_reference else f"{self.method} ({self.operating_point})"
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether its method drops nothing by design, so that others are compared with it."""
+        return all(run.is_reference for run in self.runs)
+
+    @property
+    def drops_nothing(self) -> bool:
+        """Whether a method that should drop something keeps nearly all: more than KEEPS_ALL."""
+        return not self.is_reference and self.mean(KEPT_TOKENS) > KEEPS_ALL
+
+    @property
+    def on_dev(self) -> OnDev | None:
+        """Value and speed-up on dev, means over the seeds; None if a run was not measured there."""
+        found = [run.dev for run in self.runs if run.dev]
+        if len(found) < len(self.runs):
+            return None
+        means: dict[str, Any] = {
+            measure.name: statistics.fmean(getattr(dev, measure.name) for dev in found)
+            for measure in (VALUE, FLOPS_UNPADDED)
+        }
+        return dataclasses.replace(found[0], **means)
+
+    def noise(self, measure: Measure) -> float:
+        """The largest noise of a measure over the seeds, see :meth:`Record.noise`."""
+        return max(run.noise(measure) for run in self.runs)
+
+    def within_noise(self, measure: Measure) -> bool:
+        """Whether a ratio of the clock cannot be told from 1."""
+        noise = self.noise(measure)
+        return bool(noise) and abs(self.mean(measure) - 1) <= noise
 
     def mean(self, measure: Measure) -> float:
         """Mean of a measure over the seeds."""
@@ -234,27 +267,16 @@ def runs_of(points: Iterable[Point]) -> list[Record]:
 
 
 def dense_point(of_task: Sequence[Point]) -> Point | None:
-    """The dense point among the points of one task, None while it has not run."""
-    return next((point for point in of_task if point.method == DENSE), None)
+    """What the others are compared with: of the points of one task that drop nothing by design the
+    best on dev, or the one called dense where not all were measured there. None while none has run.
+    """
+    references = [point for point in of_task if point.is_reference]
+    values = [dev.value for point in references if (dev := point.on_dev)]
+    if references and len(values) == len(references):
+        return references[values.index(max(values))]
+    return next(iter(references), None)
 
 
 def gap(point: Point, dense: Point) -> float:
     """How much better than dense a point is, of the metric; negative is worse."""
     return point.mean(VALUE) - dense.mean(VALUE)
-
-
-def pareto_front(saved: Sequence[float], quality: Sequence[float]) -> list[int]:
-    """Indices of the points that no other beats, by growing saving; both are better when larger.
-
-    A point is beaten by one that is at least as good in both and better in one, so equals stay.
-
-    >>> pareto_front([1.0, 2.0, 2.0, 3.0], [0.9, 0.8, 0.7, 0.8])
-    [0, 3]
-    """
-    pairs = list(zip(saved, quality, strict=True))
-    front = [
-        i
-        for i, (x, y) in enumerate(pairs)
-        if not any(a >= x and b >= y and (a, b) != (x, y) for a, b in pairs)
-    ]
-    return sorted(front, key=lambda i: pairs[i])

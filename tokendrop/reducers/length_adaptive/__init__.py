@@ -231,6 +231,16 @@ class LengthAdaptive(Reducer):
         """AdamW without decay or warm-up, linear decay, clip 1."""
         return [Stage("length_adaptive", self.epochs, self.learning_rate, clip=1.0, keep="best")]
 
+    def cure_for_keeping_all(self) -> str:
+        if self.given is None:
+            return "it has no configuration: search for one, or give one"
+        if self.length_basis == "row":
+            return "give a shorter configuration"
+        return (
+            "its lengths are absolute, so rows shorter than them stay whole; length_basis: row "
+            "scales them with each row"
+        )
+
     def describe(self) -> dict[str, Any]:
         return {"configuration": list(self.configuration)}
 

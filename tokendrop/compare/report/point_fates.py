@@ -1,0 +1,54 @@
+"""The fates of tokens and rows of each point, over its seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokendrop.compare.results.fates import Fates, Sample, read_fates
+from tokendrop.compare.results.records import Point, Record, by_task
+
+
+@dataclass(frozen=True)
+class PointFates:
+    """What became of the tokens of a point: counts over all seeds, and texts of the first one."""
+
+    point: Point
+    title: str
+    layers: int
+    exits: list[int]
+    dropped: dict[str, list[int]]
+    samples: list[Sample]
+
+
+def fates_of(records: Sequence[Record], folder: Path) -> list[PointFates]:
+    """Of each point whose runs saved them.
+
+    Raises:
+        UserError: a file that a record names is missing or torn.
+    """
+    several_tasks = len(by_task(records)) > 1
+    found = []
+    for of_task in by_task(records).values():
+        for point in of_task:
+            saved = [read_fates(folder / run.fates_file) for run in point.runs if run.fates_file]
+            if saved:
+                title = f"{point.name}, {point.task}" if several_tasks else point.name
+                found.append(_summed(point, title, saved))
+    return found
+
+
+def _summed(point: Point, title: str, saved: Sequence[Fates]) -> PointFates:
+    first = saved[0]
+    kinds = dict.fromkeys(kind for one in saved for kind in one.dropped)
+    dropped = {
+        kind: _sum([one.dropped[kind] for one in saved if kind in one.dropped]) for kind in kinds
+    }
+    return PointFates(
+        point, title, first.layers, _sum([one.exits for one in saved]), dropped, first.samples
+    )
+
+
+def _sum(counts: Sequence[list[int]]) -> list[int]:
+    return [sum(column) for column in zip(*counts, strict=True)]

@@ -1,0 +1,64 @@
+"""What a task gives to one who has no encoder: the value below which nothing was learned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokendrop.compare.results.floor import Floor
+from tokendrop.compare.results.predictions import saved_answers
+from tokendrop.compare.results.records import Record, by_task, runs_of
+from tokendrop.tasks import kind_named
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The best that needs no encoder.
+
+    Attributes:
+        value: of the task's metric on the test split.
+        name: who reaches it.
+    """
+
+    value: float
+    name: str
+
+
+NONE = Baseline(0.0, "knowing nothing")
+
+Baselines = Mapping[str, Baseline]
+"""By task; of one that is not there it is NONE."""
+
+
+def baselines(
+    records: Sequence[Record], floors: Sequence[Floor], folder: Path
+) -> dict[str, Baseline]:
+    """The baseline of each task: the better of its floor and its most frequent class.
+
+    Args:
+        records: of a comparison.
+        floors: TF-IDF of some tasks.
+        folder: where the predictions lie, whose labels say which class is the most frequent.
+
+    Raises:
+        UserError: saved predictions that are torn, or are not those that a record was made from.
+    """
+    found = {}
+    for task, of_task in by_task(records).items():
+        known = [NONE, *_most_frequent(runs_of(of_task), folder)]
+        known += [
+            Baseline(floor.value, "TF-IDF with logistic regression")
+            for floor in floors
+            if (floor.task, floor.metric) == (task, of_task[0].runs[0].metric)
+        ]
+        found[task] = max(known, key=lambda one: one.value)
+    return found
+
+
+def _most_frequent(runs: Sequence[Record], folder: Path) -> list[Baseline]:
+    for run in runs:
+        if (answers := saved_answers(run, folder)) is not None:
+            value = kind_named(run.kind).most_frequent(run.metric, answers)
+            return [Baseline(value, "always answering the most frequent class")]
+    return []
