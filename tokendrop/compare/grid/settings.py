@@ -138,6 +138,8 @@ class Comparison:
         if self.tune is not None and not tuned:
             raise UserError("tune: no method has a space: give one the values to try, or no tune")
         for name, method in tuned.items():
+            for argument, among in method.space.items():
+                among.check(f"methods.{name}.space.{argument}")
             if self.tune is None:
                 raise UserError(
                     f"methods.{name}.space is not used without tune: say what the trials may cost, "

@@ -26,16 +26,26 @@ class Range:
     log: bool = False
     choices: list[Any] | None = None
 
-    def __post_init__(self) -> None:
+    def check(self, place: str) -> None:
+        """Raise if there is nothing to draw.
+
+        Args:
+            place: where it stands, for the message.
+
+        Raises:
+            UserError: what is wrong.
+        """
         if self.choices is not None:
             if self.low is not None or self.high is not None or self.log:
-                raise UserError(f"{self} has ends and choices: leave one of them out")
+                raise UserError(f"{place} has ends and {self}: leave one of them out")
             if not self.choices or not all(_is_plain(choice) for choice in self.choices):
-                raise UserError(f"{self} must list one or more numbers, texts or truth values")
+                raise UserError(
+                    f"{place} has {self}: list one or more numbers, texts or truth values"
+                )
         elif self.low is None or self.high is None or not self.low < self.high:
-            raise UserError(f"{self} needs 'choices', or a number 'low' below a 'high'")
+            raise UserError(f"{place} has {self}: give 'choices', or a number 'low' below a 'high'")
         elif self.log and self.low <= 0:
-            raise UserError(f"{self} cannot be logarithmic: use a 'low' above 0")
+            raise UserError(f"{place} has {self}: use a 'low' above 0")
 
     def __str__(self) -> str:
         if self.choices is not None:

@@ -26,6 +26,7 @@ from optuna.distributions import (
 from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from pydantic import ValidationError
 
@@ -38,6 +39,7 @@ from tokendrop.stored import plain
 
 AT_RANDOM = 4  # first trials, since a budget is of the order of ten trainings
 REPEATS = 20  # draws of known values in succession, after which a space holds nothing new
+NAME = "tuning"  # of the study in its journal
 OUTCOME, KNOWN, DEARER = "outcome", "known", "dearer"
 
 
@@ -103,12 +105,13 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         _cut_torn_line(self.path)
         try:
-            return optuna.create_study(
-                storage=JournalStorage(JournalFileBackend(str(self.path), lock_obj=self._lock)),
-                study_name="tuning",
-                directions=["maximize", "minimize"] if self._several else ["maximize"],
-                load_if_exists=True,
-            )
+            storage = JournalStorage(JournalFileBackend(str(self.path), lock_obj=self._lock))
+            if NAME in optuna.get_all_study_names(storage):
+                return optuna.load_study(study_name=NAME, storage=storage)
+            directions = [StudyDirection.MAXIMIZE]
+            if self._several:
+                directions.append(StudyDirection.MINIMIZE)
+            return optuna.create_study(storage=storage, study_name=NAME, directions=directions)
         except (ValueError, KeyError) as error:
             raise UserError(
                 f"{self.path} is not a journal of trials ({one_line(error)}): delete it to tune "

@@ -135,17 +135,18 @@ def _tune_method(
         progress.begin(standing.trials, standing.left)
         while not standing.ended:
             drawn = study.ask()
-            asked = _asked(comparison, entry, space, standing.trials, drawn.params)
             if any(trial.values == drawn.params for trial in standing.trials):
                 study.drop(drawn)
-            elif not covers(standing.left, asked.estimate):
+                standing = study.within(limits)
+                continue
+            asked = _asked(comparison, entry, space, standing.trials, drawn.params)
+            if not covers(standing.left, asked.estimate):
                 study.drop(drawn, dearer=asked.estimate)
-            else:
-                paid = {name for trial in standing.trials for name in trial.outcome.scores}
-                study.tell(drawn, run_trial(comparison, asked, data, out, paid))
-            before, standing = standing, study.within(limits)
-            if len(standing.trials) > len(before.trials):
-                progress.tried(standing.trials, standing.left)
+                break
+            paid = {name for trial in standing.trials for name in trial.outcome.scores}
+            study.tell(drawn, run_trial(comparison, asked, data, out, paid))
+            standing = study.within(limits)
+            progress.tried(standing.trials, standing.left)
     return standing.trials
 
 
