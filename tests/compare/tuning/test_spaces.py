@@ -60,6 +60,13 @@ def comparison(
             },
             "search.budgets: a tuned method is searched for tune.speedups",
         ),
+        (
+            {
+                "method": "{reducer: DactBert, space: {tau: {low: 0, high: 1}}, "
+                "operating_points: {}}"
+            },
+            "operating_points is empty",
+        ),
         ({"tune": "null"}, "methods.exits.space is not used without tune"),
         ({"method": "{reducer: DactBert}"}, "tune: no method has a space"),
     ],
@@ -152,23 +159,23 @@ def trial(number: int, *points: Measured, cost: float = 1.0) -> Trial:
 
 def test_one_point_may_be_the_best_for_several_speedups() -> None:
     trials = [
-        trial(1, Measured({}, 0.8, 1.3), Measured({"exit_rule": "tight"}, 0.8, 1.6)),
-        trial(2, Measured({}, 0.7, 3.5)),
-        trial(3, Measured({}, 0.7, 3.2), cost=0.5),
+        trial(1, Measured("paper", 0.8, 1.3), Measured("tight", 0.8, 1.6)),
+        trial(2, Measured("paper", 0.7, 3.5)),
+        trial(3, Measured("paper", 0.7, 3.2), cost=0.5),
     ]
-    slow, fast = choose(trials, [3, 1.25, 2, 1.5])
+    points = {"paper": {}, "tight": {"exit_rule": "tight"}}
+    slow, fast = choose(trials, [3, 1.25, 2, 1.5], points)
     assert (slow.name, fast.name) == ("1.25x+1.5x", "2x+3x")  # of equals the faster
     assert slow.changes == {"tau": 1, "exit_rule": "tight"}
     assert fast.tuning == {
         "speedups": [2, 3], "trial": 2, "trials": 3, "cost": 2.5, "seconds": 6.0
     }  # fmt: skip
-    assert choose(trials, [4]) == []
-    assert [one.name for one in choose(trials, [])] == ["tuned"]
+    assert choose(trials, [4], points) == []
+    assert [one.name for one in choose(trials, [], points)] == ["tuned"]
 
 
 def test_a_searched_point_is_searched_again_within_what_it_serves() -> None:
-    found = Measured({}, 0.8, 2.1, searched=True)
-    (one,) = choose([trial(1, found)], [1.5, 2])
+    (one,) = choose([trial(1, Measured(None, 0.8, 2.1))], [1.5, 2], {})
     assert one.name == "1.5x+2x"
     assert one.budget is not None
     assert 1 / 2.1 < 1 / 2 < one.budget < 1 / 1.97

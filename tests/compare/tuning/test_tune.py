@@ -241,11 +241,19 @@ def test_a_speedup_that_no_method_reaches_is_refused_and_what_was_trained_stays(
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "error"),
+    [
+        ('{"op_code":0', "not a journal", "is not a journal of trials"),
+        # its values would otherwise become arguments
+        ('"param_name":"learning_rate"', '"param_name":"epochs"', "a trial that is not of this"),
+    ],
+)
 def test_a_journal_of_something_else_is_refused(
-    tuned: Finished, data: TextData, tmp_path: Path
+    tuned: Finished, data: TextData, tmp_path: Path, before: str, now: str, error: str
 ) -> None:
     shutil.copytree(tuned.out / "tuning", tmp_path / "tuning")
     (journal,) = (tmp_path / "tuning").glob("*layers.journal")
-    journal.write_text("not a journal\n")
-    with pytest.raises(UserError, match=r"is not a journal of trials .*: delete it to tune anew"):
+    journal.write_text(journal.read_text().replace(before, now))
+    with pytest.raises(UserError, match=f"{error}.*: delete it to tune anew"):
         choice(of_methods("layers"), tmp_path, data)

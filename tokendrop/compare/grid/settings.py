@@ -145,6 +145,11 @@ class Comparison:
                     f"methods.{name}.space is not used without tune: say what the trials may cost, "
                     "e.g. tune: {speedups: [2], cost: 8}"
                 )
+            if method.search is None and not method.operating_points:
+                raise UserError(
+                    f"methods.{name}.operating_points is empty, so nothing of its trials would be "
+                    "measured: leave it out"
+                )
             if method.search is not None and method.search.budgets:
                 raise UserError(
                     f"methods.{name}.search.budgets: a tuned method is searched for tune.speedups: "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,16 +16,14 @@ class Measured:
     """A point of a trained trial on the dev split.
 
     Attributes:
-        changes: to its arguments, which need no training.
+        point: the method's operating point, None for what a search for configurations found.
         value: of the task's metric.
         speedup: in FLOPs, on the unpadded base.
-        searched: whether a search for configurations found it.
     """
 
-    changes: dict[str, Any]
+    point: str | None
     value: float
     speedup: float
-    searched: bool = False
 
     def reaches(self, speedup: float) -> bool:
         """Whether it is as fast as that."""
@@ -99,11 +97,6 @@ def covers(left: float, estimate: float) -> bool:
     return estimate <= left + 1e-9
 
 
-def total_cost(trials: Sequence[Trial]) -> float:
-    """In multiples of the dense fine-tuning."""
-    return sum(trial.outcome.cost for trial in trials)
-
-
 def best(trials: Sequence[Trial], speedup: float | None) -> tuple[Trial, Measured] | None:
     """The trial and its point of the best dev metric that reach a speed-up; of equals the faster.
 
@@ -125,12 +118,15 @@ def best(trials: Sequence[Trial], speedup: float | None) -> tuple[Trial, Measure
     )
 
 
-def choose(trials: Sequence[Trial], speedups: Sequence[float]) -> list[Chosen]:
+def choose(
+    trials: Sequence[Trial], speedups: Sequence[float], points: Mapping[str, Mapping[str, Any]]
+) -> list[Chosen]:
     """The operating points that are run: for each speed-up the best that reaches it, if any does.
 
     Args:
         trials: of a method on a task.
         speedups: to reach; without any, the best at all is chosen.
+        points: changes to the arguments by operating point.
     """
     served: dict[tuple[int, int], list[float]] = {}
     found: dict[tuple[int, int], tuple[Trial, Measured]] = {}
@@ -140,21 +136,26 @@ def choose(trials: Sequence[Trial], speedups: Sequence[float]) -> list[Chosen]:
             key = (one[0].number, one[0].outcome.points.index(one[1]))
             found[key] = one
             served.setdefault(key, []).extend([] if speedup is None else [speedup])
-    return [_chosen(*found[key], served[key], trials) for key in served]
+    return [_chosen(*found[key], served[key], trials, points) for key in served]
 
 
 def _chosen(
-    trial: Trial, point: Measured, speedups: list[float], trials: Sequence[Trial]
+    trial: Trial,
+    found: Measured,
+    speedups: list[float],
+    trials: Sequence[Trial],
+    points: Mapping[str, Mapping[str, Any]],
 ) -> Chosen:
+    changes = {} if found.point is None else points[found.point]
     return Chosen(
         "+".join(f"{speedup:g}x" for speedup in speedups) or "tuned",
-        trial.values | point.changes,
-        1 / (REACHED * max(speedups)) if point.searched and speedups else None,
+        trial.values | dict(changes),
+        1 / (REACHED * max(speedups)) if found.point is None and speedups else None,
         {
             "speedups": speedups,
             "trial": trial.number,
             "trials": len(trials),
-            "cost": round(total_cost(trials), 6),
+            "cost": round(sum(one.outcome.cost for one in trials), 6),
             "seconds": round(sum(one.outcome.seconds for one in trials), 2),
         },
     )

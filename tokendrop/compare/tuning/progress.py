@@ -39,7 +39,7 @@ class Progress:
         """Say what had been done before."""
         if trials:
             text = f"{self.who}: {len(trials)} trials done before; {self._standing(trials, left)}"
-            self.console.print(escape(text), soft_wrap=True)
+            self.console.print(escape(text), soft_wrap=True, highlight=False)
         self._bar(trials, left)
 
     def tried(self, trials: Sequence[Trial], left: float) -> None:
@@ -51,7 +51,8 @@ class Progress:
         shown = dict.fromkeys(f"{one.value:.4f} at {one.speedup:.2f}x" for one in ends)
         gave = ", ".join(shown)
         text = f"{self.who}: trial {trial.number} ({drawn}): {self.metric} {gave}; "
-        self.console.print(escape(text + self._standing(trials, left)), soft_wrap=True)
+        text += self._standing(trials, left)
+        self.console.print(escape(text), soft_wrap=True, highlight=False)
         self._bar(trials, left)
 
     def _standing(self, trials: Sequence[Trial], left: float) -> str:

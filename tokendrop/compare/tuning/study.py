@@ -84,6 +84,7 @@ class Study:
         """
         self.path = path
         self._first, self._seed, self._several = dict(first), seed, several
+        self._ranges = ranges
         self._distributions = {name: _distribution(among) for name, among in ranges.items()}
         self._lock = _Lock(path)
         try:
@@ -142,7 +143,7 @@ class Study:
             if len(trials) == limits.trials or repeats == REPEATS:
                 break
             if told.state == TrialState.COMPLETE:
-                outcome = self._outcome(told.user_attrs)
+                outcome = self._outcome(told)
                 if not covers(left, outcome.estimate):
                     return Standing(trials, left, ended=True)
                 trials.append(Trial(len(trials) + 1, dict(told.params), outcome))
@@ -154,14 +155,17 @@ class Study:
                 return Standing(trials, left, ended=True)
         return Standing(trials, left, len(trials) == limits.trials or repeats == REPEATS)
 
-    def _outcome(self, attributes: Mapping[str, Any]) -> Outcome:
+    def _outcome(self, told: optuna.trial.FrozenTrial) -> Outcome:
+        """What a trial gave; a journal may be a stranger's, so it says no more than it should."""
+        cure = f"{self.path} holds a trial that is not of this tuning: delete it to tune anew"
+        drawn = {name for name, value in told.params.items() if value in self._ranges.get(name, ())}
+        if drawn != self._ranges.keys() or told.params.keys() != drawn:
+            raise UserError(cure)
         try:
-            outcome: Outcome = plain(attributes.get(OUTCOME), Outcome)
+            outcome: Outcome = plain(told.user_attrs.get(OUTCOME), Outcome)
             return outcome
         except ValidationError as error:
-            raise UserError(
-                f"{self.path} holds a trial that this version did not make: delete it to tune anew"
-            ) from error
+            raise UserError(cure) from error
 
     def ask(self) -> optuna.Trial:
         """Draw the next trial."""

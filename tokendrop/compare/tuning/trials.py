@@ -85,7 +85,7 @@ def _points(
     cell = asked.cell
     task = data.make_task(cell.metric)
     points, flops = [], 0.0
-    for changes in asked.points.values():
+    for point, changes in asked.points.items():
         reducer = with_changes(cell.reducer, changes)
         made = from_spec(reducer)
         # the epochs of a training are evaluated at the class's own operating point; a method
@@ -97,7 +97,7 @@ def _points(
             value = found.metrics[cell.metric]
             speedup = found.flops["packed_dense"] / found.flops["method"]
             flops += found.flops["method"]
-        points.append(Measured(dict(changes), _finite(value), speedup))
+        points.append(Measured(point, _finite(value), speedup))
     if asked.search is not None:
         place = search_folder(trained, out)
         if not (place / "front.json").is_file():
@@ -106,9 +106,7 @@ def _points(
         model = load_trained(cell.reducer, trained)
         front = load_search()(model, data.splits["dev"], task, asked.search, place)
         flops += front.flops
-        points += [
-            Measured({}, _finite(one.score), 1 / one.share, searched=True) for one in front.points
-        ]
+        points += [Measured(None, _finite(one.score), 1 / one.share) for one in front.points]
     return points, flops
 
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from rich.console import Console
 
 from tokendrop.compare.grid.settings import Comparison, Entry, entries
-from tokendrop.compare.tuning.outcomes import Chosen, Trial, choose, covers
+from tokendrop.compare.tuning.outcomes import Chosen, Trial, best, choose, covers
 from tokendrop.compare.tuning.progress import Progress
 from tokendrop.compare.tuning.settings import Tuning
 from tokendrop.compare.tuning.spaces import Space
@@ -59,6 +59,8 @@ def check_tuning(comparison: Comparison, data_of: DataOf) -> None:
         if limits is None or not entry.method.space:
             continue
         load_study()
+        if not comparison.seeds:
+            raise UserError("seeds is empty, and trials train with the first: name one or more")
         space = entry.space()
         data = data_of(entry.task, entry.data)
         data.make_task(entry.metric)
@@ -101,7 +103,8 @@ def tune(comparison: Comparison, out: Path, data_of: DataOf) -> dict[tuple[str, 
             speedups = _speedups(entry, comparison.tune)
             data = data_of(task, entry.data)
             trials = _tune_method(comparison, entry, speedups, data, out, console)
-            chosen[task, entry.name] = choose(trials, speedups)
+            points = entry.method.operating_points
+            chosen[task, entry.name] = choose(trials, speedups, points)
             if speedups:
                 found[entry.name] = trials
         _check_reached(task, comparison.tune.speedups, found, console)
@@ -211,7 +214,7 @@ def _check_reached(
         for name, trials in found.items()
     }
     reached = {
-        name: {s for s in speedups for one in choose(trials, [s])} for name, trials in found.items()
+        name: {s for s in speedups if best(trials, s) is not None} for name, trials in found.items()
     }
     for speedup in speedups:
         slow = [name for name, those in reached.items() if speedup not in those]
