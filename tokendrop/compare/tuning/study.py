@@ -174,7 +174,7 @@ class Study:
         if not done and all(t.state != TrialState.WAITING for t in trials):
             self._study.enqueue_trial(self._first)
         # a sampler's own state would be lost in a kill
-        seed = self._seed * 100_003 + done
+        seed = (self._seed * 100_003 + done) % 2**32
         self._study.sampler = TPESampler(seed=seed, n_startup_trials=AT_RANDOM)
         return self._study.ask(self._distributions)
 
