@@ -209,6 +209,27 @@ def test_scores_of_the_training_rows_are_paid_for_once(data: TextData, tmp_path:
     assert second["training"] < 0.75 * first["training"]
 
 
+def test_a_trial_that_diverges_does_not_end_the_others(
+    tuned: Finished, data: TextData, tmp_path: Path
+) -> None:
+    comparison = of_methods("longer")
+    method = replace(
+        comparison.methods["longer"],
+        arguments=Arguments({"epochs": 1, "learning_rate": 1e30}),
+        space={"learning_rate": Range(choices=[1e-3, 1e30])},
+    )
+    shutil.copytree(tuned.out / "stages", tmp_path / "stages")
+    (point,) = tune(
+        replace(comparison, methods={"longer": method}, tune=Tuning(cost=2)),
+        tmp_path,
+        lambda task, settings: data,
+    )["rotten_tomatoes", "longer"]
+    first, second = (outcome for *_, outcome in trials_of(tmp_path)["longer"])
+    assert first["points"] == []
+    assert first["training"] == pytest.approx(second["training"])
+    assert (point.changes, point.tuning["trial"]) == ({"learning_rate": 1e-3}, 2)
+
+
 @pytest.mark.parametrize(
     ("changes", "error"),
     [

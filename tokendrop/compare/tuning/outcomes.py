@@ -10,6 +10,9 @@ REACHED = 0.99
 """The share of a speed-up that counts as reaching it. Half of the layers save a little less than
 half of the FLOPs, since the head stays; and on test a speed-up is a little other than on dev."""
 
+WORST = -1.0
+"""Of a metric, where none is defined: of a correlation, and below all others."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -35,7 +38,7 @@ class Outcome:
     """What a trial gave and cost.
 
     Attributes:
-        points: what was measured of it.
+        points: what was measured of it, nothing if its loss was not a number at some time.
         epochs: that it trained itself; 0 where an earlier trial had trained the same.
         training: FLOPs of that training, in multiples of the dense fine-tuning.
         measuring: the same of the passes that measured its points, and of its search.

@@ -46,10 +46,11 @@ class Progress:
         """Say what the last trial gave."""
         trial = trials[-1]
         drawn = ", ".join(f"{name}={_short(value)}" for name, value in trial.values.items())
-        points = trial.outcome.points
-        ends = [max(points, key=lambda one: one.value), max(points, key=lambda one: one.speedup)]
+        by_value = sorted(trial.outcome.points, key=lambda one: -one.value)
+        by_speed = sorted(trial.outcome.points, key=lambda one: -one.speedup)
+        ends = by_value[:1] + by_speed[:1]
         shown = dict.fromkeys(f"{one.value:.4f} at {one.speedup:.2f}x" for one in ends)
-        gave = ", ".join(shown)
+        gave = ", ".join(shown) or "none, it diverged"
         text = f"{self.who}: trial {trial.number} ({drawn}): {self.metric} {gave}; "
         text += self._standing(trials, left)
         self.console.print(escape(text), soft_wrap=True, highlight=False)

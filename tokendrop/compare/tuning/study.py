@@ -31,7 +31,7 @@ from optuna.trial import TrialState
 from pydantic import ValidationError
 
 from tokendrop.compare.grid.continuing import differences
-from tokendrop.compare.tuning.outcomes import Outcome, Trial, covers
+from tokendrop.compare.tuning.outcomes import WORST, Measured, Outcome, Trial, covers
 from tokendrop.compare.tuning.settings import Range, Tuning
 from tokendrop.errors import UserError, one_line
 from tokendrop.files import make_folder
@@ -181,13 +181,15 @@ class Study:
     def tell(self, trial: optuna.Trial, outcome: Outcome) -> None:
         """Write down what a trial gave.
 
-        Of several points Optuna is told the one that covers most of the metric and the FLOPs.
+        Of several points Optuna is told the one that covers most of the metric and the FLOPs, of
+        one that could not be trained the worst metric.
         """
         trial.set_user_attr(OUTCOME, asdict(outcome))
+        points = outcome.points or [Measured(None, WORST, 1.0)]
         if not self._several:
-            self._study.tell(trial, max(point.value for point in outcome.points))
+            self._study.tell(trial, max(point.value for point in points))
             return
-        most = max(outcome.points, key=lambda point: point.value * (1 - 1 / point.speedup))
+        most = max(points, key=lambda point: point.value * (1 - 1 / point.speedup))
         self._study.tell(trial, [most.value, 1 / most.speedup])
 
     def drop(self, trial: optuna.Trial, *, dearer: float | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 import time
@@ -13,13 +14,16 @@ from typing import Any
 from tokendrop.compare.grid.evaluate import evaluate
 from tokendrop.compare.grid.run import load_trained, search_folder, train_stages
 from tokendrop.compare.grid.settings import Cell, Comparison
-from tokendrop.compare.tuning.outcomes import Measured, Outcome
+from tokendrop.compare.tuning.outcomes import WORST, Measured, Outcome
 from tokendrop.data import TextData
+from tokendrop.errors import Diverged
 from tokendrop.reducers import from_spec, with_changes
 from tokendrop.reducers.length_adaptive.search import load_search
 from tokendrop.reducers.length_adaptive.search.settings import SearchSettings
 from tokendrop.training.stages import TrainedStage
 from tokendrop.training.tracking import CHOSEN, Tracker
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ def run_trial(
 ) -> Outcome:
     """Train and measure on dev.
 
+    A training that diverges costs what was expected of it.
+
     Args:
         comparison: settings common to all runs.
         asked: what is tried.
@@ -55,7 +61,11 @@ def run_trial(
     """
     cell = asked.cell
     tracker = Tracker(comparison.loggers, out, cell.run)
-    fine_tuning, *own = stages = train_stages(comparison, cell, data, out, tracker)
+    try:
+        fine_tuning, *own = stages = train_stages(comparison, cell, data, out, tracker)
+    except Diverged as error:
+        log.warning("%s: %s", cell.run.name, error)
+        return Outcome([], asked.epochs, asked.estimate, 0.0, asked.estimate, [], 0.0)
     numbers = {k.replace("dev/", CHOSEN): v for k, v in stages[-1].chosen.items()}
     tracker.finish(numbers, cell.reducer, [], stages[-1].model, cell.metric)
     training, scores, seconds = 0, set[str](), 0.0
@@ -112,4 +122,4 @@ def _points(
 
 def _finite(value: float) -> float:
     """The metric; where it is not defined, e.g. the correlation of one constant answer, worst."""
-    return value if math.isfinite(value) else -1.0
+    return value if math.isfinite(value) else WORST

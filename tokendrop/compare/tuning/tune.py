@@ -210,7 +210,7 @@ def _check_reached(
         UserError: there are methods, and none reaches it.
     """
     fastest = {
-        name: max(point.speedup for trial in trials for point in trial.outcome.points)
+        name: max((one.speedup for trial in trials for one in trial.outcome.points), default=1.0)
         for name, trials in found.items()
     }
     reached = {
