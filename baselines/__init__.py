@@ -4,6 +4,7 @@ from baselines.attention_top_k import AttentionTopK
 from baselines.entropy_exit import EntropyExit
 from baselines.fewer_layers import FewerLayers
 from baselines.first_k import FirstK
+from baselines.longer_training import LongerTraining
 from baselines.patience_exit import PatienceExit
 from baselines.random_drop import RandomDrop
 from baselines.saliency_top_k import SaliencyTopK
@@ -16,6 +17,7 @@ __all__ = [
     "EntropyExit",
     "FewerLayers",
     "FirstK",
+    "LongerTraining",
     "PatienceExit",
     "RandomDrop",
     "SaliencyTopK",

@@ -10,6 +10,10 @@ class UserError(Exception):
     """A mistake in the input. The command line prints its one line and exits with code 2."""
 
 
+class Diverged(UserError):
+    """The loss of a training is not a number: these settings cannot be trained, others may."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """An error for a name that is not among ``known``, suggesting the nearest."""
     choices = sorted(known)

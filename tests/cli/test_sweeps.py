@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,9 @@ def test_a_grid_ends_in_an_ordinary_comparison(
     assert len(list((tmp_path / "out" / "stages").glob("search-*"))) == 6
 
 
-@pytest.mark.parametrize("name", [file.name for file in FILES if file.stem != "power_bert"])
-def test_draws_run(name: str, tmp_path: Path) -> None:
+def test_draws_run(tmp_path: Path) -> None:
     settings = tmp_path / "comparison.yaml"
-    path = changed(tmp_path, name, run_cap=2)
+    path = changed(tmp_path, "adapler.yaml", run_cap=2)
     settings.write_text(yaml.safe_dump(read_sweep(path)))
     assert len(outcome(settings, tmp_path / "out")) == 3
 
@@ -116,9 +116,17 @@ def test_distributions_of_whole_numbers_and_of_choices(tmp_path: Path) -> None:
     assert {point["length_weight"] for point in points} == {0.5}
 
 
-def test_a_bayesian_search_says_what_it_is_here(caplog: pytest.LogCaptureFixture) -> None:
-    assert len(points_of(FOLDER / "dact_bert.yaml")) == 8
-    assert "needs W&B's server; here 8 points are drawn at random" in caplog.text
+def test_the_best_trial_of_a_bayesian_search_is_run(tmp_path: Path) -> None:
+    path = changed(tmp_path, "dact_bert.yaml", run_cap=2)
+    out = tmp_path / "out"
+    assert main(["compare", "--sweep", str(path), *SMALL, "--out", str(out)]) == 0
+    results = pd.read_csv(out / "results.csv").set_index("method")
+    assert results.operating_point.to_dict() == {"dense": "default", "dact_bert": "tuned"}
+    (record,) = (json.loads(file.read_text()) for file in (out / "runs").glob("dact_bert--*.json"))
+    assert record["details"]["tuning"]["trials"] == 2
+    drawn = record["provenance"]["config"]["reducer"]["init_args"]
+    assert 1e-2 <= drawn["tau"] <= 0.5
+    assert drawn["unit_learning_rate"] in (3e-4, 1e-3, 3e-3)
 
 
 @pytest.mark.parametrize(
@@ -138,6 +146,11 @@ def test_a_bayesian_search_says_what_it_is_here(caplog: pytest.LogCaptureFixture
             "cannot be drawn as 'normal'",
         ),
         ({"method": "grid", "run_cap": None}, "in a grid"),
+        ({"metric": {"name": "chosen/loss", "goal": "minimize"}}, "name: chosen/accuracy"),
+        (
+            {"parameters": parameters(tau={"values": [1, 2], "probabilities": [0, 1]})},
+            "finds itself",
+        ),
     ],
 )
 def test_what_cannot_run_here_is_refused(

@@ -31,7 +31,8 @@ def parser() -> ArgumentParser:
         "--sweep",
         type=str,
         help="YAML file of a W&B sweep over a method's arguments, instead of a comparison's: each "
-        "combination or draw is an operating point; other options override what it says",
+        "combination or draw is an operating point, of a Bayesian search the best trial on dev is; "
+        "other options override what it says",
     )
     return parser
 

@@ -1,13 +1,13 @@
 """A W&B sweep file as a comparison, so that it runs without an account or a server.
 
-The file's command is a ``tokendrop fit``; its parameters become operating points of that method.
+The file's command is a ``tokendrop fit``; its parameters become operating points of that method, or
+the space that it is tuned over.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
-import logging
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,9 +21,8 @@ from tokendrop.cli.lightning_cli import parse
 from tokendrop.configs import config_folder, read_config
 from tokendrop.data.settings import DataSettings
 from tokendrop.errors import UserError
+from tokendrop.training.tracking import CHOSEN
 from tokendrop.training.trainer_options import WHOLE, limit_of
-
-log = logging.getLogger(__name__)
 
 # what a parameter may change: the method's arguments, which is what an operating point is
 CHANGEABLE = ("model.reducer.init_args.", "model.reducer.")
@@ -34,8 +33,8 @@ KEYS |= {"parameters", "run_cap"}
 def read_sweep(path: Path) -> dict[str, Any]:
     """The settings of a comparison that runs a sweep.
 
-    A grid gives every combination; "random" gives ``run_cap`` draws by the seed of the command,
-    and so does "bayes", which is said.
+    A grid gives every combination, and "random" ``run_cap`` draws by the seed of the command.
+    "bayes" makes it a tuned method: of ``run_cap`` trials the best on the dev split is run.
 
     The dense model comes first, as what the points are compared with.
 
@@ -59,10 +58,20 @@ def read_sweep(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: a comparison sees all batches: leave {limit} out of the command")
     arguments = {_argument(path, name): given for name, given in sweep["parameters"].items()}
     seed = int(cli.config.seed_everything)
-    points = {
-        ",".join(f"{name}={_short(value)}" for name, value in point.items()): point
-        for point in _points(path, sweep, arguments, seed)
-    }
+    kind = sweep["method"]
+    if kind not in ("grid", "random", "bayes"):
+        raise UserError(f"{path}: unknown method {kind!r}: use grid, random or bayes")
+    cap = sweep.get("run_cap")
+    if kind != "grid" and (not isinstance(cap, int) or cap < 1):
+        raise UserError(f"{path}: method {kind} never ends by itself: say 'run_cap: 10'")
+    if kind == "bayes":
+        runs = _tuned(path, sweep, arguments, cli.model.metric)
+    else:
+        points = {
+            ",".join(f"{name}={_short(value)}" for name, value in point.items()): point
+            for point in _points(path, sweep, arguments, seed)
+        }
+        runs = {"operating_points": points}
     defaults = inspect.signature(DataSettings).parameters
     data = {k: v for k, v in cli.config.data.as_dict().items() if k != "tokenizer"}
     method = cli.model.reducer_spec
@@ -80,10 +89,10 @@ def read_sweep(path: Path) -> dict[str, Any]:
             path.stem: {
                 "reducer": method["class_path"],
                 "arguments": method.get("init_args", {}),
-                "operating_points": points,
+                **runs,
             },
         },
-    }
+    } | ({"tune": {"trials": cap, "seed": seed}} if kind == "bayes" else {})
 
 
 def _are_ranges(parameters: Any) -> bool:
@@ -122,24 +131,33 @@ def _argument(path: Path, name: str) -> str:
     )
 
 
+def _tuned(
+    path: Path, sweep: Mapping[str, Any], parameters: Mapping[str, Any], metric: str
+) -> dict[str, Any]:
+    """The space of a sweep that is searched for the best of a metric."""
+    goal = {"name": CHOSEN + metric, "goal": "maximize"}
+    if sweep.get("metric") != goal:
+        raise UserError(
+            f"{path}: only what the task is scored by is searched for here: say 'metric: {{name: "
+            f"{goal['name']}, goal: maximize}}'"
+        )
+    for name, given in parameters.items():
+        if "probabilities" in given:
+            raise UserError(
+                f"{path}: {name} has probabilities, which a Bayesian search finds itself: leave "
+                "them out, or use method random"
+            )
+    return {"space": {name: _range(path, name, given) for name, given in parameters.items()}}
+
+
 def _points(
     path: Path, sweep: Mapping[str, Any], parameters: Mapping[str, Any], seed: int
 ) -> Iterator[dict[str, Any]]:
     """Values by argument."""
-    method = sweep["method"]
-    if method == "grid":
+    if sweep["method"] == "grid":
         choices = [_choices(path, name, given) for name, given in parameters.items()]
         yield from (dict(zip(parameters, values, strict=True)) for values in product(*choices))
         return
-    if method not in ("random", "bayes"):
-        raise UserError(f"{path}: unknown method {method!r}: use grid, random or bayes")
-    if not isinstance(sweep.get("run_cap"), int) or sweep["run_cap"] < 1:
-        raise UserError(f"{path}: method {method} never ends by itself: say 'run_cap: 10'")
-    if method == "bayes":
-        log.warning(
-            "%s: a Bayesian search needs W&B's server; here %d points are drawn at random",
-            path, sweep["run_cap"],
-        )  # fmt: skip
     generator = np.random.default_rng(seed)
     for _ in range(sweep["run_cap"]):
         yield {name: _draw(path, name, given, generator) for name, given in parameters.items()}
@@ -155,9 +173,22 @@ def _choices(path: Path, name: str, given: Mapping[str, Any]) -> list[Any]:
 
 def _draw(path: Path, name: str, given: Mapping[str, Any], generator: np.random.Generator) -> Any:
     """One value, from the distributions of W&B that are drawn here."""
-    if "values" in given or "value" in given:
-        choices = _choices(path, name, given)
+    among = _range(path, name, given)
+    if "choices" in among:
+        choices = among["choices"]
         return choices[generator.choice(len(choices), p=given.get("probabilities"))]
+    low, high = among["low"], among["high"]
+    if isinstance(low, int):
+        return int(generator.integers(low, high, endpoint=True))
+    if "log" in among:
+        return math.exp(generator.uniform(math.log(low), math.log(high)))
+    return float(generator.uniform(low, high))
+
+
+def _range(path: Path, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """A parameter as a range of a comparison's space."""
+    if "values" in given or "value" in given:
+        return {"choices": _choices(path, name, given)}
     low: Any = given.get("min")
     high: Any = given.get("max")
     numbers = isinstance(low, int | float) and isinstance(high, int | float)
@@ -166,11 +197,12 @@ def _draw(path: Path, name: str, given: Mapping[str, Any], generator: np.random.
     whole = isinstance(low, int) and isinstance(high, int)
     kind = given.get("distribution", "int_uniform" if whole else "uniform")
     if kind == "int_uniform":
-        return int(generator.integers(low, high, endpoint=True))
+        return {"low": int(low), "high": int(high)}
+    ends = {"low": float(low), "high": float(high)}
     if kind == "uniform":
-        return float(generator.uniform(low, high))
+        return ends
     if kind == "log_uniform_values" and low > 0:
-        return math.exp(generator.uniform(math.log(low), math.log(high)))
+        return ends | {"log": True}
     raise UserError(
         f"{path}: {name} cannot be drawn as {kind!r} from {low} to {high}: use values, uniform, "
         "int_uniform, or log_uniform_values above 0"

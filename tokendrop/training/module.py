@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from tokendrop.data.split import Split
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.trace import Encoded
-from tokendrop.errors import UserError
+from tokendrop.errors import Diverged
 from tokendrop.measure.flops import dense_flops, pass_flops
 from tokendrop.measure.kept import Kept
 from tokendrop.models.model import TokenDropModel
@@ -106,7 +106,7 @@ class TokenDropModule(LightningModule):
         total = torch.stack(list(logged.values())).sum()
         if not torch.isfinite(total):
             terms = ", ".join(f"{name} {float(value):g}" for name, value in logged.items())
-            raise UserError(
+            raise Diverged(
                 f"the loss is not a number in step {index + 1} of epoch {self.current_epoch + 1} "
                 f"({terms}): lower the learning rate of stage {self._stage.name!r}"
             )

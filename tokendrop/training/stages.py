@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,8 @@ class Outcome:
             over the dev split that its epoch is chosen by, and the saliencies.
         curve: the logged metrics after each epoch.
         chosen: those of the epoch whose weights are kept.
+        scores: what of ``flops`` went into scores of the training rows, by name. They are stored
+            beside the fine-tuning, so that only the first training of a folder spends it really.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Outcome:
     flops: int
     curve: list[dict[str, float]]
     chosen: dict[str, float]
+    scores: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +175,8 @@ def train_stage(
         module.load_state_dict(_checkpoint(folder / "best.ckpt")["state_dict"])
     model.reducer.leave(stage, {k.removeprefix("dev/"): v for k, v in chosen.items()})
     model.save_pretrained(folder / "model")
-    costs = [(curve.flops, curve.seconds), *map(cost_of, asked)]
+    scores = {file.stem: cost_of(file) for file in sorted(asked)}
+    costs = [(curve.flops, curve.seconds), *scores.values()]
     flops, seconds = sum(cost[0] for cost in costs), sum(cost[1] for cost in costs)
     done = _finish(
         TrainedStage(
@@ -183,6 +187,7 @@ def train_stage(
             flops=flops,
             curve=curve.epochs,
             chosen=chosen,
+            scores={name: cost[0] for name, cost in scores.items()},
         )
     )
     for checkpoint in (folder / "best.ckpt", resumed):

@@ -16,6 +16,7 @@ from tokendrop.compare.grid.rationale import Judge, Marked, measure_agreement
 from tokendrop.compare.grid.run import check_cell, make_data, train_cell
 from tokendrop.compare.grid.settings import Cell, Comparison, grid
 from tokendrop.data import TextData
+from tokendrop.errors import UserError
 from tokendrop.files import write_text
 from tokendrop.measure.provenance import provenance
 from tokendrop.models.model import load_with
@@ -35,8 +36,14 @@ def compare_rationales(comparison: Comparison, out: Path) -> pd.DataFrame:
         what `rationale.csv` holds: for each run one row of the method and one of each control.
 
     Raises:
-        UserError: bad input, a task without rationales, or a folder with runs of other settings.
+        UserError: bad input, a task without rationales, a method that would have to be tuned, or a
+            folder with runs of other settings.
     """
+    if comparison.tune is not None:
+        raise UserError(
+            "tokendrop rationale tunes no methods: give them the arguments that tokendrop compare "
+            "has found, without tune and space"
+        )
     cells = {out / "rationales" / f"{cell.run.name}.json": cell for cell in grid(comparison)}
     begin_or_continue(comparison, out, cells)
     console = Console(stderr=True)

@@ -29,22 +29,34 @@ def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Ce
 
     Raises:
         UserError: a finished run in the folder has other settings: any, if it is one of the runs of
-            this comparison; one of :data:`COMMON`, if it is not.
+            this comparison; one of :data:`COMMON`, if it is not. Or it is of a method that was
+            tuned within other limits since, so that it may be no point of it any more.
     """
     make_folder(out)
     common = _as_read({name: asdict(comparison)[name] for name in COMMON})
+    tuned = {(cell.run.task, cell.run.method) for cell in cells.values() if cell.tuning}
     for folder in sorted({path.parent for path in cells}):
         for path in sorted(folder.glob("*.json")):
             now = common | (_as_read(asdict(cells[path])) if path in cells else {})
-            # records of versions that did not note it were made by the first recipes
-            before = {"recipe": 1} | _settings(path)
+            # records of versions that did not note it were made by the first recipes, untuned
+            before = {"recipe": 1, "tuning": None} | _settings(path)
             if before["recipe"] < now.get("recipe", 1):
                 raise UserError(
                     f"{path} was made by an earlier version's training of this method, which has "
                     "changed since: delete that file to run it again, or name another folder "
                     "with --out"
                 )
-            for place, old, wanted in _differences(before, now):
+            run = before.get("run", {})
+            if (
+                before["tuning"] not in (None, now.get("tuning"))
+                and (run["task"], run["method"]) in tuned
+            ):
+                raise UserError(
+                    f"{path} was chosen by a tuning within other limits: set tune back to what it "
+                    f"was, or delete {path.parent}/{run['method']}--*--{run['task']}--*.json to "
+                    "measure what is chosen now, for which what was trained is found"
+                )
+            for place, old, wanted in differences(before, now):
                 raise UserError(
                     f"{path} was made with {place} {old}, and now it is {wanted}: set it back, "
                     "delete that file, or name another folder with --out (tokendrop report takes "
@@ -76,12 +88,15 @@ class _Finished:
     provenance: _Provenance
 
 
-def _differences(before: Any, now: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """The settings that have changed: dotted name, value before and value now."""
+def differences(before: Any, now: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The settings that have changed: dotted name, value before and value now.
+
+    On the first level only names are looked at that there are now.
+    """
     if isinstance(before, dict) and isinstance(now, dict):
         names = now if not place else sorted(before.keys() | now.keys())
         for name in names:
             inner = f"{place}.{name}".lstrip(".")
-            yield from _differences(before.get(name, "unset"), now.get(name, "unset"), inner)
+            yield from differences(before.get(name, "unset"), now.get(name, "unset"), inner)
     elif before != now:
         yield place, before, now

@@ -128,6 +128,7 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
         stages=trained,
         details=model.reducer.describe()
         | searched
+        | ({"tuning": cell.tuning} if cell.tuning else {})
         | {"model": str(stages[-1].model.relative_to(out)), "reducer": model.reducer.spec()}
         | ({"caveat": caveat} if caveat else {})
         | ({"reference": True} if model.reducer.reference else {}),
@@ -168,9 +169,20 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
 def train_cell(
     comparison: Comparison, cell: Cell, data: TextData, out: Path, tracker: Tracker
 ) -> tuple[list[TrainedStage], TokenDropModel, dict[str, Any]]:
-    """The stages of a run's recipe, trained unless that was done before, and the method at its
-    operating point, with the record of the search that found it, if one did.
+    """The stages of a run's recipe, and the method at its operating point, with the record of the
+    search that found it, if one did.
     """
+    stages = train_stages(comparison, cell, data, out, tracker)
+    model = load_trained(cell.reducer, stages[-1])
+    if cell.budget is None:
+        return stages, model, {}
+    return stages, *_search(cell, model, stages[-1], data, out)
+
+
+def train_stages(
+    comparison: Comparison, cell: Cell, data: TextData, out: Path, tracker: Tracker
+) -> list[TrainedStage]:
+    """The stages of a run's recipe, trained unless that was done before."""
     module = TokenDropModule(
         from_spec(cell.reducer),
         comparison.backbone,
@@ -179,11 +191,18 @@ def train_cell(
         comparison.random_init,
     )
     trainer = recipes.trainer_maker(tracker.loggers, cell.run.name, comparison.precision)
-    stages = recipes.train(module, data, cell.run.seed, out / "stages", trainer)
-    model = _load_trained(cell, stages[-1].model)
-    if cell.budget is None:
-        return stages, model, {}
-    return stages, *_search(cell, model, stages[-1].model, data, out)
+    return recipes.train(module, data, cell.run.seed, out / "stages", trainer)
+
+
+def load_trained(reducer: dict[str, Any], stage: TrainedStage) -> TokenDropModel:
+    """A trained method at an operating point, on the accelerator if there is one."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return load_with(stage.model, from_spec(reducer)).to(device)
+
+
+def search_folder(stage: TrainedStage, out: Path) -> Path:
+    """Where the search of a trained model lies, for all budgets."""
+    return out / "search" / stage.folder.name
 
 
 def _figures(record: Record, backbone: str) -> Figures:
@@ -202,14 +221,8 @@ def _figures(record: Record, backbone: str) -> Figures:
     )
 
 
-def _load_trained(cell: Cell, folder: Path) -> TokenDropModel:
-    """The trained method at its operating point, on the accelerator if there is one."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return load_with(folder, from_spec(cell.reducer)).to(device)
-
-
 def _search(
-    cell: Cell, model: TokenDropModel, folder: Path, data: TextData, out: Path
+    cell: Cell, model: TokenDropModel, trained: TrainedStage, data: TextData, out: Path
 ) -> tuple[TokenDropModel, dict[str, Any]]:
     """The trained method at the best configuration for the cell's budget, and the search's record.
 
@@ -217,7 +230,7 @@ def _search(
     """
     assert cell.budget is not None
     task = data.make_task(cell.metric)
-    place = out / "search" / folder.parent.name
+    place = search_folder(trained, out)
     front = load_search()(model, data.splits["dev"], task, cell.search, place, [cell.budget])
     chosen = front.at(cell.budget)
     described = {
@@ -229,9 +242,8 @@ def _search(
         "search_seconds": round(front.seconds, 2),
         "search_flops": round(front.flops),
     }
-    reducer = from_spec(with_changes(cell.reducer, {"configuration": list(chosen.configuration)}))
-    found = load_with(folder, reducer).to(model.backbone.device)
-    return found, {"search": described}
+    reducer = with_changes(cell.reducer, {"configuration": list(chosen.configuration)})
+    return load_trained(reducer, trained), {"search": described}
 
 
 def _time(

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from tokendrop.compare.grid.continuing import begin_or_continue
 from tokendrop.compare.grid.run import check_cell, make_data, run_cell
-from tokendrop.compare.grid.settings import Cell, Comparison, grid
+from tokendrop.compare.grid.settings import Comparison, grid
 from tokendrop.compare.report.outputs import write_outputs
 from tokendrop.compare.report.summary import print_summary
 from tokendrop.compare.results import records
 from tokendrop.compare.results.floor import floor_path, read_floors, write_floor
 from tokendrop.compare.results.frame import results_frame
 from tokendrop.compare.results.records import Record
+from tokendrop.compare.tuning.tune import check_tuning, tune
 from tokendrop.data import TextData
 from tokendrop.training.tracking import Run, log_comparison, wants_wandb
 
@@ -39,27 +41,33 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
     console = Console(stderr=True)
     tasks: dict[str, TextData] = {}
 
-    def data_of(cell: Cell) -> TextData:
+    def data_of(task: str, settings: dict[str, Any]) -> TextData:
         """The task's data, read and tokenised once for all methods."""
-        if cell.run.task not in tasks:
-            tasks[cell.run.task] = make_data(cell.data, comparison.backbone)
-        return tasks[cell.run.task]
+        if task not in tasks:
+            tasks[task] = make_data(settings, comparison.backbone)
+        return tasks[task]
 
     for path, cell in cells.items():
         if not path.is_file():
-            check_cell(comparison, cell, data_of(cell))
+            check_cell(comparison, cell, data_of(cell.run.task, cell.data))
+    if comparison.tune is not None:
+        check_tuning(comparison, data_of)
+        chosen = tune(comparison, out, data_of)
+        cells = {_path(out, cell.run): cell for cell in grid(comparison, chosen)}
+        begin_or_continue(comparison, out, cells)
     # a floor is of the same data as the finished runs beside it; alone it may be of others
     measured = {cell.run.task for path, cell in cells.items() if path.is_file()}
     for task, cell in {cell.run.task: cell for cell in cells.values() if comparison.floor}.items():
         if task not in measured or not floor_path(out, task).is_file():
-            write_floor(task, data_of(cell), cell.metric, out)
+            write_floor(task, data_of(task, cell.data), cell.metric, out)
     for number, (path, cell) in enumerate(cells.items(), start=1):
         place = f"[{number}/{len(cells)}] {cell.run.name}"
         if path.is_file():
             console.print(f"{place}: done before")
             continue
         console.print(f"[bold]{place}[/bold]")
-        records.write_record(run_cell(comparison, cell, data_of(cell), out), out)
+        data = data_of(cell.run.task, cell.data)
+        records.write_record(run_cell(comparison, cell, data, out), out)
     found, floors = records.read_records(out), read_floors(out)
     written = write_outputs(out, found, floors)
     if wants_wandb(comparison.loggers):

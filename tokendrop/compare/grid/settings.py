@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import UserDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from types import MappingProxyType
 from typing import Any
 
 from jsonargparse import Namespace
 from jsonargparse.typing import register_type
 
+from tokendrop.compare.tuning.outcomes import Chosen
+from tokendrop.compare.tuning.settings import Range, Tuning
+from tokendrop.compare.tuning.spaces import Space
 from tokendrop.configs import find_config, read_config
-from tokendrop.errors import unknown
+from tokendrop.errors import UserError, unknown
 from tokendrop.measure.clock import Clock
 from tokendrop.reducers import from_spec, with_changes
 from tokendrop.reducers.base import Stage
@@ -47,11 +52,12 @@ class SearchedPoints:
     """Operating points found by searching the trained model on the dev split.
 
     Attributes:
-        budgets: largest share of the full model's FLOPs, by the name of the point.
+        budgets: largest share of the full model's FLOPs, by the name of the point; none in a
+            method with a space, which is searched for the speed-ups that it is tuned for.
         settings: how to search.
     """
 
-    budgets: dict[str, float]
+    budgets: dict[str, float] = field(default_factory=dict)
     settings: SearchSettings = field(default_factory=SearchSettings)
 
     def __post_init__(self) -> None:
@@ -71,6 +77,10 @@ class Method:
         search: further points, for a method that can be searched for configurations.
         task_arguments: changes to the arguments on single tasks, by their names; papers tune per
             data set.
+        space: makes it a tuned method: the values that trials may give to some of its arguments,
+            by their names as in operating_points; see docs/tuning.md. The arguments as they are
+            make the first trial. Operating points are then what every trained trial is measured
+            at, and may only change what needs no training.
     """
 
     reducer: str
@@ -78,6 +88,7 @@ class Method:
     operating_points: dict[str, Arguments] = field(default_factory=lambda: {"default": Arguments()})
     search: SearchedPoints | None = None
     task_arguments: dict[str, Arguments] = field(default_factory=dict)
+    space: dict[str, Range] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("arguments", "operating_points", "task_arguments"):
@@ -103,6 +114,7 @@ class Comparison:
         loggers: where curves go.
         floor: also fit TF-IDF with logistic regression to every task, as a line below the tables.
         samples: how many test texts are shown with their dropped tokens.
+        tune: speed-ups that the methods with a space are tuned for, and what that may cost each.
     """
 
     tasks: list[str]
@@ -118,9 +130,31 @@ class Comparison:
     loggers: list[LoggerName] = field(default_factory=lambda: ["csv", "wandb"])
     floor: bool = False
     samples: int = 16
+    tune: Tuning | None = None
 
     def __post_init__(self) -> None:
         check_fine_tune(self.fine_tune)
+        tuned = {name: method for name, method in self.methods.items() if method.space}
+        if self.tune is not None and not tuned:
+            raise UserError("tune: no method has a space: give one the values to try, or no tune")
+        for name, method in tuned.items():
+            for argument, among in method.space.items():
+                among.check(f"methods.{name}.space.{argument}")
+            if self.tune is None:
+                raise UserError(
+                    f"methods.{name}.space is not used without tune: say what the trials may cost, "
+                    "e.g. tune: {speedups: [2], cost: 8}"
+                )
+            if method.search is None and not method.operating_points:
+                raise UserError(
+                    f"methods.{name}.operating_points is empty, so nothing of its trials would be "
+                    "measured: leave it out"
+                )
+            if method.search is not None and method.search.budgets:
+                raise UserError(
+                    f"methods.{name}.search.budgets: a tuned method is searched for tune.speedups: "
+                    "leave them out"
+                )
 
 
 @dataclass(frozen=True)
@@ -131,6 +165,7 @@ class Cell:
         budget: share of the FLOPs for which a configuration is searched, None for no search.
         search: how.
         recipe: the method's count of changes to its training, see :class:`Reducer`.
+        tuning: where a tuned operating point comes from, see :class:`Chosen`.
     """
 
     run: Run
@@ -140,13 +175,48 @@ class Cell:
     budget: float | None = None
     search: SearchSettings | None = None
     recipe: int = 1
+    tuning: dict[str, Any] | None = None
 
 
-def grid(comparison: Comparison) -> Iterator[Cell]:
-    """All runs of a comparison, in order.
+@dataclass(frozen=True)
+class Entry:
+    """A method on a task: what its runs have in common.
+
+    Attributes:
+        reducer: its class and arguments on this task.
+        data: settings of the task.
+        metric: of the task.
+    """
+
+    task: str
+    name: str
+    method: Method
+    reducer: dict[str, Any]
+    data: dict[str, Any]
+    metric: str
+
+    def space(self) -> Space:
+        """What trials of the method draw.
+
+        Raises:
+            UserError: an argument or an operating point that cannot be tuned.
+        """
+        points = self.method.operating_points
+        return Space(self.name, self.reducer, self.method.space, points)
+
+    def cell(self, point: str, seed: int, changes: Mapping[str, Any], **others: Any) -> Cell:
+        """A run with these changes to the arguments."""
+        reducer = with_changes(self.reducer, changes)
+        run = Run(self.task, self.name, point, seed)
+        recipe = from_spec(reducer).recipe
+        return Cell(run, reducer, self.data, self.metric, recipe=recipe, **others)
+
+
+def entries(comparison: Comparison) -> Iterator[Entry]:
+    """All methods on all tasks, task by task.
 
     Raises:
-        UserError: a task or a reducer that does not exist, or arguments it does not take.
+        UserError: a task that does not exist.
     """
     for name in comparison.task_data:
         if name not in comparison.tasks:
@@ -160,23 +230,48 @@ def grid(comparison: Comparison) -> Iterator[Cell]:
         own = comparison.task_data.get(name, {})
         data = {**task.get("data", {}), **comparison.data, **own}
         metric = task.get("model", {}).get("metric", "accuracy")
+        for method_name, method in comparison.methods.items():
+            arguments = method.arguments | method.task_arguments.get(path.stem, {})
+            reducer = {"class_path": method.reducer, "init_args": arguments}
+            yield Entry(path.stem, method_name, method, reducer, data, metric)
+
+
+def grid(
+    comparison: Comparison,
+    chosen: Mapping[tuple[str, str], Sequence[Chosen]] = MappingProxyType({}),
+) -> Iterator[Cell]:
+    """All runs of a comparison, in order.
+
+    Args:
+        comparison: what to compare.
+        chosen: operating points of tuned methods, by task and method. Before these are known,
+            their spaces are checked and nothing else.
+
+    Raises:
+        UserError: a task or a reducer that does not exist, arguments it does not take, or a space
+            over what cannot be tuned.
+    """
+    for task, of_task in groupby(entries(comparison), lambda entry: entry.task):
+        every = list(of_task)
         for seed in comparison.seeds:
-            for method_name, method in comparison.methods.items():
-                arguments = method.arguments | method.task_arguments.get(path.stem, {})
-                for point, changes, budget, search in _points(method):
-                    spec = {"class_path": method.reducer, "init_args": arguments}
-                    reducer = with_changes(spec, changes)
-                    recipe = from_spec(reducer).recipe
-                    run = Run(path.stem, method_name, point, seed)
-                    yield Cell(run, reducer, data, metric, budget, search, recipe)
+            for entry in every:
+                if entry.method.space and not chosen:
+                    entry.space()
+                yield from _cells(entry, seed, chosen.get((task, entry.name), []))
 
 
-def _points(
-    method: Method,
-) -> Iterator[tuple[str, Mapping[str, Any], float | None, SearchSettings | None]]:
-    """Name, changes to the arguments, and for searched points the budget and how to search."""
-    for point, changes in method.operating_points.items():
-        yield point, changes, None, None
+def _cells(entry: Entry, seed: int, chosen: Sequence[Chosen]) -> Iterator[Cell]:
+    """The runs of a method on a task with a seed."""
+    method = entry.method
+    settings = method.search.settings if method.search is not None else None
+    for point in chosen:
+        search = settings if point.budget is not None else None
+        found = {"budget": point.budget, "search": search, "tuning": point.tuning}
+        yield entry.cell(point.name, seed, point.changes, **found)
+    if method.space:
+        return
+    for name, changes in method.operating_points.items():
+        yield entry.cell(name, seed, changes)
     if method.search is not None:
-        for point, budget in method.search.budgets.items():
-            yield point, {}, budget, method.search.settings
+        for name, budget in method.search.budgets.items():
+            yield entry.cell(name, seed, {}, budget=budget, search=settings)

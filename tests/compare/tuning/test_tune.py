@@ -1,0 +1,280 @@
+"""Tuned comparisons: what is chosen and what it costs, interrupted, blind to the test labels."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.compare.grid.test_settings import parsed
+from tests.compare.tuning.conftest import TUNED, Finished, trials_of
+from tokendrop.cli import main
+from tokendrop.compare.grid.continuing import begin_or_continue
+from tokendrop.compare.grid.run import make_data
+from tokendrop.compare.grid.settings import Arguments, Comparison, Method, grid
+from tokendrop.compare.tuning import tune as module
+from tokendrop.compare.tuning.outcomes import Outcome
+from tokendrop.compare.tuning.settings import Range, Tuning
+from tokendrop.compare.tuning.tune import tune
+from tokendrop.data import TextData
+from tokendrop.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def data() -> TextData:
+    """The data of the one task."""
+    comparison = parsed(TUNED)
+    return make_data(next(module.entries(comparison)).data, comparison.backbone)
+
+
+def of_methods(*names: str) -> Comparison:
+    """The comparison with some of its methods, which are tuned as they are beside the others."""
+    comparison = parsed(TUNED)
+    return replace(comparison, methods={name: comparison.methods[name] for name in names})
+
+
+def choice(comparison: Comparison, out: Path, data: TextData) -> Any:
+    """What tuning chooses, without the time that it took."""
+    chosen = tune(comparison, out, lambda task, settings: data)
+    return {
+        key: [replace(one, tuning=one.tuning | {"seconds": 0}) for one in points]
+        for key, points in chosen.items()
+    }
+
+
+def records(out: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    read = (json.loads(path.read_text()) for path in (out / "runs").glob("*.json"))
+    return {(record["method"], record["operating_point"]): record for record in read}
+
+
+def test_every_speedup_has_the_best_trial_that_reaches_it(tuned: Finished) -> None:
+    found, trials = records(tuned.out), trials_of(tuned.out)
+    assert ("dense", "default") in found
+    served = {
+        method: sorted(
+            speedup
+            for (of, _), record in found.items()
+            if of == method
+            for speedup in record["details"]["tuning"]["speedups"]
+        )
+        for method in trials
+    }
+    assert served == {
+        "longer": [],
+        "layers": [1.2, 1.5, 2.0],
+        "merging": [1.2, 1.5],
+        "length_adaptive": [1.2, 1.5],
+    }
+    for (method, name), record in found.items():
+        if method == "dense":
+            continue
+        points = [point for *_, outcome in trials[method] for point in outcome["points"]]
+        for speedup in record["details"]["tuning"]["speedups"] or [0]:
+            reach = [point["value"] for point in points if point["speedup"] >= 0.99 * speedup]
+            # on all of dev, with the very model of the trial
+            assert record["dev"]["value"] == pytest.approx(max(reach))
+            assert record["dev"]["flops_speedup_unpadded"] >= 0.989 * speedup
+        assert name == (
+            "+".join(f"{s:g}x" for s in record["details"]["tuning"]["speedups"]) or "tuned"
+        )
+    assert "merging on rotten_tomatoes does not reach 2x: its fastest trial has" in tuned.said
+    assert set(pd.read_csv(tuned.out / "results.csv").method) == {"dense", *trials}
+
+
+def test_what_a_trial_has_trained_is_what_is_run(tuned: Finished) -> None:
+    trained = {path.name for path in (tuned.out / "stages").iterdir()}
+    counts = {
+        kind: sum(name.startswith(kind) for name in trained) for kind in ("longer", "shallow")
+    }
+    trials = trials_of(tuned.out)
+    assert counts == {"longer": len(trials["longer"]), "shallow": len(trials["layers"])}
+
+
+def test_all_methods_have_the_same_budget(tuned: Finished) -> None:
+    for method, record in ((key[0], record) for key, record in records(tuned.out).items()):
+        if method != "dense":
+            outcomes = [outcome for *_, outcome in trials_of(tuned.out)[method]]
+            costs = [outcome["training"] + outcome["measuring"] for outcome in outcomes]
+            assert record["details"]["tuning"]["cost"] == pytest.approx(sum(costs), abs=1e-6)
+            assert record["details"]["tuning"]["trials"] == len(outcomes)
+            # a trial began only where the rest covered what it was to cost
+            for number, outcome in enumerate(outcomes):
+                assert outcome["estimate"] <= 2.2 - sum(costs[:number]) + 1e-9
+    assert len(trials_of(tuned.out)["merging"]) == 2  # all that its space holds
+
+
+def test_it_says_how_far_it_is(tuned: Finished) -> None:
+    lines = [line for line in tuned.said.splitlines() if line.startswith("layers on rotten")]
+    assert lines[0].startswith("layers on rotten_tomatoes: trial 1 (learning_rate=")
+    assert "of the budget left; best so far: 1.2x 0." in lines[0]
+
+
+def test_the_first_trial_is_the_methods_own_setting(tuned: Finished) -> None:
+    first = {method: trials[0][0] for method, trials in trials_of(tuned.out).items()}
+    assert first["length_adaptive"] == {"learning_rate": 1e-2}
+    # its own rate lies below the space
+    assert first["longer"] == {"learning_rate": 1e-4, "start": "previous"}
+
+
+class Killed(Exception):
+    """Stands for a kill: nothing after it is written."""
+
+
+def test_killed_anywhere_it_ends_as_if_it_had_not_been(
+    tuned: Finished, data: TextData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comparison = of_methods("layers", "length_adaptive")
+    # nothing is trained twice, which is what this test spares itself too
+    shutil.copytree(tuned.out / "stages", tmp_path / "stages")
+    run_trial, calls = module.run_trial, 0
+
+    def killed_often(*arguments: Any) -> Outcome:
+        nonlocal calls
+        calls += 1
+        if calls % 3 == 1:
+            raise Killed  # before anything is trained
+        outcome = run_trial(*arguments)
+        if calls % 3 == 2:
+            raise Killed  # after it was trained and measured
+        return outcome
+
+    monkeypatch.setattr(module, "run_trial", killed_often)
+    found = None
+    while found is None:
+        try:
+            found = choice(comparison, tmp_path, data)
+        except Killed:
+            journal = max((tmp_path / "tuning").glob("*.journal"), key=lambda p: p.stat().st_mtime)
+            with journal.open("a") as file:
+                file.write('{"op_code":8,"worker_id":"a torn')
+    monkeypatch.undo()
+    expected, trials = trials_of(tuned.out), trials_of(tmp_path)
+    assert calls == 3 * sum(map(len, trials.values()))
+    assert trials == {name: expected[name] for name in comparison.methods}
+    assert found == choice(comparison, tuned.out, data)
+
+
+def test_no_test_label_has_a_part_in_it(tuned: Finished, data: TextData, tmp_path: Path) -> None:
+    comparison = of_methods("layers", "merging", "length_adaptive")
+    before = data.splits["test"]
+    scrambled = copy.copy(data)
+    assert data._prepared is not None
+    splits = data.splits | {"test": replace(before, labels=[1 - label for label in before.labels])}
+    scrambled._prepared = replace(data._prepared, splits=splits)
+    assert scrambled.fingerprint() != data.fingerprint()
+    found = choice(comparison, tmp_path, scrambled)
+    expected = trials_of(tuned.out)
+    assert trials_of(tmp_path) == {name: expected[name] for name in comparison.methods}
+    assert found == choice(comparison, tuned.out, data)
+
+
+def test_a_larger_cost_goes_on_and_a_smaller_one_changes_nothing(
+    tuned: Finished, data: TextData, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(tuned.out, out)
+    comparison = of_methods("layers")
+    larger = replace(comparison, tune=Tuning([1.2, 1.5, 2], cost=2.8))
+    chosen = tune(larger, out, lambda task, settings: data)
+    more, before = trials_of(out)["layers"], trials_of(tuned.out)["layers"]
+    assert len(more) > len(before)
+    assert more[: len(before)] == before
+    # what an earlier choice has run does not stand beside the new one
+    cells = {out / "runs" / f"{cell.run.name}.json": cell for cell in grid(larger, chosen)}
+    with pytest.raises(UserError, match="by a tuning within other limits: set tune back to what"):
+        begin_or_continue(larger, out, cells)
+    journals = {path: path.read_bytes() for path in (out / "tuning").glob("*.journal")}
+    assert choice(comparison, out, data) == choice(comparison, tuned.out, data)
+    assert {path: path.read_bytes() for path in journals} == journals
+
+
+def test_scores_of_the_training_rows_are_paid_for_once(data: TextData, tmp_path: Path) -> None:
+    space = {"length_weight": Range(choices=[1e-3, 1e-2])}
+    arguments = Arguments({"epochs": 1, "init": "finetuned"})
+    methods = {"adapler": Method("AdapLeR", arguments, space=space)}
+    tune(
+        replace(parsed(TUNED), methods=methods, tune=Tuning(trials=2)),
+        tmp_path,
+        lambda task, settings: data,
+    )
+    first, second = (outcome for *_, outcome in trials_of(tmp_path)["adapler"])
+    assert (first["scores"], second["scores"]) == (["saliency"], [])
+    # two passes over the training rows, beside the four that a step of this method takes
+    assert second["training"] < 0.75 * first["training"]
+
+
+def test_a_trial_that_diverges_does_not_end_the_others(
+    tuned: Finished, data: TextData, tmp_path: Path
+) -> None:
+    comparison = of_methods("longer")
+    method = replace(
+        comparison.methods["longer"],
+        arguments=Arguments({"epochs": 1, "learning_rate": 1e30}),
+        space={"learning_rate": Range(choices=[1e-3, 1e30])},
+    )
+    shutil.copytree(tuned.out / "stages", tmp_path / "stages")
+    (point,) = tune(
+        replace(comparison, methods={"longer": method}, tune=Tuning(cost=2)),
+        tmp_path,
+        lambda task, settings: data,
+    )["rotten_tomatoes", "longer"]
+    first, second = (outcome for *_, outcome in trials_of(tmp_path)["longer"])
+    assert first["points"] == []
+    assert first["training"] == pytest.approx(second["training"])
+    assert (point.changes, point.tuning["trial"]) == ({"learning_rate": 1e-3}, 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"seeds": [2]}, "was tuned with seed 1, and now it is 2: set it back"),
+        (
+            {"methods": {"layers": {"learning_rate": Range(1e-3, 1e-2, log=True)}}},
+            "was tuned with space.learning_rate.high 0.03, and now it is 0.01",
+        ),
+    ],
+)
+def test_other_settings_are_not_mixed_in(
+    tuned: Finished, data: TextData, changes: dict[str, Any], error: str
+) -> None:
+    comparison = of_methods("layers")
+    if "methods" in changes:
+        method = replace(comparison.methods["layers"], space=changes["methods"]["layers"])
+        changes = {"methods": {"layers": method}}
+    with pytest.raises(UserError, match=error):
+        choice(replace(comparison, **changes), tuned.out, data)
+
+
+def test_a_speedup_that_no_method_reaches_is_refused_and_what_was_trained_stays(
+    tuned: Finished, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (tuned.out / "stages").rglob("*")}
+    folder = ["--config", str(tuned.config), "--out", str(tuned.out)]
+    assert main(["compare", *folder, "--tune.speedups", "[1.2, 9]"]) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "no trial reaches tune.speedups 9 on rotten_tomatoes; the fastest has 2.00" in last
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "error"),
+    [
+        ('{"op_code":0', "not a journal", "is not a journal of trials"),
+        # its values would otherwise become arguments
+        ('"param_name":"learning_rate"', '"param_name":"epochs"', "a trial that is not of this"),
+    ],
+)
+def test_a_journal_of_something_else_is_refused(
+    tuned: Finished, data: TextData, tmp_path: Path, before: str, now: str, error: str
+) -> None:
+    shutil.copytree(tuned.out / "tuning", tmp_path / "tuning")
+    (journal,) = (tmp_path / "tuning").glob("*layers.journal")
+    journal.write_text(journal.read_text().replace(before, now))
+    with pytest.raises(UserError, match=f"{error}.*: delete it to tune anew"):
+        choice(of_methods("layers"), tmp_path, data)

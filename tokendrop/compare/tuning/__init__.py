@@ -1,0 +1,1 @@
+"""Tuning: the arguments of each method are chosen on the dev split, for the same cost."""

@@ -1,0 +1,164 @@
+"""What the trials of a method gave, and which of them is run with all seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+REACHED = 0.99
+"""The share of a speed-up that counts as reaching it. Half of the layers save a little less than
+half of the FLOPs, since the head stays; and on test a speed-up is a little other than on dev."""
+
+WORST = -1.0
+"""Of a metric, where none is defined: of a correlation, and below all others."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A point of a trained trial on the dev split.
+
+    Attributes:
+        point: the method's operating point, None for what a search for configurations found.
+        value: of the task's metric.
+        speedup: in FLOPs, on the unpadded base.
+    """
+
+    point: str | None
+    value: float
+    speedup: float
+
+    def reaches(self, speedup: float) -> bool:
+        """Whether it is as fast as that."""
+        return self.speedup >= REACHED * speedup
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial gave and cost.
+
+    Attributes:
+        points: what was measured of it, nothing if its loss was not a number at some time.
+        epochs: that it trained itself; 0 where an earlier trial had trained the same.
+        training: FLOPs of that training, in multiples of the dense fine-tuning.
+        measuring: the same of the passes that measured its points, and of its search.
+        estimate: what it was expected to cost, which the budget had to cover.
+        scores: of the training rows that its training paid for, by name; later ones find them.
+        seconds: of all this work.
+    """
+
+    points: list[Measured]
+    epochs: int
+    training: float
+    measuring: float
+    estimate: float
+    scores: list[str]
+    seconds: float
+
+    @property
+    def cost(self) -> float:
+        """Of all its work, in multiples of the dense fine-tuning."""
+        return self.training + self.measuring
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial that was measured.
+
+    Attributes:
+        number: among them, from 1.
+        values: what was drawn, by argument.
+    """
+
+    number: int
+    values: dict[str, Any]
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """An operating point that tuning has found.
+
+    Attributes:
+        name: the speed-ups that it is the best for, ``1.5x+2x``.
+        changes: to the method's arguments.
+        budget: share of the FLOPs for which its configuration is searched again on each trained
+            model, None for no search.
+        tuning: where it comes from, for its records: ``speedups``, the ``trial`` of how many
+            ``trials``, and what all of them took, ``cost`` in multiples of the dense fine-tuning
+            and ``seconds``.
+    """
+
+    name: str
+    changes: dict[str, Any]
+    budget: float | None
+    tuning: dict[str, Any]
+
+
+def covers(left: float, estimate: float) -> bool:
+    """Whether what is left of a budget covers a trial; sums of shares may be a little off."""
+    return estimate <= left + 1e-9
+
+
+def best(trials: Sequence[Trial], speedup: float | None) -> tuple[Trial, Measured] | None:
+    """The trial and its point of the best dev metric that reach a speed-up; of equals the faster.
+
+    Args:
+        trials: to choose from.
+        speedup: to reach, None for any.
+
+    Returns:
+        None if none reaches it.
+    """
+    reached = [
+        (trial, point)
+        for trial in trials
+        for point in trial.outcome.points
+        if speedup is None or point.reaches(speedup)
+    ]
+    return max(
+        reached, key=lambda one: (one[1].value, one[1].speedup, -one[0].number), default=None
+    )
+
+
+def choose(
+    trials: Sequence[Trial], speedups: Sequence[float], points: Mapping[str, Mapping[str, Any]]
+) -> list[Chosen]:
+    """The operating points that are run: for each speed-up the best that reaches it, if any does.
+
+    Args:
+        trials: of a method on a task.
+        speedups: to reach; without any, the best at all is chosen.
+        points: changes to the arguments by operating point.
+    """
+    served: dict[tuple[int, int], list[float]] = {}
+    found: dict[tuple[int, int], tuple[Trial, Measured]] = {}
+    wanted: list[float | None] = [*sorted(speedups)]
+    for speedup in wanted or [None]:
+        if (one := best(trials, speedup)) is not None:
+            key = (one[0].number, one[0].outcome.points.index(one[1]))
+            found[key] = one
+            served.setdefault(key, []).extend([] if speedup is None else [speedup])
+    return [_chosen(*found[key], served[key], trials, points) for key in served]
+
+
+def _chosen(
+    trial: Trial,
+    found: Measured,
+    speedups: list[float],
+    trials: Sequence[Trial],
+    points: Mapping[str, Mapping[str, Any]],
+) -> Chosen:
+    changes = {} if found.point is None else points[found.point]
+    return Chosen(
+        "+".join(f"{speedup:g}x" for speedup in speedups) or "tuned",
+        trial.values | dict(changes),
+        1 / (REACHED * max(speedups)) if found.point is None and speedups else None,
+        {
+            "speedups": speedups,
+            "trial": trial.number,
+            "trials": len(trials),
+            "cost": round(sum(one.outcome.cost for one in trials), 6),
+            "seconds": round(sum(one.outcome.seconds for one in trials), 2),
+        },
+    )

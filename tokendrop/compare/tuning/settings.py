@@ -1,0 +1,110 @@
+"""How methods are tuned, as a comparison's file describes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tokendrop.errors import UserError
+
+Number = int | float
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values that an argument may take: numbers between two ends, or choices.
+
+    Attributes:
+        low: smallest number; whole numbers are drawn where both ends are whole.
+        high: largest number, itself possible.
+        log: draw evenly over the orders of magnitude.
+        choices: instead, all values there are.
+    """
+
+    low: Number | None = None
+    high: Number | None = None
+    log: bool = False
+    choices: list[Any] | None = None
+
+    def check(self, place: str) -> None:
+        """Raise if there is nothing to draw.
+
+        Args:
+            place: where it stands, for the message.
+
+        Raises:
+            UserError: what is wrong.
+        """
+        if self.choices is not None:
+            if self.low is not None or self.high is not None or self.log:
+                raise UserError(f"{place} has ends and {self}: leave one of them out")
+            if not self.choices or not all(_is_plain(choice) for choice in self.choices):
+                raise UserError(
+                    f"{place} has {self}: list one or more numbers, texts or truth values"
+                )
+        elif self.low is None or self.high is None or not self.low < self.high:
+            raise UserError(f"{place} has {self}: give 'choices', or a number 'low' below a 'high'")
+        elif self.log and self.low <= 0:
+            raise UserError(f"{place} has {self}: use a 'low' above 0")
+
+    def __str__(self) -> str:
+        if self.choices is not None:
+            return f"choices {self.choices}"
+        return f"low {self.low}, high {self.high}{', log' * self.log}"
+
+    def __contains__(self, value: object) -> bool:
+        if self.choices is not None:
+            return any(value == choice and type(value) is type(choice) for choice in self.choices)
+        assert self.low is not None
+        assert self.high is not None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return self.low <= value <= self.high and (not self.is_whole or isinstance(value, int))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether whole numbers are drawn."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    @property
+    def ends(self) -> list[Any]:
+        """All choices, or the smallest and the largest number."""
+        return [self.low, self.high] if self.choices is None else self.choices
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What methods with a space are tuned for, and what that may cost each of them.
+
+    Attributes:
+        speedups: FLOPs speed-ups on the unpadded base to reach; for each, the trial that is best on
+            the dev split runs with all seeds. Without any, the best trial at all does.
+        cost: FLOPs that the trials of one method may take, in multiples of the shared fine-tuning.
+        trials: most trials of one method.
+        seed: of the draws.
+    """
+
+    speedups: list[float] = field(default_factory=list)
+    cost: float | None = None
+    trials: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for speedup in self.speedups:
+            if not speedup > 1:
+                raise UserError(f"tune.speedups {speedup:g} saves nothing: use more than 1")
+        if len(set(self.speedups)) < len(self.speedups):
+            raise UserError(f"tune.speedups {self.speedups} names one twice: leave it out")
+        if self.cost is None and self.trials is None:
+            raise UserError(
+                "tune has no end: give tune.cost, in multiples of the dense fine-tuning, or "
+                "tune.trials"
+            )
+        if self.cost is not None and not self.cost > 0:
+            raise UserError(f"tune.cost {self.cost:g} is out of range: use more than 0")
+        if self.trials is not None and self.trials < 1:
+            raise UserError(f"tune.trials {self.trials} is too small: use 1 or more")
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)

@@ -1,0 +1,246 @@
+"""The trials of one method on one task, drawn by Optuna and kept in a journal.
+
+What is drawn depends on the seed and on the trials before alone, so a journal that a kill cut off
+goes on as if it had not been. A journal has trials of four kinds: those that were measured; draws
+of values that had been measured before; draws that the budget did not cover any more; and what was
+running when it was killed. Only the first two decide what is drawn next.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.samplers import TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+from pydantic import ValidationError
+
+from tokendrop.compare.grid.continuing import differences
+from tokendrop.compare.tuning.outcomes import WORST, Measured, Outcome, Trial, covers
+from tokendrop.compare.tuning.settings import Range, Tuning
+from tokendrop.errors import UserError, one_line
+from tokendrop.files import make_folder
+from tokendrop.stored import plain
+
+AT_RANDOM = 4  # first trials, since a budget is of the order of ten trainings
+REPEATS = 20  # draws of known values in succession, after which a space holds nothing new
+NAME = "tuning"  # of the study in its journal
+OUTCOME, KNOWN, DEARER = "outcome", "known", "dearer"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a study is within its limits.
+
+    Attributes:
+        trials: that the limits allow.
+        left: what they have left of the cost, in multiples of the dense fine-tuning.
+        ended: whether there can be no more of them.
+    """
+
+    trials: list[Trial]
+    left: float
+    ended: bool
+
+
+class Study:
+    """A journal and what it holds."""
+
+    def __init__(
+        self,
+        path: Path,
+        ranges: Mapping[str, Range],
+        first: Mapping[str, Any],
+        seed: int,
+        several: bool,
+        settings: Mapping[str, Any],
+    ) -> None:
+        """
+        Args:
+            path: of the journal, which need not exist.
+            ranges: what is drawn.
+            first: the values of the first trial.
+            seed: of the draws.
+            several: whether faster and better are two objectives, or better is the only one.
+            settings: plain data that all its trials share.
+
+        Raises:
+            UserError: the journal is of other settings, is torn, or another process has it open.
+        """
+        self.path = path
+        self._first, self._seed, self._several = dict(first), seed, several
+        self._ranges = ranges
+        self._distributions = {name: _distribution(among) for name, among in ranges.items()}
+        self._lock = _Lock(path)
+        try:
+            self._study = self._open()
+            self._check(settings)
+            for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                self._study.tell(trial.number, state=TrialState.FAIL)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.close()
+
+    def _open(self) -> optuna.Study:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        _cut_torn_line(self.path)
+        try:
+            storage = JournalStorage(JournalFileBackend(str(self.path), lock_obj=self._lock))
+            if NAME in optuna.get_all_study_names(storage):
+                return optuna.load_study(study_name=NAME, storage=storage)
+            directions = [StudyDirection.MAXIMIZE]
+            if self._several:
+                directions.append(StudyDirection.MINIMIZE)
+            return optuna.create_study(storage=storage, study_name=NAME, directions=directions)
+        except (ValueError, KeyError) as error:
+            raise UserError(
+                f"{self.path} is not a journal of trials ({one_line(error)}): delete it to tune "
+                "anew, which finds what was trained"
+            ) from error
+
+    def _check(self, settings: Mapping[str, Any]) -> None:
+        now = json.loads(json.dumps(dict(settings) | {"objectives": 1 + self._several}))
+        before = self._study.user_attrs.get("settings")
+        if before is None:
+            self._study.set_user_attr("settings", now)
+            return
+        for place, old, wanted in differences(before, now):
+            raise UserError(
+                f"{self.path} was tuned with {place} {old}, and now it is {wanted}: set it back, "
+                "delete that file to tune anew, or name another folder with --out"
+            )
+
+    def within(self, limits: Tuning) -> Standing:
+        """How far these limits allow the study to be.
+
+        Trials that a larger cost has added to the journal are left out, so that the same limits
+        always give the same trials.
+        """
+        trials: list[Trial] = []
+        repeats, left = 0, math.inf if limits.cost is None else limits.cost
+        for told in self._study.get_trials(deepcopy=False):
+            if len(trials) == limits.trials or repeats == REPEATS:
+                break
+            if told.state == TrialState.COMPLETE:
+                outcome = self._outcome(told)
+                if not covers(left, outcome.estimate):
+                    return Standing(trials, left, ended=True)
+                trials.append(Trial(len(trials) + 1, dict(told.params), outcome))
+                left -= outcome.cost
+                repeats = 0
+            elif KNOWN in told.user_attrs:
+                repeats += 1
+            elif not covers(left, told.user_attrs.get(DEARER, 0)):
+                return Standing(trials, left, ended=True)
+        return Standing(trials, left, len(trials) == limits.trials or repeats == REPEATS)
+
+    def _outcome(self, told: optuna.trial.FrozenTrial) -> Outcome:
+        """What a trial gave; a journal may be a stranger's, so it says no more than it should."""
+        cure = f"{self.path} holds a trial that is not of this tuning: delete it to tune anew"
+        drawn = {name for name, value in told.params.items() if value in self._ranges.get(name, ())}
+        if drawn != self._ranges.keys() or told.params.keys() != drawn:
+            raise UserError(cure)
+        try:
+            outcome: Outcome = plain(told.user_attrs.get(OUTCOME), Outcome)
+            return outcome
+        except ValidationError as error:
+            raise UserError(cure) from error
+
+    def ask(self) -> optuna.Trial:
+        """Draw the next trial."""
+        trials = self._study.get_trials(deepcopy=False)
+        done = sum(t.state == TrialState.COMPLETE or KNOWN in t.user_attrs for t in trials)
+        if not done and all(t.state != TrialState.WAITING for t in trials):
+            self._study.enqueue_trial(self._first)
+        # a sampler's own state would be lost in a kill
+        seed = (self._seed * 100_003 + done) % 2**32
+        self._study.sampler = TPESampler(seed=seed, n_startup_trials=AT_RANDOM)
+        return self._study.ask(self._distributions)
+
+    def tell(self, trial: optuna.Trial, outcome: Outcome) -> None:
+        """Write down what a trial gave.
+
+        Of several points Optuna is told the one that covers most of the metric and the FLOPs, of
+        one that could not be trained the worst metric.
+        """
+        trial.set_user_attr(OUTCOME, asdict(outcome))
+        points = outcome.points or [Measured(None, WORST, 1.0)]
+        if not self._several:
+            self._study.tell(trial, max(point.value for point in points))
+            return
+        most = max(points, key=lambda point: point.value * (1 - 1 / point.speedup))
+        self._study.tell(trial, [most.value, 1 / most.speedup])
+
+    def drop(self, trial: optuna.Trial, *, dearer: float | None = None) -> None:
+        """Write down that a draw is not tried.
+
+        Args:
+            trial: the draw.
+            dearer: the estimate of its cost, if that is why; else its values were known.
+        """
+        trial.set_user_attr(*(KNOWN, True) if dearer is None else (DEARER, dearer))
+        self._study.tell(trial, state=TrialState.FAIL)
+
+
+def _distribution(among: Range) -> BaseDistribution:
+    if among.choices is not None:
+        return CategoricalDistribution(among.choices)
+    assert among.low is not None
+    assert among.high is not None
+    if among.is_whole:
+        return IntDistribution(int(among.low), int(among.high), log=among.log)
+    return FloatDistribution(among.low, among.high, log=among.log)
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Take away what a kill left of the last line, which Optuna could not read."""
+    if path.is_file() and not (content := path.read_bytes()).endswith(b"\n"):
+        with path.open("r+b") as file:
+            file.truncate(content.rfind(b"\n") + 1)
+
+
+class _Lock(JournalFileOpenLock):
+    """Held as long as a study is open; the system lets go of it when a process is killed."""
+
+    def __init__(self, path: Path) -> None:
+        make_folder(path.parent)
+        super().__init__(str(path))
+        self._file = FileLock(f"{path}.lock")
+        try:
+            self._file.acquire(timeout=0)
+        except Timeout as error:
+            raise UserError(
+                f"{path} is being tuned by another process: wait for it, or name another folder "
+                "with --out"
+            ) from error
+
+    def acquire(self) -> bool:
+        """It is held already."""
+        return True
+
+    def release(self) -> None:
+        """It is still held."""
+
+    def close(self) -> None:
+        self._file.release()

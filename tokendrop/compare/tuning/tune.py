@@ -1,0 +1,233 @@
+"""Tuning the methods of a comparison, each within the same limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from rich.console import Console
+
+from tokendrop.compare.grid.settings import Comparison, Entry, entries
+from tokendrop.compare.tuning.outcomes import Chosen, Trial, best, choose, covers
+from tokendrop.compare.tuning.progress import Progress
+from tokendrop.compare.tuning.settings import Tuning
+from tokendrop.compare.tuning.spaces import Space
+from tokendrop.compare.tuning.trials import Asked, run_trial
+from tokendrop.data import TextData
+from tokendrop.errors import UserError
+from tokendrop.models.backbones import shape_of
+from tokendrop.reducers import from_spec
+from tokendrop.reducers.length_adaptive.search import load_search
+from tokendrop.reducers.length_adaptive.search.costs import searchable
+from tokendrop.training import recipes
+
+if TYPE_CHECKING:
+    from tokendrop.compare.tuning.study import Study
+
+DataOf = Callable[[str, dict[str, Any]], TextData]
+"""Gives the data of a task, by its name and settings."""
+
+
+def load_study() -> type[Study]:
+    """The class of a method's trials, which needs optional packages.
+
+    Raises:
+        UserError: one of them is not installed.
+    """
+    try:
+        from tokendrop.compare.tuning.study import Study
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] not in ("optuna", "filelock"):
+            raise
+        raise UserError(f"tuning needs {error.name}: pip install 'tokendrop[tune]'") from error
+    return Study
+
+
+def check_tuning(comparison: Comparison, data_of: DataOf) -> None:
+    """Find out whether the methods of a comparison can be tuned, before anything is trained.
+
+    Raises:
+        UserError: a space that does not fit a method, the backbone or the task, a method that
+            cannot be searched, a cost that does not cover one training, a package that is missing.
+    """
+    limits = comparison.tune
+    for entry in entries(comparison):
+        if limits is None or not entry.method.space:
+            continue
+        load_study()
+        if not comparison.seeds:
+            raise UserError("seeds is empty, and trials train with the first: name one or more")
+        space = entry.space()
+        data = data_of(entry.task, entry.data)
+        data.make_task(entry.metric)
+        config = recipes.backbone_config(comparison.backbone, comparison.random_init, data)
+        shape = shape_of(config, data.longest, data.task)
+        space.check(shape)
+        if entry.method.search is not None:
+            load_search()
+            searchable(from_spec(entry.reducer), shape)
+        epochs, all_epochs = space.epochs(space.first), comparison.fine_tune.epochs
+        if limits.cost is not None and not covers(limits.cost, epochs / all_epochs):
+            raise UserError(
+                f"tune.cost {limits.cost:g} does not cover one training of {entry.name}, which "
+                f"begins with {epochs} epochs where the fine-tuning has {all_epochs}: use "
+                f"{-(-100 * epochs // all_epochs) / 100:g} or more"
+            )
+
+
+def tune(comparison: Comparison, out: Path, data_of: DataOf) -> dict[tuple[str, str], list[Chosen]]:
+    """Tune every method that has a space, or go on where that was interrupted.
+
+    Args:
+        comparison: with limits, and checked.
+        out: output folder: journals go to ``tuning``, trainings where those of all runs lie.
+        data_of: gives a task's data; of its test split nothing is read.
+
+    Returns:
+        the operating points to run, by task and method.
+
+    Raises:
+        UserError: a journal of other settings, or a speed-up that no method reaches.
+    """
+    assert comparison.tune is not None
+    console = Console(stderr=True)
+    chosen: dict[tuple[str, str], list[Chosen]] = {}
+    tuned = [entry for entry in entries(comparison) if entry.method.space]
+    for task, of_task in groupby(tuned, lambda entry: entry.task):
+        found: dict[str, list[Trial]] = {}
+        for entry in of_task:
+            speedups = _speedups(entry, comparison.tune)
+            data = data_of(task, entry.data)
+            trials = _tune_method(comparison, entry, speedups, data, out, console)
+            points = entry.method.operating_points
+            chosen[task, entry.name] = choose(trials, speedups, points)
+            if speedups:
+                found[entry.name] = trials
+        _check_reached(task, comparison.tune.speedups, found, console)
+    return chosen
+
+
+def _speedups(entry: Entry, limits: Tuning) -> list[float]:
+    """What a method is tuned for: nothing but its metric, where it drops nothing."""
+    return [] if from_spec(entry.reducer).reference else limits.speedups
+
+
+def _tune_method(
+    comparison: Comparison,
+    entry: Entry,
+    speedups: Sequence[float],
+    data: TextData,
+    out: Path,
+    console: Console,
+) -> list[Trial]:
+    limits = comparison.tune
+    assert limits is not None
+    space = entry.space()
+    path = out / "tuning" / f"{quote(entry.task)}--{quote(entry.name)}.journal"
+    settings = _settings(comparison, entry, data)
+    several = bool(speedups)
+    study_class = load_study()
+    with study_class(path, space.ranges, space.first, limits.seed, several, settings) as study:
+        standing = study.within(limits)
+        who = f"{entry.name} on {entry.task}"
+        progress = Progress(who, entry.metric, limits, speedups, console)
+        progress.begin(standing.trials, standing.left)
+        while not standing.ended:
+            drawn = study.ask()
+            if any(trial.values == drawn.params for trial in standing.trials):
+                study.drop(drawn)
+                standing = study.within(limits)
+                continue
+            asked = _asked(comparison, entry, space, standing.trials, drawn.params)
+            if not covers(standing.left, asked.estimate):
+                study.drop(drawn, dearer=asked.estimate)
+                break
+            paid = {name for trial in standing.trials for name in trial.outcome.scores}
+            study.tell(drawn, run_trial(comparison, asked, data, out, paid))
+            standing = study.within(limits)
+            progress.tried(standing.trials, standing.left)
+    return standing.trials
+
+
+def _asked(
+    comparison: Comparison,
+    entry: Entry,
+    space: Space,
+    trials: Sequence[Trial],
+    values: Mapping[str, Any],
+) -> Asked:
+    """A trial with these values: what of it is new, and what it may cost."""
+
+    def training(of: Mapping[str, Any]) -> dict[str, Any]:
+        return from_spec(space.at(of)).spec(trained=True)
+
+    seen = any(training(trial.values) == training(values) for trial in trials)
+    epochs = 0 if seen else space.epochs(values)
+    outcomes = [trial.outcome for trial in trials]
+    dense = 1 / comparison.fine_tune.epochs
+    epoch = max((one.training / one.epochs for one in outcomes if one.epochs), default=dense)
+    measuring = max((one.measuring for one in outcomes), default=0.0)
+    method = entry.method
+    return Asked(
+        entry.cell(f"trial{len(trials) + 1}", comparison.seeds[0], values),
+        method.operating_points,
+        method.search.settings if method.search is not None else None,
+        epochs,
+        epochs * epoch + measuring,
+    )
+
+
+def _settings(comparison: Comparison, entry: Entry, data: TextData) -> dict[str, Any]:
+    """All that what trials give depends on, beside their values."""
+    assert comparison.tune is not None
+    return {
+        "space": {name: asdict(among) for name, among in entry.method.space.items()},
+        "reducer": entry.reducer,
+        "recipe": from_spec(entry.reducer).recipe,
+        "operating_points": entry.method.operating_points,
+        "search": asdict(entry.method.search) if entry.method.search is not None else None,
+        "tune": {"seed": comparison.tune.seed},
+        "seed": comparison.seeds[0],
+        "backbone": comparison.backbone,
+        "random_init": comparison.random_init,
+        "fine_tune": asdict(comparison.fine_tune),
+        "precision": comparison.precision,
+        "metric": entry.metric,
+        "data": entry.data | {"fingerprint": data.fingerprint()},
+    }
+
+
+def _check_reached(
+    task: str, speedups: Sequence[float], found: Mapping[str, Sequence[Trial]], console: Console
+) -> None:
+    """Say which methods do not reach a speed-up.
+
+    Raises:
+        UserError: there are methods, and none reaches it.
+    """
+    fastest = {
+        name: max((one.speedup for trial in trials for one in trial.outcome.points), default=1.0)
+        for name, trials in found.items()
+    }
+    reached = {
+        name: {s for s in speedups if best(trials, s) is not None} for name, trials in found.items()
+    }
+    for speedup in speedups:
+        slow = [name for name, those in reached.items() if speedup not in those]
+        for name in slow:
+            console.print(
+                f"{name} on {task} does not reach {speedup:g}x: its fastest trial has "
+                f"{fastest[name]:.2f}x",
+                soft_wrap=True,
+            )
+        if slow and len(slow) == len(reached):
+            name = max(slow, key=lambda one: fastest[one])
+            raise UserError(
+                f"no trial reaches tune.speedups {speedup:g} on {task}; the fastest has "
+                f"{fastest[name]:.2f}, of {name}: use a smaller one, or wider spaces; what was "
+                "trained stays"
+            )
