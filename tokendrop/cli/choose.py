@@ -11,9 +11,11 @@ import yaml
 
 from tokendrop.cli.options import Parser
 from tokendrop.cli.training_settings import TRAINING_CONFIG
+from tokendrop.compare.results.baseline import baselines
 from tokendrop.compare.results.choosing import Choice, choose
+from tokendrop.compare.results.floor import read_floors
 from tokendrop.compare.results.records import MARK, Record, read_records
-from tokendrop.compare.results.statistics import Difference
+from tokendrop.compare.results.resampled import Difference
 from tokendrop.errors import UserError
 from tokendrop.files import whole_folder
 from tokendrop.measure.measures import (
@@ -72,7 +74,8 @@ def run(arguments: Sequence[str]) -> None:
             "--out"
         )
     limits = options.max_loss / 100, options.min_speedup
-    choice = choose(records, options.folder, *limits, options.task)
+    levels = baselines(records, read_floors(options.folder), options.folder)
+    choice = choose(records, options.folder, *limits, options.task, levels)
     _write(choice.run, options.folder, options.out, options.trust_reducer)
     print("\n".join(_told(choice, options.max_loss)))
     print(f"model: {options.out}\nnext:  tokendrop test --checkpoint {options.out}")

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.compare.synthetic import record
+from tokendrop.compare.results.baseline import Baseline
 from tokendrop.compare.results.choosing import Choice, choose
 from tokendrop.compare.results.records import OnDev, Record
 from tokendrop.errors import UserError
@@ -57,7 +58,7 @@ def test_the_fastest_within_the_loss(max_loss: float, min_speedup: float, name: 
     assert chosen(RUNS, max_loss, min_speedup) == name
 
 
-@given(st.lists(st.floats(0, 1), min_size=len(RUNS), max_size=len(RUNS)))
+@given(st.lists(st.floats(0.01, 1), min_size=len(RUNS), max_size=len(RUNS)))
 def test_the_test_split_has_no_part_in_it(values: list[float]) -> None:
     others = [replace(run, value=value) for run, value in zip(RUNS, values, strict=True)]
     assert chosen(others, 0.01) == chosen(RUNS, 0.01)
@@ -97,3 +98,9 @@ def test_what_cannot_be_chosen_says_why(
 ) -> None:
     with pytest.raises(UserError, match=error):
         choose(runs, HERE, max_loss, task=task)
+
+
+def test_where_dense_has_learned_nothing_there_is_nothing_to_keep() -> None:
+    levels = {"reviews": Baseline(0.9, "TF-IDF with logistic regression")}
+    with pytest.raises(UserError, match=r"none: .* no more than TF-IDF .*90\.00 %"):
+        choose(RUNS, HERE, 0.1, baselines=levels)

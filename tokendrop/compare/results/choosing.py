@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tokendrop.compare.results.records import Point, Record, by_task
-from tokendrop.compare.results.statistics import Difference, difference
+from tokendrop.compare.results.baseline import NONE, Baselines
+from tokendrop.compare.results.records import Point, Record, by_task, dense_point
+from tokendrop.compare.results.resampled import Difference, Resampled
 from tokendrop.errors import UserError, unknown
 from tokendrop.measure.measures import THROUGHPUT_UNPADDED as CLOCK
 from tokendrop.measure.measures import VALUE
@@ -39,6 +40,7 @@ def choose(
     max_loss: float,
     min_speedup: float = 1.0,
     task: str | None = None,
+    baselines: Baselines | None = None,
 ) -> Choice:
     """The fastest point that loses little on dev.
 
@@ -52,10 +54,11 @@ def choose(
         max_loss: largest loss of the metric on dev, as a share: 0.01 is one point.
         min_speedup: smallest speed-up.
         task: which one, where the comparison has several.
+        baselines: what a task gives to one who has no encoder.
 
     Raises:
         UserError: no point qualifies, no such task, several tasks, runs without dev figures or
-            without a model that drops nothing.
+            without a model that drops nothing and has learned something.
     """
     tasks = by_task(records)
     if task is None:
@@ -71,39 +74,49 @@ def choose(
                 "not measure on the dev split, which is what is chosen by: delete its record under "
                 "runs/ and run the comparison again"
             )
-    references = [point for point in tasks[task] if point.runs[0].is_reference]
-    if not references:
+    reference = dense_point(tasks[task])
+    if reference is None:
         raise UserError(f"{folder} has no dense model on {task} to compare with: add the method")
-    reference = max(references, key=_dev_value)
-    others = [point for point in tasks[task] if not point.runs[0].is_reference]
+    level = (baselines or {}).get(task, NONE)
+    if (reached := reference.mean(VALUE)) <= level.value:
+        raise UserError(
+            f"none: on {task} {reference.name} reaches {VALUE.show(reached)}, no more than "
+            f"{level.name} ({VALUE.show(level.value)}), so there is nothing that a method could "
+            "keep: train longer, or on more rows"
+        )
+    others = [point for point in tasks[task] if not point.is_reference]
     faster = [point for point in others if _is_faster(point, min_speedup)]
     # a loss of exactly the limit is within it, whatever its last binary digit
     within = [p for p in faster if _dev_value(reference) - _dev_value(p) <= max_loss + 1e-9]
     if not within:
         raise UserError(_none(faster, others, reference, max_loss, min_speedup, task))
     point = max(within, key=lambda p: p.mean(CLOCK))
-    mine, theirs = ([_as_on_dev(run) for run in side.runs] for side in (point, reference))
+    on_dev = _as_on_dev(point), _as_on_dev(reference)
     return Choice(
         point=point,
         reference=reference,
         run=max(point.runs, key=lambda run: run.dev.value if run.dev else 0.0),
         loss=_dev_value(reference) - _dev_value(point),
-        on_dev=difference(mine, theirs, folder),
-        on_test=difference(point.runs, reference.runs, folder),
+        on_dev=Resampled(on_dev, folder).difference(*on_dev),
+        on_test=Resampled([point, reference], folder).difference(point, reference),
     )
 
 
 def _dev_value(point: Point) -> float:
-    return sum(run.dev.value for run in point.runs if run.dev) / len(point.runs)
+    assert point.on_dev is not None
+    return point.on_dev.value
 
 
 def _is_faster(point: Point, min_speedup: float) -> bool:
-    noise = max(run.clock_noise for run in point.runs)
-    return point.mean(CLOCK) >= min_speedup and point.mean(CLOCK) > 1 + noise
+    return point.mean(CLOCK) >= min_speedup and point.mean(CLOCK) > 1 + point.noise(CLOCK)
 
 
-def _as_on_dev(run: Record) -> Record:
-    """The run with its answers to the dev split in the place of those to the test split."""
+def _as_on_dev(point: Point) -> Point:
+    """The point with its answers to the dev split in the place of those to the test split."""
+    return replace(point, runs=tuple(_run_on_dev(run) for run in point.runs))
+
+
+def _run_on_dev(run: Record) -> Record:
     assert run.dev is not None
     return replace(
         run,
