@@ -14,6 +14,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from tokendrop.compare.grid.evaluate import evaluate
 from tokendrop.compare.grid.saving import save_examples, save_fates, spread
 from tokendrop.compare.grid.settings import Cell, Comparison
+from tokendrop.compare.grid.work import candidate, module_of, search_folder, timed
 from tokendrop.compare.results.records import MARK, OnDev, Record
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
@@ -28,9 +29,9 @@ from tokendrop.reducers.length_adaptive.search import load_search
 from tokendrop.reducers.length_adaptive.search.candidates import draw_rows
 from tokendrop.reducers.length_adaptive.search.costs import Costs, searchable
 from tokendrop.training import recipes
-from tokendrop.training.module import TokenDropModule
 from tokendrop.training.stages import TrainedStage
 from tokendrop.training.tracking import Tracker
+from tokendrop.training.work import Done, unheard
 
 
 def make_data(settings: dict[str, Any], backbone: str) -> TextData:
@@ -71,7 +72,9 @@ def check_cell(comparison: Comparison, cell: Cell, data: TextData) -> None:
         raise UserError(f"{run.method} {run.operating_point} on {run.task}: {error}") from error
 
 
-def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> Record:
+def run_cell(
+    comparison: Comparison, cell: Cell, data: TextData, out: Path, done: Done = unheard
+) -> Record:
     """Train a method at an operating point, unless that was done before, and measure it.
 
     Args:
@@ -79,20 +82,23 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
         cell: the run.
         data: its task, from :func:`make_data`.
         out: output folder; stages, logs and predictions go there.
+        done: is told how much has been done, in the units of :mod:`tokendrop.training.work`.
     """
     started, begun = datetime.now(UTC), time.perf_counter()
     run = cell.run
     tracker = Tracker(comparison.loggers, out, run)
-    stages, model, searched = train_cell(comparison, cell, data, out, tracker)
+    stages, model, searched = train_cell(comparison, cell, data, out, tracker, done)
     task = data.make_task(cell.metric)
     found = evaluate(model, task, data, "test")
     on_dev = evaluate(model, task, data, "dev")
+    done(sum(data.splits["test"].lengths) + sum(data.splits["dev"].lengths))
     rows = spread(len(data.splits["test"]), comparison.samples)
     shown = model.predict([data.splits["test"].texts[row] for row in rows])
     trained = [_stage_record(stage) for stage in stages]
     if searched:
         trained.append(_search_record(searched["search"]))
     batches, singles = _time(comparison.clock, model, data)
+    done(timed(comparison.clock, data.splits["test"].lengths))
     settings = asdict(comparison) | asdict(cell)
     caveat = model.reducer.caveat()
     record = Record(
@@ -153,24 +159,23 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
 
 
 def train_cell(
-    comparison: Comparison, cell: Cell, data: TextData, out: Path, tracker: Tracker
+    comparison: Comparison,
+    cell: Cell,
+    data: TextData,
+    out: Path,
+    tracker: Tracker,
+    done: Done = unheard,
 ) -> tuple[list[TrainedStage], TokenDropModel, dict[str, Any]]:
     """The stages of a run's recipe, trained unless that was done before, and the method at its
     operating point, with the record of the search that found it, if one did.
     """
-    module = TokenDropModule(
-        from_spec(cell.reducer),
-        comparison.backbone,
-        cell.metric,
-        comparison.fine_tune,
-        comparison.random_init,
-    )
+    module = module_of(comparison, cell)
     trainer = recipes.trainer_maker(tracker.loggers, cell.run.name, comparison.precision)
-    stages = recipes.train(module, data, cell.run.seed, out / "stages", trainer)
+    stages = recipes.train(module, data, cell.run.seed, out / "stages", trainer, done)
     model = _load_trained(cell, stages[-1].model)
     if cell.budget is None:
         return stages, model, {}
-    return stages, *_search(cell, model, stages[-1].model, data, out)
+    return stages, *_search(cell, model, stages[-1], data, out, done)
 
 
 def _figures(record: Record, backbone: str) -> Figures:
@@ -196,7 +201,7 @@ def _load_trained(cell: Cell, folder: Path) -> TokenDropModel:
 
 
 def _search(
-    cell: Cell, model: TokenDropModel, folder: Path, data: TextData, out: Path
+    cell: Cell, model: TokenDropModel, stage: TrainedStage, data: TextData, out: Path, done: Done
 ) -> tuple[TokenDropModel, dict[str, Any]]:
     """The trained method at the best configuration for the cell's budget, and the search's record.
 
@@ -204,8 +209,16 @@ def _search(
     """
     assert cell.budget is not None
     task = data.make_task(cell.metric)
-    place = out / "search" / folder.parent.name
-    front = load_search()(model, data.splits["dev"], task, cell.search, place, [cell.budget])
+    each = candidate(cell, data)
+    front = load_search()(
+        model,
+        data.splits["dev"],
+        task,
+        cell.search,
+        search_folder(out, stage.folder),
+        [cell.budget],
+        lambda count: done(each * count),
+    )
     chosen = front.at(cell.budget)
     described = {
         "budget": cell.budget,
@@ -217,7 +230,7 @@ def _search(
         "search_flops": round(front.flops),
     }
     reducer = from_spec(with_changes(cell.reducer, {"configuration": list(chosen.configuration)}))
-    found = load_with(folder, reducer).to(model.backbone.device)
+    found = load_with(stage.model, reducer).to(model.backbone.device)
     return found, {"search": described}
 
 

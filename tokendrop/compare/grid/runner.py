@@ -12,8 +12,10 @@ from pathlib import Path
 from rich.console import Console
 
 from tokendrop.compare.grid.continuing import begin_or_continue
+from tokendrop.compare.grid.remaining import Remaining
 from tokendrop.compare.grid.run import check_cell, make_data, run_cell
 from tokendrop.compare.grid.settings import Cell, Comparison, grid
+from tokendrop.compare.grid.work import Work
 from tokendrop.compare.report.outputs import write_outputs
 from tokendrop.compare.report.summary import print_summary
 from tokendrop.compare.results import records
@@ -53,13 +55,18 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
     for task, cell in {cell.run.task: cell for cell in cells.values() if comparison.floor}.items():
         if task not in measured or not floor_path(out, task).is_file():
             write_floor(task, data_of(cell), cell.metric, out)
+    work, remaining = Work(comparison, out), Remaining()
+    for path, cell in cells.items():
+        if not path.is_file():
+            remaining.add(cell.run.name, work.units(cell, data_of(cell)))
     for number, (path, cell) in enumerate(cells.items(), start=1):
         place = f"[{number}/{len(cells)}] {cell.run.name}"
         if path.is_file():
             console.print(f"{place}: done before")
             continue
-        console.print(f"[bold]{place}[/bold]")
-        records.write_record(run_cell(comparison, cell, data_of(cell), out), out)
+        remaining.begin(cell.run.name, place)
+        done = run_cell(comparison, cell, data_of(cell), out, remaining.done)
+        records.write_record(done, out)
     found, floors = records.read_records(out), read_floors(out)
     written = write_outputs(out, found, floors)
     if wants_wandb(comparison.loggers):
