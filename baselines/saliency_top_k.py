@@ -55,6 +55,7 @@ class SaliencyTopK(ConstantShare):
         """
         super().__init__(ratio, configuration, epochs, learning_rate)
         self.saliency_weight = saliency_weight
+        self.token_scores = "saliency"
         self.saliency: list[Tensor] = []
 
     def build(self, shape: Shape) -> None:

@@ -7,7 +7,8 @@ import importlib
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from tokendrop.errors import UserError, unknown
 
@@ -51,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise unknown("command", words[0], COMMANDS)
         command = importlib.import_module(f"tokendrop.cli.{words[0]}")
         _quiet()
-        command.run(words[1:])
+        with _each_line_once():
+            command.run(words[1:])
     except UserError as error:
         print(f"tokendrop: error: {error}", file=sys.stderr)
         return 2
@@ -81,9 +83,30 @@ def _quiet() -> None:
     # the hub's client reports each of its retries; our error at the end says it once
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message="The anonymous setting has no effect")
     logging.getLogger("wandb").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.* is deprecated")
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+
+
+@contextmanager
+def _each_line_once() -> Iterator[None]:
+    """Say once what is equal for all runs of a command, e.g. that some of its texts were cut."""
+    said: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        line = record.getMessage()
+        known = line in said
+        said.add(line)
+        return not known
+
+    names = ("data.prepared", "models.backbones", "models.model")
+    loggers = [logging.getLogger(f"tokendrop.{name}") for name in names]
+    for logger in loggers:
+        logger.addFilter(is_new)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(is_new)

@@ -92,6 +92,7 @@ class AdapLeR(Reducer):
         self.threshold_learning_rate = threshold_learning_rate
         self.init, self.lambda_update, self.reshuffle = init, lambda_update, reshuffle
         self.target, self.share_predictor = target, share_predictor
+        self.token_scores = target
         self.first_threshold = first_threshold
         self.steps_per_epoch = 1
         self._step = (0, 0)  # the epoch, and the steps begun in it

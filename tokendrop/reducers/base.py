@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from torch import Tensor, nn
 
@@ -77,6 +77,8 @@ class Reducer(nn.Module):
         note: what a reader of the method's results must know, e.g. what was reconstructed.
         recipe: counts the changes of the method's training; what another one trained is not found
             again.
+        token_scores: the scores of the fine-tuned model's tokens that its training asks for, if
+            any; what is left of a comparison is estimated with it.
         reference: whether it drops nothing, so that other methods are compared with it.
     """
 
@@ -85,6 +87,7 @@ class Reducer(nn.Module):
     attention_dropout: bool = True
     note: str = ""
     recipe: int = 1
+    token_scores: Literal["saliency", "attention"] | None = None
     reference: bool = False
     arguments: dict[str, Any]
 

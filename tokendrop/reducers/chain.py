@@ -63,6 +63,8 @@ class Chain(Reducer):
             for index, part in enumerate(parts)
             for name in part.operating_arguments
         )
+        asked = (part.token_scores for part in parts)
+        self.token_scores = next((scores for scores in asked if scores is not None), None)
         self.owner: int | None = None
         self._activate(range(len(parts)))
 

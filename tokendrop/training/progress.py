@@ -41,7 +41,12 @@ class EpochLines(ProgressBar):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn != "fit":
             return
-        shown = {k: v for k, v in trainer.callback_metrics.items() if k.startswith("dev/")}
+        # the score is what a method chooses its epoch by, in units of its own
+        shown = {
+            name: value
+            for name, value in trainer.callback_metrics.items()
+            if name.startswith("dev/") and name != "dev/score"
+        }
         scores = ", ".join(f"{name} {float(value):.4f}" for name, value in shown.items())
         epoch = f"{trainer.current_epoch + 1}/{trainer.max_epochs}"
         seconds = time.perf_counter() - self.started

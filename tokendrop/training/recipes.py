@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,6 +39,7 @@ from tokendrop.training.stages import (
     untrained,
 )
 from tokendrop.training.trainer_options import decisive
+from tokendrop.training.work import Done, unheard
 
 # what every trainer of this package begins with
 TRAINER_DEFAULTS: dict[str, Any] = {
@@ -52,33 +53,29 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 Precision = Literal["32-true", "bf16-mixed"]
 
 
-def train(
-    module: TokenDropModule,
-    data: TextData,
-    seed: int,
-    root: Path,
-    make_trainer: MakeTrainer,
-) -> list[TrainedStage]:
-    """Train a method's whole recipe, beginning with the shared fine-tuning.
+@dataclass(frozen=True)
+class Planned:
+    """A stage that a recipe has.
 
-    Args:
-        module: the method and the settings of its training.
-        data: the task.
-        seed: decides the head's random start, the order of the batches and dropout.
-        root: where the folders of the stages lie, for all methods of a comparison.
-        make_trainer: gives a trainer for a stage, with these callbacks added. Its device,
-            precision and limits of batches are in the stages' keys, and must be the same for all.
+    Attributes:
+        stage: its settings.
+        spec: of the reducer that it trains, or that it only puts into the model if it has 0 epochs.
+        folder: where it is trained, and found again.
+    """
 
-    Returns:
-        the stages in order; the last one holds the trained method.
+    stage: Stage
+    spec: dict[str, Any]
+    folder: Path
+
+
+def plan(
+    module: TokenDropModule, data: TextData, seed: int, root: Path, make_trainer: MakeTrainer
+) -> list[Planned]:
+    """The stages of a method's recipe, beginning with the shared fine-tuning; see :func:`train`.
 
     Raises:
-        UserError: bad data or arguments, a loss that is not a number, a full disk.
+        UserError: bad data, or arguments that do not fit the backbone.
     """
-    check_fine_tune(module.fine_tune)
-    make_folder(root)
-    data.setup("fit")
-    # the method's arguments are checked against the backbone before anything is trained
     reducer = from_spec(module.reducer_spec)
     config = backbone_config(module.backbone, module.random_init, data)
     reducer.build(backbones.shape_of(config, data.longest, data.task))
@@ -90,36 +87,66 @@ def train(
         "metric": module.metric,
         "seed": seed,
     } | decisive(make_trainer(module.fine_tune, []))
-    recipe = Recipe(module, data, seed, make_trainer)
-    done: list[TrainedStage] = []
-    trained_as = Dense().spec()
-    plan = [(module.fine_tune, trained_as)]
-    plan += [(stage, reducer.spec(trained=True)) for stage in reducer.stages()]
-    for stage, spec in plan:
-        described = {"after": described, "stage": asdict(stage), "reducer": spec}
-        if done and reducer.recipe > 1:
+    dense, spec = Dense().spec(), reducer.spec(trained=True)
+    stages = [(module.fine_tune, dense), *((stage, spec) for stage in reducer.stages())]
+    found: list[Planned] = []
+    for stage, trained_as in stages:
+        described = {"after": described, "stage": asdict(stage), "reducer": trained_as}
+        if found and reducer.recipe > 1:
             described["recipe"] = reducer.recipe
-        folder = root / f"{stage.name}-{_key(described)}"
-        if (trained := finished(folder)) is None:
-            before = (done[-1].model, trained_as) if done and stage.start == "previous" else None
-            model = _start(recipe, spec, before)
-            if done and stage.epochs == 0:
-                trained = untrained(recipe, model, stage.name, folder)
-            else:
-                trained = train_stage(recipe, model, stage, done[0] if done else None, folder)
-        done.append(trained)
-        trained_as = spec
-    spec = reducer.spec(trained=True)
-    if len(plan) == 1 and spec != Dense().spec():
+        found.append(Planned(stage, trained_as, root / f"{stage.name}-{_key(described)}"))
+    if len(stages) == 1 and spec != dense:
         folder = root / f"untrained-{_key({'after': described, 'reducer': spec})}"
-        if (trained := finished(folder)) is None:
-            tuned = load_with(done[-1].model, Dense())
-            model = TokenDropModel(
-                tuned.backbone, reducer, tuned.tokenizer, data.longest, data.answering
-            )
-            trained = untrained(recipe, model, "untrained", folder)
-        done.append(trained)
-    return done
+        # evaluated at its operating point, which is no part of the key
+        found.append(Planned(Stage("untrained", 0, 0.0), reducer.spec(), folder))
+    return found
+
+
+def train(
+    module: TokenDropModule,
+    data: TextData,
+    seed: int,
+    root: Path,
+    make_trainer: MakeTrainer,
+    done: Done = unheard,
+) -> list[TrainedStage]:
+    """Train a method's whole recipe, beginning with the shared fine-tuning.
+
+    Args:
+        module: the method and the settings of its training.
+        data: the task.
+        seed: decides the head's random start, the order of the batches and dropout.
+        root: where the folders of the stages lie, for all methods of a comparison.
+        make_trainer: gives a trainer for a stage, with these callbacks added. Its device,
+            precision and limits of batches are in the stages' keys, and must be the same for all.
+        done: is told how much has been done.
+
+    Returns:
+        the stages in order; the last one holds the trained method.
+
+    Raises:
+        UserError: bad data or arguments, a loss that is not a number, a full disk.
+    """
+    check_fine_tune(module.fine_tune)
+    make_folder(root)
+    data.setup("fit")
+    # the method's arguments are checked against the backbone before anything is trained
+    stages = plan(module, data, seed, root, make_trainer)
+    recipe = Recipe(module, data, seed, make_trainer, done)
+    trained: list[TrainedStage] = []
+    trained_as: dict[str, Any] = {}
+    for planned in stages:
+        stage, spec, folder = planned.stage, planned.spec, planned.folder
+        if (found := finished(folder)) is None:
+            follows = trained and stage.start == "previous"
+            model = _start(recipe, spec, (trained[-1].model, trained_as) if follows else None)
+            if trained and stage.epochs == 0:
+                found = untrained(recipe, model, stage.name, folder)
+            else:
+                found = train_stage(recipe, model, stage, trained[0] if trained else None, folder)
+        trained.append(found)
+        trained_as = spec
+    return trained
 
 
 def backbone_config(

@@ -30,9 +30,13 @@ from tokendrop.measure.flops import dense_flops
 from tokendrop.models.model import load_with
 from tokendrop.reducers.base import Reducer, View
 from tokendrop.reducers.dense import Dense
+from tokendrop.training.work import Done
 
 Gold = Callable[[Tensor, Batch], Tensor]
 Score = Callable[[PreTrainedModel, Batch], Tensor]
+
+# forward passes that each costs; saliency has the gradients of the states, none of weights
+PASSES = {"saliency": 2, "attention": 1}
 
 
 def batch_saliency(model: PreTrainedModel, batch: Batch, gold: Gold) -> Tensor:
@@ -77,26 +81,26 @@ def batch_attention(model: PreTrainedModel, batch: Batch) -> Tensor:
 
 def over_training_rows(
     score: Score,
-    passes: int,
     model_folder: Path,
     weights: Sequence[Path],
     data: TextData,
     remembered: Path,
+    done: Done,
 ) -> list[Tensor]:
     """A score of every token of the training rows, averaged over several sets of weights.
 
     Args:
         score: gives (T,) numbers for a batch.
-        passes: what it costs, in forward passes.
         model_folder: a fine-tuned dense model.
         weights: safetensors files of its backbone after the epochs to average over.
         data: the task.
-        remembered: where the result is kept; read if it is there.
+        remembered: where the result is kept, named by the score; read if it is there.
+        done: is told how much has been done.
 
     Returns:
         a (tokens,) tensor per row, in the order of the train split.
     """
-    lengths = data.splits["train"].lengths
+    lengths, passes = data.splits["train"].lengths, PASSES[remembered.stem]
     if not remembered.is_file():
         started = time.perf_counter()
         tuned = load_with(model_folder, Dense())
@@ -110,6 +114,7 @@ def over_training_rows(
             for batch in track(loader, note, transient=True, disable=not sys.stdout.isatty()):
                 places = first[batch.examples][batch.layout.row] + batch.positions
                 total[places] += score(model, batch)
+                done(passes * len(places))
         with whole_file(remembered) as draft:
             flops = passes * len(weights) * dense_flops(lengths, model, tuned.shape)
             cost = {"flops": str(flops), "seconds": str(time.perf_counter() - started)}

@@ -33,6 +33,7 @@ from tokendrop.training.saliency import (
     over_training_rows,
 )
 from tokendrop.training.trainer_options import in_one_line
+from tokendrop.training.work import Done, Steps
 
 # AdapLeR averages saliencies over so many of the best epochs
 BEST_EPOCHS = 3
@@ -48,6 +49,7 @@ class Recipe:
     data: TextData
     seed: int
     make_trainer: MakeTrainer
+    done: Done
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +113,7 @@ def _finish(stage: TrainedStage) -> TrainedStage:
 def untrained(recipe: Recipe, model: TokenDropModel, name: str, folder: Path) -> TrainedStage:
     """A model with a method that needs no training, or no more; it is evaluated as it is."""
     recipe.module.begin(model, recipe.data.make_task(recipe.module.metric), recipe.data.splits)
-    trainer = recipe.make_trainer(Stage(name, 1, 0.0), [])
+    trainer = recipe.make_trainer(Stage(name, 1, 0.0), [Steps(recipe.done)])
     with in_one_line():
         (chosen,) = trainer.validate(recipe.module, recipe.data, verbose=False)
     model.save_pretrained(folder / "model")
@@ -147,7 +149,7 @@ def train_stage(
         folder, "last", save_on_train_epoch_end=True, enable_version_counter=False
     )
     curve = _Curve()
-    callbacks: list[Callback] = [curve, best, last]
+    callbacks: list[Callback] = [curve, best, last, Steps(recipe.done)]
     if tuned is None:
         callbacks.append(_EveryEpoch(folder))
     trainer = recipe.make_trainer(stage, callbacks)
@@ -232,21 +234,20 @@ def _context(
     start = tuned
     scores = [metrics["dev/score"] for metrics in start.curve]
 
-    def find(score: Score, name: str, passes: int) -> list[Tensor]:
+    def find(score: Score, name: str) -> list[Tensor]:
         order = sorted(range(len(scores)), key=lambda epoch: -scores[epoch])
         weights = [_EveryEpoch.weights(start.folder, epoch + 1) for epoch in order[:BEST_EPOCHS]]
         file = start.folder / f"{name}.safetensors"
         asked.add(file)
-        return over_training_rows(score, passes, start.model, weights, data, file)
+        return over_training_rows(score, start.model, weights, data, file, recipe.done)
 
     return StageContext(
         lengths,
         steps,
         max(scores),
-        # forward and the gradients of the states; no gradients of weights
-        lambda: find(partial(batch_saliency, gold=task.gold), "saliency", passes=2),
+        lambda: find(partial(batch_saliency, gold=task.gold), "saliency"),
         ends,
-        lambda: find(batch_attention, "attention", passes=1),
+        lambda: find(batch_attention, "attention"),
         lambda: backbones.pretrained_pooler(recipe.module.backbone, recipe.module.random_init),
     )
 

@@ -67,19 +67,20 @@ class Tracker:
         if "csv" in kinds:
             self.loggers.append(CSVLogger(folder / "logs", name=run.name, version=""))
         if wants_wandb(kinds):
-            self.loggers.append(
-                WandbLogger(
-                    name=run.name,
-                    save_dir=folder,
-                    project="tokendrop",
-                    group=run.task,
-                    job_type=run.method,
-                    tags=run.tags,
-                    offline=not logged_in(),
-                    reinit="finish_previous",
-                    settings=wandb.Settings(silent=True),
-                )
+            logger = WandbLogger(
+                name=run.name,
+                save_dir=folder,
+                project="tokendrop",
+                group=run.task,
+                job_type=run.method,
+                tags=run.tags,
+                offline=not logged_in(),
+                reinit="finish_previous",
+                settings=wandb.Settings(silent=True),
             )
+            # Lightning always gives it, and W&B warns of its use whatever it is
+            logger._wandb_init.pop("anonymous", None)
+            self.loggers.append(logger)
 
     def finish(
         self,

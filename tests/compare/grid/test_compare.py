@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -178,7 +179,13 @@ def test_a_seed_and_a_method_join_what_lies_in_the_folder(
     methods = "{dense: {reducer: Dense}, merge_half: {reducer: baselines.TokenMerging}}"
     words = ["--methods", methods, "--seeds", "[1, 2]"]
     assert main(["compare", "--config", SMOKE, "--out", str(out), *words]) == 0
-    assert "dense-default" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "dense-default-rotten_tomatoes-seed1: done before" in said
+    assert "merge_half-default-rotten_tomatoes-seed1: estimating what is left" in said
+    assert re.search(r"merge_half-default-rotten_tomatoes-seed2: (less than|about) .* left", said)
+    # of the run whose stage is trained here there is one line for its epoch, of its metrics
+    assert re.search(r"dense-default-rotten_tomatoes-seed2 fine_tune 1/1: dev/loss", said)
+    assert "dev/score" not in said
     assert {path: path.read_bytes() for path in kept} == kept
     results = pd.read_csv(out / "results.csv")
     assert len(results) == len(kept) + 3

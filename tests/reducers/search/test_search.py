@@ -149,9 +149,12 @@ def test_the_best_within_a_budget(searched: tuple[Front, Path]) -> None:
 def test_a_seed_decides_the_front(
     model: TokenDropModel, searched: tuple[Front, Path], tmp_path: Path
 ) -> None:
-    again = search(model, SPLIT, TASK, SMALL, tmp_path)
+    told: list[int] = []
+    again = search(model, SPLIT, TASK, SMALL, tmp_path, advanced=told.append)
     assert outcome(again) == outcome(searched[0])
     assert again.areas == searched[0].areas
+    # what is told adds up to all that was asked about, which is no more than was announced
+    assert len(again.evaluated) <= sum(told) <= SMALL.configurations
     other = search(model, SPLIT, TASK, SearchSettings(4, 5, 6, 6, seed=1), tmp_path)
     assert {p.configuration for p in other.evaluated} != {p.configuration for p in again.evaluated}
 

@@ -13,8 +13,9 @@ from rich.console import Console
 
 from tokendrop.compare.grid.continuing import begin_or_continue
 from tokendrop.compare.grid.rationale import Judge, Marked, measure_agreement
-from tokendrop.compare.grid.run import check_cell, make_data, train_cell
+from tokendrop.compare.grid.run import check_cell, make_data
 from tokendrop.compare.grid.settings import Cell, Comparison, grid
+from tokendrop.compare.grid.train import train_cell
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
 from tokendrop.files import write_text

@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
 from jsonargparse import ArgumentError, ArgumentParser
 
 from tokendrop.compare.grid.evaluate import evaluate
 from tokendrop.compare.grid.saving import save_examples, save_fates
 from tokendrop.compare.grid.settings import Cell, Comparison
+from tokendrop.compare.grid.train import train_cell
+from tokendrop.compare.grid.work import timed
 from tokendrop.compare.results.fates import spread
 from tokendrop.compare.results.records import KEEPS_ALL, MARK, OnDev, Record
 from tokendrop.data import TextData
@@ -24,16 +25,15 @@ from tokendrop.measure.measures import SPEEDUPS
 from tokendrop.measure.provenance import provenance
 from tokendrop.models.backbones import shape_of
 from tokendrop.models.cards import Figures, write_figures
-from tokendrop.models.model import TokenDropModel, load_with
-from tokendrop.reducers import from_spec, setting_error, with_changes
+from tokendrop.models.model import TokenDropModel
+from tokendrop.reducers import from_spec, setting_error
 from tokendrop.reducers.base import Reducer
-from tokendrop.reducers.length_adaptive.search import load_search
 from tokendrop.reducers.length_adaptive.search.candidates import draw_rows
 from tokendrop.reducers.length_adaptive.search.costs import Costs, searchable
 from tokendrop.training import recipes
-from tokendrop.training.module import TokenDropModule
 from tokendrop.training.stages import TrainedStage
 from tokendrop.training.tracking import Tracker
+from tokendrop.training.work import Done, unheard
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,9 @@ def check_cell(comparison: Comparison, cell: Cell, data: TextData) -> None:
         raise UserError(f"{run.method} {run.operating_point} on {run.task}: {error}") from error
 
 
-def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> Record:
+def run_cell(
+    comparison: Comparison, cell: Cell, data: TextData, out: Path, done: Done = unheard
+) -> Record:
     """Train a method at an operating point, unless that was done before, and measure it.
 
     Args:
@@ -84,20 +86,23 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
         cell: the run.
         data: its task, from :func:`make_data`.
         out: output folder; stages, logs and predictions go there.
+        done: is told how much has been done, in the units of :mod:`tokendrop.training.work`.
     """
     started, begun = datetime.now(UTC), time.perf_counter()
     run = cell.run
     tracker = Tracker(comparison.loggers, out, run)
-    stages, model, searched = train_cell(comparison, cell, data, out, tracker)
+    stages, model, searched = train_cell(comparison, cell, data, out, tracker, done)
     task = data.make_task(cell.metric)
     found = evaluate(model, task, data, "test")
     on_dev = evaluate(model, task, data, "dev")
+    done(sum(data.splits["test"].lengths) + sum(data.splits["dev"].lengths))
     rows = spread(len(data.splits["test"]), comparison.samples)
     shown = model.predict([data.splits["test"].texts[row] for row in rows])
     trained = [_stage_record(stage) for stage in stages]
     if searched:
         trained.append(_search_record(searched["search"]))
     batches, singles = _time(comparison.clock, model, data)
+    done(timed(comparison.clock, data.splits["test"].lengths))
     settings = asdict(comparison) | asdict(cell)
     caveat = model.reducer.caveat()
     kept_all = _kept_all(model.reducer, found.kept["tokens"])
@@ -166,45 +171,6 @@ def run_cell(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> R
     return record
 
 
-def train_cell(
-    comparison: Comparison, cell: Cell, data: TextData, out: Path, tracker: Tracker
-) -> tuple[list[TrainedStage], TokenDropModel, dict[str, Any]]:
-    """The stages of a run's recipe, and the method at its operating point, with the record of the
-    search that found it, if one did.
-    """
-    stages = train_stages(comparison, cell, data, out, tracker)
-    model = load_trained(cell.reducer, stages[-1])
-    if cell.budget is None:
-        return stages, model, {}
-    return stages, *_search(cell, model, stages[-1], data, out)
-
-
-def train_stages(
-    comparison: Comparison, cell: Cell, data: TextData, out: Path, tracker: Tracker
-) -> list[TrainedStage]:
-    """The stages of a run's recipe, trained unless that was done before."""
-    module = TokenDropModule(
-        from_spec(cell.reducer),
-        comparison.backbone,
-        cell.metric,
-        comparison.fine_tune,
-        comparison.random_init,
-    )
-    trainer = recipes.trainer_maker(tracker.loggers, cell.run.name, comparison.precision)
-    return recipes.train(module, data, cell.run.seed, out / "stages", trainer)
-
-
-def load_trained(reducer: dict[str, Any], stage: TrainedStage) -> TokenDropModel:
-    """A trained method at an operating point, on the accelerator if there is one."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return load_with(stage.model, from_spec(reducer)).to(device)
-
-
-def search_folder(stage: TrainedStage, out: Path) -> Path:
-    """Where the search of a trained model lies, for all budgets."""
-    return out / "search" / stage.folder.name
-
-
 def _figures(record: Record, backbone: str) -> Figures:
     """What the model's card tells."""
     return Figures(
@@ -219,31 +185,6 @@ def _figures(record: Record, backbone: str) -> Figures:
         speedups={measure.name: record.measured(measure) for measure in SPEEDUPS},
         provenance=record.provenance,
     )
-
-
-def _search(
-    cell: Cell, model: TokenDropModel, trained: TrainedStage, data: TextData, out: Path
-) -> tuple[TokenDropModel, dict[str, Any]]:
-    """The trained method at the best configuration for the cell's budget, and the search's record.
-
-    All budgets of a trained model are points of one search, which is done once.
-    """
-    assert cell.budget is not None
-    task = data.make_task(cell.metric)
-    place = search_folder(trained, out)
-    front = load_search()(model, data.splits["dev"], task, cell.search, place, [cell.budget])
-    chosen = front.at(cell.budget)
-    described = {
-        "budget": cell.budget,
-        "flops_share": round(chosen.share, 6),
-        f"dev_{cell.metric}": round(chosen.score, 6),
-        "dev_rows": front.rows,
-        "configurations_evaluated": len(front.evaluated),
-        "search_seconds": round(front.seconds, 2),
-        "search_flops": round(front.flops),
-    }
-    reducer = with_changes(cell.reducer, {"configuration": list(chosen.configuration)})
-    return load_trained(reducer, trained), {"search": described}
 
 
 def _time(

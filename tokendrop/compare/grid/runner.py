@@ -13,8 +13,10 @@ from typing import Any
 from rich.console import Console
 
 from tokendrop.compare.grid.continuing import begin_or_continue
+from tokendrop.compare.grid.remaining import Remaining
 from tokendrop.compare.grid.run import check_cell, make_data, run_cell
 from tokendrop.compare.grid.settings import Comparison, grid
+from tokendrop.compare.grid.work import Work
 from tokendrop.compare.report.outputs import write_outputs
 from tokendrop.compare.report.summary import print_summary
 from tokendrop.compare.results import records
@@ -60,14 +62,19 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
     for task, cell in {cell.run.task: cell for cell in cells.values() if comparison.floor}.items():
         if task not in measured or not floor_path(out, task).is_file():
             write_floor(task, data_of(task, cell.data), cell.metric, out)
+    work, remaining = Work(comparison, out), Remaining()
+    for path, cell in cells.items():
+        if not path.is_file():
+            units = work.units(cell, data_of(cell.run.task, cell.data))
+            remaining.add(cell.run.name, units)
     for number, (path, cell) in enumerate(cells.items(), start=1):
         place = f"[{number}/{len(cells)}] {cell.run.name}"
         if path.is_file():
             console.print(f"{place}: done before")
             continue
-        console.print(f"[bold]{place}[/bold]")
+        remaining.begin(cell.run.name, place)
         data = data_of(cell.run.task, cell.data)
-        records.write_record(run_cell(comparison, cell, data, out), out)
+        records.write_record(run_cell(comparison, cell, data, out, remaining.done), out)
     found, floors = records.read_records(out), read_floors(out)
     written = write_outputs(out, found, floors)
     if wants_wandb(comparison.loggers):

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tokendrop.compare.grid.evaluate import evaluate
-from tokendrop.compare.grid.run import load_trained, search_folder, train_stages
 from tokendrop.compare.grid.settings import Cell, Comparison
+from tokendrop.compare.grid.train import load_trained, train_stages
+from tokendrop.compare.grid.work import search_folder
 from tokendrop.compare.tuning.outcomes import WORST, Measured, Outcome
 from tokendrop.data import TextData
 from tokendrop.errors import Diverged
@@ -109,7 +110,7 @@ def _points(
             flops += found.flops["method"]
         points.append(Measured(point, _finite(value), speedup))
     if asked.search is not None:
-        place = search_folder(trained, out)
+        place = search_folder(out, trained.folder)
         if not (place / "front.json").is_file():
             # one that a kill cut off would run again, and count, layers that it had shared
             shutil.rmtree(place, ignore_errors=True)

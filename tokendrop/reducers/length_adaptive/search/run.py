@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -38,6 +38,7 @@ def search(
     settings: SearchSettings,
     folder: Path,
     budgets: Sequence[float] = (),
+    advanced: Callable[[int], None] = lambda count: None,
 ) -> Front:
     """Search, or go on with a search that was interrupted.
 
@@ -50,6 +51,7 @@ def search(
         settings: how to search.
         folder: where the evaluated configurations, ``front.json`` and ``front.png`` go.
         budgets: checked to be reachable before anything is evaluated.
+        advanced: is told how many more configurations are known.
 
     Raises:
         UserError: a model of another method or with a head that reads every token, or a budget
@@ -70,7 +72,12 @@ def search(
     with _progress() as bar:
         job = bar.add_task("search", total=len(first) + children)
         path = folder / f"evaluated-{key}.jsonl"
-        store = Store(path, candidates.scores_and_flops, lambda count: bar.advance(job, count))
+
+        def advance(count: int) -> None:
+            bar.advance(job, count)
+            advanced(count)
+
+        store = Store(path, candidates.scores_and_flops, advance)
         seen: dict[Configuration, None] = {}
 
         def scores(configurations: list[Configuration]) -> list[float]:

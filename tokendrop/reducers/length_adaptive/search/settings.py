@@ -31,6 +31,11 @@ class SearchSettings:
     seed: int = 0
     pareto_ties: Literal["fixed", "reference"] = "fixed"
 
+    @property
+    def configurations(self) -> int:
+        """How many are asked about at most, the two bounds among them."""
+        return self.population + 2 + self.generations * (self.mutations + self.crossovers)
+
     def __post_init__(self) -> None:
         least = {"rows": 1}
         for name, value in asdict(self).items():
