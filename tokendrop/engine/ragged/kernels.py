@@ -16,6 +16,15 @@ import triton.language as tl
 
 # whole numbers that differ from call to call: they must not make a new kernel
 CHANGING = ["tokens", "reach", "seed"]
+INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
+
+
+@triton.jit
+def _dot(one, other):
+    """The product of two tiles, summed in fp32."""
+    if INTERPRETED:  # it would multiply the bits of bf16; the products are exact in fp32
+        one, other = one.to(tl.float32), other.to(tl.float32)
+    return tl.dot(one, other, input_precision="ieee")
 
 
 @triton.jit
@@ -46,7 +55,7 @@ def _logits(
     BIAS: tl.constexpr, WINDOW: tl.constexpr,
 ):  # fmt: skip
     """(queries, keys) what the softmax is taken of: -inf where a key is not seen."""
-    logits = tl.dot(q, tl.trans(k), input_precision="ieee") * scale
+    logits = _dot(q, tl.trans(k)) * scale
     seen = (at_k < length)[None, :]
     if BIAS:
         logits += tl.load(bias + first + at_k, mask=at_k < length, other=0.0)[None, :]
@@ -60,10 +69,9 @@ def _logits(
 @triton.jit
 def _kept(seed, first, at_q, at_k, head, dropout):
     """(queries, keys) which probabilities dropout keeps."""
-    zero = at_q[:, None] * 0 + at_k[None, :] * 0
-    drawn, _, _, _ = tl.philox(
-        seed, zero + (first + at_q)[:, None], zero + at_k[None, :], zero + head, zero
-    )
+    zero = tl.zeros([at_q.shape[0], at_k.shape[0]], tl.int32)
+    of_q, of_k = (first + at_q).to(tl.int32), at_k.to(tl.int32)
+    drawn, _, _, _ = tl.philox(seed, zero + of_q[:, None], zero + of_k[None, :], zero + head, zero)
     return tl.uint_to_uniform_float(drawn) >= dropout
 
 
@@ -96,7 +104,7 @@ def forward(
         if DROPOUT:
             weights = tl.where(_kept(seed, first, at_q, at_k, head, dropout), weights, 0.0)
         found = found * shrink[:, None]
-        found += tl.dot(weights.to(v.dtype), v, input_precision="ieee")
+        found += _dot(weights.to(v.dtype), v)
         highest = higher
     found = found / (total * (1 - dropout))[:, None]
     column = tl.arange(0, SIZE)
@@ -163,12 +171,12 @@ def backward_queries(
         v = _states(value, first, at_k, length, head, value_token, value_head, size, SIZE)
         logits = _logits(q, k, at_q, at_k, first, length, scale, bias, places, reach, BIAS, WINDOW)
         weights = tl.where(inside[:, None], tl.exp(logits - level[:, None]), 0.0)
-        to_weights = tl.dot(g, tl.trans(v), input_precision="ieee")
+        to_weights = _dot(g, tl.trans(v))
         if DROPOUT:
             kept = _kept(seed, first, at_q, at_k, head, dropout)
             to_weights = tl.where(kept, to_weights / (1 - dropout), 0.0)
         to_logits = weights * (to_weights - mean[:, None])
-        found += tl.dot(to_logits.to(k.dtype), k, input_precision="ieee")
+        found += _dot(to_logits.to(k.dtype), k)
     column = tl.arange(0, SIZE)
     place = to_query + (first + at_q)[:, None].to(tl.int64) * out_token + head * out_head
     tl.store(
@@ -204,15 +212,15 @@ def backward_keys(
         level = tl.load(logsumexp + head * tokens + first + at_q, mask=inside, other=0.0)
         mean = tl.load(delta + head * tokens + first + at_q, mask=inside, other=0.0)
         weights = tl.where(inside[:, None], tl.exp(logits - level[:, None]), 0.0)
-        to_weights = tl.dot(g, tl.trans(v), input_precision="ieee")
+        to_weights = _dot(g, tl.trans(v))
         used = weights
         if DROPOUT:
             kept = _kept(seed, first, at_q, at_k, head, dropout)
             used = tl.where(kept, weights / (1 - dropout), 0.0)
             to_weights = tl.where(kept, to_weights / (1 - dropout), 0.0)
-        of_value += tl.dot(tl.trans(used.to(g.dtype)), g, input_precision="ieee")
+        of_value += _dot(tl.trans(used.to(g.dtype)), g)
         to_logits = weights * (to_weights - mean[:, None])
-        of_key += tl.dot(tl.trans(to_logits.to(q.dtype)), q, input_precision="ieee")
+        of_key += _dot(tl.trans(to_logits.to(q.dtype)), q)
         of_bias += tl.sum(to_logits, 0)
     column = tl.arange(0, SIZE)
     inside = at_k < length

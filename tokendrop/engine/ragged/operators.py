@@ -77,12 +77,8 @@ def ragged_received(
 ) -> Tensor:
     """The attention that each token received from its row, over all heads, after dropout.
 
-    Args:
-        logsumexp: from :func:`ragged_attention`, like all else.
-        diagonal: whether what a token paid to itself counts.
-
-    Returns:
-        (T,) in fp32.
+    ``logsumexp`` is what :func:`ragged_attention` gave for the same arguments; ``diagonal`` says
+    whether what a token paid to itself counts. Returns (T,) in fp32.
     """
     tokens = sum(lengths)
     sums = query.new_empty(query.shape[1], tokens, dtype=torch.float32)
@@ -166,7 +162,7 @@ def _flags(
     }
 
 
-# -- what torch asks of an operator -----------------------------------------------------------------
+# -- what torch asks of an operator ------------------------------------------------------------
 
 
 @ragged_attention.register_fake
