@@ -12,8 +12,9 @@ tokens by it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,8 @@ from torch import Tensor
 from tokendrop.engine.linear import with_room
 from tokendrop.engine.packed import Batch, Layout
 from tokendrop.engine.probabilities import CACHED, Attention, Received, probabilities, votes
+
+KERNELS = frozenset({"cuda"})  # devices on which one launch serves all rows, whatever is asked for
 
 SHORT = 64  # up to so many tokens, several rows are faster by two plain products than by SDPA
 
@@ -89,6 +92,8 @@ def attend(
     """
     if _use_varlen(query, received, key_bias, window, dropout):
         return _varlen(query, key, value, layout, window), None
+    if query.device.type in KERNELS and (ragged := _kernels()) is not None:
+        return ragged(query, key, value, layout, received, key_bias, window, dropout)
     blocks, beyond = layout.blocks, value[len(layout.tokens) :]
     places = None if window is None else window.positions
     if blocks.source is not None:
@@ -142,6 +147,18 @@ def attend(
         contexts += [beyond] if beyond.shape[0] else []
         context = torch.cat(contexts) if len(contexts) > 1 else contexts[0]
     return context.flatten(1), received_sums
+
+
+@cache
+def _kernels() -> Callable[..., tuple[Tensor, Tensor | None]] | None:
+    """Attention by our own kernels, None where Triton is not installed."""
+    try:
+        from tokendrop.engine.ragged.attend import attend_ragged
+    except ModuleNotFoundError as error:
+        if error.name != "triton":
+            raise
+        return None
+    return attend_ragged
 
 
 def _mask(bias: Tensor | None, real: Tensor | None) -> Tensor | None:

@@ -22,6 +22,23 @@ def spread(lengths: Sequence[int], begins: NDArray[np.int64]) -> NDArray[np.int6
     return np.arange(sum(lengths)) + np.repeat(begins - starts(lengths), lengths)
 
 
+TILE = 64  # tokens of a row that one program of a GPU's kernel serves
+
+
+def tiles(lengths: Sequence[int]) -> NDArray[np.int32]:
+    """(N, 2) the tiles of all rows: a row, and the first token of it that the tile serves.
+
+    Those of a row depend on its length alone.
+
+    >>> tiles([64, 65]).tolist()
+    [[0, 0], [1, 0], [1, 64]]
+    """
+    counts = -(-np.array(lengths, dtype=np.int64) // TILE)
+    rows = np.repeat(np.arange(len(lengths)), counts)
+    firsts = TILE * (np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts))
+    return np.stack([rows, firsts], 1).astype(np.int32)
+
+
 # squared tokens of padding that cost less than one more call, by the kind of device
 WASTE = {"cpu": 1_200, "cuda": 1_000_000}
 

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tokendrop.engine.blocks import Blocks, spread, starts
+from tokendrop.engine.blocks import Blocks, spread, starts, tiles
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +113,11 @@ class Layout:
     def blocks(self) -> Blocks:
         """The rows as dense blocks for attention."""
         return Blocks.of(self.lengths, self.device)
+
+    @cached_property
+    def tiles(self) -> Tensor:
+        """(N, 2) the rows cut into tiles, for a GPU's kernels; see :func:`blocks.tiles`."""
+        return self._put(tiles(self.lengths))
 
     def keep(self, mask: Tensor, counts: Sequence[int] | None = None) -> tuple[Tensor, Layout]:
         """Compact to the tokens where ``mask`` (T,) is true; rows left empty disappear.

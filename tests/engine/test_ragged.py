@@ -1,0 +1,209 @@
+"""The kernels for GPUs, run by Triton's interpreter, do what the plain attention does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from tokendrop.engine.attention import SlidingWindow, attend
+from tokendrop.engine.packed import Batch, Layout
+
+pytest.importorskip("triton", reason="Triton has packages for Linux only")
+
+import itertools
+
+from tokendrop.engine.ragged.attend import attend_ragged
+from tokendrop.engine.ragged.operators import ragged_attention, ragged_received
+
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="there the kernels run compiled")
+
+CLOSE = {torch.float32: 2e-5, torch.bfloat16: 4e-2, torch.float16: 6e-3}
+
+
+@st.composite
+def asked(draw: st.DrawFn) -> dict[str, Any]:
+    """Rows of 1 to 200 tokens, and all that can be asked of their attention."""
+    lengths = draw(st.lists(st.integers(1, 40), min_size=1, max_size=3))
+    lengths += draw(st.sampled_from([[], [64], [65], [130], [200]]))
+    return {
+        "lengths": lengths,
+        "heads": draw(st.sampled_from([1, 2])),
+        "size": draw(st.sampled_from([4, 16, 24])),
+        "spare": draw(st.integers(0, 2)),
+        "type": draw(st.sampled_from(list(CLOSE))),
+        "received": draw(st.sampled_from([None, "with_diagonal", "without_diagonal"])),
+        "bias": draw(st.sampled_from([None, "some", "mask"])),
+        "reach": draw(st.sampled_from([None, 0, 3, 50])),
+        "lost": draw(st.booleans()),
+        "seed": draw(st.integers(0, 99)),
+    }
+
+
+def states(what: dict[str, Any]) -> tuple[list[Tensor], Layout, dict[str, Any]]:
+    """Query, key and value; where the rows lie; and the other arguments of attention."""
+    torch.manual_seed(what["seed"])
+    batch = Batch.pack([[0] * n for n in what["lengths"]])
+    layout = batch.layout
+    if what["lost"]:
+        layout = layout.keep(layout.is_first | (torch.rand(len(layout.tokens)) < 0.6))[1]
+    tokens = len(layout.tokens)
+    shape = (tokens + what["spare"], what["heads"], what["size"])
+    found = [torch.randn(shape).to(what["type"]) for _ in range(3)]
+    bias = None
+    if what["bias"] is not None:
+        bias = 3 * torch.randn(tokens)
+        if what["bias"] == "mask":
+            # each query sees itself at least, as with every mask of ours
+            hidden = (torch.rand(tokens) < 0.3) & ~layout.is_first
+            bias = bias.masked_fill(hidden, -torch.inf) if what["reach"] is None else bias
+    window = None if what["reach"] is None else SlidingWindow.of(what["reach"], batch, layout)
+    return found, layout, {"received": what["received"], "key_bias": bias, "window": window}
+
+
+def by_kernels(
+    found: list[Tensor], layout: Layout, dropout: float = 0.0, **others: Any
+) -> tuple[Tensor, Tensor | None]:
+    return attend_ragged(
+        *found, layout, others["received"], others["key_bias"], others["window"], dropout
+    )
+
+
+@settings(max_examples=25)
+@given(asked())
+def test_context_and_received_attention_are_those_of_the_plain_path(what: dict[str, Any]) -> None:
+    found, layout, others = states(what)
+    tokens, close = len(layout.tokens), CLOSE[what["type"]]
+    context, received = by_kernels(found, layout, **others)
+    expected, sums = attend(*(x.float() for x in found), layout, **others)
+    assert context.dtype == what["type"]
+    torch.testing.assert_close(context[:tokens].float(), expected[:tokens], atol=close, rtol=close)
+    # spare rows go on into the next product, so they must hold numbers
+    assert torch.isfinite(context).all()
+    assert (received is None) == (sums is None)
+    if received is not None:
+        assert received.dtype == torch.float32
+        torch.testing.assert_close(received, sums, atol=1e-4, rtol=1e-4)
+
+
+@settings(max_examples=12)
+@given(asked())
+def test_gradients_are_those_of_the_plain_path(what: dict[str, Any]) -> None:
+    found, layout, others = states(what | {"type": torch.float32, "received": None})
+    tokens = len(layout.tokens)
+    weights = torch.randn(tokens, what["heads"] * what["size"])
+
+    def gradients(path: Any) -> list[Tensor]:
+        leaves = [x.clone().requires_grad_() for x in found]
+        bias = others["key_bias"]
+        if bias is not None:
+            bias = bias.clone().requires_grad_()
+        context, _ = path(leaves, others | {"key_bias": bias})
+        leaves += [] if bias is None else [bias]
+        return list(torch.autograd.grad((context[:tokens] * weights).sum(), leaves))
+
+    mine = gradients(lambda leaves, asked: by_kernels(leaves, layout, **asked))
+    plain = gradients(lambda leaves, asked: attend(*leaves, layout, **asked))
+    for one, other in zip(mine, plain, strict=True):
+        torch.testing.assert_close(one[:tokens], other[:tokens], atol=5e-5, rtol=1e-4)
+        assert torch.isfinite(one).all()
+
+
+def rows_alone(lengths: list[int]) -> None:
+    found, layout, others = states(PLAIN | {"lengths": lengths, "received": "with_diagonal"})
+    context, received = by_kernels(found, layout, **others)
+    assert received is not None
+    ends = layout.offsets.tolist()
+    for begin, end in itertools.pairwise(ends):
+        alone, sums = by_kernels([x[begin:end] for x in found], Layout.of([end - begin]), **others)
+        assert torch.equal(alone, context[begin:end])
+        assert sums is not None
+        assert torch.equal(sums, received[begin:end])
+
+
+PLAIN: dict[str, Any] = {
+    "lengths": [70, 9, 1, 64], "heads": 2, "size": 16, "spare": 0, "type": torch.float32,
+    "received": None, "bias": None, "reach": None, "lost": False, "seed": 0,
+}  # fmt: skip
+
+
+def test_a_row_has_the_same_bits_alone_and_in_any_batch() -> None:
+    rows_alone([70, 9, 1, 64])
+    rows_alone([9, 129, 64])
+
+
+def test_dropout_is_drawn_alike_by_every_kernel() -> None:
+    n, dropout = 12, 0.4
+    layout = Layout.of([n, 3])
+    query, key = (torch.randn(n + 3, 1, 16) for _ in range(2))
+    # with unit vectors as values the context is the probabilities that dropout left
+    value = torch.eye(n + 3, 16)[:, None]
+    value[n:] = value[:3]
+    arguments = (None, None, layout.offsets, layout.tiles, list(layout.lengths), 0, dropout, 7)
+    context, logsumexp = ragged_attention(query, key, value, *arguments)
+    left = context[:n, 0, :n]
+    whole = ragged_attention(query, key, value, *arguments[:-2], 0.0, 7)[0][:n, 0, :n]
+    kept = left != 0
+    assert 0.4 < kept.float().mean() < 0.8
+    torch.testing.assert_close(left, torch.where(kept, whole / (1 - dropout), 0))
+    sums = ragged_received(query, key, logsumexp, *arguments, True)
+    torch.testing.assert_close(sums[:n], left.sum(0))
+    other = ragged_attention(query, key, value, *arguments[:-1], 8)[0][:n, 0, :n]
+    assert not torch.equal(other != 0, kept)
+
+
+@pytest.mark.parametrize("reach", [None, 2])
+def test_gradients_with_dropout_are_those_of_finite_differences(reach: int | None) -> None:
+    batch = Batch.pack([[0] * 5, [0] * 2])
+    layout = batch.layout
+    found = [torch.randn(7, 1, 4, requires_grad=True) for _ in range(3)]
+    bias = torch.randn(7, requires_grad=True)
+    weights = torch.randn(7, 1, 4)
+    places = None if reach is None else batch.positions
+    arguments = (
+        places, layout.offsets, layout.tiles, list(layout.lengths), reach or 0, 0.3, 3,
+    )  # fmt: skip
+
+    def loss() -> Tensor:
+        return (ragged_attention(*found, bias, *arguments)[0] * weights).sum()
+
+    exact = torch.autograd.grad(loss(), [*found, bias])
+    draws = torch.Generator().manual_seed(1)
+    for leaf, gradient in zip([*found, bias], exact, strict=True):
+        direction = torch.randn(leaf.shape, generator=draws)
+        step = 1e-2
+        with torch.no_grad():
+            leaf += step * direction
+            above = loss()
+            leaf -= 2 * step * direction
+            below = loss()
+            leaf += step * direction
+        slope = (above - below) / (2 * step)
+        torch.testing.assert_close((gradient * direction).sum(), slope, atol=2e-3, rtol=2e-3)
+
+
+def test_torch_sees_the_operators() -> None:
+    layout = Layout.of([5, 3])
+    query, key, value = (torch.randn(8, 2, 16, requires_grad=True) for _ in range(3))
+    bias = torch.randn(8, requires_grad=True)
+    shared = (bias, None, layout.offsets, layout.tiles, list(layout.lengths), 0, 0.0, 0)
+    tests = ("test_schema", "test_faketensor", "test_autograd_registration")
+    torch.library.opcheck(ragged_attention, (query, key, value, *shared), test_utils=tests)
+    with FlopCounterMode(display=False) as counter:
+        context, logsumexp = ragged_attention(query, key, value, *shared)
+    products = 2 * 2 * 16 * (5**2 + 3**2)
+    assert counter.get_total_flops() == 2 * products
+    with FlopCounterMode(display=False) as counter:
+        context.sum().backward()
+    assert counter.get_total_flops() == 5 * products
+    with torch.no_grad():
+        torch.library.opcheck(
+            ragged_received,
+            (query.detach(), key.detach(), logsumexp.detach(), bias.detach(), *shared[1:], False),
+            test_utils=tests[:2],
+        )

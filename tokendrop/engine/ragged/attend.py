@@ -1,0 +1,58 @@
+"""Attention of a packed batch by the kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tokendrop.engine.packed import Layout
+from tokendrop.engine.probabilities import Received
+from tokendrop.engine.ragged.operators import ragged_attention, ragged_received
+
+
+def attend_ragged(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    layout: Layout,
+    received: Received | None,
+    key_bias: Tensor | None,
+    window: Any,
+    dropout: float,
+) -> tuple[Tensor, Tensor | None]:
+    """What :func:`tokendrop.engine.attention.attend` says, on a device that has the kernels."""
+    query, key, value = _in_rows(*_autocast(query, key, value))
+    bias = None if key_bias is None else key_bias.float()
+    # drawn on the host, so that the device is not waited for
+    seed = int(torch.randint(2**31, ())) if dropout > 0 else 0
+    shared = (
+        bias,
+        None if window is None else window.positions,
+        layout.offsets,
+        layout.tiles,
+        list(layout.lengths),
+        0 if window is None else window.reach,
+        dropout,
+        seed,
+    )
+    context, logsumexp = ragged_attention(query, key, value, *shared)
+    sums = None
+    if received is not None:
+        with torch.no_grad():
+            sums = ragged_received(query, key, logsumexp, *shared, received == "with_diagonal")
+    return context.flatten(1), sums
+
+
+def _autocast(*states: Tensor) -> tuple[Tensor, ...]:
+    """In autocast's type: operators of our own are not cast by it."""
+    kind = states[0].device.type
+    if not torch.is_autocast_enabled(kind):
+        return states
+    return tuple(x.to(torch.get_autocast_dtype(kind)) for x in states)
+
+
+def _in_rows(*states: Tensor) -> tuple[Tensor, ...]:
+    """With the numbers of a head side by side, as the kernels read them."""
+    return tuple(x if x.stride(2) == 1 else x.contiguous() for x in states)

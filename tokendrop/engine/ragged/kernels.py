@@ -1,0 +1,232 @@
+"""Triton kernels of softmax attention inside the rows of a packed tensor.
+
+A program serves one tile of one row and one head: ``BLOCK`` queries that go over all keys of their
+row, or ``BLOCK`` keys that go over all queries. The tiles of a row depend on its length alone, and
+every sum runs in the order of the row, so a row gives the same bits alone and in any batch.
+
+Probabilities are never written out. The way forward leaves each query's log-sum-exp, from which
+the other kernels make them anew (Dao, FlashAttention-2, ICLR 2024, section 3). Dropout is drawn
+from a counter made of query, key and head, so that each kernel draws the same.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+# whole numbers that differ from call to call: they must not make a new kernel
+CHANGING = ["tokens", "reach", "seed"]
+INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
+
+
+@triton.jit
+def _dot(one, other):
+    """The product of two tiles, summed in fp32."""
+    if INTERPRETED:  # it would multiply the bits of bf16; the products are exact in fp32
+        one, other = one.to(tl.float32), other.to(tl.float32)
+    return tl.dot(one, other, input_precision="ieee")
+
+
+@triton.jit
+def _tile(tiles, offsets, BLOCK: tl.constexpr):
+    """First token and length of the tile's row, and the places in the row that it serves."""
+    tile = tl.program_id(0)
+    row = tl.load(tiles + 2 * tile)
+    first = tl.load(offsets + row)
+    length = tl.load(offsets + row + 1) - first
+    return first, length, tl.load(tiles + 2 * tile + 1) + tl.arange(0, BLOCK)
+
+
+@triton.jit
+def _states(base, first, at, length, head, token_stride, head_stride, size, SIZE: tl.constexpr):
+    """(BLOCK, SIZE) states of some places of a row, 0 beyond its end and the head's size."""
+    column = tl.arange(0, SIZE)
+    place = base + (first + at)[:, None].to(tl.int64) * token_stride + head * head_stride
+    return tl.load(
+        place + column[None, :],
+        mask=(at < length)[:, None] & (column < size)[None, :],
+        other=0.0,
+    )
+
+
+@triton.jit
+def _logits(
+    q, k, at_q, at_k, first, length, scale, bias, places, reach,
+    BIAS: tl.constexpr, WINDOW: tl.constexpr,
+):  # fmt: skip
+    """(queries, keys) what the softmax is taken of: -inf where a key is not seen."""
+    logits = _dot(q, tl.trans(k)) * scale
+    seen = (at_k < length)[None, :]
+    if BIAS:
+        logits += tl.load(bias + first + at_k, mask=at_k < length, other=0.0)[None, :]
+    if WINDOW:
+        of_q = tl.load(places + first + at_q, mask=at_q < length, other=0)
+        of_k = tl.load(places + first + at_k, mask=at_k < length, other=0)
+        seen = seen & (tl.abs(of_q[:, None] - of_k[None, :]) <= reach)
+    return tl.where(seen, logits, float("-inf"))
+
+
+@triton.jit
+def _kept(seed, first, at_q, at_k, head, dropout):
+    """(queries, keys) which probabilities dropout keeps."""
+    zero = tl.zeros([at_q.shape[0], at_k.shape[0]], tl.int32)
+    of_q, of_k = (first + at_q).to(tl.int32), at_k.to(tl.int32)
+    drawn, _, _, _ = tl.philox(seed, zero + of_q[:, None], zero + of_k[None, :], zero + head, zero)
+    return tl.uint_to_uniform_float(drawn) >= dropout
+
+
+@triton.jit(do_not_specialize=CHANGING)
+def forward(
+    query, key, value, bias, places, offsets, tiles, context, logsumexp,
+    query_token, query_head, key_token, key_head, value_token, value_head, out_token, out_head,
+    tokens, size, scale, reach, dropout, seed,
+    BIAS: tl.constexpr, WINDOW: tl.constexpr, DROPOUT: tl.constexpr,
+    BLOCK: tl.constexpr, SIZE: tl.constexpr,
+):  # fmt: skip
+    """Context and log-sum-exp of a tile of queries."""
+    first, length, at_q = _tile(tiles, offsets, BLOCK)
+    head = tl.program_id(1)
+    q = _states(query, first, at_q, length, head, query_token, query_head, size, SIZE)
+    highest = tl.full([BLOCK], float("-inf"), tl.float32)
+    total = tl.zeros([BLOCK], tl.float32)
+    found = tl.zeros([BLOCK, SIZE], tl.float32)
+    for start in range(0, length, BLOCK):
+        at_k = start + tl.arange(0, BLOCK)
+        k = _states(key, first, at_k, length, head, key_token, key_head, size, SIZE)
+        v = _states(value, first, at_k, length, head, value_token, value_head, size, SIZE)
+        logits = _logits(q, k, at_q, at_k, first, length, scale, bias, places, reach, BIAS, WINDOW)
+        higher = tl.maximum(highest, tl.max(logits, 1))
+        # none of these keys may be seen, nor any before them
+        level = tl.where(higher == float("-inf"), 0.0, higher)
+        weights = tl.exp(logits - level[:, None])
+        shrink = tl.exp(highest - level)
+        total = total * shrink + tl.sum(weights, 1)
+        if DROPOUT:
+            weights = tl.where(_kept(seed, first, at_q, at_k, head, dropout), weights, 0.0)
+        found = found * shrink[:, None]
+        found += _dot(weights.to(v.dtype), v)
+        highest = higher
+    found = found / (total * (1 - dropout))[:, None]
+    column = tl.arange(0, SIZE)
+    place = context + (first + at_q)[:, None].to(tl.int64) * out_token + head * out_head
+    inside = at_q < length
+    tl.store(
+        place + column[None, :],
+        found.to(context.dtype.element_ty),
+        mask=inside[:, None] & (column < size)[None, :],
+    )
+    # dropout may take all that the scale divides by; the log-sum-exp is of what was before
+    tl.store(logsumexp + head * tokens + first + at_q, highest + tl.log(total), mask=inside)
+
+
+@triton.jit(do_not_specialize=CHANGING)
+def received(
+    query, key, bias, places, offsets, tiles, logsumexp, sums,
+    query_token, query_head, key_token, key_head,
+    tokens, size, scale, reach, dropout, seed,
+    BIAS: tl.constexpr, WINDOW: tl.constexpr, DROPOUT: tl.constexpr, DIAGONAL: tl.constexpr,
+    BLOCK: tl.constexpr, SIZE: tl.constexpr,
+):  # fmt: skip
+    """What a tile of keys received from all queries of their row, in one head."""
+    first, length, at_k = _tile(tiles, offsets, BLOCK)
+    head = tl.program_id(1)
+    k = _states(key, first, at_k, length, head, key_token, key_head, size, SIZE)
+    found = tl.zeros([BLOCK], tl.float32)
+    for start in range(0, length, BLOCK):
+        at_q = start + tl.arange(0, BLOCK)
+        q = _states(query, first, at_q, length, head, query_token, query_head, size, SIZE)
+        logits = _logits(q, k, at_q, at_k, first, length, scale, bias, places, reach, BIAS, WINDOW)
+        inside = at_q < length
+        level = tl.load(logsumexp + head * tokens + first + at_q, mask=inside, other=0.0)
+        votes = tl.where(inside[:, None], tl.exp(logits - level[:, None]), 0.0)
+        if DROPOUT:
+            kept = _kept(seed, first, at_q, at_k, head, dropout)
+            votes = tl.where(kept, votes / (1 - dropout), 0.0)
+        if not DIAGONAL:
+            votes = tl.where(at_q[:, None] == at_k[None, :], 0.0, votes)
+        found += tl.sum(votes, 0)
+    tl.store(sums + head * tokens + first + at_k, found, mask=at_k < length)
+
+
+@triton.jit(do_not_specialize=CHANGING)
+def backward_queries(
+    query, key, value, bias, places, offsets, tiles, logsumexp, gradient, delta, to_query,
+    query_token, query_head, key_token, key_head, value_token, value_head, out_token, out_head,
+    tokens, size, scale, reach, dropout, seed,
+    BIAS: tl.constexpr, WINDOW: tl.constexpr, DROPOUT: tl.constexpr,
+    BLOCK: tl.constexpr, SIZE: tl.constexpr,
+):  # fmt: skip
+    """Gradient of a tile of queries. ``gradient`` and ``to_query`` are laid out alike."""
+    first, length, at_q = _tile(tiles, offsets, BLOCK)
+    head = tl.program_id(1)
+    q = _states(query, first, at_q, length, head, query_token, query_head, size, SIZE)
+    g = _states(gradient, first, at_q, length, head, out_token, out_head, size, SIZE)
+    inside = at_q < length
+    level = tl.load(logsumexp + head * tokens + first + at_q, mask=inside, other=0.0)
+    mean = tl.load(delta + head * tokens + first + at_q, mask=inside, other=0.0)
+    found = tl.zeros([BLOCK, SIZE], tl.float32)
+    for start in range(0, length, BLOCK):
+        at_k = start + tl.arange(0, BLOCK)
+        k = _states(key, first, at_k, length, head, key_token, key_head, size, SIZE)
+        v = _states(value, first, at_k, length, head, value_token, value_head, size, SIZE)
+        logits = _logits(q, k, at_q, at_k, first, length, scale, bias, places, reach, BIAS, WINDOW)
+        weights = tl.where(inside[:, None], tl.exp(logits - level[:, None]), 0.0)
+        to_weights = _dot(g, tl.trans(v))
+        if DROPOUT:
+            kept = _kept(seed, first, at_q, at_k, head, dropout)
+            to_weights = tl.where(kept, to_weights / (1 - dropout), 0.0)
+        to_logits = weights * (to_weights - mean[:, None])
+        found += _dot(to_logits.to(k.dtype), k)
+    column = tl.arange(0, SIZE)
+    place = to_query + (first + at_q)[:, None].to(tl.int64) * out_token + head * out_head
+    tl.store(
+        place + column[None, :],
+        (found * scale).to(to_query.dtype.element_ty),
+        mask=inside[:, None] & (column < size)[None, :],
+    )
+
+
+@triton.jit(do_not_specialize=CHANGING)
+def backward_keys(
+    query, key, value, bias, places, offsets, tiles, logsumexp, gradient, delta,
+    to_key, to_value, to_bias,
+    query_token, query_head, key_token, key_head, value_token, value_head, out_token, out_head,
+    tokens, size, scale, reach, dropout, seed,
+    BIAS: tl.constexpr, WINDOW: tl.constexpr, DROPOUT: tl.constexpr,
+    BLOCK: tl.constexpr, SIZE: tl.constexpr,
+):  # fmt: skip
+    """Gradients of a tile of keys, its values and its bias in one head."""
+    first, length, at_k = _tile(tiles, offsets, BLOCK)
+    head = tl.program_id(1)
+    k = _states(key, first, at_k, length, head, key_token, key_head, size, SIZE)
+    v = _states(value, first, at_k, length, head, value_token, value_head, size, SIZE)
+    of_key = tl.zeros([BLOCK, SIZE], tl.float32)
+    of_value = tl.zeros([BLOCK, SIZE], tl.float32)
+    of_bias = tl.zeros([BLOCK], tl.float32)
+    for start in range(0, length, BLOCK):
+        at_q = start + tl.arange(0, BLOCK)
+        q = _states(query, first, at_q, length, head, query_token, query_head, size, SIZE)
+        g = _states(gradient, first, at_q, length, head, out_token, out_head, size, SIZE)
+        logits = _logits(q, k, at_q, at_k, first, length, scale, bias, places, reach, BIAS, WINDOW)
+        inside = at_q < length
+        level = tl.load(logsumexp + head * tokens + first + at_q, mask=inside, other=0.0)
+        mean = tl.load(delta + head * tokens + first + at_q, mask=inside, other=0.0)
+        weights = tl.where(inside[:, None], tl.exp(logits - level[:, None]), 0.0)
+        to_weights = _dot(g, tl.trans(v))
+        used = weights
+        if DROPOUT:
+            kept = _kept(seed, first, at_q, at_k, head, dropout)
+            used = tl.where(kept, weights / (1 - dropout), 0.0)
+            to_weights = tl.where(kept, to_weights / (1 - dropout), 0.0)
+        of_value += _dot(tl.trans(used.to(g.dtype)), g)
+        to_logits = weights * (to_weights - mean[:, None])
+        of_key += _dot(tl.trans(to_logits.to(q.dtype)), q)
+        of_bias += tl.sum(to_logits, 0)
+    column = tl.arange(0, SIZE)
+    inside = at_k < length
+    place = (first + at_k)[:, None].to(tl.int64) * out_token + head * out_head + column[None, :]
+    mask = inside[:, None] & (column < size)[None, :]
+    tl.store(to_key + place, (of_key * scale).to(to_key.dtype.element_ty), mask=mask)
+    tl.store(to_value + place, of_value.to(to_value.dtype.element_ty), mask=mask)
+    if BIAS:
+        tl.store(to_bias + head * tokens + first + at_k, of_bias, mask=inside)
