@@ -75,6 +75,9 @@ def from_spec(spec: dict[str, Any]) -> Reducer:
 def setting_error(error: ArgumentError) -> UserError:
     """The parser's complaint about settings, a reducer among them, on one line."""
     message = re.sub(r'Parser key "([\w.]+)":', r"\1:", one_line(error))
-    if found := re.search(r"Expected a dot import path string: (\w+)", message):
-        return unknown("reducer", found.group(1), REDUCERS)
+    if found := re.search(r"^([\w.]+):.*Expected a dot import path string: (\w+)", message, re.S):
+        place, name = found.groups()
+        if place.endswith("reducer"):
+            return unknown("reducer", name, REDUCERS)
+        return UserError(f"{place} {name} is no set of settings: name one, as --{place}.NAME")
     return UserError(message)
