@@ -14,6 +14,7 @@ from wandb.proto import wandb_internal_pb2 as messages
 from tests.cli.test_cli import SMALL, reviews  # noqa: F401
 from tests.compare.grid.test_compare import SMOKE
 from tokendrop.cli import main
+from tokendrop.training.tracking import Run, Tracker
 
 METHOD = "{{reducer: baselines.Truncation, operating_points: {{{point}: {{tokens: 6}}}}}}"
 
@@ -52,6 +53,17 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     assert main(["compare", "--config", SMOKE, *words, "--out", str(out)]) == 0
     found = [written(run) for run in sorted((out / "wandb").glob("offline-run-*"))]
     return {next(m.run.job_type for m in run if m.HasField("run")): run for run in found}
+
+
+def test_nothing_is_given_that_wandb_warns_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(wandb, "init", lambda **settings: given.update(settings))
+    (logger,) = Tracker(["wandb"], tmp_path, Run("films", "dense", "default", 1)).loggers
+    assert logger.experiment is None
+    assert given["name"] == "dense-default-films-seed1"
+    assert "anonymous" not in given
 
 
 def test_a_fit_logs_what_a_sweep_follows(reviews: Path, tmp_path: Path) -> None:  # noqa: F811

@@ -171,7 +171,10 @@ def test_what_an_earlier_training_of_a_method_made_stays_no_part_of_the_table(
 
 
 def test_a_seed_and_a_method_join_what_lies_in_the_folder(
-    tmp_path: Path, undisturbed: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    undisturbed: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     out = tmp_path / "out"
     shutil.copytree(undisturbed, out)
@@ -186,6 +189,8 @@ def test_a_seed_and_a_method_join_what_lies_in_the_folder(
     # of the run whose stage is trained here there is one line for its epoch, of its metrics
     assert re.search(r"dense-default-rotten_tomatoes-seed2 fine_tune 1/1: dev/loss", said)
     assert "dev/score" not in said
+    # all three runs show the same texts
+    assert caplog.text.count("of 16 texts were cut to 32 tokens") == 1
     assert {path: path.read_bytes() for path in kept} == kept
     results = pd.read_csv(out / "results.csv")
     assert len(results) == len(kept) + 3
