@@ -119,7 +119,7 @@ def test_what_does_not_fit_ends_before_anything_is_trained(
 )
 def test_limits_that_mean_nothing_are_refused(limits: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        Tuning(**limits)
+        Tuning(**limits).check()
 
 
 @pytest.mark.parametrize(

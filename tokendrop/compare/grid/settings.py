@@ -135,8 +135,12 @@ class Comparison:
     def __post_init__(self) -> None:
         check_fine_tune(self.fine_tune)
         tuned = {name: method for name, method in self.methods.items() if method.space}
-        if self.tune is not None and not tuned:
-            raise UserError("tune: no method has a space: give one the values to try, or no tune")
+        if self.tune is not None:
+            self.tune.check()
+            if not tuned:
+                raise UserError(
+                    "tune: no method has a space: give one the values to try, or leave tune out"
+                )
         for name, method in tuned.items():
             for argument, among in method.space.items():
                 among.check(f"methods.{name}.space.{argument}")

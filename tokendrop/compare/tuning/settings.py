@@ -89,7 +89,12 @@ class Tuning:
     trials: int | None = None
     seed: int = 0
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise if there is nothing to reach or no end.
+
+        Raises:
+            UserError: what is wrong.
+        """
         for speedup in self.speedups:
             if not speedup > 1:
                 raise UserError(f"tune.speedups {speedup:g} saves nothing: use more than 1")
