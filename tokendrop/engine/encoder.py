@@ -44,9 +44,12 @@ def encode(
     walked = walk(model, batch, reducer, embeddings, restore=by_token)
     layout, answers = walked.layout, walked.answers
     if layout.lengths:
-        first = layout.first
-        if not torch.equal(layout.tokens[first], batch.layout.first[layout.rows]):
-            raise RuntimeError(f"{type(reducer).__name__} dropped the [CLS] token of a row")
+        kept = (layout.tokens[layout.first] == batch.layout.first[layout.rows]).all()
+        complaint = f"{type(reducer).__name__} dropped the [CLS] token of a row"
+        if kept.is_cuda:
+            torch._assert_async(kept, complaint)  # checked there, so that it is not waited for
+        elif not kept:
+            raise RuntimeError(complaint)
         places = answers.places(layout.rows)
         if by_token:
             assert walked.restored is not None
