@@ -12,7 +12,7 @@ tokens by it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -22,7 +22,14 @@ from torch import Tensor
 
 from tokendrop.engine.linear import with_room
 from tokendrop.engine.packed import Batch, Layout
-from tokendrop.engine.probabilities import CACHED, Attention, Received, probabilities, votes
+from tokendrop.engine.probabilities import (
+    CACHED,
+    Attention,
+    Received,
+    autocast,
+    probabilities,
+    votes,
+)
 
 KERNELS = frozenset({"cuda"})  # devices on which one launch serves all rows, whatever is asked for
 
@@ -228,7 +235,7 @@ def _explicit(
         if far is not None:
             added = _without(far, slice(None), added, torch.float32)
         out, total = Attention.apply(  # type: ignore[no-untyped-call]
-            *_cast(q, k, v), added, dropout, received, real
+            *(x.contiguous() for x in autocast(q, k, v)), added, dropout, received, real
         )
         return out, None if total is None else total.flatten()
     k, v = k.contiguous(), v.contiguous()
@@ -252,13 +259,6 @@ def _without(far: _Far, queries: slice, added: Tensor | None, dtype: torch.dtype
     hidden = far.of(queries)
     added = hidden.new_zeros((), dtype=dtype) if added is None else added
     return added.masked_fill(hidden, -torch.inf)
-
-
-def _cast(*states: Tensor) -> Iterator[Tensor]:
-    """Contiguous, and in autocast's type: for functions of our own it does not cast by itself."""
-    kind = states[0].device.type
-    half = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
-    return ((x if half is None else x.to(half)).contiguous() for x in states)
 
 
 def _use_varlen(

@@ -22,6 +22,13 @@ Received = Literal["with_diagonal", "without_diagonal"]
 CACHED = 1 << 19  # probabilities at a time on a CPU: 2 MiB
 
 
+def autocast(*states: Tensor) -> Iterator[Tensor]:
+    """States in autocast's type, for functions of our own, which it does not cast by itself."""
+    kind = states[0].device.type
+    half = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+    return (x if half is None else x.to(half) for x in states)
+
+
 def probabilities(query: Tensor, key: Tensor, added: Tensor | None) -> Tensor:
     """Softmax over the keys, in fp32.
 

@@ -12,8 +12,8 @@ from scipy import stats
 
 from tests.compare.synthetic import record, saved
 from tokendrop.compare.report.tables import display_frame
-from tokendrop.compare.results import resampled, statistics
-from tokendrop.compare.results.analysis import Analysis
+from tokendrop.compare.results import resampled
+from tokendrop.compare.results.analysis import Analysis, analyse
 from tokendrop.compare.results.bootstrap import estimate, on_resamples
 from tokendrop.compare.results.frame import results_frame
 from tokendrop.compare.results.records import Record
@@ -22,7 +22,7 @@ from tokendrop.tasks import KINDS
 
 
 def compared(runs: Sequence[Record], folder: Path) -> resampled.Difference:
-    found = statistics.point_statistics(runs, folder)["reviews", "m", "p"].difference
+    found = analyse(runs, [], folder).statistics["reviews", "m", "p"].difference
     assert found is not None
     return found
 
@@ -42,7 +42,7 @@ def test_the_interval_is_that_of_scipy_on_the_differences(tmp_path: Path) -> Non
 
 def test_the_interval_of_accuracy_itself_is_about_that_of_a_share(tmp_path: Path) -> None:
     right = np.arange(400) % 5 > 0
-    (known,) = statistics.point_statistics([saved(tmp_path, "dense", right)], tmp_path).values()
+    (known,) = analyse([saved(tmp_path, "dense", right)], [], tmp_path).statistics.values()
     assert known.mean == pytest.approx(0.8)
     assert known.interval == pytest.approx((0.76, 0.84), abs=0.005)
 
@@ -61,7 +61,7 @@ def test_seeds_are_resampled_in_pairs(tmp_path: Path) -> None:
     # the seeds are far from each other, but each gains the same over dense
     runs = [saved(tmp_path, "dense", [seed] * 10 + [0] * 10, seed) for seed in (0, 1)]
     runs += [saved(tmp_path, "m", [seed] * 10 + [1] * 10, seed) for seed in (0, 1)]
-    known = statistics.point_statistics(runs, tmp_path)
+    known = analyse(runs, [], tmp_path).statistics
     assert known["reviews", "dense", "p"].interval == pytest.approx((0, 0.6), abs=0.11)
     found = compared(runs, tmp_path)
     assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.3, 0.7), abs=0.06)
@@ -112,7 +112,7 @@ def test_without_predictions_or_the_same_seeds_nothing_is_compared(tmp_path: Pat
     gone = record("m", "p", value=0.5, predictions_file="predictions/gone.csv")
     other = saved(tmp_path, "m", [1, 0, 1, 1], seed=1)
     for run in (gone, other, record("m", "p")):
-        found = statistics.point_statistics([dense, run], tmp_path)
+        found = analyse([dense, run], [], tmp_path).statistics
         assert found["reviews", "m", "p"].difference is None
 
 
@@ -122,13 +122,13 @@ def test_predictions_of_another_run_are_named_with_the_cure(tmp_path: Path, dama
     path = tmp_path / "predictions" / "m-p-0.csv"
     path.write_text(path.read_text().replace("1.0", "0.0") if damage == "torn" else damage)
     with pytest.raises(UserError, match="run again") as error:
-        statistics.point_statistics(runs, tmp_path)
+        analyse(runs, [], tmp_path)
     assert str(path) in str(error.value)
 
 
 def test_tables_hold_the_interval_the_test_and_the_cost(tmp_path: Path) -> None:
     runs = [saved(tmp_path, "dense", [1, 0] * 50), saved(tmp_path, "m", [1, 1] * 50)]
-    known = statistics.point_statistics(runs, tmp_path)
+    known = analyse(runs, [], tmp_path).statistics
     shown = display_frame(runs, known).set_index("Method")
     low, high = (100 * getattr(known["reviews", "m", "p"].difference, n) for n in ("low", "high"))
     assert shown.loc["m", "95% interval"] == f"{low:+.2f} to {high:+.2f}"

@@ -71,13 +71,13 @@ def class_answers(record: Record, folder: Path) -> ClassAnswers | None:
         return None
     path = folder / record.predictions_file
     try:
-        frame = pd.read_csv(path, dtype={"label": str}, keep_default_na=False)
+        frame = _read(path, path.stat().st_mtime_ns, True)
     except (OSError, ValueError) as error:
         raise UserError(
             f"cannot read the predictions {path} that a run record names ({error}): delete the "
             "run's record in runs/ and compare again"
         ) from error
-    names = [name for name in frame.columns if name not in {"example", "label", "score"}]
+    names = [name for name in frame.columns if name not in {"label", "score"}]
     numeric = all(pd.api.types.is_float_dtype(frame[name]) for name in names)
     if len(names) < 2 or not numeric or not set(frame["label"]) <= set(names):
         return None

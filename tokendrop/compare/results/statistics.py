@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from tokendrop.compare.results.records import Point, Record, by_task, dense_point
+from tokendrop.compare.results.records import Point, dense_point
 from tokendrop.compare.results.resampled import Difference, Resampled
 from tokendrop.measure.measures import TRAIN_COST, TRAIN_FLOPS, TRAIN_SECONDS, VALUE
 
@@ -43,22 +42,6 @@ class PointStatistics:
     fine_tune_flops: float
     fine_tune_seconds: float
     train_cost: float
-
-
-def point_statistics(records: Sequence[Record], folder: Path) -> dict[Key, PointStatistics]:
-    """The statistics of every point.
-
-    Args:
-        records: of a comparison.
-        folder: where their predictions lie.
-
-    Raises:
-        UserError: saved predictions that are torn, or are not those that a record was made from.
-    """
-    found: dict[Key, PointStatistics] = {}
-    for of_task in by_task(records).values():
-        found |= task_statistics(of_task, Resampled(of_task, folder))
-    return found
 
 
 def task_statistics(of_task: Sequence[Point], resampled: Resampled) -> dict[Key, PointStatistics]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tokendrop.engine.packed import Layout
-from tokendrop.engine.probabilities import Received
+from tokendrop.engine.probabilities import Received, autocast
 from tokendrop.engine.ragged.operators import ragged_attention, ragged_received
 
 
@@ -23,7 +23,7 @@ def attend_ragged(
     dropout: float,
 ) -> tuple[Tensor, Tensor | None]:
     """What :func:`tokendrop.engine.attention.attend` says, on a device that has the kernels."""
-    query, key, value = _in_rows(*_autocast(query, key, value))
+    query, key, value = _in_rows(*autocast(query, key, value))
     bias = None if key_bias is None else key_bias.float()
     # drawn on the host, so that the device is not waited for
     seed = int(torch.randint(2**31, ())) if dropout > 0 else 0
@@ -43,14 +43,6 @@ def attend_ragged(
         with torch.no_grad():
             sums = ragged_received(query, key, logsumexp, *shared, received == "with_diagonal")
     return context.flatten(1), sums
-
-
-def _autocast(*states: Tensor) -> tuple[Tensor, ...]:
-    """In autocast's type: operators of our own are not cast by it."""
-    kind = states[0].device.type
-    if not torch.is_autocast_enabled(kind):
-        return states
-    return tuple(x.to(torch.get_autocast_dtype(kind)) for x in states)
 
 
 def _in_rows(*states: Tensor) -> tuple[Tensor, ...]:

@@ -67,6 +67,28 @@ def _logits(
 
 
 @triton.jit
+def _weights(
+    q, k, at_q, at_k, first, length, scale, bias, places, reach, level,
+    BIAS: tl.constexpr, WINDOW: tl.constexpr,
+):  # fmt: skip
+    """(queries, keys) probabilities, by the log-sum-exp of each query; 0 beyond the row."""
+    logits = _logits(q, k, at_q, at_k, first, length, scale, bias, places, reach, BIAS, WINDOW)
+    return tl.where((at_q < length)[:, None], tl.exp(logits - level[:, None]), 0.0)
+
+
+@triton.jit
+def _put(found, base, first, at, length, head, token_stride, head_stride, size, SIZE: tl.constexpr):
+    """Store the (BLOCK, SIZE) states of some places of a row, where :func:`_states` reads them."""
+    column = tl.arange(0, SIZE)
+    place = base + (first + at)[:, None].to(tl.int64) * token_stride + head * head_stride
+    tl.store(
+        place + column[None, :],
+        found.to(base.dtype.element_ty),
+        mask=(at < length)[:, None] & (column < size)[None, :],
+    )
+
+
+@triton.jit
 def _kept(seed, first, at_q, at_k, head, dropout):
     """(queries, keys) which probabilities dropout keeps."""
     zero = tl.zeros([at_q.shape[0], at_k.shape[0]], tl.int32)
@@ -107,16 +129,9 @@ def forward(
         found += _dot(weights.to(v.dtype), v)
         highest = higher
     found = found / (total * (1 - dropout))[:, None]
-    column = tl.arange(0, SIZE)
-    place = context + (first + at_q)[:, None].to(tl.int64) * out_token + head * out_head
-    inside = at_q < length
-    tl.store(
-        place + column[None, :],
-        found.to(context.dtype.element_ty),
-        mask=inside[:, None] & (column < size)[None, :],
-    )
+    _put(found, context, first, at_q, length, head, out_token, out_head, size, SIZE)
     # dropout may take all that the scale divides by; the log-sum-exp is of what was before
-    tl.store(logsumexp + head * tokens + first + at_q, highest + tl.log(total), mask=inside)
+    tl.store(logsumexp + head * tokens + first + at_q, highest + tl.log(total), mask=at_q < length)
 
 
 @triton.jit(do_not_specialize=CHANGING)
@@ -135,10 +150,10 @@ def received(
     for start in range(0, length, BLOCK):
         at_q = start + tl.arange(0, BLOCK)
         q = _states(query, first, at_q, length, head, query_token, query_head, size, SIZE)
-        logits = _logits(q, k, at_q, at_k, first, length, scale, bias, places, reach, BIAS, WINDOW)
-        inside = at_q < length
-        level = tl.load(logsumexp + head * tokens + first + at_q, mask=inside, other=0.0)
-        votes = tl.where(inside[:, None], tl.exp(logits - level[:, None]), 0.0)
+        level = tl.load(logsumexp + head * tokens + first + at_q, mask=at_q < length, other=0.0)
+        votes = _weights(
+            q, k, at_q, at_k, first, length, scale, bias, places, reach, level, BIAS, WINDOW
+        )
         if DROPOUT:
             kept = _kept(seed, first, at_q, at_k, head, dropout)
             votes = tl.where(kept, votes / (1 - dropout), 0.0)
@@ -161,29 +176,23 @@ def backward_queries(
     head = tl.program_id(1)
     q = _states(query, first, at_q, length, head, query_token, query_head, size, SIZE)
     g = _states(gradient, first, at_q, length, head, out_token, out_head, size, SIZE)
-    inside = at_q < length
-    level = tl.load(logsumexp + head * tokens + first + at_q, mask=inside, other=0.0)
-    mean = tl.load(delta + head * tokens + first + at_q, mask=inside, other=0.0)
+    level = tl.load(logsumexp + head * tokens + first + at_q, mask=at_q < length, other=0.0)
+    mean = tl.load(delta + head * tokens + first + at_q, mask=at_q < length, other=0.0)
     found = tl.zeros([BLOCK, SIZE], tl.float32)
     for start in range(0, length, BLOCK):
         at_k = start + tl.arange(0, BLOCK)
         k = _states(key, first, at_k, length, head, key_token, key_head, size, SIZE)
         v = _states(value, first, at_k, length, head, value_token, value_head, size, SIZE)
-        logits = _logits(q, k, at_q, at_k, first, length, scale, bias, places, reach, BIAS, WINDOW)
-        weights = tl.where(inside[:, None], tl.exp(logits - level[:, None]), 0.0)
+        weights = _weights(
+            q, k, at_q, at_k, first, length, scale, bias, places, reach, level, BIAS, WINDOW
+        )
         to_weights = _dot(g, tl.trans(v))
         if DROPOUT:
             kept = _kept(seed, first, at_q, at_k, head, dropout)
             to_weights = tl.where(kept, to_weights / (1 - dropout), 0.0)
         to_logits = weights * (to_weights - mean[:, None])
         found += _dot(to_logits.to(k.dtype), k)
-    column = tl.arange(0, SIZE)
-    place = to_query + (first + at_q)[:, None].to(tl.int64) * out_token + head * out_head
-    tl.store(
-        place + column[None, :],
-        (found * scale).to(to_query.dtype.element_ty),
-        mask=inside[:, None] & (column < size)[None, :],
-    )
+    _put(found * scale, to_query, first, at_q, length, head, out_token, out_head, size, SIZE)
 
 
 @triton.jit(do_not_specialize=CHANGING)
@@ -207,11 +216,11 @@ def backward_keys(
         at_q = start + tl.arange(0, BLOCK)
         q = _states(query, first, at_q, length, head, query_token, query_head, size, SIZE)
         g = _states(gradient, first, at_q, length, head, out_token, out_head, size, SIZE)
-        logits = _logits(q, k, at_q, at_k, first, length, scale, bias, places, reach, BIAS, WINDOW)
-        inside = at_q < length
-        level = tl.load(logsumexp + head * tokens + first + at_q, mask=inside, other=0.0)
-        mean = tl.load(delta + head * tokens + first + at_q, mask=inside, other=0.0)
-        weights = tl.where(inside[:, None], tl.exp(logits - level[:, None]), 0.0)
+        level = tl.load(logsumexp + head * tokens + first + at_q, mask=at_q < length, other=0.0)
+        weights = _weights(
+            q, k, at_q, at_k, first, length, scale, bias, places, reach, level, BIAS, WINDOW
+        )
+        mean = tl.load(delta + head * tokens + first + at_q, mask=at_q < length, other=0.0)
         to_weights = _dot(g, tl.trans(v))
         used = weights
         if DROPOUT:
@@ -222,11 +231,7 @@ def backward_keys(
         to_logits = weights * (to_weights - mean[:, None])
         of_key += _dot(tl.trans(to_logits.to(q.dtype)), q)
         of_bias += tl.sum(to_logits, 0)
-    column = tl.arange(0, SIZE)
-    inside = at_k < length
-    place = (first + at_k)[:, None].to(tl.int64) * out_token + head * out_head + column[None, :]
-    mask = inside[:, None] & (column < size)[None, :]
-    tl.store(to_key + place, (of_key * scale).to(to_key.dtype.element_ty), mask=mask)
-    tl.store(to_value + place, of_value.to(to_value.dtype.element_ty), mask=mask)
+    _put(of_key * scale, to_key, first, at_k, length, head, out_token, out_head, size, SIZE)
+    _put(of_value, to_value, first, at_k, length, head, out_token, out_head, size, SIZE)
     if BIAS:
-        tl.store(to_bias + head * tokens + first + at_k, of_bias, mask=inside)
+        tl.store(to_bias + head * tokens + first + at_k, of_bias, mask=at_k < length)
