@@ -79,9 +79,16 @@ PAIRS = {n: f.SOFT_EQUALS_HARD for n, f in FILES.items() if not isinstance(f.SOF
 EVERY = {f"{name}-whole": make for name, make in WHOLE.items()} | DROPS
 
 
-@pytest.fixture(scope="module", params=FAMILY_NAMES)
+@pytest.fixture(
+    scope="module",
+    params=[
+        *FAMILY_NAMES,
+        *(pytest.param(f"{family} on cuda", marks=pytest.mark.gpu) for family in FAMILY_NAMES),
+    ],
+)
 def model(request: pytest.FixtureRequest) -> PreTrainedModel:
-    return tiny_model(request.param)
+    family, _, device = request.param.partition(" on ")
+    return tiny_model(family).to(device or "cpu")
 
 
 def each(makes: dict[str, Make]) -> pytest.MarkDecorator:

@@ -19,7 +19,8 @@ from tokendrop.testing.checks import Make
 from tokendrop.testing.tiny import FAMILY_NAMES, built, packed, tiny_model, tiny_rows
 
 pytest.importorskip("triton", reason="Triton has packages for Linux only")
-pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="there the kernels run compiled")
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # by Triton's interpreter
+pytestmark = [pytest.mark.gpu] if DEVICE == "cuda" else []
 
 ROWS = tiny_rows((1, 19, 12))
 # one way of dropping of each method
@@ -30,20 +31,20 @@ WINDOWED = ["AdapLeR", "PowerBert", "TokenMerging"]
 
 @pytest.fixture
 def kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention, "KERNELS", {"cpu"})
+    monkeypatch.setattr(attention, "KERNELS", {DEVICE})
 
 
 def passed(make: Make, model: PreTrainedModel) -> tuple[Encoded, list[Tensor]]:
     """A pass and the gradients of the weights that took part in it."""
     model.zero_grad()
-    encoded = encode(model, packed(ROWS), built(make()))
+    encoded = encode(model, packed(ROWS).to(DEVICE), built(make()).to(DEVICE))
     encoded.logits.square().sum().backward()
     return encoded, [p.grad.clone() for p in model.parameters() if p.grad is not None]
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_with_nothing_dropped_logits_are_those_of_hugging_face(family: str, kernels: None) -> None:
-    checks.logits(Dense, tiny_model(family))
+    checks.logits(Dense, tiny_model(family).to(DEVICE))
 
 
 @pytest.mark.parametrize(
@@ -52,9 +53,10 @@ def test_with_nothing_dropped_logits_are_those_of_hugging_face(family: str, kern
 def test_a_method_decides_and_learns_the_same(
     family: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = tiny_model(family)
+    model = tiny_model(family).to(DEVICE)
+    monkeypatch.setattr(attention, "KERNELS", set())
     plain, expected = passed(DROPS[name], model)
-    monkeypatch.setattr(attention, "KERNELS", {"cpu"})
+    monkeypatch.setattr(attention, "KERNELS", {DEVICE})
     ours, found = passed(DROPS[name], model)
     torch.testing.assert_close(ours.logits, plain.logits, atol=1e-5, rtol=1e-5)
     for one, other in zip(ours.trace.layers, plain.trace.layers, strict=True):

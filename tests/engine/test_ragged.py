@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from tokendrop.engine import attention
 from tokendrop.engine.attention import SlidingWindow, attend
 from tokendrop.engine.packed import Batch, Layout
 
@@ -21,7 +24,15 @@ import itertools
 from tokendrop.engine.ragged.attend import attend_ragged
 from tokendrop.engine.ragged.operators import ragged_attention, ragged_received
 
-pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="there the kernels run compiled")
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # by Triton's interpreter
+pytestmark = [pytest.mark.gpu] if DEVICE == "cuda" else []
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _everything_there() -> Iterator[None]:
+    with torch.device(DEVICE):
+        yield
+
 
 CLOSE = {torch.float32: 2e-5, torch.bfloat16: 4e-2, torch.float16: 6e-3}
 
@@ -48,7 +59,7 @@ def asked(draw: st.DrawFn) -> dict[str, Any]:
 def states(what: dict[str, Any]) -> tuple[list[Tensor], Layout, dict[str, Any]]:
     """Query, key and value; where the rows lie; and the other arguments of attention."""
     torch.manual_seed(what["seed"])
-    batch = Batch.pack([[0] * n for n in what["lengths"]])
+    batch = Batch.pack([[0] * n for n in what["lengths"]]).to(DEVICE)
     layout = batch.layout
     if what["lost"]:
         layout = layout.keep(layout.is_first | (torch.rand(len(layout.tokens)) < 0.6))[1]
@@ -74,13 +85,18 @@ def by_kernels(
     )
 
 
+def plainly(found: list[Tensor], layout: Layout, **others: Any) -> tuple[Tensor, Tensor | None]:
+    with patch.object(attention, "KERNELS", set()):
+        return attend(*found, layout, **others)
+
+
 @settings(max_examples=25)
 @given(asked())
 def test_context_and_received_attention_are_those_of_the_plain_path(what: dict[str, Any]) -> None:
     found, layout, others = states(what)
     tokens, close = len(layout.tokens), CLOSE[what["type"]]
     context, received = by_kernels(found, layout, **others)
-    expected, sums = attend(*(x.float() for x in found), layout, **others)
+    expected, sums = plainly([x.float() for x in found], layout, **others)
     assert context.dtype == what["type"]
     torch.testing.assert_close(context[:tokens].float(), expected[:tokens], atol=close, rtol=close)
     # spare rows go on into the next product, so they must hold numbers
@@ -108,7 +124,7 @@ def test_gradients_are_those_of_the_plain_path(what: dict[str, Any]) -> None:
         return list(torch.autograd.grad((context[:tokens] * weights).sum(), leaves))
 
     mine = gradients(lambda leaves, asked: by_kernels(leaves, layout, **asked))
-    plain = gradients(lambda leaves, asked: attend(*leaves, layout, **asked))
+    plain = gradients(lambda leaves, asked: plainly(leaves, layout, **asked))
     for one, other in zip(mine, plain, strict=True):
         torch.testing.assert_close(one[:tokens], other[:tokens], atol=5e-5, rtol=1e-4)
         assert torch.isfinite(one).all()
@@ -120,7 +136,9 @@ def rows_alone(lengths: list[int]) -> None:
     assert received is not None
     ends = layout.offsets.tolist()
     for begin, end in itertools.pairwise(ends):
-        alone, sums = by_kernels([x[begin:end] for x in found], Layout.of([end - begin]), **others)
+        alone, sums = by_kernels(
+            [x[begin:end] for x in found], Layout.of([end - begin], DEVICE), **others
+        )
         assert torch.equal(alone, context[begin:end])
         assert sums is not None
         assert torch.equal(sums, received[begin:end])
@@ -139,7 +157,7 @@ def test_a_row_has_the_same_bits_alone_and_in_any_batch() -> None:
 
 def test_dropout_is_drawn_alike_by_every_kernel() -> None:
     n, dropout = 12, 0.4
-    layout = Layout.of([n, 3])
+    layout = Layout.of([n, 3], DEVICE)
     query, key = (torch.randn(n + 3, 1, 16) for _ in range(2))
     # with unit vectors as values the context is the probabilities that dropout left
     value = torch.eye(n + 3, 16)[:, None]
@@ -159,7 +177,7 @@ def test_dropout_is_drawn_alike_by_every_kernel() -> None:
 
 @pytest.mark.parametrize("reach", [None, 2])
 def test_gradients_with_dropout_are_those_of_finite_differences(reach: int | None) -> None:
-    batch = Batch.pack([[0] * 5, [0] * 2])
+    batch = Batch.pack([[0] * 5, [0] * 2]).to(DEVICE)
     layout = batch.layout
     found = [torch.randn(7, 1, 4, requires_grad=True) for _ in range(3)]
     bias = torch.randn(7, requires_grad=True)
@@ -173,7 +191,7 @@ def test_gradients_with_dropout_are_those_of_finite_differences(reach: int | Non
         return (ragged_attention(*found, bias, *arguments)[0] * weights).sum()
 
     exact = torch.autograd.grad(loss(), [*found, bias])
-    draws = torch.Generator().manual_seed(1)
+    draws = torch.Generator(DEVICE).manual_seed(1)
     for leaf, gradient in zip([*found, bias], exact, strict=True):
         direction = torch.randn(leaf.shape, generator=draws)
         step = 1e-2
@@ -188,7 +206,7 @@ def test_gradients_with_dropout_are_those_of_finite_differences(reach: int | Non
 
 
 def test_torch_sees_the_operators() -> None:
-    layout = Layout.of([5, 3])
+    layout = Layout.of([5, 3], DEVICE)
     query, key, value = (torch.randn(8, 2, 16, requires_grad=True) for _ in range(3))
     bias = torch.randn(8, requires_grad=True)
     shared = (bias, None, layout.offsets, layout.tiles, list(layout.lengths), 0, 0.0, 0)

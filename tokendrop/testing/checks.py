@@ -97,9 +97,9 @@ def rounding(make: Make, model: PreTrainedModel) -> None:
 
 def parameters_learn(make: Make, model: PreTrainedModel, *, no_gradient: str = NEVER) -> None:
     """Every parameter is offered to the optimiser and gets a gradient in some stage."""
-    reducer = built(make()).train()
+    reducer = built(make()).train().to(model.device)
     missing = {n for n, _ in reducer.named_parameters() if not re.fullmatch(no_gradient, n)}
-    batch = packed(ROWS)
+    batch = packed(ROWS).to(model.device)
     labels = batch.labels
     assert labels is not None
     step = Step(
@@ -144,7 +144,7 @@ def bf16(make: Make, model: PreTrainedModel) -> None:
 
 
 def _in_bf16(model: PreTrainedModel, reducer: Reducer) -> Tensor:
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(model.device.type, torch.bfloat16):
         logits = run(model, reducer, ROWS).logits
     require(logits.dtype == torch.float32, f"under autocast logits are {logits.dtype}, not fp32")
     require(bool(logits.isfinite().all()), "under autocast some logits are not finite")

@@ -36,6 +36,7 @@ def check_reducer(
     soft_equals_hard: Pair | None = None,
     no_gradient: str = NEVER,
     families: Sequence[str] = FAMILY_NAMES,
+    device: str = "cpu",
 ) -> None:
     """Hold a reducer against the whole contract, on a tiny random model of each family.
 
@@ -52,6 +53,7 @@ def check_reducer(
         no_gradient: a pattern of the names of parameters whose gradient is 0 in exact arithmetic,
             e.g. of a bias in front of a softmax.
         families: the backbones, all that are supported by default.
+        device: where everything runs, e.g. "cuda".
 
     Raises:
         AssertionError: what is violated, by which reducer, on which family.
@@ -69,7 +71,7 @@ def check_reducer(
     plan += [(who, make, c) for who, make in {name: whole, **dropping}.items() for c in EVERY]
     plan += [(who, make, check) for who, make in dropping.items() for check in DROPPING]
     for family in families:
-        model = tiny_model(family)
+        model = tiny_model(family).to(device)
         for who, make, check in plan:
             _held(f"{who} on {family}", partial(check, make, model))
         if soft_equals_hard:

@@ -171,7 +171,7 @@ def flops(make: Make, model: PreTrainedModel) -> None:
     shape = shape_of(model.config, MAX_TOKENS)
     formula = pass_flops(encoded.trace, reducer, model, shape)
     formula += padding_flops(encoded.trace, shape)
-    counted = counted_flops(model, packed(ROWS), reducer)
+    counted = counted_flops(model, packed(ROWS).to(model.device), reducer)
     right = abs(formula - counted) <= 0.01 * counted
     require(right, f"{formula:,} FLOPs by formula, {counted:,} ran: does flops() count them all?")
 

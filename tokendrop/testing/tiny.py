@@ -171,8 +171,9 @@ def packed(rows: Sequence[Row], examples: Sequence[int] | None = None) -> Batch:
 
 
 def run(model: PreTrainedModel, reducer: Reducer, rows: Sequence[Row]) -> Encoded:
+    """A pass on the model's device, to which the reducer is moved."""
     with torch.no_grad():
-        return encode(model, packed(rows), reducer)
+        return encode(model, packed(rows).to(model.device), reducer.to(model.device))
 
 
 def padded_inputs(
@@ -186,6 +187,7 @@ def padded_inputs(
     }
     if getattr(model.config, "type_vocab_size", 0) > 1:
         inputs["token_type_ids"] = _pad([row.types for row in rows], width, 0)
+    inputs = {name: values.to(model.device) for name, values in inputs.items()}
     return inputs, inputs["attention_mask"].bool()
 
 

@@ -8,13 +8,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import wandb
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
 from tokendrop.measure.measures import MEASURES, VALUE
 from tokendrop.models.prediction import Prediction
+
+if TYPE_CHECKING:  # imported where it is used: runs that log to files do without it
+    import wandb
 
 # "wandb_models" is "wandb" with the trained models as artefacts, which are large
 LoggerName = Literal["csv", "wandb", "wandb_models"]
@@ -67,6 +69,8 @@ class Tracker:
         if "csv" in kinds:
             self.loggers.append(CSVLogger(folder / "logs", name=run.name, version=""))
         if wants_wandb(kinds):
+            import wandb
+
             logger = WandbLogger(
                 name=run.name,
                 save_dir=folder,
@@ -114,6 +118,8 @@ class Tracker:
                 if shown:
                     experiment.log({"tokens": _token_table(shown)})
                 if self.with_models:
+                    import wandb
+
                     artifact = wandb.Artifact(_artifact_name(self.run.name), "model")
                     artifact.add_dir(str(model), policy="immutable")
                     experiment.log_artifact(artifact)
@@ -151,6 +157,8 @@ def log_comparison(
         tables: data frames by name; "results" has a column "task".
         config: the comparison's settings.
     """
+    import wandb
+
     with wandb.init(
         project="tokendrop",
         job_type="comparison",
@@ -173,6 +181,8 @@ def _artifact_name(run: str) -> str:
 
 
 def _token_table(shown: Sequence[Prediction]) -> wandb.Table:
+    import wandb
+
     table = wandb.Table(columns=["example", "token", "layers", "row_layers", "label"])
     for number, prediction in enumerate(shown):
         for token, depth in zip(prediction.tokens, prediction.token_depth, strict=True):

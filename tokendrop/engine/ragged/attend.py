@@ -26,7 +26,7 @@ def attend_ragged(
     query, key, value = _in_rows(*autocast(query, key, value))
     bias = None if key_bias is None else key_bias.float()
     # drawn on the host, so that the device is not waited for
-    seed = int(torch.randint(2**31, ())) if dropout > 0 else 0
+    seed = int(torch.randint(2**31, (), device="cpu")) if dropout > 0 else 0
     shared = (
         bias,
         None if window is None else window.positions,
