@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from torch import nn
 from transformers import PreTrainedModel
 
 from tokendrop.testing import checks, invariants
@@ -71,7 +72,8 @@ def check_reducer(
     plan += [(who, make, c) for who, make in {name: whole, **dropping}.items() for c in EVERY]
     plan += [(who, make, check) for who, make in dropping.items() for check in DROPPING]
     for family in families:
-        model = tiny_model(family).to(device)
+        model = tiny_model(family)
+        nn.Module.to(model, device)
         for who, make, check in plan:
             _held(f"{who} on {family}", partial(check, make, model))
         if soft_equals_hard:
