@@ -95,11 +95,12 @@ def plainly(found: list[Tensor], layout: Layout, **others: Any) -> tuple[Tensor,
 def test_context_and_received_attention_are_those_of_the_plain_path(what: dict[str, Any]) -> None:
     found, layout, others = states(what)
     tokens, close = len(layout.tokens), CLOSE[what["type"]]
+    found = [x.requires_grad_() for x in found]
     context, received = by_kernels(found, layout, **others)
     expected, sums = plainly([x.float() for x in found], layout, **others)
     assert context.dtype == what["type"]
     torch.testing.assert_close(context[:tokens].float(), expected[:tokens], atol=close, rtol=close)
-    # spare rows go on into the next product, so they must hold numbers
+    # in training spare rows go on into the gradients of weights, so they must hold numbers
     assert torch.isfinite(context).all()
     assert (received is None) == (sums is None)
     if received is not None:
@@ -162,7 +163,17 @@ def test_dropout_is_drawn_alike_by_every_kernel() -> None:
     # with unit vectors as values the context is the probabilities that dropout left
     value = torch.eye(n + 3, 16)[:, None]
     value[n:] = value[:3]
-    arguments = (None, None, layout.offsets, layout.tiles, list(layout.lengths), 0, dropout, 7)
+    arguments = (
+        None,
+        None,
+        layout.offsets,
+        layout.tiles,
+        len(layout.tokens),
+        layout.pairs,
+        0,
+        dropout,
+        7,
+    )
     context, logsumexp = ragged_attention(query, key, value, *arguments)
     left = context[:n, 0, :n]
     whole = ragged_attention(query, key, value, *arguments[:-2], 0.0, 7)[0][:n, 0, :n]
@@ -184,7 +195,7 @@ def test_gradients_with_dropout_are_those_of_finite_differences(reach: int | Non
     weights = torch.randn(7, 1, 4)
     places = None if reach is None else batch.positions
     arguments = (
-        places, layout.offsets, layout.tiles, list(layout.lengths), reach or 0, 0.3, 3,
+        places, layout.offsets, layout.tiles, len(layout.tokens), layout.pairs, reach or 0, 0.3, 3,
     )  # fmt: skip
 
     def loss() -> Tensor:
@@ -209,9 +220,7 @@ def test_torch_sees_the_operators() -> None:
     layout = Layout.of([5, 3], DEVICE)
     query, key, value = (torch.randn(8, 2, 16, requires_grad=True) for _ in range(3))
     bias = torch.randn(8, requires_grad=True)
-    shared = (bias, None, layout.offsets, layout.tiles, list(layout.lengths), 0, 0.0, 0)
-    tests = ("test_schema", "test_faketensor", "test_autograd_registration")
-    torch.library.opcheck(ragged_attention, (query, key, value, *shared), test_utils=tests)
+    shared = (bias, None, layout.offsets, layout.tiles, len(layout.tokens), layout.pairs, 0, 0.0, 0)
     with FlopCounterMode(display=False) as counter:
         context, logsumexp = ragged_attention(query, key, value, *shared)
     products = 2 * 2 * 16 * (5**2 + 3**2)
@@ -219,9 +228,27 @@ def test_torch_sees_the_operators() -> None:
     with FlopCounterMode(display=False) as counter:
         context.sum().backward()
     assert counter.get_total_flops() == 5 * products
-    with torch.no_grad():
-        torch.library.opcheck(
-            ragged_received,
-            (query.detach(), key.detach(), logsumexp.detach(), bias.detach(), *shared[1:], False),
-            test_utils=tests[:2],
-        )
+    plain = [x.detach() for x in (query, key, value, context, logsumexp, bias)]
+    q, k, v, context, logsumexp, bias = plain
+    operators, shared = torch.ops.tokendrop, (bias, *shared[1:])
+    for operator, inputs in (
+        (operators.ragged_attention, (q, k, v, *shared)),
+        (operators.ragged_received, (q, k, logsumexp, *shared, False)),
+        (operators.ragged_attention_backward, (v, q, k, v, context, logsumexp, *shared)),
+    ):
+        tests = ("test_schema", "test_faketensor")
+        torch.library.opcheck(operator.default, inputs, test_utils=tests)
+
+
+def test_compiled_it_is_one_graph_with_the_same_gradients() -> None:
+    layout = Layout.of([5, 3], DEVICE)
+    found = [torch.randn(8, 2, 16, requires_grad=True) for _ in range(3)]
+    arguments = (None, None, layout.offsets, layout.tiles, 8, layout.pairs, 0, 0.0, 0)
+
+    def loss(*states: Tensor) -> Tensor:
+        return ragged_attention(*states, *arguments)[0].square().sum()
+
+    expected = torch.autograd.grad(loss(*found), found)
+    compiled = torch.compile(loss, backend="aot_eager", fullgraph=True)
+    for mine, plain in zip(torch.autograd.grad(compiled(*found), found), expected, strict=True):
+        torch.testing.assert_close(mine, plain)

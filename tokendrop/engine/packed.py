@@ -119,6 +119,11 @@ class Layout:
         """(N, 2) the rows cut into tiles, for a GPU's kernels; see :func:`blocks.tiles`."""
         return self._put(tiles(self.lengths))
 
+    @cached_property
+    def pairs(self) -> int:
+        """Pairs of a query and a key in all rows: the sum of the squared lengths."""
+        return sum(length**2 for length in self.lengths)
+
     def keep(self, mask: Tensor, counts: Sequence[int] | None = None) -> tuple[Tensor, Layout]:
         """Compact to the tokens where ``mask`` (T,) is true; rows left empty disappear.
 

@@ -32,7 +32,8 @@ def attend_ragged(
         None if window is None else window.positions,
         layout.offsets,
         layout.tiles,
-        list(layout.lengths),
+        len(layout.tokens),
+        layout.pairs,
         0 if window is None else window.reach,
         dropout,
         seed,
@@ -46,5 +47,10 @@ def attend_ragged(
 
 
 def _in_rows(*states: Tensor) -> tuple[Tensor, ...]:
-    """With the numbers of a head side by side, as the kernels read them."""
-    return tuple(x if x.stride(2) == 1 else x.contiguous() for x in states)
+    """With the numbers of a token side by side, as the kernels read them."""
+    return tuple(x if _in_a_row(x) else x.contiguous() for x in states)
+
+
+def _in_a_row(states: Tensor) -> bool:
+    _, of_head, of_number = states.stride()
+    return of_number == 1 and of_head == states.shape[2]

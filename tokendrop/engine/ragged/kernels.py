@@ -38,13 +38,16 @@ def _tile(tiles, offsets, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _states(base, first, at, length, head, token_stride, head_stride, size, SIZE: tl.constexpr):
-    """(BLOCK, SIZE) states of some places of a row, 0 beyond its end and the head's size."""
-    column = tl.arange(0, SIZE)
-    place = base + (first + at)[:, None].to(tl.int64) * token_stride + head * head_stride
+def _states(base, first, at, length, head, stride, SIZE: tl.constexpr, COLUMNS: tl.constexpr):
+    """(BLOCK, COLUMNS) states of some places of a row, 0 beyond its end and the head's size.
+
+    ``stride`` leads from a token to the next; the heads of a token lie side by side.
+    """
+    column = tl.arange(0, COLUMNS)
+    place = base + (first + at)[:, None].to(tl.int64) * stride + head * SIZE
     return tl.load(
         place + column[None, :],
-        mask=(at < length)[:, None] & (column < size)[None, :],
+        mask=(at < length)[:, None] & (column < SIZE)[None, :],
         other=0.0,
     )
 
@@ -77,14 +80,15 @@ def _weights(
 
 
 @triton.jit
-def _put(found, base, first, at, length, head, token_stride, head_stride, size, SIZE: tl.constexpr):
-    """Store the (BLOCK, SIZE) states of some places of a row, where :func:`_states` reads them."""
-    column = tl.arange(0, SIZE)
-    place = base + (first + at)[:, None].to(tl.int64) * token_stride + head * head_stride
+def _put(found, base, first, at, length, head, SIZE: tl.constexpr, COLUMNS: tl.constexpr):
+    """Store the (BLOCK, COLUMNS) states of some places of a row, where tokens lie side by side."""
+    column = tl.arange(0, COLUMNS)
+    stride = tl.num_programs(1) * SIZE
+    place = base + (first + at)[:, None].to(tl.int64) * stride + head * SIZE
     tl.store(
         place + column[None, :],
         found.to(base.dtype.element_ty),
-        mask=(at < length)[:, None] & (column < size)[None, :],
+        mask=(at < length)[:, None] & (column < SIZE)[None, :],
     )
 
 
@@ -100,22 +104,21 @@ def _kept(seed, first, at_q, at_k, head, dropout):
 @triton.jit(do_not_specialize=CHANGING)
 def forward(
     query, key, value, bias, places, offsets, tiles, context, logsumexp,
-    query_token, query_head, key_token, key_head, value_token, value_head, out_token, out_head,
-    tokens, size, scale, reach, dropout, seed,
+    query_stride, key_stride, value_stride, tokens, scale, reach, dropout, seed,
     BIAS: tl.constexpr, WINDOW: tl.constexpr, DROPOUT: tl.constexpr,
-    BLOCK: tl.constexpr, SIZE: tl.constexpr,
+    BLOCK: tl.constexpr, SIZE: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Context and log-sum-exp of a tile of queries."""
     first, length, at_q = _tile(tiles, offsets, BLOCK)
     head = tl.program_id(1)
-    q = _states(query, first, at_q, length, head, query_token, query_head, size, SIZE)
+    q = _states(query, first, at_q, length, head, query_stride, SIZE, COLUMNS)
     highest = tl.full([BLOCK], float("-inf"), tl.float32)
     total = tl.zeros([BLOCK], tl.float32)
-    found = tl.zeros([BLOCK, SIZE], tl.float32)
+    found = tl.zeros([BLOCK, COLUMNS], tl.float32)
     for start in range(0, length, BLOCK):
         at_k = start + tl.arange(0, BLOCK)
-        k = _states(key, first, at_k, length, head, key_token, key_head, size, SIZE)
-        v = _states(value, first, at_k, length, head, value_token, value_head, size, SIZE)
+        k = _states(key, first, at_k, length, head, key_stride, SIZE, COLUMNS)
+        v = _states(value, first, at_k, length, head, value_stride, SIZE, COLUMNS)
         logits = _logits(q, k, at_q, at_k, first, length, scale, bias, places, reach, BIAS, WINDOW)
         higher = tl.maximum(highest, tl.max(logits, 1))
         # none of these keys may be seen, nor any before them
@@ -129,7 +132,7 @@ def forward(
         found += _dot(weights.to(v.dtype), v)
         highest = higher
     found = found / (total * (1 - dropout))[:, None]
-    _put(found, context, first, at_q, length, head, out_token, out_head, size, SIZE)
+    _put(found, context, first, at_q, length, head, SIZE, COLUMNS)
     # dropout may take all that the scale divides by; the log-sum-exp is of what was before
     tl.store(logsumexp + head * tokens + first + at_q, highest + tl.log(total), mask=at_q < length)
 
@@ -137,19 +140,18 @@ def forward(
 @triton.jit(do_not_specialize=CHANGING)
 def received(
     query, key, bias, places, offsets, tiles, logsumexp, sums,
-    query_token, query_head, key_token, key_head,
-    tokens, size, scale, reach, dropout, seed,
+    query_stride, key_stride, tokens, scale, reach, dropout, seed,
     BIAS: tl.constexpr, WINDOW: tl.constexpr, DROPOUT: tl.constexpr, DIAGONAL: tl.constexpr,
-    BLOCK: tl.constexpr, SIZE: tl.constexpr,
+    BLOCK: tl.constexpr, SIZE: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """What a tile of keys received from all queries of their row, in one head."""
     first, length, at_k = _tile(tiles, offsets, BLOCK)
     head = tl.program_id(1)
-    k = _states(key, first, at_k, length, head, key_token, key_head, size, SIZE)
+    k = _states(key, first, at_k, length, head, key_stride, SIZE, COLUMNS)
     found = tl.zeros([BLOCK], tl.float32)
     for start in range(0, length, BLOCK):
         at_q = start + tl.arange(0, BLOCK)
-        q = _states(query, first, at_q, length, head, query_token, query_head, size, SIZE)
+        q = _states(query, first, at_q, length, head, query_stride, SIZE, COLUMNS)
         level = tl.load(logsumexp + head * tokens + first + at_q, mask=at_q < length, other=0.0)
         votes = _weights(
             q, k, at_q, at_k, first, length, scale, bias, places, reach, level, BIAS, WINDOW
@@ -165,24 +167,26 @@ def received(
 
 @triton.jit(do_not_specialize=CHANGING)
 def backward_queries(
-    query, key, value, bias, places, offsets, tiles, logsumexp, gradient, delta, to_query,
-    query_token, query_head, key_token, key_head, value_token, value_head, out_token, out_head,
-    tokens, size, scale, reach, dropout, seed,
+    query, key, value, bias, places, offsets, tiles, context, logsumexp, gradient, delta, to_query,
+    query_stride, key_stride, value_stride, tokens, scale, reach, dropout, seed,
     BIAS: tl.constexpr, WINDOW: tl.constexpr, DROPOUT: tl.constexpr,
-    BLOCK: tl.constexpr, SIZE: tl.constexpr,
+    BLOCK: tl.constexpr, SIZE: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """Gradient of a tile of queries. ``gradient`` and ``to_query`` are laid out alike."""
+    """Gradient of a tile of queries, and for the keys' the means of what their weights got."""
     first, length, at_q = _tile(tiles, offsets, BLOCK)
     head = tl.program_id(1)
-    q = _states(query, first, at_q, length, head, query_token, query_head, size, SIZE)
-    g = _states(gradient, first, at_q, length, head, out_token, out_head, size, SIZE)
+    q = _states(query, first, at_q, length, head, query_stride, SIZE, COLUMNS)
+    stride = tl.num_programs(1) * SIZE
+    g = _states(gradient, first, at_q, length, head, stride, SIZE, COLUMNS)
     level = tl.load(logsumexp + head * tokens + first + at_q, mask=at_q < length, other=0.0)
-    mean = tl.load(delta + head * tokens + first + at_q, mask=at_q < length, other=0.0)
-    found = tl.zeros([BLOCK, SIZE], tl.float32)
+    made = _states(context, first, at_q, length, head, stride, SIZE, COLUMNS)
+    mean = tl.sum(g.to(tl.float32) * made.to(tl.float32), 1)
+    tl.store(delta + head * tokens + first + at_q, mean, mask=at_q < length)
+    found = tl.zeros([BLOCK, COLUMNS], tl.float32)
     for start in range(0, length, BLOCK):
         at_k = start + tl.arange(0, BLOCK)
-        k = _states(key, first, at_k, length, head, key_token, key_head, size, SIZE)
-        v = _states(value, first, at_k, length, head, value_token, value_head, size, SIZE)
+        k = _states(key, first, at_k, length, head, key_stride, SIZE, COLUMNS)
+        v = _states(value, first, at_k, length, head, value_stride, SIZE, COLUMNS)
         weights = _weights(
             q, k, at_q, at_k, first, length, scale, bias, places, reach, level, BIAS, WINDOW
         )
@@ -192,30 +196,30 @@ def backward_queries(
             to_weights = tl.where(kept, to_weights / (1 - dropout), 0.0)
         to_logits = weights * (to_weights - mean[:, None])
         found += _dot(to_logits.to(k.dtype), k)
-    _put(found * scale, to_query, first, at_q, length, head, out_token, out_head, size, SIZE)
+    _put(found * scale, to_query, first, at_q, length, head, SIZE, COLUMNS)
 
 
 @triton.jit(do_not_specialize=CHANGING)
 def backward_keys(
     query, key, value, bias, places, offsets, tiles, logsumexp, gradient, delta,
     to_key, to_value, to_bias,
-    query_token, query_head, key_token, key_head, value_token, value_head, out_token, out_head,
-    tokens, size, scale, reach, dropout, seed,
+    query_stride, key_stride, value_stride, tokens, scale, reach, dropout, seed,
     BIAS: tl.constexpr, WINDOW: tl.constexpr, DROPOUT: tl.constexpr,
-    BLOCK: tl.constexpr, SIZE: tl.constexpr,
+    BLOCK: tl.constexpr, SIZE: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Gradients of a tile of keys, its values and its bias in one head."""
     first, length, at_k = _tile(tiles, offsets, BLOCK)
     head = tl.program_id(1)
-    k = _states(key, first, at_k, length, head, key_token, key_head, size, SIZE)
-    v = _states(value, first, at_k, length, head, value_token, value_head, size, SIZE)
-    of_key = tl.zeros([BLOCK, SIZE], tl.float32)
-    of_value = tl.zeros([BLOCK, SIZE], tl.float32)
+    k = _states(key, first, at_k, length, head, key_stride, SIZE, COLUMNS)
+    v = _states(value, first, at_k, length, head, value_stride, SIZE, COLUMNS)
+    of_key = tl.zeros([BLOCK, COLUMNS], tl.float32)
+    of_value = tl.zeros([BLOCK, COLUMNS], tl.float32)
     of_bias = tl.zeros([BLOCK], tl.float32)
+    stride = tl.num_programs(1) * SIZE
     for start in range(0, length, BLOCK):
         at_q = start + tl.arange(0, BLOCK)
-        q = _states(query, first, at_q, length, head, query_token, query_head, size, SIZE)
-        g = _states(gradient, first, at_q, length, head, out_token, out_head, size, SIZE)
+        q = _states(query, first, at_q, length, head, query_stride, SIZE, COLUMNS)
+        g = _states(gradient, first, at_q, length, head, stride, SIZE, COLUMNS)
         level = tl.load(logsumexp + head * tokens + first + at_q, mask=at_q < length, other=0.0)
         weights = _weights(
             q, k, at_q, at_k, first, length, scale, bias, places, reach, level, BIAS, WINDOW
@@ -231,7 +235,7 @@ def backward_keys(
         to_logits = weights * (to_weights - mean[:, None])
         of_key += _dot(tl.trans(to_logits.to(q.dtype)), q)
         of_bias += tl.sum(to_logits, 0)
-    _put(of_key * scale, to_key, first, at_k, length, head, out_token, out_head, size, SIZE)
-    _put(of_value, to_value, first, at_k, length, head, out_token, out_head, size, SIZE)
+    _put(of_key * scale, to_key, first, at_k, length, head, SIZE, COLUMNS)
+    _put(of_value, to_value, first, at_k, length, head, SIZE, COLUMNS)
     if BIAS:
         tl.store(to_bias + head * tokens + first + at_k, of_bias, mask=at_k < length)

@@ -1,8 +1,8 @@
-"""The kernels as operators of torch, so that autograd, compilation and FLOP counting see them."""
+"""The kernels as operators of torch, so that compilation and FLOP counting see them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,9 +14,15 @@ from tokendrop.engine.ragged import kernels
 
 MATMUL = 2  # FLOPs of a multiplication and an addition
 
+_LIBRARY = torch.library.Library("tokendrop", "FRAGMENT")
+# what all operators are told: where the rows lie and which keys a query sees
+_SHARED = (
+    "Tensor? bias, Tensor? places, Tensor offsets, Tensor tiles, SymInt tokens, SymInt pairs, "
+    "int reach, float dropout, int seed"
+)
 
-@torch.library.custom_op("tokendrop::ragged_attention", mutates_args=())
-def ragged_attention(
+
+def _attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -24,44 +30,24 @@ def ragged_attention(
     places: Tensor | None,
     offsets: Tensor,
     tiles: Tensor,
-    lengths: Sequence[int],
+    tokens: int,
+    pairs: int,
     reach: int,
     dropout: float,
     seed: int,
 ) -> tuple[Tensor, Tensor]:
-    """Softmax attention of each row over itself, scaled by 1/sqrt(head size).
-
-    Args:
-        query: (T + spare, heads, head size), in fp32, bf16 or fp16; sums are in fp32.
-        key: of the same shape and type.
-        value: of the same shape and type.
-        bias: (T,) in fp32, added to every attention logit of a key.
-        places: (T,) where each token stood in its row as it came in; None for no window.
-        offsets: (R + 1,) the first token of each row, and T at the end.
-        tiles: (N, 2) int32: a row, and the first of the TILE tokens of it that a tile serves.
-        lengths: of the rows, as on the host.
-        reach: with ``places``, the largest distance at which a key is seen.
-        dropout: probability of zeroing an attention probability.
-        seed: of dropout, which depends on nothing else.
-
-    Returns:
-        the context (T + spare, heads, head size), 0 in the spare rows; and the log-sum-exp of each
-        query's logits (heads, T), in fp32.
-    """
-    tokens = sum(lengths)
+    heads, size = query.shape[1:]
     context = torch.empty(query.shape, dtype=query.dtype, device=query.device)
-    context[tokens:] = 0
-    logsumexp = query.new_empty(query.shape[1], tokens, dtype=torch.float32)
-    kernels.forward[_grid(tiles, query)](
+    logsumexp = torch.empty((heads, tokens), dtype=torch.float32, device=query.device)
+    kernels.forward[len(tiles), heads](
         query, key, value, _or(bias, query), _or(places, query), offsets, tiles, context, logsumexp,
-        *_strides(query, key, value, context), tokens,
-        *_numbers(query, reach, dropout, seed), **_flags(query, bias, places, dropout),
+        query.stride(0), key.stride(0), value.stride(0), tokens, size**-0.5, reach, dropout, seed,
+        **_flags(size, bias, places, dropout),
     )  # fmt: skip
     return context, logsumexp
 
 
-@torch.library.custom_op("tokendrop::ragged_received", mutates_args=())
-def ragged_received(
+def _received(
     query: Tensor,
     key: Tensor,
     logsumexp: Tensor,
@@ -69,29 +55,24 @@ def ragged_received(
     places: Tensor | None,
     offsets: Tensor,
     tiles: Tensor,
-    lengths: Sequence[int],
+    tokens: int,
+    pairs: int,
     reach: int,
     dropout: float,
     seed: int,
     diagonal: bool,
 ) -> Tensor:
-    """The attention that each token received from its row, over all heads, after dropout.
-
-    ``logsumexp`` is what :func:`ragged_attention` gave for the same arguments; ``diagonal`` says
-    whether what a token paid to itself counts. Returns (T,) in fp32.
-    """
-    tokens = sum(lengths)
-    sums = query.new_empty(query.shape[1], tokens, dtype=torch.float32)
-    kernels.received[_grid(tiles, query)](
+    heads, size = query.shape[1:]
+    sums = torch.empty((heads, tokens), dtype=torch.float32, device=query.device)
+    kernels.received[len(tiles), heads](
         query, key, _or(bias, query), _or(places, query), offsets, tiles, logsumexp, sums,
-        *_strides(query, key), tokens, *_numbers(query, reach, dropout, seed),
-        DIAGONAL=diagonal, **_flags(query, bias, places, dropout),
+        query.stride(0), key.stride(0), tokens, size**-0.5, reach, dropout, seed,
+        DIAGONAL=diagonal, **_flags(size, bias, places, dropout),
     )  # fmt: skip
     return sums.sum(0)
 
 
-@torch.library.custom_op("tokendrop::ragged_attention_backward", mutates_args=())
-def ragged_attention_backward(
+def _attention_backward(
     gradient: Tensor,
     query: Tensor,
     key: Tensor,
@@ -102,37 +83,32 @@ def ragged_attention_backward(
     places: Tensor | None,
     offsets: Tensor,
     tiles: Tensor,
-    lengths: Sequence[int],
+    tokens: int,
+    pairs: int,
     reach: int,
     dropout: float,
     seed: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of query, key, value and bias, given that of the context."""
-    tokens, heads = sum(lengths), query.shape[1]
-    gradient = gradient.contiguous()
-    delta = (gradient.float() * context.float()).sum(-1)[:tokens].t().contiguous()
-    to_query, to_key, to_value = (
-        torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (query, key, value)
-    )
-    for to in (to_query, to_key, to_value):
-        to[tokens:] = 0
-    to_bias = query.new_empty(heads, tokens if bias is not None else 0, dtype=torch.float32)
-    shared = (
-        query, key, value, _or(bias, query), _or(places, query), offsets, tiles, logsumexp,
-        gradient, delta,
-    )  # fmt: skip
+    heads, size = query.shape[1:]
+    make = torch.empty if len(query) == tokens else torch.zeros  # nothing leads to spare rows
+    shape, device = query.shape, query.device
+    to_query, to_key, to_value = (make(shape, dtype=query.dtype, device=device) for _ in range(3))
+    delta = torch.empty((heads, tokens), dtype=torch.float32, device=device)
+    to_bias = delta.new_empty(heads, tokens if bias is not None else 0)
+    shared = (query, key, value, _or(bias, query), _or(places, query), offsets, tiles)
     numbers = (
-        *_strides(query, key, value, gradient), tokens, *_numbers(query, reach, dropout, seed),
+        query.stride(0), key.stride(0), value.stride(0), tokens, size**-0.5, reach, dropout, seed,
     )  # fmt: skip
-    flags = _flags(query, bias, places, dropout)
-    grid = _grid(tiles, query)
-    kernels.backward_queries[grid](*shared, to_query, *numbers, **flags)
-    kernels.backward_keys[grid](*shared, to_key, to_value, to_bias, *numbers, **flags)
-    return to_query, to_key, to_value, to_bias.sum(0)
-
-
-def _grid(tiles: Tensor, query: Tensor) -> tuple[int, int]:
-    return len(tiles), query.shape[1]
+    flags, grid = _flags(size, bias, places, dropout), (len(tiles), heads)
+    gradient = gradient.contiguous()
+    # the second reads the delta that the first has left
+    kernels.backward_queries[grid](
+        *shared, context, logsumexp, gradient, delta, to_query, *numbers, **flags
+    )
+    kernels.backward_keys[grid](
+        *shared, logsumexp, gradient, delta, to_key, to_value, to_bias, *numbers, **flags
+    )
+    return to_query, to_key, to_value, to_bias.sum(0) if bias is not None else to_bias[0]
 
 
 def _or(given: Tensor | None, instead: Tensor) -> Tensor:
@@ -140,77 +116,73 @@ def _or(given: Tensor | None, instead: Tensor) -> Tensor:
     return instead if given is None else given
 
 
-def _strides(*states: Tensor) -> list[int]:
-    return [stride for state in states for stride in state.stride()[:2]]
-
-
-def _numbers(query: Tensor, reach: int, dropout: float, seed: int) -> tuple[Any, ...]:
-    size = query.shape[2]
-    return size, size**-0.5, reach, dropout, seed
-
-
 def _flags(
-    query: Tensor, bias: Tensor | None, places: Tensor | None, dropout: float
-) -> dict[str, Any]:
+    size: int, bias: Tensor | None, places: Tensor | None, dropout: float
+) -> dict[str, int | bool]:
     return {
         "BIAS": bias is not None,
         "WINDOW": places is not None,
         "DROPOUT": dropout > 0,
         "BLOCK": TILE,
+        "SIZE": size,
         # a product of tiles needs 16 columns, and a power of 2
-        "SIZE": max(16, 1 << (query.shape[2] - 1).bit_length()),
+        "COLUMNS": max(16, 1 << (size - 1).bit_length()),
     }
 
 
-# -- what torch asks of an operator ------------------------------------------------------------
-
-
-@ragged_attention.register_fake
-def _(query: Tensor, key: Tensor, value: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
-    lengths = others[4]
-    logsumexp = query.new_empty(query.shape[1], sum(lengths), dtype=torch.float32)
+def _fake_attention(query: Tensor, key: Tensor, value: Tensor, *shared: Any) -> Any:
+    logsumexp = query.new_empty(query.shape[1], shared[4], dtype=torch.float32)
     return torch.empty(query.shape, dtype=query.dtype, device=query.device), logsumexp
 
 
-@ragged_received.register_fake
-def _(query: Tensor, key: Tensor, logsumexp: Tensor, *others: Any) -> Tensor:
+def _fake_received(query: Tensor, key: Tensor, logsumexp: Tensor, *shared: Any) -> Any:
     return logsumexp.new_empty(logsumexp.shape[1])
 
 
-@ragged_attention_backward.register_fake
-def _(
-    gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, context: Tensor,
-    logsumexp: Tensor, bias: Tensor | None, *others: Any,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    to_bias = query.new_empty(logsumexp.shape[1] if bias is not None else 0, dtype=torch.float32)
+def _fake_backward(
+    gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, *others: Any
+) -> Any:
+    _, logsumexp, bias, *_ = others
+    to_bias = logsumexp.new_empty(logsumexp.shape[1] if bias is not None else 0)
     states = (torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (query, key, value))
-    return (*states, to_bias)  # type: ignore[return-value]
+    return *states, to_bias
 
 
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    query, key, value, bias, places, offsets, tiles, *ctx.numbers = inputs
-    ctx.save_for_backward(query, key, value, *output, bias, places, offsets, tiles)
+_DEFINED: dict[str, tuple[Callable[..., Any], Callable[..., Any], str]] = {
+    "ragged_attention": (
+        _attention,
+        _fake_attention,
+        f"(Tensor query, Tensor key, Tensor value, {_SHARED}) -> (Tensor, Tensor)",
+    ),
+    "ragged_received": (
+        _received,
+        _fake_received,
+        f"(Tensor query, Tensor key, Tensor logsumexp, {_SHARED}, bool diagonal) -> Tensor",
+    ),
+    "ragged_attention_backward": (
+        _attention_backward,
+        _fake_backward,
+        "(Tensor gradient, Tensor query, Tensor key, Tensor value, Tensor context, "
+        f"Tensor logsumexp, {_SHARED}) -> (Tensor, Tensor, Tensor, Tensor)",
+    ),
+}
+for _name, (_kernel, _fake, _schema) in _DEFINED.items():
+    # by their schema: a wrapped Python function takes twice as long to call
+    _LIBRARY.define(_name + _schema)
+    _LIBRARY.impl(_name, _kernel, "CompositeExplicitAutograd")
+    torch.library.register_fake(f"tokendrop::{_name}", _fake, lib=_LIBRARY)
+ragged_received = torch.ops.tokendrop.ragged_received
 
 
-def _backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-    saved = ctx.saved_tensors
-    to_query, to_key, to_value, to_bias = ragged_attention_backward(gradient, *saved, *ctx.numbers)
-    has_bias = saved[5] is not None and ctx.needs_input_grad[3]
-    return to_query, to_key, to_value, to_bias if has_bias else None, *(None,) * 7
-
-
-ragged_attention.register_autograd(_backward, setup_context=_remember)
-
-
-def _products(count: int, query: Any, lengths: Sequence[int]) -> int:
+def _products(count: int, query: Any, pairs: int) -> int:
     """FLOPs of so many products of queries and keys in every row and head."""
     _, heads, size = query
-    return count * MATMUL * heads * size * sum(length**2 for length in lengths)
+    return count * MATMUL * heads * size * pairs
 
 
 @register_flop_formula(torch.ops.tokendrop.ragged_attention)
 def _(query: Any, *others: Any, out_shape: Any = None, **_: Any) -> int:
-    return _products(2, query, others[6])
+    return _products(2, query, others[7])
 
 
 @register_flop_formula(torch.ops.tokendrop.ragged_received)
@@ -224,4 +196,74 @@ def _(*_: Any, out_shape: Any = None, **__: Any) -> int:
 @register_flop_formula(torch.ops.tokendrop.ragged_attention_backward)
 def _(gradient: Any, query: Any, *others: Any, out_shape: Any = None, **_: Any) -> int:
     """Logits once more and four gradients, as torch counts it for its own operator."""
-    return _products(5, query, others[8])
+    return _products(5, query, others[9])
+
+
+class _Attention(torch.autograd.Function):
+    """The operator with its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, *given: Any) -> tuple[Tensor, Tensor]:
+        context, logsumexp = torch.ops.tokendrop.ragged_attention(*given)
+        query, key, value, bias, places, offsets, tiles, *ctx.numbers = given
+        if len(query) > given[7]:
+            context[given[7] :] = 0  # whatever stands there would reach the gradients of weights
+        ctx.save_for_backward(query, key, value, context, logsumexp, bias, places, offsets, tiles)
+        ctx.mark_non_differentiable(logsumexp)
+        return context, logsumexp
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        saved = ctx.saved_tensors
+        *to_states, to_bias = torch.ops.tokendrop.ragged_attention_backward(
+            gradient, *saved, *ctx.numbers
+        )
+        wanted = saved[5] is not None and ctx.needs_input_grad[3]
+        return *to_states, to_bias if wanted else None, *(None,) * 8
+
+
+def ragged_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    bias: Tensor | None,
+    places: Tensor | None,
+    offsets: Tensor,
+    tiles: Tensor,
+    tokens: int,
+    pairs: int,
+    reach: int,
+    dropout: float,
+    seed: int,
+) -> tuple[Tensor, Tensor]:
+    """Softmax attention of each row over itself, scaled by 1/sqrt(head size).
+
+    Args:
+        query: (T + spare, heads, head size), in fp32, bf16 or fp16, the heads of a token side by
+            side; sums are in fp32.
+        key: of the same shape and type.
+        value: of the same shape and type.
+        bias: (T,) in fp32, added to every attention logit of a key.
+        places: (T,) where each token stood in its row as it came in; None for no window.
+        offsets: (R + 1,) the first token of each row, and T at the end.
+        tiles: (N, 2) int32: a row, and the first of the TILE tokens of it that a tile serves.
+        tokens: T, all that are alive.
+        pairs: of a query and a key, in all rows: the sum of squared lengths.
+        reach: with ``places``, the largest distance at which a key is seen.
+        dropout: probability of zeroing an attention probability.
+        seed: of dropout, which depends on nothing else.
+
+    Returns:
+        the context (T + spare, heads, head size), whose spare rows mean nothing; and the
+        log-sum-exp of each query's logits (heads, T), in fp32. ``ragged_received``, which takes
+        that in the place of ``value``, and whether what a token paid to itself counts, gives the
+        attention that each token received from its row, over all heads, after dropout: (T,) in
+        fp32.
+    """
+    given = (
+        query, key, value, bias, places, offsets, tiles, tokens, pairs, reach, dropout, seed,
+    )  # fmt: skip
+    if torch.is_grad_enabled():
+        found: tuple[Tensor, Tensor] = _Attention.apply(*given)  # type: ignore[no-untyped-call]
+        return found
+    return torch.ops.tokendrop.ragged_attention(*given)
