@@ -99,7 +99,7 @@ def attend(
     """
     if _use_varlen(query, received, key_bias, window, dropout):
         return _varlen(query, key, value, layout, window), None
-    if query.device.type in KERNELS and (ragged := _kernels()) is not None:
+    if (ragged := kernels(query.device)) is not None:
         return ragged(query, key, value, layout, received, key_bias, window, dropout)
     blocks, beyond = layout.blocks, value[len(layout.tokens) :]
     places = None if window is None else window.positions
@@ -156,9 +156,14 @@ def attend(
     return context.flatten(1), received_sums
 
 
+def kernels(device: torch.device) -> Callable[..., tuple[Tensor, Tensor | None]] | None:
+    """Attention without padding by our own kernels, None for a device that has none."""
+    return _kernels() if device.type in KERNELS else None
+
+
 @cache
 def _kernels() -> Callable[..., tuple[Tensor, Tensor | None]] | None:
-    """Attention by our own kernels, None where Triton is not installed."""
+    """None where Triton is not installed."""
     try:
         from tokendrop.engine.ragged.attend import attend_ragged
     except ModuleNotFoundError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,14 +11,15 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tokendrop.engine.attention import attend
+from tokendrop.engine.casting import cast_once
+from tokendrop.engine.graphs import parts_of
 from tokendrop.engine.live import Answers, Live
 from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.parts import Parts
 from tokendrop.engine.trace import Encoded, LayerTrace, Trace
-from tokendrop.families import Family, family_of
+from tokendrop.families import family_of
 from tokendrop.heads import reads_tokens
 from tokendrop.reducers.base import Reducer
-
-SLICE = 512  # tokens that go through the feed-forward part at a time
 
 
 def encode(
@@ -102,10 +102,24 @@ def walk(
         restore: put the states of dropped tokens back in place, for heads that read every token.
     """
     family = family_of(model)
+    hidden = family.embed(model, batch) if embeddings is None else embeddings
+    linears = (group for layer in family.layers(model) for group in family.linear_groups(layer))
+    with cast_once(linears, hidden.device), parts_of(model, family, hidden) as parts:
+        return _walk(model, batch, reducer, hidden, parts, restore)
+
+
+def _walk(
+    model: PreTrainedModel,
+    batch: Batch,
+    reducer: Reducer,
+    hidden: Tensor,
+    parts: Parts,
+    restore: bool,
+) -> Walked:
+    family = parts.family
     layers, rotary = family.layers(model), family.rotary(model, batch)
     memory = reducer.start(batch)
-    hidden = family.embed(model, batch) if embeddings is None else embeddings
-    live = Live(batch, hidden, memory, len(layers), restore)
+    live = Live(batch, hidden, memory, len(layers), restore, parts)
     for index, layer in enumerate(layers):
         if not live.layout.lengths:
             break
@@ -114,7 +128,7 @@ def walk(
             key_bias = live.of_kept(decision.key_bias, live.compact(decision))
             attending, spare = live.layout, live.spare
             dropout = family.attention_dropout(layer) if reducer.attention_dropout else 0.0
-            query, key, value = family.project(layer, live.hidden)
+            query, key, value = parts.project(layer, live.hidden)
             if rotary is not None:
                 query, key = rotary.turn(layer, query, key, attending)
             context, received = attend(
@@ -129,25 +143,13 @@ def walk(
             )
             decision = live.ask(reducer.after_attention, index, received, key)
             del query, key, value
-            live.close_attention(decision, context, partial(family.close_attention, layer))
+            live.close_attention(decision, context, partial(parts.close_attention, layer))
             del context
-            live.hidden = feed_forward(family, layer, live.hidden)
+            live.hidden = parts.feed_forward(layer, live.hidden)
             spares, merged = (spare, live.spare), decision.into is not None
             ran = LayerTrace(index, entered, attending, live.layout, spares, merged)
             live.trace.layers.append(ran)
         # an exit reads what a skipped layer hands on, too
         live.depart(live.ask(reducer.after_layer, index))
-    return Walked(live.states, live.layout, live.answers, live.trace, memory, live.restored())
-
-
-def feed_forward(family: Family, layer: Any, hidden: Tensor) -> Tensor:
-    """The feed-forward part, in inference on a processor in slices: larger blocks of memory are
-    handed back to the system after each use, and faulting them in again costs more than the
-    activation.
-    """
-    if hidden.is_cuda or torch.is_grad_enabled() or len(hidden) <= SLICE:
-        return family.feed_forward(layer, hidden)
-    # nearly equal ones, as a short one is slow for its length, and of few different sizes
-    slices = math.ceil(len(hidden) / SLICE)
-    size = 32 * math.ceil(len(hidden) / slices / 32)
-    return torch.cat([family.feed_forward(layer, part) for part in hidden.split(size)])
+    states, restored = parts.own(live.states), live.restored()
+    return Walked(states, live.layout, live.answers, live.trace, memory, restored)

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tokendrop.engine.casting import cast
+
 
 @dataclass(frozen=True, eq=False)
 class _Source:
@@ -72,8 +74,12 @@ def linears(layers: Sequence[nn.Linear], states: Tensor) -> Sequence[Tensor]:
     In inference on a CPU they are one product with weights in oneDNN's order. That copy is made at
     the first use and again when the weights have changed; it takes as much memory as they do, and
     goes with the first of the layers, which is always asked for together with the same others.
+    Under autocast on a GPU they are one product with weights that were cast for the whole pass.
     """
     first = layers[0]
+    if (lower := cast(layers)) is not None:
+        weight, bias = lower
+        return _split(F.linear(states.to(weight.dtype), weight, bias), layers)
     if not _can_reorder(first.weight, states):
         return [layer(states) for layer in layers]
     known = _KNOWN.get(first)
@@ -81,8 +87,11 @@ def linears(layers: Sequence[nn.Linear], states: Tensor) -> Sequence[Tensor]:
         known = _KNOWN[first] = _Reordered.of(layers)
     bias = first.bias
     if bias is not None and len(layers) > 1:
-        bias = torch.cat([layer.bias for layer in layers])  # type: ignore[assignment]
-    result: Tensor = _LINEAR(states, known.weight, bias, "none", [], "")
+        bias = torch.cat([layer.bias for layer in layers])
+    return _split(_LINEAR(states, known.weight, bias, "none", [], ""), layers)
+
+
+def _split(result: Tensor, layers: Sequence[nn.Linear]) -> Sequence[Tensor]:
     if len(layers) == 1:
         return [result]
     return torch.split_with_sizes(result, [layer.out_features for layer in layers], 1)

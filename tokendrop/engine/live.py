@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from tokendrop.engine.linear import spare_rows, takes_reordered, with_room
+from tokendrop.engine.linear import with_room
 from tokendrop.engine.merging import merge, move, staying
 from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.parts import Parts
 from tokendrop.engine.trace import Trace
 from tokendrop.reducers.base import Decision, View
 
@@ -31,7 +32,13 @@ class Live:
     """
 
     def __init__(
-        self, batch: Batch, hidden: Tensor, memory: object, layers: int, restore: bool
+        self,
+        batch: Batch,
+        hidden: Tensor,
+        memory: object,
+        layers: int,
+        restore: bool,
+        parts: Parts,
     ) -> None:
         """
         Args:
@@ -40,6 +47,7 @@ class Live:
             memory: what the reducer began the pass with.
             layers: how many there are.
             restore: whether every original token has a state and an answer in the end.
+            parts: what layers do token by token.
         """
         self.batch = batch
         self.layout = batch.layout
@@ -51,8 +59,8 @@ class Live:
         self._departed: list[tuple[Tensor, Tensor]] = []
         # the original token whose state each original token has in the end
         self._home = batch.layout.tokens if restore else None
-        self._spare_for = spare_rows if takes_reordered(hidden) else lambda tokens: 0
-        self.hidden = with_room(hidden, self._spare_for(len(hidden)))
+        self._parts = parts
+        self.hidden = with_room(hidden, parts.spare_rows(len(hidden)))
 
     @property
     def spare(self) -> int:
@@ -98,7 +106,7 @@ class Live:
         if self._home is not None:
             self._departed.append((self.layout.tokens[~keep], self.states[~keep]))
         kept, self.layout = self.layout.keep(keep, counts)
-        kept = with_room(kept, self._spare_for(len(kept)))
+        kept = with_room(kept, self._parts.spare_rows(len(kept)))
         self.hidden = self.hidden.index_select(0, kept)
         return kept
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from tokendrop.engine.attention import SlidingWindow
@@ -93,11 +93,22 @@ class Family:
         """How queries and keys of this batch are turned, where positions are rotary."""
         return None
 
+    def projections(self, layer: Any) -> list[nn.Linear]:
+        """The linear layers that make query, key and value."""
+        attention = layer.attention.self
+        return [attention.query, attention.key, attention.value]
+
+    def linear_groups(self, layer: Any) -> list[list[nn.Linear]]:
+        """All linear layers of a layer; those of a group read the same states."""
+        projections = self.projections(layer)
+        known = set(projections)
+        others = (x for x in layer.modules() if isinstance(x, nn.Linear) and x not in known)
+        return [projections, *([other] for other in others)]
+
     def project(self, layer: Any, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key and value, each (T, heads, head size), not yet turned."""
-        attention = layer.attention.self
-        projections = linears([attention.query, attention.key, attention.value], hidden)
-        return _by_head(projections, attention.num_attention_heads)
+        projections = linears(self.projections(layer), hidden)
+        return _by_head(projections, layer.attention.self.num_attention_heads)
 
     def window(self, layer: Any, batch: Batch, layout: Layout) -> SlidingWindow | None:
         """What a query sees, where that is less than its row."""
@@ -167,10 +178,12 @@ class DistilBert(Family):
         )
         return embeddings[0]
 
+    def projections(self, layer: Any) -> list[nn.Linear]:
+        return [layer.attention.q_lin, layer.attention.k_lin, layer.attention.v_lin]
+
     def project(self, layer: Any, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        attention = layer.attention
-        projections = linears([attention.q_lin, attention.k_lin, attention.v_lin], hidden)
-        return _by_head(projections, attention.n_heads)
+        projections = linears(self.projections(layer), hidden)
+        return _by_head(projections, layer.attention.n_heads)
 
     def attention_dropout(self, layer: Any) -> float:
         return layer.attention.dropout.p
@@ -236,10 +249,12 @@ class Albert(Family):
     def embed(self, model: PreTrainedModel, batch: Batch) -> Tensor:
         return self.base(model).encoder.embedding_hidden_mapping_in(super().embed(model, batch))
 
+    def projections(self, layer: Any) -> list[nn.Linear]:
+        return [layer.attention.query, layer.attention.key, layer.attention.value]
+
     def project(self, layer: Any, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        attention = layer.attention
-        projections = linears([attention.query, attention.key, attention.value], hidden)
-        return _by_head(projections, attention.num_attention_heads)
+        projections = linears(self.projections(layer), hidden)
+        return _by_head(projections, layer.attention.num_attention_heads)
 
     def attention_dropout(self, layer: Any) -> float:
         return layer.attention.attention_dropout.p

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from tokendrop.engine.attention import SlidingWindow
@@ -42,6 +42,9 @@ class ModernBert(Family):
 
     def rotary(self, model: PreTrainedModel, batch: Batch) -> Turns:
         return Turns(self.base(model), batch)
+
+    def projections(self, layer: Any) -> list[nn.Linear]:
+        return [layer.attn.Wqkv]
 
     def project(self, layer: Any, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         attention = layer.attn

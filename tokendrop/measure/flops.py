@@ -13,6 +13,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from transformers import PreTrainedModel
 
+from tokendrop.engine.attention import kernels
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.trace import Trace
@@ -85,8 +86,9 @@ def padding_flops(trace: Trace, shape: Shape) -> int:
     """
     total = 0
     for layer in trace.layers:
-        blocks = sum(rows * width**2 for rows, width in layer.attention.blocks.shapes)
-        total += 4 * shape.hidden * (blocks - sum(n * n for n in layer.attention.lengths))
+        if kernels(layer.attention.device) is None:
+            blocks = sum(rows * width**2 for rows, width in layer.attention.blocks.shapes)
+            total += 4 * shape.hidden * (blocks - layer.attention.pairs)
         before, after = layer.spare
         projected = before if layer.merged else after
         total += (6 * before + 2 * projected) * shape.hidden**2

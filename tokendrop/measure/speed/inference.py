@@ -13,7 +13,8 @@ import torch
 from transformers import PreTrainedModel
 
 from tokendrop.engine.attention import attend
-from tokendrop.engine.encoder import encode, feed_forward
+from tokendrop.engine.encoder import encode
+from tokendrop.engine.graphs import parts_of
 from tokendrop.engine.linear import with_room
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.trace import Trace
@@ -178,19 +179,20 @@ def _operators(model: PreTrainedModel, batches: Sequence[Batch], traces: Sequenc
     layers = family.layers(model)
     for batch, trace in zip(batches, traces, strict=True):
         states, rotary = family.embed(model, batch), family.rotary(model, batch)
-        for record in trace.layers:
-            layer, layout = layers[record.index], record.attention
-            fed = len(record.feed_forward.tokens)
-            before, after = record.spare
-            states = with_room(states[: len(layout.tokens)], before)
-            query, key, value = family.project(layer, states)
-            if rotary is not None:
-                query, key = rotary.turn(layer, query, key, layout)
-            window = family.window(layer, batch, layout)
-            context, _ = attend(query, key, value, layout, window=window)
-            states = family.close_attention(layer, context[: fed + after], states[: fed + after])
-            states = feed_forward(family, layer, states)
-        family.classify(model, family.pool(model, states, record.feed_forward))
+        with parts_of(model, family, states) as parts:
+            for record in trace.layers:
+                layer, layout = layers[record.index], record.attention
+                fed = len(record.feed_forward.tokens)
+                before, after = record.spare
+                states = with_room(states[: len(layout.tokens)], before)
+                query, key, value = parts.project(layer, states)
+                if rotary is not None:
+                    query, key = rotary.turn(layer, query, key, layout)
+                window = family.window(layer, batch, layout)
+                context, _ = attend(query, key, value, layout, window=window)
+                context, states = context[: fed + after], states[: fed + after]
+                states = parts.feed_forward(layer, parts.close_attention(layer, context, states))
+            family.classify(model, family.pool(model, states, record.feed_forward))
 
 
 def _chunks(rows: Sequence[list[int]], size: int) -> list[Sequence[list[int]]]:

@@ -1,0 +1,215 @@
+"""CUDA graphs of what layers do token by token, in inference.
+
+A GPU is done with a small batch before the host has launched the next operator. So the operators of
+each part of a layer are recorded once for a number of rows, and then launched as one. Attention and
+what a method decides lie between the parts and run as ever, so this serves the dense model and
+every method alike.
+
+All graphs work on the same few tensors, one pass at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+from transformers import PreTrainedModel
+
+from tokendrop.engine.parts import Parts
+from tokendrop.families import Family
+
+TOKENS = 8192  # with more than that, it is the device that the host waits for
+
+ENABLED = True
+"""Whether anything is recorded. To see every operator, e.g. in a profile, set it to False."""
+
+
+def sized(tokens: int) -> int:
+    """A number of rows at or little above this one, so that few numbers occur.
+
+    >>> sized(1), sized(1000), sized(1025), sized(4100)
+    (64, 1024, 1088, 4352)
+    """
+    step = max(64, 1 << max(0, (tokens - 1).bit_length() - 5))
+    return -(-tokens // step) * step
+
+
+@contextmanager
+def parts_of(model: PreTrainedModel, family: Family, hidden: Tensor) -> Iterator[Parts]:
+    """How the parts of a model's layers run in a pass that ``hidden`` (T, hidden) enters."""
+    if not _usable(model, hidden) or not _TURN.acquire(blocking=False):
+        yield Parts(family, hidden)
+        return
+    try:
+        yield Recorded(family, hidden)
+    finally:
+        _TURN.release()
+
+
+_TURN = threading.Lock()
+
+
+def _usable(model: PreTrainedModel, hidden: Tensor) -> bool:
+    return (
+        ENABLED
+        and hidden.is_cuda
+        and not model.training
+        and not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled("cuda")
+        and not torch.compiler.is_compiling()
+        # a counter of FLOPs would see nothing
+        and _get_current_dispatch_mode() is None
+        and torch.cuda.current_stream(hidden.device) == torch.cuda.default_stream(hidden.device)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Weight:
+    """Where a graph reads a weight, and among which of a module it is.
+
+    The module itself would never be let go.
+    """
+
+    among: dict[str, Any]
+    name: str
+    weight: Tensor
+    address: int
+
+    def is_there(self) -> bool:
+        weight = self.among.get(self.name)
+        return weight is self.weight and weight.data_ptr() == self.address
+
+
+@dataclass(frozen=True, eq=False)
+class _Graph:
+    """A recorded part: what it reads and what it leaves."""
+
+    read: Sequence[Tensor]
+    left: Any
+    replay: Callable[[], object]
+
+
+@dataclass(eq=False)
+class _Layer:
+    """The graphs of a layer: by part, rows and type; None for what ran once, unrecorded."""
+
+    weights: list[_Weight]
+    graphs: dict[tuple[Any, ...], _Graph | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, layer: nn.Module) -> _Layer:
+        return cls(
+            [
+                _Weight(module._parameters, name, weight, weight.data_ptr())
+                for module in layer.modules()
+                for name, weight in module.named_parameters(recurse=False)
+            ]
+        )
+
+
+_LAYERS: WeakKeyDictionary[nn.Module, _Layer] = WeakKeyDictionary()
+_STATES: dict[tuple[Any, ...], Tensor] = {}
+
+
+class Recorded(Parts):
+    """Parts that are launched as one, each from the second time on that it meets a size."""
+
+    def spare_rows(self, tokens: int) -> int:
+        return sized(tokens) - tokens if tokens <= TOKENS else 0
+
+    def project(self, layer: Any, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        known = _LAYERS.get(layer)
+        # the first part of a layer: its weights stay where they are until the pass has ended
+        if known is None or not all(weight.is_there() for weight in known.weights):
+            _LAYERS[layer] = _Layer.of(layer)
+        found: tuple[Tensor, Tensor, Tensor] = self._run("project", layer, hidden=hidden)
+        return found
+
+    def close_attention(self, layer: Any, context: Tensor, residual: Tensor) -> Tensor:
+        closed: Tensor = self._run("close_attention", layer, context=context, hidden=residual)
+        return closed
+
+    def feed_forward(self, layer: Any, hidden: Tensor) -> Tensor:
+        fed: Tensor = self._run("feed_forward", layer, hidden=hidden)
+        return fed
+
+    def own(self, states: Tensor) -> Tensor:
+        return states.clone()
+
+    def _run(self, name: str, layer: Any, **states: Tensor) -> Any:
+        part = getattr(self.family, name)
+        given = list(states.values())
+        rows, graphs = len(given[0]), _LAYERS[layer].graphs
+        place = (name, rows, given[0].dtype, given[0].device)
+        if rows > TOKENS or place not in graphs:
+            graphs[place] = None
+            return part(layer, *given)
+        graph = graphs[place]
+        if graph is None:
+            places = [_states(kind, value)[:rows] for kind, value in states.items()]
+            graph = graphs[place] = _recorded(part, layer, places)
+        for read, value in zip(graph.read, given, strict=True):
+            if read.data_ptr() != value.data_ptr():
+                read.copy_(value)
+        graph.replay()
+        return graph.left
+
+
+def _states(name: str, like: Tensor) -> Tensor:
+    """The (TOKENS, width) tensor that graphs read or leave under this name."""
+    key = (name, like.shape[1], like.dtype, like.device)
+    if key not in _STATES:
+        with torch.inference_mode(False):  # of use inside and outside of it
+            _STATES[key] = torch.zeros(TOKENS, like.shape[1], dtype=like.dtype, device=like.device)
+    return _STATES[key]
+
+
+def _recorded(part: Callable[..., Any], layer: Any, read: Sequence[Tensor]) -> _Graph:
+    def found() -> Tensor:
+        made = part(layer, *read)
+        return torch.cat([x.flatten(1) for x in made], 1) if isinstance(made, tuple) else made
+
+    made, whole = part(layer, *read), found()
+    several = isinstance(made, tuple)
+    left = _states("projected" if several else "hidden", whole)[: len(whole)]
+    replay = _capture(found, left)
+    if not several:
+        return _Graph(read, left, replay)
+    parts = zip(left.split([x[0].numel() for x in made], 1), made, strict=True)
+    return _Graph(read, tuple(x.view(like.shape) for x, like in parts), replay)
+
+
+def _capture(run: Callable[[], Tensor], left: Tensor) -> Callable[[], object]:
+    """Record what ``run`` launches; its result is copied to ``left``."""
+    device = left.device
+    graph, stream, present = torch.cuda.CUDAGraph(), _stream(device), torch.cuda.current_stream()
+    stream.wait_stream(present)
+    with torch.cuda.stream(stream):
+        run()  # libraries make their work space at the first use on a stream
+        # other threads may go on, e.g. those that pin batches
+        graph.capture_begin(pool=_pool(device), capture_error_mode="thread_local")
+        try:
+            left.copy_(run())
+        finally:
+            graph.capture_end()
+    present.wait_stream(stream)
+    return graph.replay
+
+
+@cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)
+
+
+@cache
+def _pool(device: torch.device) -> Any:
+    """One for all graphs: none of their tensors has to outlive a part."""
+    return torch.cuda.graph_pool_handle()
