@@ -151,5 +151,6 @@ def _walk(
             live.trace.layers.append(ran)
         # an exit reads what a skipped layer hands on, too
         live.depart(live.ask(reducer.after_layer, index))
-    states, restored = parts.own(live.states), live.restored()
+    states = live.states.clone() if parts.reused else live.states
+    restored = live.restored()
     return Walked(states, live.layout, live.answers, live.trace, memory, restored)

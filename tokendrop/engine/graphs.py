@@ -122,6 +122,8 @@ _STATES: dict[tuple[Any, ...], Tensor] = {}
 class Recorded(Parts):
     """Parts that are launched as one, each from the second time on that it meets a size."""
 
+    reused = True
+
     def spare_rows(self, tokens: int) -> int:
         return sized(tokens) - tokens if tokens <= TOKENS else 0
 
@@ -140,9 +142,6 @@ class Recorded(Parts):
     def feed_forward(self, layer: Any, hidden: Tensor) -> Tensor:
         fed: Tensor = self._run("feed_forward", layer, hidden=hidden)
         return fed
-
-    def own(self, states: Tensor) -> Tensor:
-        return states.clone()
 
     def _run(self, name: str, layer: Any, **states: Tensor) -> Any:
         part = getattr(self.family, name)

@@ -76,8 +76,9 @@ class Live:
         """What a reducer sees now; keys may have spare rows."""
         keys = None if keys is None else keys[: len(self.layout.tokens)]
         return View(
-            layer, self._layers, self.layout, self.states, self.memory, self.batch, received, keys
-        )
+            layer, self._layers, self.layout, self.states, self.memory, self.batch, received, keys,
+            self._parts.reused,
+        )  # fmt: skip
 
     def ask(
         self,
@@ -151,7 +152,8 @@ class Live:
 
     def _scale(self, factors: Tensor | None) -> None:
         if factors is not None:
-            self.hidden = self.hidden * with_room(factors, self.spare)[:, None]
+            factors = with_room(factors.to(self.hidden.dtype), self.spare)
+            self.hidden = self.hidden * factors[:, None]
 
     def restored(self) -> Tensor | None:
         """(T_0, hidden) the last state of every original token, None if not asked for."""

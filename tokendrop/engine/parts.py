@@ -15,7 +15,13 @@ SLICE = 512  # tokens that go through the feed-forward part at a time
 
 
 class Parts:
-    """Operator by operator, as a family describes them."""
+    """Operator by operator, as a family describes them.
+
+    Attributes:
+        reused: whether a layer may leave its states where an earlier one left its own.
+    """
+
+    reused = False
 
     def __init__(self, family: Family, hidden: Tensor) -> None:
         """
@@ -49,7 +55,3 @@ class Parts:
         slices = math.ceil(len(hidden) / SLICE)
         size = 32 * math.ceil(len(hidden) / slices / 32)
         return torch.cat([self.family.feed_forward(layer, part) for part in hidden.split(size)])
-
-    def own(self, states: Tensor) -> Tensor:
-        """States that nothing overwrites later."""
-        return states

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from tokendrop.engine.packed import Batch, Layout
@@ -19,13 +20,16 @@ class View:
         layer: index of the layer, from 0; ``layers`` is their number.
         layout: where the live rows lie.
         states: (T, hidden) entering the layer (``before_layer``, ``after_attention``) or leaving
-            it (``after_layer``), in the precision the backbone runs in.
+            it (``after_layer``), in the precision the backbone runs in. Later layers may overwrite
+            them: what is to be kept is read from ``hidden`` or ``cls``.
         memory: whatever ``start`` returned for this pass. Anything kept there for each token or
             row is best kept for the *original* ones and read at ``layout.tokens``, ``layout.rows``.
         batch: the original batch.
         received: (T,) attention each token received, summed over heads and queries, in fp32; only
             in ``after_attention`` and only if asked for.
-        keys: (T, heads, head size) of the attention; only in ``after_attention``.
+        keys: (T, heads, head size) of the attention, overwritten like ``states``; only in
+            ``after_attention``.
+        reused: whether states are overwritten.
     """
 
     layer: int
@@ -36,11 +40,12 @@ class View:
     batch: Batch
     received: Tensor | None = None
     keys: Tensor | None = None
+    reused: bool = False
 
     @property
     def hidden(self) -> Tensor:
         """(T, hidden) the states in fp32, in which everything is decided."""
-        return self.states.float()
+        return self.states.to(torch.float32, copy=self.reused)
 
     @property
     def cls(self) -> Tensor:
