@@ -193,8 +193,9 @@ def _capture(run: Callable[[], Tensor], left: Tensor) -> Callable[[], object]:
     stream.wait_stream(present)
     with torch.cuda.stream(stream):
         run()  # libraries make their work space at the first use on a stream
+        pool = _pool(device)
         # other threads may go on, e.g. those that pin batches
-        graph.capture_begin(pool=_pool(device), capture_error_mode="thread_local")
+        graph.capture_begin(pool=pool, capture_error_mode="thread_local")
         try:
             left.copy_(run())
         finally:
@@ -211,4 +212,15 @@ def _stream(device: torch.device) -> torch.cuda.Stream:
 @cache
 def _pool(device: torch.device) -> Any:
     """One for all graphs: none of their tensors has to outlive a part."""
-    return torch.cuda.graph_pool_handle()
+    return _keeper(device).pool()
+
+
+@cache
+def _keeper(device: torch.device) -> torch.cuda.CUDAGraph:
+    """A graph that stays, as a pool ends with the last of its graphs."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.stream(_stream(device)):
+        graph.capture_begin(capture_error_mode="thread_local")
+        torch.zeros(1, device=device)
+        graph.capture_end()
+    return graph
