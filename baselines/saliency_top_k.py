@@ -91,9 +91,8 @@ class SaliencyTopK(ConstantShare):
         batch = encoded.batch
         if not self.saliency or not encoded.memory:
             return {}
-        assert batch.examples is not None
-        device = batch.layout.device
-        saliency = torch.cat([self.saliency[i] for i in batch.examples.tolist()]).to(device)
+        saliency = torch.cat([self.saliency[i] for i in batch.numbers])
+        saliency = saliency.to(batch.layout.device, non_blocking=True)
         divergences = []
         for scored in encoded.memory:
             layout = scored.layout

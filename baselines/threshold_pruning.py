@@ -117,7 +117,7 @@ class ThresholdPruning(Reducer):
             self._soften(view.memory, layout, (scores - threshold) / self.temperature)
             return None
         keep = (scores >= threshold) | layout.is_first
-        return None if keep.all() else Decision(keep=keep)
+        return Decision(keep=keep)
 
     def _soften(self, memory: Softened, layout: Layout, margin: Tensor) -> None:
         factors = torch.where(layout.is_first, 1.0, margin.sigmoid())

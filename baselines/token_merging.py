@@ -147,7 +147,7 @@ def most_similar(
     place = layout.pad(lying, 0)
     real = layout.pad(torch.ones(len(keys), dtype=torch.bool, device=keys.device), False)
     if order is not None:
-        last = int(order.max()) + 1
+        last = torch.iinfo(order.dtype).max
         place = place.gather(1, layout.pad(order, last).argsort(dim=1, stable=True))
     directions = F.normalize(keys, dim=-1)[place]
     similarity = directions[:, ::2] @ directions[:, 1::2].transpose(1, 2)
@@ -157,11 +157,14 @@ def most_similar(
     movable[:, 0] = False  # [CLS]
     nearest = nearest.masked_fill(~movable, -torch.inf)
     rank = nearest.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-    chosen = rank < torch.tensor(merged, device=keys.device)[:, None]
+    chosen = rank < layout.on_device(merged)[:, None]
     targets = place.clone()
     targets[:, ::2] = torch.where(chosen, place[:, 1::2].gather(1, partner), place[:, ::2])
     columns = torch.arange(place.shape[1], device=keys.device)
     ranks = (columns + len(columns) * (columns % 2)).expand_as(place)
-    into, following = torch.empty_like(lying), torch.empty_like(lying)
-    into[place[real]], following[place[real]] = targets[real], ranks[real]
+    here = layout.unpad(place)
+    into, following = (
+        torch.empty_like(lying).index_copy(0, here, layout.unpad(found))
+        for found in (targets, ranks)
+    )
     return into, following

@@ -29,7 +29,11 @@ class Truncation(Reducer):
         # in a chain another part may have skipped the first layer, and the cut with it
         if max(view.layout.lengths) <= self.tokens:
             return None
-        return Decision(keep=view.batch.positions[view.layout.tokens] < self.tokens)
+        whole = view.layout is view.batch.layout
+        return Decision(
+            keep=view.batch.positions[view.layout.tokens] < self.tokens,
+            counts=[min(n, self.tokens) for n in view.layout.lengths] if whole else None,
+        )
 
     def stages(self) -> list[Stage]:
         return [Stage("truncated", self.epochs, self.learning_rate, warmup=0.06, clip=1.0)]

@@ -24,8 +24,8 @@ def matthews(found, gold, classes):
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_matthews_is_that_of_scikit_learn(classes):
-    found = torch.randint(classes, (40,)).tolist()
-    gold = torch.randint(classes, (40,)).tolist()
+    found = torch.randint(classes, (80,)).tolist()
+    gold = torch.randint(classes, (80,)).tolist()
     expected = matthews_corrcoef(gold, found)
     assert matthews(found, gold, classes) == pytest.approx(expected, abs=1e-6)
 

@@ -50,7 +50,7 @@ def encode(
             torch._assert_async(kept, complaint)  # checked there, so that it is not waited for
         elif not kept:
             raise RuntimeError(complaint)
-        places = answers.places(layout.rows)
+        places = answers.places(layout.origin)
         if by_token:
             assert walked.restored is not None
             logits = family.read_tokens(model, walked.restored[places])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from tokendrop.engine.blocks import spread, starts
 from tokendrop.engine.linear import with_room
 from tokendrop.engine.merging import merge, move, staying
 from tokendrop.engine.packed import Batch, Layout
@@ -103,9 +104,15 @@ class Live:
         keep = staying(decision)
         return None if keep is None else self._keep(keep, decision.counts)
 
-    def _keep(self, keep: Tensor, counts: Sequence[int] | None = None) -> Tensor:
+    def _keep(self, keep: Tensor, counts: Sequence[int] | None) -> Tensor | None:
+        if counts is None:
+            counts = self.layout.counts(keep)
+        present = self.layout.lengths
+        if tuple(counts) == present:
+            return None
         if self._home is not None:
-            self._departed.append((self.layout.tokens[~keep], self.states[~keep]))
+            gone = (~keep).nonzero_static(size=sum(present) - sum(counts)).squeeze(1)
+            self._departed.append((self.layout.tokens[gone], self.states[gone]))
         kept, self.layout = self.layout.keep(keep, counts)
         kept = with_room(kept, self._parts.spare_rows(len(kept)))
         self.hidden = self.hidden.index_select(0, kept)
@@ -145,10 +152,20 @@ class Live:
         if decision.leave is None:
             return
         assert decision.answer is not None
-        places = self.answers.places(self.layout.rows[decision.leave])
-        chosen = decision.leave if self._home is None else places
+        lengths, origin = self.layout.lengths, self.layout.origin
+        if decision.counts is None:
+            # read back once, for the places of the answers and for what is left
+            leaves: list[bool] = decision.leave.tolist()
+        else:
+            leaves = [count == 0 for count in decision.counts]
+        leaving = [row for row, leaves_now in enumerate(leaves) if leaves_now]
+        if not leaving:
+            return
+        places = self.answers.places([origin[row] for row in leaving])
+        chosen = self.layout.on_device(leaving) if self._home is None else places
         self.answers.put(places, decision.answer[chosen])
-        self._keep(~decision.leave[self.layout.row])
+        left = [0 if leaves_now else n for leaves_now, n in zip(leaves, lengths, strict=True)]
+        self._keep(~decision.leave[self.layout.row], left)
 
     def _scale(self, factors: Tensor | None) -> None:
         if factors is not None:
@@ -183,16 +200,16 @@ class Answers:
         self._start = start
         self._by_token = by_token
 
-    def places(self, rows: Tensor) -> Tensor:
+    def places(self, rows: Sequence[int]) -> Tensor:
         """Where the answers of these original rows stand, in ascending order if tokens have them.
 
         Tokens that were dropped have one too.
         """
-        if not self._by_token:
-            return rows
         start = self._start
-        chosen = torch.zeros_like(start.rows, dtype=torch.bool).index_fill(0, rows, True)
-        return chosen[start.row].nonzero().squeeze(1)
+        if not self._by_token:
+            return start.on_device(rows)
+        begins, chosen = starts(start.lengths), sorted(rows)
+        return start.on_device(spread([start.lengths[row] for row in chosen], begins[chosen]))
 
     def put(self, places: Tensor, logits: Tensor) -> None:
         """Write answers to their places."""

@@ -14,9 +14,19 @@ def merge(hidden: Tensor, decision: Decision) -> Tensor:
     into, weight = decision.into, decision.weight
     assert into is not None
     assert weight is not None
-    total = torch.zeros_like(weight).index_add(0, into, weight)
+    total = _gathered(weight, into, len(weight))
     share = (weight / total[into])[:, None].to(hidden.dtype)
-    return torch.zeros_like(hidden).index_add(0, into, hidden[: len(into)] * share)
+    return _gathered(hidden[: len(into)] * share, into, len(hidden))
+
+
+def _gathered(values: Tensor, into: Tensor, size: int) -> Tensor:
+    """(size, ...) the sums of the (T, ...) values that go into each place."""
+    if not values.is_cuda:
+        return values.new_zeros(size, *values.shape[1:]).index_add(0, into, values)
+    # in the order of the tokens, where index_add would take another order each time
+    order = into.argsort(stable=True)
+    begins = torch.searchsorted(into[order], torch.arange(size + 1, device=into.device))
+    return torch.segment_reduce(values[order], "sum", offsets=begins, axis=0)
 
 
 def move(home: Tensor, layout: Layout, decision: Decision) -> Tensor:

@@ -54,34 +54,34 @@ class Layout:
     @cached_property
     def first(self) -> Tensor:
         """(R,) the first token of each row: [CLS] as long as nobody dropped it."""
-        return self._put(starts(self.lengths))
+        return self.on_device(starts(self.lengths))
 
     @cached_property
     def offsets(self) -> Tensor:
         """(R + 1,) the first token of each row, and T at the end: what kernels call cu_seqlens."""
-        return self._put(np.append(starts(self.lengths), sum(self.lengths)))
+        return self.on_device(np.append(starts(self.lengths), sum(self.lengths)))
 
     @cached_property
     def rows(self) -> Tensor:
         """(R,) the row of the original batch that each live row is."""
-        return self._put(np.array(self.origin, dtype=np.int64))
+        return self.on_device(self.origin)
 
     @cached_property
     def row(self) -> Tensor:
         """(T,) the live row, 0..R-1, of each token."""
-        return self._put(np.repeat(np.arange(len(self.lengths)), self.lengths))
+        return self.on_device(np.repeat(np.arange(len(self.lengths)), self.lengths))
 
     @cached_property
     def sizes(self) -> Tensor:
         """(R,) tokens of each row, on the device."""
-        return self._put(np.array(self.lengths, dtype=np.int64))
+        return self.on_device(self.lengths)
 
     @cached_property
     def is_first(self) -> Tensor:
         """(T,) true at the first token of each row."""
         mask = np.zeros(sum(self.lengths), dtype=bool)
         mask[starts(self.lengths)] = True
-        return self._put(mask)
+        return self.on_device(mask)
 
     @cached_property
     def _slots(self) -> Tensor | None:
@@ -89,9 +89,11 @@ class Layout:
         longest = max(self.lengths)
         if longest == min(self.lengths):
             return None
-        return self._put(spread(self.lengths, longest * np.arange(len(self.lengths))))
+        return self.on_device(spread(self.lengths, longest * np.arange(len(self.lengths))))
 
-    def _put(self, values: NDArray[Any]) -> Tensor:
+    def on_device(self, numbers: Sequence[int] | NDArray[Any]) -> Tensor:
+        """Numbers that the host knows, beside the tokens; the device is not waited for."""
+        values = numbers if isinstance(numbers, np.ndarray) else np.array(numbers, dtype=np.int64)
         return torch.from_numpy(values).to(self.device, non_blocking=True)
 
     def pad(self, values: Tensor, fill: float) -> Tensor:
@@ -103,11 +105,8 @@ class Layout:
 
     def unpad(self, matrix: Tensor) -> Tensor:
         """The (T,) values that :meth:`pad` laid out in a matrix (R, longest)."""
-        return (
-            matrix.flatten()
-            if self._slots is None
-            else matrix.flatten().index_select(0, self._slots)
-        )
+        flat = matrix.flatten()
+        return flat if self._slots is None else flat.index_select(0, self._slots)
 
     @cached_property
     def blocks(self) -> Blocks:
@@ -117,7 +116,11 @@ class Layout:
     @cached_property
     def tiles(self) -> Tensor:
         """(N, 2) the rows cut into tiles, for a GPU's kernels; see :func:`blocks.tiles`."""
-        return self._put(tiles(self.lengths))
+        return self.on_device(tiles(self.lengths))
+
+    def counts(self, mask: Tensor) -> list[int]:
+        """(R,) tokens of each row where a mask (T,) is true, read back from the device."""
+        return row_sum(mask, self).tolist()
 
     @cached_property
     def pairs(self) -> int:
@@ -139,12 +142,12 @@ class Layout:
             the (T',) gather index into the present tokens, and the layout after the gather.
         """
         if counts is None:
-            counts = row_sum(mask, self).tolist()
+            counts = self.counts(mask)
         order = sorted((r for r, count in enumerate(counts) if count), key=counts.__getitem__)
         lengths = [counts[r] for r in order]
         index = mask.nonzero_static(size=sum(lengths)).squeeze(1)
         if order != sorted(order):
-            index = index.index_select(0, self._put(spread(lengths, starts(counts)[order])))
+            index = index.index_select(0, self.on_device(spread(lengths, starts(counts)[order])))
         origin = tuple(self.origin[r] for r in order)
         return index, Layout(tuple(lengths), origin, self.tokens.index_select(0, index))
 
@@ -196,14 +199,27 @@ class Batch:
             Layout.of(lengths),
             None if labels is None else torch.tensor(labels),
             None if examples is None else torch.tensor(examples),
+        )._knowing(
+            spans=tuple(length - 1 for length in lengths),
+            numbers=() if examples is None else tuple(examples),
         )
 
     @cached_property
     def spans(self) -> tuple[int, ...]:
-        """(B,) how far from its first token the last one of each row stands, read back once."""
+        """(B,) how far from its first token the last one of each row stands, on the host."""
         layout = self.layout
         last = self.positions[layout.offsets[1:] - 1]
         return tuple((last - self.positions[layout.first]).tolist())
+
+    @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """(B,) the examples on the host, none where they are not known."""
+        return () if self.examples is None else tuple(self.examples.tolist())
+
+    def _knowing(self, **known: tuple[int, ...]) -> Batch:
+        """Itself, with what the host knows of it, which then is not read back from a device."""
+        vars(self).update(known)
+        return self
 
     def __len__(self) -> int:
         """Rows of the batch."""
@@ -223,12 +239,15 @@ class Batch:
             move(self.layout),
             None if self.labels is None else move(self.labels),
             None if self.examples is None else move(self.examples),
-        )
+        )._knowing(**{k: v for k, v in vars(self).items() if k in ("spans", "numbers")})
 
 
 def row_sum(values: Tensor, layout: Layout) -> Tensor:
     """Sum over the tokens of each row: (T, ...) to (R, ...). Booleans are counted."""
     values = values.long() if values.dtype == torch.bool else values
+    if values.is_cuda and values.is_floating_point():
+        # index_add would add in another order each time, and round differently
+        return torch.segment_reduce(values, "sum", offsets=layout.offsets, axis=0)
     out = values.new_zeros(len(layout.lengths), *values.shape[1:])
     return out.index_add(0, layout.row, values)
 
@@ -280,5 +299,4 @@ def top_k(
     matrix = layout.pad(scores.float(), -torch.inf)
     if keep_first:
         matrix = torch.cat([matrix.new_full((len(matrix), 1), torch.inf), matrix[:, 1:]], 1)
-    wanted = torch.tensor(counts, device=layout.device)[:, None]
-    return layout.unpad(_ranks(matrix) < wanted)
+    return layout.unpad(_ranks(matrix) < layout.on_device(counts)[:, None])

@@ -52,24 +52,27 @@ class Trace:
     head_states: int = 0
 
     def token_depth(self) -> Tensor:
-        """(T,) layers each original token went through entirely: 0 if dropped in the first."""
-        depth = torch.zeros(len(self.start.tokens), dtype=torch.long)
+        """(T,) layers each original token went through entirely: 0 if dropped in the first.
+
+        Read back from the device once; what is known of rows is known to the host.
+        """
+        depth = torch.zeros_like(self.start.tokens)
         for layer in self.layers:
-            depth[layer.feed_forward.tokens.cpu()] = layer.index + 1
-        return depth
+            depth.index_fill_(0, layer.feed_forward.tokens, layer.index + 1)
+        return depth.cpu()
 
     def row_depth(self) -> Tensor:
         """(B,) the layer after which each row left, or the number of the last layer."""
         depth = torch.zeros(len(self.start.lengths), dtype=torch.long)
         for layer in self.layers:
-            depth[layer.feed_forward.rows.cpu()] = layer.index + 1
+            depth[list(layer.feed_forward.origin)] = layer.index + 1
         return depth
 
     def processed_tokens(self) -> Tensor:
         """(B,) token-layers of each row: its feed-forward tokens summed over the layers."""
         total = torch.zeros(len(self.start.lengths), dtype=torch.long)
         for layer in self.layers:
-            total[layer.feed_forward.rows.cpu()] += torch.tensor(layer.feed_forward.lengths)
+            total[list(layer.feed_forward.origin)] += torch.tensor(layer.feed_forward.lengths)
         return total
 
 

@@ -96,6 +96,7 @@ class AdapLeR(Reducer):
         self.first_threshold = first_threshold
         self.steps_per_epoch = 1
         self._step = (0, 0)  # the epoch, and the steps begun in it
+        self._trained = False
         self.dense_score: float | None = None
         self.saliency: list[Tensor] = []
 
@@ -132,7 +133,7 @@ class AdapLeR(Reducer):
         view.memory.contributions.append(contributions)
         threshold = self.eta[view.layer] / layout.sizes
         keep = (contributions >= threshold[layout.row]) | layout.is_first
-        return None if keep.all() else Decision(keep=keep)
+        return Decision(keep=keep)
 
     def _soften(self, view: View, logits: Tensor) -> Tensor:
         """(T,) the key bias of this layer, which stands for removal in training. Section 3."""
@@ -167,9 +168,9 @@ class AdapLeR(Reducer):
 
     def divergences(self, memory: Pass, batch: Batch) -> Tensor:
         """(L,) KL of the survivors' saliency from their contributions, mean over rows."""
-        assert batch.examples is not None
         layout = batch.layout
-        saliency = torch.cat([self.saliency[i] for i in batch.examples.tolist()]).to(layout.device)
+        saliency = torch.cat([self.saliency[i] for i in batch.numbers])
+        saliency = saliency.to(layout.device, non_blocking=True)
         divergences = []
         for layer, found in enumerate(memory.contributions):
             mask = memory.masks[layer]  # the code works it out again for the target, equally
@@ -202,6 +203,8 @@ class AdapLeR(Reducer):
 
     def enter(self, stage: Stage, context: StageContext) -> None:
         self.steps_per_epoch = max(1, context.steps // stage.epochs)
+        # in a chain, a part that is trained goes on as it ended
+        self._trained = bool(self.within_one_point >= 0)
         self.dense_score = context.fine_tuned_score
         self.saliency = (context.saliency if self.target == "saliency" else context.attention)()
         if not self.saliency:
@@ -212,6 +215,7 @@ class AdapLeR(Reducer):
     def leave(self, stage: Stage, metrics: Mapping[str, float]) -> None:
         self.saliency = []
         self.within_one_point.fill_(metrics.get("score", 0.0) > 1)
+        self._trained = True
         if caveat := self.caveat():
             log.warning(caveat)
 
@@ -233,9 +237,7 @@ class AdapLeR(Reducer):
             self._sharpen(epoch)
 
     def _sharpen(self, epoch: int) -> None:
-        # in a chain, a part that is trained goes on as it ended
-        trained = self.within_one_point >= 0
-        share = 1.0 if trained else max(0, self._step[1] - 1) / self.steps_per_epoch
+        share = 1.0 if self._trained else max(0, self._step[1] - 1) / self.steps_per_epoch
         self.sharpness.fill_(sharpness(epoch + min(share, 0.999_999), self.epochs))
 
     def score(self, metric: float, metrics: Mapping[str, float]) -> float:

@@ -158,15 +158,18 @@ class DactBert(Reducer):
         running.ponder = running.ponder.index_add(0, layout.rows, remaining)
 
         left = view.layers - view.layer - 1
+        counts = None
         if left == 0:
             leave = torch.ones_like(layout.rows, dtype=torch.bool)
+            counts = [0] * len(layout.lengths)
         elif self.training or (view.layer + 1) % self.check_every:
             return None
         else:
             leave = self._final(running.answer, remaining, left, view)
         found = running.answer if self.by_token else running.answer[layout.rows]
         # log-probabilities as logits: the softmax of log a is a, and the clamp bounds the loss
-        return Decision(leave=leave, answer=found if self.number else found.clamp_min(1e-8).log())
+        answer = found if self.number else found.clamp_min(1e-8).log()
+        return Decision(leave=leave, counts=counts, answer=answer)
 
     def _distribution(self, logits: Tensor, layout: Layout) -> Tensor:
         """y_n: over the classes, over the tokens of a row, or a number within the known range."""

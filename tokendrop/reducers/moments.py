@@ -59,8 +59,8 @@ class Decision:
 
     Attributes:
         keep: (T,) mask of the tokens that go on.
-        counts: how many of each row do, in the order of the layout, where the method knows it;
-            that spares reading them back from the device.
+        counts: how many of each row do, in the order of the layout, where the method knows it, be
+            it for ``keep``, ``into`` or ``leave``; that spares reading them back from the device.
         scale: (T,) factors on the attention output (``after_attention``) or on the states that
             leave the layer (``after_layer``).
         into: (T,) index of the live token that each one is merged into, its own where it stays;

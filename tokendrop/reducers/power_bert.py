@@ -30,8 +30,14 @@ log = logging.getLogger(__name__)
 
 
 class PowerBert(Reducer):
-    """Rank tokens by received attention and keep the k_l best of each row in layer l."""
+    """Rank tokens by received attention and keep the k_l best of each row in layer l.
 
+    Attributes:
+        configuration: k_1 >= ... >= k_L, the tokens that leave each layer; at first everything
+            stays.
+    """
+
+    configuration: tuple[int, ...]
     received: Received = "without_diagonal"
     attention_dropout = False
 
@@ -76,6 +82,7 @@ class PowerBert(Reducer):
         self.soft_keep_cls = soft_keep_cls
         self.given = configuration
         self.counts: Tensor
+        self.register_load_state_dict_post_hook(_read_counts)  # type: ignore[no-untyped-call]
         self.searching = False
 
     def build(self, shape: Shape) -> None:
@@ -84,12 +91,8 @@ class PowerBert(Reducer):
         if self.given is not None:
             counts = check_configuration(self.given, shape.layers)
         self.counts = nn.Buffer(torch.tensor(counts))
+        self.configuration = tuple(counts)
         self.retention = nn.Parameter(torch.ones(shape.layers, shape.max_tokens))
-
-    @property
-    def configuration(self) -> tuple[int, ...]:
-        """k_1 >= ... >= k_L, the tokens that leave each layer; at first everything stays."""
-        return tuple(self.counts.tolist())
 
     # -- the encoder's moments ------------------------------------------------------------------
 
@@ -182,6 +185,7 @@ class PowerBert(Reducer):
         if stage.name == "search":
             masses = self.retention.detach().sum(1).tolist()
             self.counts.copy_(torch.tensor(configuration_from_mass(masses, self.mass_rounding)))
+            _read_counts(self)
             self.searching = False
             log.info("PoWER-BERT: configuration %s", list(self.configuration))
 
@@ -207,6 +211,11 @@ class PowerBert(Reducer):
         if self.searching:
             return {"retention_mass": float(self.retention.detach().sum())}
         return {"configuration": list(self.configuration), "tokens_kept": sum(self.configuration)}
+
+
+def _read_counts(reducer: PowerBert, *_: object) -> None:
+    """Tell the host what is saved, so that no pass has to read it from a device."""
+    reducer.configuration = tuple(reducer.counts.tolist())
 
 
 def configuration_from_mass(

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import pandas as pd
+import torch
 from torch import Tensor
 from torchmetrics import Metric
 
 from tokendrop.engine.packed import Batch
 
 T = TypeVar("T")
+
+_MOST_WAITING = 64  # batches held on a device, whose memory must not grow with the split
 
 
 @dataclass(frozen=True)
@@ -78,15 +81,33 @@ class Scores(Metric):
             answers: reads what is scored.
         """
         super().__init__()
-        self.answers = answers
+        self._answers = answers
+        self._waiting: list[tuple[Tensor, Batch]] = []
+
+    @property
+    def answers(self) -> Answers[Any]:
+        """The answers of all batches so far. What waits on a device is read back now, at once."""
+        if self._waiting:
+            logits, batches = zip(*self._waiting, strict=True)
+            self._waiting.clear()
+            found = torch.cat(logits).cpu().split([len(part) for part in logits])
+            for part, batch in zip(found, batches, strict=True):
+                self._answers.update(part, batch)
+        return self._answers
 
     def update(self, logits: Tensor, batch: Batch) -> None:
-        """Add a batch; its ``examples`` say which rows of the split it holds."""
-        self.answers.update(logits, batch)
+        """Add a batch; its ``examples`` say which rows of the split it holds.
+
+        Its answers are read when somebody asks for them, so that a pass waits for no device.
+        """
+        self._waiting.append((logits, batch))
+        if len(self._waiting) == _MOST_WAITING:
+            _ = self.answers
 
     def reset(self) -> None:
         super().reset()
-        self.answers.found.clear()
+        self._waiting.clear()
+        self._answers.found.clear()
 
     @abstractmethod
     def compute(self) -> dict[str, Tensor]:

@@ -132,10 +132,11 @@ class SequenceClassification(Task):
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Mean cross-entropy of (B, classes) logits over the rows, weighted by class."""
         assert batch.labels is not None
-        weights = self.class_weights
-        return F.cross_entropy(
-            logits, batch.labels, None if weights is None else logits.new_tensor(weights)
-        )
+        weights = None
+        if self.class_weights is not None:
+            weights = torch.tensor(self.class_weights, dtype=logits.dtype)
+            weights = weights.to(logits.device, non_blocking=True)
+        return F.cross_entropy(logits, batch.labels, weights)
 
     def gold(self, logits: Tensor, batch: Batch) -> Tensor:
         assert batch.labels is not None
@@ -169,9 +170,7 @@ class ClassAnswers(Answers[list[float]]):
         self.labels = labels
 
     def update(self, logits: Tensor, batch: Batch) -> None:
-        assert batch.examples is not None
-        probabilities = logits.softmax(-1).tolist()
-        self.found.update(zip(batch.examples.tolist(), probabilities, strict=True))
+        self.found.update(zip(batch.numbers, logits.softmax(-1).tolist(), strict=True))
 
     def __getitem__(self, example: int) -> Answer:
         by_name = dict(zip(self.labels, self.found[example], strict=True))
@@ -191,23 +190,20 @@ class ClassScores(Scores):
         classes = len(labels)
         f1: Metric = MulticlassF1Score(classes, average="macro")
         if classes == 2:
-            # it reads the predicted class, not the logits
+            # it reads the predicted class, not the probabilities
             f1 = _BinaryF1(labels.index(order[1]))
         accuracy = MulticlassAccuracy(classes, average="micro")
         matthews = _MatthewsScore(classes)
         self.metrics = MetricCollection({"accuracy": accuracy, "f1": f1, "matthews": matthews})
 
-    def update(self, logits: Tensor, batch: Batch) -> None:
-        assert batch.labels is not None
-        super().update(logits, batch)
-        self.metrics.update(logits, batch.labels)
-
     def compute(self) -> dict[str, Tensor]:
-        return self.metrics.compute()
-
-    def reset(self) -> None:
-        super().reset()
+        answers = self.answers.found
+        found = torch.tensor(list(answers.values()), device=self.device)
+        gold = torch.tensor([self.split.labels[n] for n in answers], device=self.device)
+        # all at once, since metrics wait for the device in each update
         self.metrics.reset()
+        self.metrics.update(found, gold)
+        return self.metrics.compute()
 
     def examples(self) -> pd.DataFrame:
         """The label, the probability of each class, and whether the likeliest class is right.
@@ -227,7 +223,7 @@ class ClassScores(Scores):
 
 
 class _BinaryF1(BinaryF1Score):
-    """F1 of one of two classes from logits of both."""
+    """F1 of one of two classes from probabilities of both."""
 
     def __init__(self, positive: int) -> None:
         super().__init__()

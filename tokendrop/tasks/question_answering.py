@@ -222,9 +222,8 @@ class SpanAnswers(Answers[_Best]):
         self.questions: dict[int, Question] = {}
 
     def update(self, logits: Tensor, batch: Batch) -> None:
-        assert batch.examples is not None
         rows = logits.float().cpu().split(list(batch.layout.lengths))
-        for number, row in zip(batch.examples.tolist(), rows, strict=True):
+        for number, row in zip(batch.numbers, rows, strict=True):
             window = self.windows[number]
             start, end = row.numpy().T
             first, last, score = best_span(start, end, window.offsets[:, 1] > 0)

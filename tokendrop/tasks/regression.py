@@ -88,9 +88,7 @@ class NumberAnswers(Answers[float]):
     """The number that (B, 1) logits are."""
 
     def update(self, logits: Tensor, batch: Batch) -> None:
-        assert batch.examples is not None
-        values = logits.squeeze(1).tolist()
-        self.found.update(zip(batch.examples.tolist(), values, strict=True))
+        self.found.update(zip(batch.numbers, logits.squeeze(1).tolist(), strict=True))
 
     def __getitem__(self, example: int) -> Answer:
         return Answer(f"{self.found[example]:.3f}", {}, example)

@@ -182,9 +182,8 @@ class TagAnswers(Answers[list[str]]):
         self.sentences = split.sentences
 
     def update(self, logits: Tensor, batch: Batch) -> None:
-        assert batch.examples is not None
         found = logits.argmax(-1).cpu().split(list(batch.layout.lengths))
-        for number, row in zip(batch.examples.tolist(), found, strict=True):
+        for number, row in zip(batch.numbers, found, strict=True):
             tags = row.tolist()
             self.found[number] = [
                 "O" if place is None else self.labels[tags[place]]
