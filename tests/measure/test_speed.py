@@ -52,6 +52,7 @@ def test_its_file_has_every_ratio(tmp_path: Path, capsys: pytest.CaptureFixture[
     out = tmp_path / "speed.json"
     words = ["--shapes", "minilm-l6", "--mixes", "short", "--batch-sizes", "4", "--kept", "0.5"]
     few = ["--rounds", "3", "--seconds", "0", "--attainable", "--memory", "minilm-l6:short:4"]
+    few += ["--train-rows", "4", "--dtype", "bf16"]
     assert main(["speed", *words, *few, "--json", str(out)]) == 0
     found: dict[str, Any] = json.loads(out.read_text())
     assert {"versions", "hardware", "threads", "matmul_gflops_per_second"} <= set(found["machine"])
@@ -68,7 +69,17 @@ def test_its_file_has_every_ratio(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert row["eta"] == pytest.approx(ratio)
         alone = row["throughput_speedup_attainable"]
         assert alone is None if row["method"] == "dense" else alone > 0
-    assert found["training"][0]["throughput_speedup_padded"] > 0
+        assert 0 < row["matmul_share"] < 1
+    trained = [row["method"] for row in found["training"]]
+    assert trained == [
+        "packed_dense",
+        "adapler, adaptive",
+        "dact_bert, joint",
+        "length_adaptive, length_adaptive",
+        "power_bert, search",
+        "power_bert, retrain",
+    ]
+    assert all(row["throughput_speedup_padded"] > 0 for row in found["training"])
     assert {"inference_packed_mib", "training_padded_mib"} <= set(found["memory"][0])
     assert "eta" in capsys.readouterr().out
 

@@ -42,7 +42,13 @@ DEFAULT_GRID = [
     Cell("bert-base", "short", 8),
     Cell("bert-base", "all_128", 1),
 ]
-TRAINED = ("minilm-l6", "short", 32)
+# the last one has some 16,000 tokens, enough for a GPU's time to go by them
+GPU_GRID = [
+    *(Cell(*x) for x in product(("minilm-l6", "bert-base"), ("short", "long"), (1, 32, 256))),
+    Cell("bert-base", "long", 48),
+]
+TRAINED = ("minilm-l6", "short")
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -56,20 +62,25 @@ def run(arguments: Sequence[str]) -> None:
     for share in options.kept:
         if not 0 < share <= 1:
             raise UserError(f"--kept {share} is no share: use more than 0, and at most 1")
-    found: dict[str, Any] = {"machine": provenance() | _matmul(device), "rows": []}
-    for rows in _inference(options, device):
+    on_gpu = device.type == "cuda"
+    name = options.dtype or ("bf16" if on_gpu else "fp32")
+    dtype = DTYPES[name]
+    rate = _matmul(device, dtype)
+    machine = provenance() | _card(device) | rate | {"dtype": name}
+    found: dict[str, Any] = {"machine": machine, "rows": [], "training": []}
+    for rows in _inference(options, device, dtype):
+        for row in rows:
+            row["matmul_share"] = row["gflops_per_second"] / rate["matmul_gflops_per_second"]
         _show(rows)
         found["rows"] += rows
         _save(options.json, found)
-    shape, mix, batch_size = TRAINED
-    model = random_model(shape, device)
-    step = time_training(model, shape, mix, batch_size, options.rounds, options.seconds)
-    found["training"] = [step]
-    ratio, noise = step[THROUGHPUT_PADDED.name], step["noise"]
-    print(
-        f"training step, {shape}, {batch_size} {mix} rows: packed is {ratio:.2f}x as fast as "
-        f"padded (noise {noise:.0%})"
-    )
+    model = random_model(TRAINED[0], device)
+    trained = options.methods if on_gpu or options.train_rows else []
+    for batch_size in options.train_rows or ([32, 128] if on_gpu else [32]):
+        place = (*TRAINED, batch_size)
+        found["training"] += time_training(model, *place, options.rounds, options.seconds, trained)
+        _show_training([x for x in found["training"] if x["batch_size"] == batch_size])
+        _save(options.json, found)
     if options.memory:
         found["memory"] = [
             peak_memory(shape, mix, rows, options.device) for shape, mix, rows in options.memory
@@ -113,7 +124,17 @@ def parser() -> Parser:
         action="store_true",
         help="also time the operators alone, on the tokens kept: what the machine allows",
     )
+    parser.add_argument(
+        "--train-rows",
+        nargs="+",
+        type=int,
+        help="rows of the training steps that are timed, with the methods' own (default: 32, of "
+        "the dense models alone; on a GPU 32 and 128)",
+    )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--dtype", choices=DTYPES, help="of weights in inference (default: fp32, on a GPU bf16)"
+    )
     parser.add_argument("--json", type=Path, help="file for all figures")
     return parser
 
@@ -126,16 +147,18 @@ def _place(text: str) -> tuple[str, str, int]:
     return shape, mix, int(rows)
 
 
-def _inference(options: argparse.Namespace, device: torch.device) -> Iterator[list[dict[str, Any]]]:
+def _inference(
+    options: argparse.Namespace, device: torch.device, dtype: torch.dtype
+) -> Iterator[list[dict[str, Any]]]:
     """The records of each place of the grid."""
-    cells = DEFAULT_GRID
+    cells = GPU_GRID if device.type == "cuda" else DEFAULT_GRID
     if options.shapes or options.mixes or options.batch_sizes:
         shapes, mixes = options.shapes or MODEL_SHAPES, options.mixes or LENGTH_MIXES
         cells = [Cell(*x) for x in product(shapes, mixes, options.batch_sizes or [1, 8, 32, 128])]
     model, loaded = None, ""
     for cell in cells:
         if loaded != cell.shape:
-            model, loaded = random_model(cell.shape, device), cell.shape
+            model, loaded = random_model(cell.shape, device, dtype), cell.shape
         assert model is not None
         methods, rounds, seconds = options.methods, options.rounds, options.seconds
         yield list(
@@ -143,9 +166,18 @@ def _inference(options: argparse.Namespace, device: torch.device) -> Iterator[li
         )
 
 
-def _matmul(device: torch.device, size: int = 3072, rounds: int = 7) -> dict[str, float]:
+def _card(device: torch.device) -> dict[str, str]:
+    """The GPU, for a figure means nothing without it."""
+    return {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
+
+
+def _matmul(
+    device: torch.device, dtype: torch.dtype, size: int = 3072, rounds: int = 7
+) -> dict[str, float]:
     """Rate of a large square product, the yardstick of what this machine can do."""
-    left, right = torch.randn(size, size, device=device), torch.randn(size, size, device=device)
+    if device.type == "cuda":
+        size = 8192  # a smaller one is over before it is launched
+    left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     best = float("inf")
     for _ in range(rounds):
         start = time.perf_counter()
@@ -163,6 +195,9 @@ def _show(rows: Sequence[dict[str, Any]]) -> None:
     place = rows[0]
     title = f"{place['model_shape']}, {place['length_mix']}, {place['batch_size']} at a time"
     title += f" (noise {place['noise']:.0%})"
+    title += f"\ndense: {place['matmul_share']:.0%} of this machine's matrix product"
+    if (limit := place["throughput_speedup_varlen"]) is not None:
+        title += f", {limit:.2f}x as fast as variable-length attention alone"
     names = ("method", "kept", "FLOPs", "attainable", "clock", "eta", "padded FLOPs", "clock")
     table = Table(*names, "sorted", title=title)
     for row in rows:
@@ -179,3 +214,13 @@ def _show(rows: Sequence[dict[str, Any]]) -> None:
             f"{row['throughput_speedup_padded_sorted']:.2f}x",
         )
     Console().print(table)
+
+
+def _show_training(rows: Sequence[dict[str, Any]]) -> None:
+    place = rows[0]
+    for row in rows:
+        print(
+            f"training step, {place['model_shape']}, {place['batch_size']} {place['length_mix']} "
+            f"rows, {row['method'].replace('_', ' ')}: {row[THROUGHPUT_PADDED.name]:.2f}x as fast "
+            f"as padded dense (noise {row['noise']:.0%})"
+        )

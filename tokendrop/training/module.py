@@ -20,6 +20,7 @@ from tokendrop.measure.kept import Kept
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.base import Group, Reducer, Stage, Step
 from tokendrop.tasks import Scores, Task
+from tokendrop.training.objectives import backward, objectives
 
 FINE_TUNE = Stage("fine_tune", 3, 5e-5, weight_decay=0.01, warmup=0.06, clip=1.0)
 
@@ -129,9 +130,9 @@ class TokenDropModule(LightningModule):
         """
         encoded = self.model(batch)
         model = self.model
-        backward = 1 + len(self._objectives) if encoded.logits.requires_grad else 0
+        passes = 1 + len(objectives(self.groups)) if encoded.logits.requires_grad else 0
         forward = pass_flops(encoded.trace, model.reducer, model.backbone, model.shape)
-        self.train_flops += (1 + backward) * forward
+        self.train_flops += (1 + passes) * forward
         return encoded
 
     def _task_loss(self, encoded: Encoded) -> Tensor:
@@ -139,30 +140,7 @@ class TokenDropModule(LightningModule):
 
     def _backward(self, losses: Mapping[str, Tensor]) -> None:
         """Add to each group the gradient of the loss terms that it follows."""
-        objectives = self._objectives
-        if objectives == {frozenset()}:
-            self.manual_backward(torch.stack(list(losses.values())).sum())
-            return
-        for ignored in objectives:
-            total = torch.stack([v for k, v in losses.items() if k not in ignored])
-            parameters = [
-                parameter
-                for group in self.groups
-                if group.ignores == ignored
-                for parameter in group.parameters.values()
-            ]
-            gradients = torch.autograd.grad(
-                total.sum(), parameters, retain_graph=True, allow_unused=True
-            )
-            for parameter, gradient in zip(parameters, gradients, strict=True):
-                if gradient is not None:
-                    held = parameter.grad
-                    parameter.grad = gradient if held is None else held + gradient
-
-    @property
-    def _objectives(self) -> set[frozenset[str]]:
-        """The loss terms left out by some group; each such choice needs its own backward pass."""
-        return {group.ignores for group in self.groups}
+        backward(losses, self.groups, self.manual_backward)
 
     def _optimizers(self, act: Callable[[Any], object]) -> None:
         for optimizer in _listed(self.optimizers()):

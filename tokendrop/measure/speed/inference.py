@@ -37,11 +37,12 @@ from tokendrop.measure.measures import (
 )
 from tokendrop.measure.speed.by_hand import METHODS
 from tokendrop.measure.speed.shapes import LENGTH_MIXES, random_rows
+from tokendrop.measure.speed.varlen import varlen_dense
 from tokendrop.models.backbones import shape_of
 from tokendrop.reducers.base import Reducer
 from tokendrop.reducers.dense import Dense
 
-SORTED = "padded_dense_sorted"
+SORTED, VARLEN = "padded_dense_sorted", "varlen_dense"
 FEWEST_ROWS = 8  # so that one row at a time is an average over several
 
 
@@ -89,7 +90,9 @@ def time_cell(
 
     Yields:
         one record each for the packed dense model and for the methods. ``eta`` is the wall-clock
-        speed-up over the packed dense model divided by the speed-up in FLOPs.
+        speed-up over the packed dense model divided by the speed-up in FLOPs;
+        ``throughput_speedup_varlen`` is over the dense model by torch's variable-length attention,
+        None where that does not run (on a CPU, in fp32).
     """
     device = model.device
     rows = random_rows(cell.mix, cell.rows)
@@ -121,6 +124,10 @@ def time_cell(
 
         return run
 
+    def varlen() -> None:
+        for batch in batches:
+            varlen_dense(model, batch)
+
     contenders = {
         PACKED_DENSE: packed(dense),
         AGAIN: packed(dense),
@@ -128,6 +135,8 @@ def time_cell(
         SORTED: plain(padded_sorted),
         **{f"{method} {share}": packed(reducers) for (method, share), reducers in reduced.items()},
     }
+    if device.type == "cuda" and model.dtype != torch.float32:
+        contenders[VARLEN] = varlen
     passes = {
         key: [encode(model, b, r).trace for b, r in zip(batches, reducers, strict=True)]
         for key, reducers in reduced.items()
@@ -159,6 +168,9 @@ def time_cell(
             THROUGHPUT_UNPADDED.name: unpadded,
             "eta": unpadded / (whole / spent),
             "throughput_speedup_attainable": allowed,
+            "throughput_speedup_varlen": (
+                median_ratio(times[VARLEN], found) if VARLEN in times else None
+            ),
             "noise": noise(times[AGAIN], times[PACKED_DENSE]),
             "milliseconds": 1000 * statistics.median(found),
             "gflops_per_second": spent / statistics.median(found) / 1e9,

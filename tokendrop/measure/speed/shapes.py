@@ -25,12 +25,14 @@ LENGTH_MIXES = {"short": (5, 60), "medium": (60, 128), "long": (128, 512), "all_
 WORDS = 2000  # of the vocabulary; a look-up costs the same in a larger one
 
 
-def random_model(name: str, device: torch.device | str = "cpu") -> PreTrainedModel:
+def random_model(
+    name: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> PreTrainedModel:
     """A BERT classifier of this shape with random weights, for inference."""
     torch.manual_seed(0)
     sizes: dict[str, Any] = MODEL_SHAPES[name]
     model = BertForSequenceClassification(BertConfig(vocab_size=WORDS, **sizes)).eval()
-    nn.Module.to(model, device)
+    nn.Module.to(model, device, dtype)
     return model
 
 

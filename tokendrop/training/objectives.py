@@ -1,0 +1,44 @@
+"""Backward passes of a step in which groups of parameters follow different losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from tokendrop.reducers.base import Group
+
+
+def objectives(groups: Sequence[Group]) -> list[frozenset[str]]:
+    """The loss terms left out by some group; each such choice needs its own backward pass."""
+    return sorted({group.ignores for group in groups}, key=sorted)
+
+
+def backward(
+    losses: Mapping[str, Tensor], groups: Sequence[Group], whole: Callable[[Tensor], object]
+) -> None:
+    """Add to each group the gradient of the loss terms that it follows.
+
+    Args:
+        losses: the terms of a pass by name.
+        groups: who is trained.
+        whole: the backward pass where all groups follow all terms.
+    """
+    choices = objectives(groups)
+    if choices == [frozenset()]:
+        whole(torch.stack(list(losses.values())).sum())
+        return
+    for ignored in choices:
+        total = torch.stack([v for k, v in losses.items() if k not in ignored]).sum()
+        parameters = [
+            parameter
+            for group in groups
+            if group.ignores == ignored
+            for parameter in group.parameters.values()
+        ]
+        gradients = torch.autograd.grad(total, parameters, retain_graph=True, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            if gradient is not None:
+                held = parameter.grad
+                parameter.grad = gradient if held is None else held + gradient
