@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
@@ -219,4 +220,6 @@ class StageData(LightningDataModule):
 
 
 def _loader(split: Split, cut: list[list[int]]) -> DataLoader[Batch]:
-    return DataLoader(Batches(split, cut), batch_size=None)
+    # a copy from pinned memory does not hold up the host
+    pinned = torch.cuda.is_available()
+    return DataLoader(Batches(split, cut), batch_size=None, pin_memory=pinned)
