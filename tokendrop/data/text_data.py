@@ -22,7 +22,16 @@ from tokendrop.models.backbones import load_tokenizer
 from tokendrop.tasks import Answering, Task
 
 
-class TextData(LightningDataModule):
+class PackedData(LightningDataModule):
+    """Packed batches, whose way to a GPU is not waited for."""
+
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        return batch.to(device, non_blocking=True)
+
+
+class TextData(PackedData):
     """Texts with classes, numbers, tags or answers, as packed batches.
 
     Rows are read, split, tokenised and remembered on first use; :meth:`setup` does it at once.
@@ -194,7 +203,7 @@ class TextData(LightningDataModule):
         return _loader(split, consecutive(len(split), self.settings.batch_size))
 
 
-class StageData(LightningDataModule):
+class StageData(PackedData):
     """The batches that a stage is trained on and chosen by."""
 
     def __init__(self, data: TextData, seed: int, reshuffle: bool) -> None:

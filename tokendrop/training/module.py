@@ -84,11 +84,6 @@ class TokenDropModule(LightningModule):
         self.flops = torch.zeros(2, dtype=torch.long)
         self.train_flops = 0  # of all passes since, backward ones included; it only grows
 
-    def transfer_batch_to_device(
-        self, batch: Batch, device: torch.device, dataloader_idx: int
-    ) -> Batch:
-        return batch.to(device, non_blocking=True)
-
     # -- training -------------------------------------------------------------------------------
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
