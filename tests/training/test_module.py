@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch import nn
 
+from tokendrop.data.split import Split
+from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.base import Group, Reducer, Shape, Stage, Step
@@ -109,3 +111,33 @@ def test_a_loss_that_is_not_a_number_stops_with_the_cure(monkeypatch: pytest.Mon
     monkeypatch.setattr(module, "optimizers", lambda: [])
     with pytest.raises(UserError, match=r"not a number in step 4 .*task nan.*learning rate"):
         module.training_step(packed(tiny_rows()), 3)
+
+
+@pytest.mark.gpu
+def test_neither_a_dense_step_nor_its_evaluation_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = tiny_rows()
+    module = begun(Dense())
+    module.scores["dev"] = module.task.scores(
+        Split([("",)] * len(rows), [r.ids for r in rows], [], [r.label for r in rows], 0)
+    )
+    module.to("cuda").model.train()
+    optimizer = torch.optim.AdamW(module.model.parameters(), fused=True)
+    monkeypatch.setattr(module, "optimizers", lambda: optimizer)
+    monkeypatch.setattr(module, "lr_schedulers", lambda: [])
+    for name in ("log", "log_dict"):
+        monkeypatch.setattr(module, name, lambda *_, **__: None)
+
+    def step_and_evaluation(batch: Batch) -> None:
+        module.training_step(batch, 0)
+        with torch.no_grad():
+            module.validation_step(batch, 0)
+
+    step_and_evaluation(packed(rows).to("cuda"))  # compiles kernels, and fills the optimiser
+    batch = packed(rows).to("cuda")
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step_and_evaluation(batch)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert 0 <= module.scores["dev"].compute()["accuracy"] <= 1

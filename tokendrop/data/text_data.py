@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
@@ -21,7 +22,16 @@ from tokendrop.models.backbones import load_tokenizer
 from tokendrop.tasks import Answering, Task
 
 
-class TextData(LightningDataModule):
+class PackedData(LightningDataModule):
+    """Packed batches, whose way to a GPU is not waited for."""
+
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        return batch.to(device, non_blocking=True)
+
+
+class TextData(PackedData):
     """Texts with classes, numbers, tags or answers, as packed batches.
 
     Rows are read, split, tokenised and remembered on first use; :meth:`setup` does it at once.
@@ -193,7 +203,7 @@ class TextData(LightningDataModule):
         return _loader(split, consecutive(len(split), self.settings.batch_size))
 
 
-class StageData(LightningDataModule):
+class StageData(PackedData):
     """The batches that a stage is trained on and chosen by."""
 
     def __init__(self, data: TextData, seed: int, reshuffle: bool) -> None:
@@ -219,4 +229,6 @@ class StageData(LightningDataModule):
 
 
 def _loader(split: Split, cut: list[list[int]]) -> DataLoader[Batch]:
-    return DataLoader(Batches(split, cut), batch_size=None)
+    # a copy from pinned memory does not hold up the host
+    pinned = torch.cuda.is_available()
+    return DataLoader(Batches(split, cut), batch_size=None, pin_memory=pinned)

@@ -14,12 +14,12 @@ from torch.optim.lr_scheduler import LambdaLR
 from tokendrop.data.split import Split
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.trace import Encoded
-from tokendrop.errors import Diverged
 from tokendrop.measure.flops import dense_flops, pass_flops
 from tokendrop.measure.kept import Kept
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.base import Group, Reducer, Stage, Step
 from tokendrop.tasks import Scores, Task
+from tokendrop.training.loss_watch import LossWatch
 from tokendrop.training.objectives import backward, objectives
 
 FINE_TUNE = Stage("fine_tune", 3, 5e-5, weight_decay=0.01, warmup=0.06, clip=1.0)
@@ -76,6 +76,7 @@ class TokenDropModule(LightningModule):
         # Hugging Face loads models in eval mode and Lightning trains in the mode that it finds
         self.model = model.train(stage is not None)
         self.stage = stage
+        self.watch = LossWatch("" if stage is None else stage.name)
         self.seed = seed
         self.task = task
         evaluated = {name: split for name, split in splits.items() if name != "train"}
@@ -104,13 +105,8 @@ class TokenDropModule(LightningModule):
             self._backward(losses)
             for name, loss in losses.items():
                 logged[f"train/{name}"] = logged.get(f"train/{name}", 0) + loss.detach()
-        total = torch.stack(list(logged.values())).sum()
-        if not torch.isfinite(total):
-            terms = ", ".join(f"{name} {float(value):g}" for name, value in logged.items())
-            raise Diverged(
-                f"the loss is not a number in step {index + 1} of epoch {self.current_epoch + 1} "
-                f"({terms}): lower the learning rate of stage {self._stage.name!r}"
-            )
+        terms = torch.stack(list(logged.values()))
+        self.watch.note(list(logged), terms, index, self.current_epoch)
         if self._stage.clip is not None:
             for group in self.groups:
                 nn.utils.clip_grad_norm_(group.parameters.values(), self._stage.clip)
@@ -119,7 +115,7 @@ class TokenDropModule(LightningModule):
             scheduler.step()
         self.model.reducer.after_step(self.current_epoch)
         self.log_dict(logged, batch_size=len(batch))
-        self.log("loss", total, batch_size=len(batch), prog_bar=True, logger=False)
+        self.log("loss", terms.sum(), batch_size=len(batch), logger=False)
 
     def _training_pass(self, batch: Batch) -> Encoded:
         """A pass of a training step, whose FLOPs are counted with those of its backward passes.
@@ -176,6 +172,9 @@ class TokenDropModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler}}
 
     # -- evaluation -----------------------------------------------------------------------------
+
+    def on_validation_start(self) -> None:
+        self.watch.check()  # before the weights of the epoch are kept
 
     def validation_step(self, batch: Batch, index: int) -> None:
         self._evaluate(batch, "dev")

@@ -9,6 +9,8 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
 
+REDRAWN = 0.2  # seconds between two looks of a progress bar at the loss
+
 
 def progress(label: str) -> Callback:
     """A progress bar on a terminal; one line per epoch where the output is not one."""
@@ -16,16 +18,36 @@ def progress(label: str) -> Callback:
 
 
 class StageBar(TQDMProgressBar):
-    """A progress bar that says which stage is running."""
+    """A progress bar that says which stage is running, and the loss.
+
+    The loss that it shows is read back from the device, so it is not drawn for every quick step.
+    """
 
     def __init__(self, label: str) -> None:
         super().__init__(leave=True)
         self.label = label
+        self._drawn = 0.0
 
     def on_train_epoch_start(self, trainer: Trainer, *arguments: Any) -> None:
         super().on_train_epoch_start(trainer, *arguments)
         epoch = f"{trainer.current_epoch + 1}/{trainer.max_epochs}"
         self.train_progress_bar.set_description(f"{self.label} {epoch}")
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        now = time.perf_counter()
+        if now - self._drawn >= REDRAWN or batch_idx + 1 == self.total_train_batches:
+            self._drawn = now
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def get_metrics(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        shown = super().get_metrics(trainer, pl_module)
+        if (loss := trainer.callback_metrics.get("loss")) is not None:
+            shown["loss"] = float(loss)
+        return shown
 
 
 class EpochLines(ProgressBar):

@@ -85,6 +85,7 @@ def over_training_rows(
     weights: Sequence[Path],
     data: TextData,
     remembered: Path,
+    device: torch.device,
     done: Done,
 ) -> list[Tensor]:
     """A score of every token of the training rows, averaged over several sets of weights.
@@ -95,6 +96,7 @@ def over_training_rows(
         weights: safetensors files of its backbone after the epochs to average over.
         data: the task.
         remembered: where the result is kept, named by the score; read if it is there.
+        device: that of the training.
         done: is told how much has been done.
 
     Returns:
@@ -104,19 +106,21 @@ def over_training_rows(
     if not remembered.is_file():
         started = time.perf_counter()
         tuned = load_with(model_folder, Dense())
-        model = tuned.backbone
-        total = torch.zeros(sum(lengths))
-        first = torch.tensor([0, *lengths]).cumsum(0)
+        model = tuned.to(device).backbone
+        total = torch.zeros(sum(lengths), device=device)
+        first = torch.tensor([0, *lengths], device=device).cumsum(0)
         for number, file in enumerate(weights, start=1):
             model.load_state_dict(load_file(file))
             note = f"{remembered.stem} {number}/{len(weights)}"
             loader = data.train_rows_in_order()
-            for batch in track(loader, note, transient=True, disable=not sys.stdout.isatty()):
+            for on_host in track(loader, note, transient=True, disable=not sys.stdout.isatty()):
+                batch = on_host.to(device, non_blocking=True)
                 places = first[batch.examples][batch.layout.row] + batch.positions
                 total[places] += score(model, batch)
                 done(passes * len(places))
         with whole_file(remembered) as draft:
             flops = passes * len(weights) * dense_flops(lengths, model, tuned.shape)
+            total = total.cpu()  # waits until all of it is worked out
             cost = {"flops": str(flops), "seconds": str(time.perf_counter() - started)}
             save_file({remembered.stem: total / len(weights)}, draft, metadata=cost)
     return list(load_file(remembered)[remembered.stem].split(lengths))

@@ -154,7 +154,7 @@ def train_stage(
         callbacks.append(_EveryEpoch(folder))
     trainer = recipe.make_trainer(stage, callbacks)
     asked: set[Path] = set()
-    model.reducer.enter(stage, _context(recipe, stage, tuned, asked))
+    model.reducer.enter(stage, _context(recipe, stage, tuned, trainer, asked))
     resumed = folder / "last.ckpt"
     if resumed.is_file():
         _checkpoint(resumed)
@@ -216,7 +216,7 @@ def _checkpoint(file: Path) -> dict[str, Any]:
 
 
 def _context(
-    recipe: Recipe, stage: Stage, tuned: TrainedStage | None, asked: set[Path]
+    recipe: Recipe, stage: Stage, tuned: TrainedStage | None, trainer: Trainer, asked: set[Path]
 ) -> StageContext:
     """What a stage may ask about the data and about the shared fine-tuning before it.
 
@@ -231,7 +231,7 @@ def _context(
     ends = (min(split.labels), max(split.labels)) if task.head.output == "number" else (0.0, 1.0)
     if tuned is None:
         return StageContext(lengths, steps, answer_range=ends)
-    start = tuned
+    start, device = tuned, trainer.strategy.root_device
     scores = [metrics["dev/score"] for metrics in start.curve]
 
     def find(score: Score, name: str) -> list[Tensor]:
@@ -239,7 +239,7 @@ def _context(
         weights = [_EveryEpoch.weights(start.folder, epoch + 1) for epoch in order[:BEST_EPOCHS]]
         file = start.folder / f"{name}.safetensors"
         asked.add(file)
-        return over_training_rows(score, start.model, weights, data, file, recipe.done)
+        return over_training_rows(score, start.model, weights, data, file, device, recipe.done)
 
     return StageContext(
         lengths,

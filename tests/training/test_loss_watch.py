@@ -1,0 +1,57 @@
+"""Losses that reach the host late still stop the training, with the step they belong to."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tokendrop.errors import Diverged
+from tokendrop.training import loss_watch
+from tokendrop.training.loss_watch import LossWatch
+from tokendrop.training.progress import StageBar
+
+
+class LateDevice:
+    """A device from which nothing arrives before it is waited for."""
+
+    def __init__(self) -> None:
+        self.waited = 0
+
+    def on_host(self, values: Tensor) -> tuple[Tensor, Any]:
+        def arrived(wait: bool) -> bool:
+            self.waited += wait
+            return wait
+
+        return values, arrived
+
+
+def test_a_late_loss_names_its_own_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    device, watch = LateDevice(), LossWatch("joint")
+    monkeypatch.setattr(loss_watch, "_on_host", device.on_host)
+    for step, loss in enumerate([0.5, torch.inf, 0.5]):
+        watch.note(["task", "ponder"], torch.tensor([loss, 0.25]), step, epoch=2)
+    assert not device.waited
+    with pytest.raises(Diverged, match=r"step 2 of epoch 3 \(task inf, ponder 0.25\).*'joint'"):
+        watch.check()
+
+
+def test_what_has_arrived_stops_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = LossWatch("joint")
+    with monkeypatch.context() as late:
+        late.setattr(loss_watch, "_on_host", lambda values: (values, lambda wait: bool(ready)))
+        ready: list[int] = []
+        watch.note(["task"], torch.tensor([torch.nan]), 6, 0)
+        ready.append(1)
+        with pytest.raises(Diverged, match="step 7 of epoch 1"):
+            watch.note(["task"], torch.tensor([0.5]), 7, 0)
+
+
+def test_the_bar_shows_the_loss() -> None:
+    trainer: Any = SimpleNamespace(
+        loggers=[], progress_bar_metrics={}, callback_metrics={"loss": torch.tensor(0.25)}
+    )
+    assert StageBar("dense").get_metrics(trainer, trainer) == {"loss": 0.25}
