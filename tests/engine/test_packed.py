@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tokendrop.engine.blocks import WASTE
-from tokendrop.engine.packed import Batch, Layout, row_max, row_rank, row_softmax, row_sum, top_k
+from tokendrop.engine.by_row import row_max, row_rank, row_softmax, row_sum, top_k
+from tokendrop.engine.facts import FACTS, send_all
+from tokendrop.engine.packed import Batch, Layout
 
 # few different values, so that ties are common
 SCORES = st.sampled_from([-3.0, -0.5, 0.0, 0.0, 0.25, 0.25, 1.0, 4.0])
@@ -217,3 +219,24 @@ def test_pin_memory() -> None:
     assert pinned.layout.tokens.is_pinned()
     for mine, theirs in zip(tensors(pinned.to("cuda")), tensors(example()), strict=True):
         assert torch.equal(mine.cpu(), theirs)
+
+
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=6))
+def test_facts_sent_in_one_piece_are_those_sent_alone(lengths: list[int]) -> None:
+    together = send_all(lengths, torch.device("cpu"))
+    assert together.keys() == FACTS.keys()
+    for name, fact in FACTS.items():
+        alone = torch.from_numpy(fact(lengths))
+        assert together[name].dtype == alone.dtype
+        assert torch.equal(together[name], alone)
+
+
+def test_spare_rows_lie_behind_the_tokens_that_stay() -> None:
+    layout = Layout.of([3, 2])
+    mask = torch.tensor([True, True, True, False, True])
+    plain, after = layout.keep(mask)
+    index, again = layout.keep(mask, spare_rows=lambda tokens: 8 - tokens)
+    assert len(index) == 8
+    assert torch.equal(index[:4], plain)
+    assert (again.lengths, again.tokens.tolist()) == (after.lengths, after.tokens.tolist())
+    assert index.max() < 5

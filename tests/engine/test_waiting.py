@@ -15,8 +15,9 @@ import torch
 from transformers import PreTrainedModel
 
 from baselines import AttentionTopK, FewerLayers, FirstK, RandomDrop, TokenMerging, Truncation
+from tokendrop.engine.by_row import row_sum
 from tokendrop.engine.encoder import encode, walk
-from tokendrop.engine.packed import Batch, Layout, row_sum
+from tokendrop.engine.packed import Batch, Layout
 from tokendrop.measure.speed.by_hand import METHODS
 from tokendrop.measure.speed.shapes import random_model, random_rows
 from tokendrop.models.backbones import shape_of

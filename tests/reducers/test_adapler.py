@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from tokendrop.engine.by_row import row_sum
 from tokendrop.engine.encoder import encode
-from tokendrop.engine.packed import Batch, row_sum
+from tokendrop.engine.packed import Batch
 from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.errors import UserError
 from tokendrop.models.model import TokenDropModel

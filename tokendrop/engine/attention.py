@@ -286,7 +286,7 @@ def _varlen(
     """The GPU's variable-length attention: one launch for all rows, half precision only."""
     from torch.nn.attention.varlen import varlen_attn
 
-    cu_seqlens, longest = layout.offsets.int(), max(layout.lengths)
+    cu_seqlens, longest = layout.cu_seqlens, max(layout.lengths)
     # -1 is no limit
     reach = -1 if window is None else window.reach
     out = varlen_attn(

@@ -113,8 +113,7 @@ class Live:
         if self._home is not None:
             gone = (~keep).nonzero_static(size=sum(present) - sum(counts)).squeeze(1)
             self._departed.append((self.layout.tokens[gone], self.states[gone]))
-        kept, self.layout = self.layout.keep(keep, counts)
-        kept = with_room(kept, self._parts.spare_rows(len(kept)))
+        kept, self.layout = self.layout.keep(keep, counts, self._parts.spare_rows)
         self.hidden = self.hidden.index_select(0, kept)
         return kept
 

@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tokendrop.engine.blocks import Blocks, spread, starts, tiles
+from tokendrop.engine.blocks import Blocks, spread, starts
+from tokendrop.engine.facts import FACTS, send, send_all
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,56 +53,73 @@ class Layout:
         return self.tokens.device
 
     @cached_property
+    def _facts(self) -> dict[str, Tensor]:
+        """Those of FACTS that were asked for, on the device; all at once on a GPU."""
+        return send_all(self.lengths, self.device) if self.device.type == "cuda" else {}
+
+    def _fact(self, name: str) -> Tensor:
+        known = self._facts
+        if name not in known:
+            known[name] = send(FACTS[name](self.lengths), self.device)
+        return known[name]
+
+    @property
     def first(self) -> Tensor:
         """(R,) the first token of each row: [CLS] as long as nobody dropped it."""
-        return self.on_device(starts(self.lengths))
+        return self._fact("first")
 
-    @cached_property
+    @property
     def offsets(self) -> Tensor:
-        """(R + 1,) the first token of each row, and T at the end: what kernels call cu_seqlens."""
-        return self.on_device(np.append(starts(self.lengths), sum(self.lengths)))
+        """(R + 1,) the first token of each row, and T at the end."""
+        return self._fact("offsets")
+
+    @property
+    def cu_seqlens(self) -> Tensor:
+        """(R + 1,) the same in int32, by the name that kernels give it."""
+        return self._fact("cu_seqlens")
 
     @cached_property
     def rows(self) -> Tensor:
         """(R,) the row of the original batch that each live row is."""
         return self.on_device(self.origin)
 
-    @cached_property
+    @property
     def row(self) -> Tensor:
         """(T,) the live row, 0..R-1, of each token."""
-        return self.on_device(np.repeat(np.arange(len(self.lengths)), self.lengths))
+        return self._fact("row")
 
-    @cached_property
+    @property
     def sizes(self) -> Tensor:
         """(R,) tokens of each row, on the device."""
-        return self.on_device(self.lengths)
+        return self._fact("sizes")
 
-    @cached_property
+    @property
     def is_first(self) -> Tensor:
         """(T,) true at the first token of each row."""
-        mask = np.zeros(sum(self.lengths), dtype=bool)
-        mask[starts(self.lengths)] = True
-        return self.on_device(mask)
+        return self._fact("is_first")
 
-    @cached_property
+    @property
+    def tiles(self) -> Tensor:
+        """(N, 2) the rows cut into tiles, for a GPU's kernels; see :func:`blocks.tiles`."""
+        return self._fact("tiles")
+
+    @property
     def _slots(self) -> Tensor | None:
         """(T,) the slot of each token in a padded matrix, None where no row needs padding."""
-        longest = max(self.lengths)
-        if longest == min(self.lengths):
-            return None
-        return self.on_device(spread(self.lengths, longest * np.arange(len(self.lengths))))
+        return None if max(self.lengths) == min(self.lengths) else self._fact("slots")
 
     def on_device(self, numbers: Sequence[int] | NDArray[Any]) -> Tensor:
         """Numbers that the host knows, beside the tokens; the device is not waited for."""
         values = numbers if isinstance(numbers, np.ndarray) else np.array(numbers, dtype=np.int64)
-        return torch.from_numpy(values).to(self.device, non_blocking=True)
+        return send(values, self.device)
 
     def pad(self, values: Tensor, fill: float) -> Tensor:
         """(T,) values as a matrix (R, longest), with ``fill`` behind the end of shorter rows."""
         shape = (len(self.lengths), max(self.lengths))
-        if self._slots is None:
+        slots = self._slots
+        if slots is None:
             return values.view(shape)
-        return values.new_full(shape, fill).flatten().index_copy(0, self._slots, values).view(shape)
+        return values.new_full(shape, fill).flatten().index_copy(0, slots, values).view(shape)
 
     def unpad(self, matrix: Tensor) -> Tensor:
         """The (T,) values that :meth:`pad` laid out in a matrix (R, longest)."""
@@ -113,21 +131,22 @@ class Layout:
         """The rows as dense blocks for attention."""
         return Blocks.of(self.lengths, self.device)
 
-    @cached_property
-    def tiles(self) -> Tensor:
-        """(N, 2) the rows cut into tiles, for a GPU's kernels; see :func:`blocks.tiles`."""
-        return self.on_device(tiles(self.lengths))
-
     def counts(self, mask: Tensor) -> list[int]:
         """(R,) tokens of each row where a mask (T,) is true, read back from the device."""
-        return row_sum(mask, self).tolist()
+        rows = torch.zeros(len(self.lengths), dtype=torch.long, device=self.device)
+        return rows.index_add(0, self.row, mask.long()).tolist()
 
     @cached_property
     def pairs(self) -> int:
         """Pairs of a query and a key in all rows: the sum of the squared lengths."""
         return sum(length**2 for length in self.lengths)
 
-    def keep(self, mask: Tensor, counts: Sequence[int] | None = None) -> tuple[Tensor, Layout]:
+    def keep(
+        self,
+        mask: Tensor,
+        counts: Sequence[int] | None = None,
+        spare_rows: Callable[[int], int] = lambda tokens: 0,
+    ) -> tuple[Tensor, Layout]:
         """Compact to the tokens where ``mask`` (T,) is true; rows left empty disappear.
 
         Rows are laid in ascending order of their new length, so that equal lengths are neighbours;
@@ -137,19 +156,25 @@ class Layout:
             mask: which tokens stay.
             counts: how many of each row do, where that is known; else they are read back from the
                 device.
+            spare_rows: how many to gather behind so many tokens, of whatever token.
 
         Returns:
-            the (T',) gather index into the present tokens, and the layout after the gather.
+            the (T' + spare,) gather index into the present tokens, and the layout after the gather.
         """
         if counts is None:
             counts = self.counts(mask)
         order = sorted((r for r, count in enumerate(counts) if count), key=counts.__getitem__)
         lengths = [counts[r] for r in order]
-        index = mask.nonzero_static(size=sum(lengths)).squeeze(1)
+        total = sum(lengths)
+        spare = spare_rows(total)
+        index = mask.nonzero_static(size=total + spare, fill_value=0).squeeze(1)
         if order != sorted(order):
-            index = index.index_select(0, self.on_device(spread(lengths, starts(counts)[order])))
+            places = spread(lengths, starts(counts)[order])
+            places = np.append(places, np.full(spare, total)) if spare else places
+            index = index.index_select(0, self.on_device(places))
         origin = tuple(self.origin[r] for r in order)
-        return index, Layout(tuple(lengths), origin, self.tokens.index_select(0, index))
+        tokens = self.tokens.index_select(0, index[:total] if spare else index)
+        return index, Layout(tuple(lengths), origin, tokens)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Layout:
         return self._map(lambda value: value.to(device, non_blocking=non_blocking))
@@ -240,63 +265,3 @@ class Batch:
             None if self.labels is None else move(self.labels),
             None if self.examples is None else move(self.examples),
         )._knowing(**{k: v for k, v in vars(self).items() if k in ("spans", "numbers")})
-
-
-def row_sum(values: Tensor, layout: Layout) -> Tensor:
-    """Sum over the tokens of each row: (T, ...) to (R, ...). Booleans are counted."""
-    values = values.long() if values.dtype == torch.bool else values
-    if values.is_cuda and values.is_floating_point():
-        # index_add would add in another order each time, and round differently
-        return torch.segment_reduce(values, "sum", offsets=layout.offsets, axis=0)
-    out = values.new_zeros(len(layout.lengths), *values.shape[1:])
-    return out.index_add(0, layout.row, values)
-
-
-def row_max(values: Tensor, layout: Layout) -> Tensor:
-    """Largest value in each row: (T,) to (R,)."""
-    out = values.new_full((len(layout.lengths),), -torch.inf)
-    return out.scatter_reduce(0, layout.row, values, "amax")
-
-
-def row_softmax(scores: Tensor, layout: Layout, weight: Tensor | None = None) -> Tensor:
-    """Softmax over the tokens of each row, in fp32: (T,) to (T,).
-
-    A weight (T,) in [0, 1] multiplies each token's exponential: the softmax of
-    ``scores + log(weight)``, without the rounding of that sum.
-    """
-    scores = scores.float()
-    if weight is None:
-        return layout.unpad(layout.pad(scores, -torch.inf).softmax(1))
-    # a heavy token without weight must not push those that count into underflow
-    top = scores.detach().masked_fill(weight <= 1e-6, -torch.inf)
-    exponentials = (scores - row_max(top, layout)[layout.row]).clamp_max(70.0).exp() * weight
-    return exponentials / row_sum(exponentials, layout)[layout.row]
-
-
-def row_rank(scores: Tensor, layout: Layout) -> Tensor:
-    """0-based place of each token in the descending order of its row: (T,) to (T,).
-
-    Of equal scores the earlier token comes first, so the answer does not depend on the batch.
-    """
-    return layout.unpad(_ranks(layout.pad(scores.float(), -torch.inf)))
-
-
-def _ranks(matrix: Tensor) -> Tensor:
-    """The place of each element in the descending order of its row of a matrix."""
-    order = matrix.argsort(dim=1, descending=True, stable=True)
-    places = torch.arange(order.shape[1], device=order.device).expand_as(order)
-    return torch.empty_like(order).scatter_(1, order, places)
-
-
-def top_k(
-    scores: Tensor, counts: Sequence[int], layout: Layout, *, keep_first: bool = True
-) -> Tensor:
-    """The best tokens of each row, ``counts`` (R,) of them or all there are, as a (T,) mask.
-
-    With ``keep_first`` a row's first token, [CLS], is always among them. Of equal scores the
-    earlier token is the better one.
-    """
-    matrix = layout.pad(scores.float(), -torch.inf)
-    if keep_first:
-        matrix = torch.cat([matrix.new_full((len(matrix), 1), torch.inf), matrix[:, 1:]], 1)
-    return layout.unpad(_ranks(matrix) < layout.on_device(counts)[:, None])

@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
+from tokendrop.engine.by_row import row_sum
 from tokendrop.engine.encoder import encode
-from tokendrop.engine.packed import Batch, Layout, row_sum
+from tokendrop.engine.packed import Batch, Layout
 from tokendrop.engine.trace import Encoded
 from tokendrop.errors import UserError, one_line
 from tokendrop.families import family_of

@@ -96,8 +96,8 @@ def padding_flops(trace: Trace, shape: Shape) -> int:
     return total
 
 
-def counted_flops(model: PreTrainedModel, batch: Batch, reducer: Reducer) -> int:
-    """FLOPs of a pass as counted from the operators that really ran."""
+def counted_flops(model: PreTrainedModel, batch: Batch, reducer: Reducer) -> tuple[int, Trace]:
+    """FLOPs of a pass as counted from the operators that really ran, and what was alive where."""
     fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
     def attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
@@ -109,5 +109,5 @@ def counted_flops(model: PreTrainedModel, batch: Batch, reducer: Reducer) -> int
     # the counter does not know these (CPU attention before torch 2.15) and would silently count 0
     known = {fused: attention, torch.ops.mkldnn._linear_pointwise: linear}
     with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=known) as mode:
-        encode(model, batch, reducer)
-    return mode.get_total_flops()
+        trace = encode(model, batch, reducer).trace
+    return mode.get_total_flops(), trace

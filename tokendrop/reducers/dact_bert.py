@@ -20,7 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tokendrop.engine.packed import Batch, Layout, row_max, row_softmax, row_sum
+from tokendrop.engine.by_row import row_max, row_softmax, row_sum
+from tokendrop.engine.packed import Batch, Layout
 from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.errors import UserError
 from tokendrop.reducers.base import Decision, Group, Reducer, Shape, Stage, StageContext, View

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from tokendrop.engine.packed import row_rank, top_k
+from tokendrop.engine.by_row import row_rank, top_k
 from tokendrop.engine.probabilities import Received
 from tokendrop.engine.trace import Encoded
 from tokendrop.reducers.base import Decision, Group, Reducer, Shape, Stage, StageContext, View

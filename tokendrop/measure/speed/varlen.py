@@ -13,7 +13,7 @@ def varlen_dense(model: Any, batch: Batch) -> Tensor:
     """(B, classes) logits of a BERT classifier in half precision on a GPU, nothing dropped."""
     from torch.nn.attention.varlen import varlen_attn
 
-    offsets, longest = batch.layout.offsets.int(), max(batch.layout.lengths)
+    offsets, longest = batch.layout.cu_seqlens, max(batch.layout.lengths)
     embeddings = model.bert.embeddings(
         input_ids=batch.input_ids[None],
         token_type_ids=batch.token_type_ids[None],

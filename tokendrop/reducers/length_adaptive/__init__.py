@@ -23,7 +23,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from tokendrop.engine.packed import Batch, top_k
+from tokendrop.engine.by_row import top_k
+from tokendrop.engine.packed import Batch
 from tokendrop.engine.probabilities import Received
 from tokendrop.engine.trace import Encoded
 from tokendrop.errors import UserError

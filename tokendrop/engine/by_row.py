@@ -1,0 +1,70 @@
+"""Sums, softmaxes and rankings over the tokens of each row of a packed batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from tokendrop.engine.packed import Layout
+
+
+def row_sum(values: Tensor, layout: Layout) -> Tensor:
+    """Sum over the tokens of each row: (T, ...) to (R, ...). Booleans are counted."""
+    values = values.long() if values.dtype == torch.bool else values
+    if values.is_cuda and values.is_floating_point():
+        # index_add would add in another order each time, and round differently
+        return torch.segment_reduce(values, "sum", offsets=layout.offsets, axis=0)
+    out = values.new_zeros(len(layout.lengths), *values.shape[1:])
+    return out.index_add(0, layout.row, values)
+
+
+def row_max(values: Tensor, layout: Layout) -> Tensor:
+    """Largest value in each row: (T,) to (R,)."""
+    out = values.new_full((len(layout.lengths),), -torch.inf)
+    return out.scatter_reduce(0, layout.row, values, "amax")
+
+
+def row_softmax(scores: Tensor, layout: Layout, weight: Tensor | None = None) -> Tensor:
+    """Softmax over the tokens of each row, in fp32: (T,) to (T,).
+
+    A weight (T,) in [0, 1] multiplies each token's exponential: the softmax of
+    ``scores + log(weight)``, without the rounding of that sum.
+    """
+    scores = scores.float()
+    if weight is None:
+        return layout.unpad(layout.pad(scores, -torch.inf).softmax(1))
+    # a heavy token without weight must not push those that count into underflow
+    top = scores.detach().masked_fill(weight <= 1e-6, -torch.inf)
+    exponentials = (scores - row_max(top, layout)[layout.row]).clamp_max(70.0).exp() * weight
+    return exponentials / row_sum(exponentials, layout)[layout.row]
+
+
+def row_rank(scores: Tensor, layout: Layout) -> Tensor:
+    """0-based place of each token in the descending order of its row: (T,) to (T,).
+
+    Of equal scores the earlier token comes first, so the answer does not depend on the batch.
+    """
+    return layout.unpad(_ranks(layout.pad(scores.float(), -torch.inf)))
+
+
+def _ranks(matrix: Tensor) -> Tensor:
+    """The place of each element in the descending order of its row of a matrix."""
+    order = matrix.argsort(dim=1, descending=True, stable=True)
+    places = torch.arange(order.shape[1], device=order.device).expand_as(order)
+    return torch.empty_like(order).scatter_(1, order, places)
+
+
+def top_k(
+    scores: Tensor, counts: Sequence[int], layout: Layout, *, keep_first: bool = True
+) -> Tensor:
+    """The best tokens of each row, ``counts`` (R,) of them or all there are, as a (T,) mask.
+
+    With ``keep_first`` a row's first token, [CLS], is always among them. Of equal scores the
+    earlier token is the better one.
+    """
+    matrix = layout.pad(scores.float(), -torch.inf)
+    if keep_first:
+        matrix = torch.cat([matrix.new_full((len(matrix), 1), torch.inf), matrix[:, 1:]], 1)
+    return layout.unpad(_ranks(matrix) < layout.on_device(counts)[:, None])
