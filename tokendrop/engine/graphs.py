@@ -26,7 +26,8 @@ from transformers import PreTrainedModel
 from tokendrop.engine.parts import Parts
 from tokendrop.families import Family
 
-TOKENS = 8192  # with more than that, it is the device that the host waits for
+# numbers of the states of a pass; with more of them, it is the device that the host waits for
+NUMBERS = 8192 * 768
 
 ENABLED = True
 """Whether anything is recorded. To see every operator, e.g. in a profile, set it to False."""
@@ -124,8 +125,13 @@ class Recorded(Parts):
 
     reused = True
 
+    def __init__(self, family: Family, hidden: Tensor) -> None:
+        super().__init__(family, hidden)
+        self._most = NUMBERS // hidden.shape[1]
+
     def spare_rows(self, tokens: int) -> int:
-        return sized(tokens) - tokens if tokens <= TOKENS else 0
+        size = sized(tokens)
+        return size - tokens if size <= self._most else 0
 
     def project(self, layer: Any, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         known = _LAYERS.get(layer)
@@ -148,13 +154,13 @@ class Recorded(Parts):
         given = list(states.values())
         rows, graphs = len(given[0]), _LAYERS[layer].graphs
         place = (name, rows, given[0].dtype, given[0].device)
-        if rows > TOKENS or place not in graphs:
+        if rows > self._most or place not in graphs:
             graphs[place] = None
             return part(layer, *given)
         graph = graphs[place]
         if graph is None:
-            places = [_states(kind, value)[:rows] for kind, value in states.items()]
-            graph = graphs[place] = _recorded(part, layer, places)
+            places = [_states(kind, value, self._most) for kind, value in states.items()]
+            graph = graphs[place] = _recorded(part, layer, [x[:rows] for x in places], self._most)
         for read, value in zip(graph.read, given, strict=True):
             if read.data_ptr() != value.data_ptr():
                 read.copy_(value)
@@ -162,23 +168,23 @@ class Recorded(Parts):
         return graph.left
 
 
-def _states(name: str, like: Tensor) -> Tensor:
-    """The (TOKENS, width) tensor that graphs read or leave under this name."""
-    key = (name, like.shape[1], like.dtype, like.device)
+def _states(name: str, like: Tensor, rows: int) -> Tensor:
+    """The (rows, width) tensor that graphs read or leave under this name."""
+    key = (name, rows, like.shape[1], like.dtype, like.device)
     if key not in _STATES:
         with torch.inference_mode(False):  # of use inside and outside of it
-            _STATES[key] = torch.zeros(TOKENS, like.shape[1], dtype=like.dtype, device=like.device)
+            _STATES[key] = torch.zeros(rows, like.shape[1], dtype=like.dtype, device=like.device)
     return _STATES[key]
 
 
-def _recorded(part: Callable[..., Any], layer: Any, read: Sequence[Tensor]) -> _Graph:
+def _recorded(part: Callable[..., Any], layer: Any, read: Sequence[Tensor], most: int) -> _Graph:
     def found() -> Tensor:
         made = part(layer, *read)
         return torch.cat([x.flatten(1) for x in made], 1) if isinstance(made, tuple) else made
 
     made, whole = part(layer, *read), found()
     several = isinstance(made, tuple)
-    left = _states("projected" if several else "hidden", whole)[: len(whole)]
+    left = _states("projected" if several else "hidden", whole, most)[: len(whole)]
     replay = _capture(found, left)
     if not several:
         return _Graph(read, left, replay)

@@ -13,9 +13,11 @@ from tokendrop.engine.merging import merge, move, staying
 from tokendrop.engine.packed import Batch, Layout
 from tokendrop.engine.parts import Parts
 from tokendrop.engine.trace import Trace
-from tokendrop.reducers.base import Decision, View
+from tokendrop.reducers.base import Decision, Reducer, View
 
 _NOTHING = Decision()
+# which decide nothing, whatever they are shown
+_SILENT = (Reducer.before_layer, Reducer.after_attention, Reducer.after_layer)
 
 
 class Live:
@@ -89,6 +91,8 @@ class Live:
         keys: Tensor | None = None,
     ) -> Decision:
         """Let a reducer decide, in full precision whatever the backbone runs in."""
+        if getattr(moment, "__func__", None) in _SILENT:
+            return _NOTHING
         view = self.view(layer, received, keys)
         if not torch.is_autocast_enabled(view.states.device.type):
             return moment(view) or _NOTHING
