@@ -143,7 +143,8 @@ class Live:
 
     def _scale(self, factors: Tensor | None) -> None:
         if factors is not None:
-            self.hidden = self.hidden * with_room(factors, self.spare)[:, None]
+            factors = with_room(factors.to(self.hidden.dtype), self.spare)
+            self.hidden = self.hidden * factors[:, None]
 
     def restored(self) -> Tensor | None:
         """(T_0, hidden) the last state of every original token, None if not asked for."""
@@ -185,7 +186,8 @@ class Answers:
         return chosen[start.row].nonzero().squeeze(1)
 
     def put(self, places: Tensor, logits: Tensor) -> None:
-        """Write answers to their places."""
+        """Write answers to their places, in fp32."""
+        logits = logits.float()
         if self.logits is None:
             count = len(self._start.tokens) if self._by_token else len(self._start.lengths)
             self.logits = logits.new_full((count, logits.shape[1]), torch.nan)
