@@ -127,6 +127,12 @@ class TestNothingDropped:
     ) -> None:
         checks.rounding(make, model)
 
+    @each(WHOLE)
+    def test_weights_in_bf16_hardly_change_the_logits(
+        self, make: Make, model: PreTrainedModel
+    ) -> None:
+        checks.half_rounding(make, model)
+
 
 class TestBatchInvariance:
     @each(EVERY)
@@ -166,6 +172,10 @@ class TestDropping:
     @each(DROPS)
     def test_bf16_autocast_runs(self, make: Make, model: PreTrainedModel) -> None:
         checks.bf16(make, model)
+
+    @each(DROPS)
+    def test_it_runs_with_weights_in_bf16(self, make: Make, model: PreTrainedModel) -> None:
+        checks.half_weights(make, model)
 
 
 class TestTraining:

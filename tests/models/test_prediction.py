@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +93,31 @@ def test_a_regression_answers_with_its_number(tmp_path: Path) -> None:
     assert float(found.label) == pytest.approx(expected, abs=1e-3)
     model.save_pretrained(tmp_path / "model")
     assert tokendrop.load(tmp_path / "model").shape.task == "regression"
+
+
+def test_weights_in_bf16_answer_alike(tmp_path: Path) -> None:
+    made = model_of("classification", ["bad", "good"], PowerBert(configuration=[6, 4, 2]))
+    made.save_pretrained(tmp_path / "model")
+    (exact,) = tokendrop.load(tmp_path / "model").predict(["adam lives in bern"])
+    half = tokendrop.load(tmp_path / "model", device="cpu", dtype="bf16")
+    assert half.backbone.dtype == torch.bfloat16
+    (found,) = half.predict(["adam lives in bern"])
+    assert found.label == exact.label
+    assert found.probabilities == pytest.approx(exact.probabilities, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"device": "gpu"}, "unknown device 'gpu': use cpu, cuda or cuda:N"),
+        ({"device": "cuda"}, "sees no GPU here"),
+        ({"dtype": "fp16"}, "unknown dtype 'fp16'"),
+    ],
+)
+def test_where_it_cannot_run_is_said_in_one_line(
+    options: dict[str, Any], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    model_of("classification", ["bad", "good"], Dense()).save_pretrained(tmp_path / "model")
+    with pytest.raises(UserError, match=re.escape(said)):
+        tokendrop.load(tmp_path / "model", **options)

@@ -8,12 +8,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.text import Text
 
 from tokendrop.cli.options import Parser, add_model_options
 from tokendrop.errors import UserError
 from tokendrop.models.model import load
+from tokendrop.models.placing import DTYPES
 from tokendrop.models.prediction import Prediction
 
 
@@ -28,6 +30,15 @@ def parser() -> Parser:
     )
     add_model_options(parser)
     parser.add_argument("--file", help="a file with one text per line, - for standard input")
+    parser.add_argument(
+        "--device", default="auto", help="cpu, cuda, cuda:N, or auto: a GPU where there is one"
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=DTYPES,
+        default="fp32",
+        help="of the backbone's weights; bf16 is faster on a GPU (default: fp32)",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object per text")
     parser.add_argument("texts", nargs="*", help="texts to classify")
     return parser
@@ -40,7 +51,12 @@ def run(arguments: Sequence[str]) -> None:
     if not texts:
         raise UserError("nothing to classify: give a text, or --file FILE with one text per line")
     parts = [tuple(text.split("\t")) for text in texts]
-    model = load(options.checkpoint, trust_reducer=options.trust_reducer)
+    model = load(
+        options.checkpoint,
+        trust_reducer=options.trust_reducer,
+        device=_device(options.device),
+        dtype=options.dtype,
+    )
     predictions = model.predict(parts)
     if options.json:
         for prediction in predictions:
@@ -49,6 +65,16 @@ def run(arguments: Sequence[str]) -> None:
     console = Console()
     for prediction in predictions:
         console.print(*_show(prediction))
+
+
+def _device(name: str) -> str:
+    """The device asked for; that a GPU was found is said, for it is not the user's choice."""
+    if name != "auto":
+        return name
+    if not torch.cuda.is_available():
+        return "cpu"
+    print(f"on {torch.cuda.get_device_name()}; --device cpu runs elsewhere", file=sys.stderr)
+    return "cuda"
 
 
 def _lines(name: str | None) -> Iterable[str]:

@@ -56,7 +56,7 @@ def encode(
             logits = family.read_tokens(model, walked.restored[places])
         else:
             logits = family.classify(model, family.pool(model, walked.hidden, layout))
-        answers.put(places, logits.float())
+        answers.put(places, logits)
         walked.trace.head_states = len(places)
     assert answers.logits is not None
     return Encoded(batch, answers.logits, walked.trace, walked.memory)

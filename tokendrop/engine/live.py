@@ -215,7 +215,8 @@ class Answers:
         return start.on_device(spread([start.lengths[row] for row in chosen], begins[chosen]))
 
     def put(self, places: Tensor, logits: Tensor) -> None:
-        """Write answers to their places."""
+        """Write answers to their places, in fp32."""
+        logits = logits.float()
         if self.logits is None:
             count = len(self._start.tokens) if self._by_token else len(self._start.lengths)
             self.logits = logits.new_full((count, logits.shape[1]), torch.nan)

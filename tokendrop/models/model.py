@@ -30,6 +30,7 @@ from tokendrop.heads import head_of
 from tokendrop.models import backbones, cards, hub
 from tokendrop.models.cards import CARD, SIDE_CAR, Figures, ModelSummary
 from tokendrop.models.checkpoints import check_head, check_vocabulary
+from tokendrop.models.placing import Dtype, cast_weights, device_named
 from tokendrop.models.prediction import Prediction, Text, checked, tokenised
 from tokendrop.models.side_car import WEIGHTS, SideCar, load_weights, read_side_car
 from tokendrop.reducers import with_changes
@@ -149,9 +150,9 @@ class TokenDropModel(nn.Module):
             )
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, **operating_point: Any) -> TokenDropModel:
+    def from_pretrained(cls, name: str | Path, **options: Any) -> TokenDropModel:
         """The same as :func:`load`."""
-        return load(name, **operating_point)
+        return load(name, **options)
 
     def push_to_hub(
         self, repo_id: str, *, private: bool | None = None, token: str | None = None
@@ -202,7 +203,12 @@ class TokenDropModel(nn.Module):
 
 
 def load(
-    path: str | Path, *, trust_reducer: bool = False, **operating_point: Any
+    path: str | Path,
+    *,
+    trust_reducer: bool = False,
+    device: str | None = None,
+    dtype: Dtype = "fp32",
+    **operating_point: Any,
 ) -> TokenDropModel:
     """A trained model, ready to predict.
 
@@ -214,14 +220,18 @@ def load(
             model, or a Hugging Face classifier, which is run dense.
         trust_reducer: also make a reducer of somebody else's class, which the folder names and
             which is imported and run.
+        device: where it runs, e.g. "cuda"; the processor if not given.
+        dtype: of the backbone's weights; what the method decides is decided in fp32 always.
         operating_point: changes to the reducer's ``operating_arguments``; those of a chain's parts
             have names like ``parts.1.exit_rule``.
 
     Raises:
         UserError: not a model, no connection to the Hub, weights or a tokenizer that are missing or
             belong to something else, a head for several labels at once or with classes that cannot
-            be told apart, a reducer that is not this package's, or a bad operating point.
+            be told apart, a reducer that is not this package's, a bad operating point, or no such
+            device here.
     """
+    place = None if device is None else device_named(device)
     folder = hub.model_folder(path)
     described = read_side_car(folder)
     reducer = stored_reducer(described.reducer, trust_reducer)
@@ -234,7 +244,9 @@ def load(
     if operating_point:
         changed = with_changes(described.reducer, operating_point)
         reducer = stored_reducer(changed, trust_reducer)
-    return _assembled(folder, described, reducer)
+    model = _assembled(folder, described, reducer)
+    cast_weights(model.backbone, dtype)
+    return model if place is None else model.to(place)
 
 
 def load_with(folder: Path, reducer: Reducer) -> TokenDropModel:

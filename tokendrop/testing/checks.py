@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from copy import deepcopy
 from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tokendrop.engine.encoder import encode
@@ -89,10 +90,7 @@ def whole_trace(make: Make, model: PreTrainedModel) -> None:
 def rounding(make: Make, model: PreTrainedModel) -> None:
     """Autocast to bf16 hardly changes the logits."""
     reducer = built(make())
-    exact = run(model, reducer, ROWS).logits
-    rounded = _in_bf16(model, reducer)
-    same = F.cosine_similarity(exact.flatten(), rounded.flatten(), dim=0)
-    require(float(same) > 0.99, f"in bf16 the logits are other ones: cosine {float(same):.4f}")
+    _nearly(run(model, reducer, ROWS).logits, _in_bf16(model, reducer))
 
 
 def parameters_learn(make: Make, model: PreTrainedModel, *, no_gradient: str = NEVER) -> None:
@@ -149,6 +147,31 @@ def _in_bf16(model: PreTrainedModel, reducer: Reducer) -> Tensor:
     require(logits.dtype == torch.float32, f"under autocast logits are {logits.dtype}, not fp32")
     require(bool(logits.isfinite().all()), "under autocast some logits are not finite")
     return logits
+
+
+def half_weights(make: Make, model: PreTrainedModel) -> None:
+    """A backbone with weights in bf16 gives finite answers in fp32."""
+    _with_half_weights(model, built(make()))
+
+
+def half_rounding(make: Make, model: PreTrainedModel) -> None:
+    """Weights of the backbone in bf16 hardly change the logits."""
+    reducer = built(make())
+    _nearly(run(model, reducer, ROWS).logits, _with_half_weights(model, reducer))
+
+
+def _with_half_weights(model: PreTrainedModel, reducer: Reducer) -> Tensor:
+    half = deepcopy(model)
+    nn.Module.to(half, torch.bfloat16)
+    logits = run(half, reducer, ROWS).logits
+    require(logits.dtype == torch.float32, f"with bf16 weights logits are {logits.dtype}, not fp32")
+    require(bool(logits.isfinite().all()), "with bf16 weights some logits are not finite")
+    return logits
+
+
+def _nearly(exact: Tensor, rounded: Tensor) -> None:
+    same = F.cosine_similarity(exact.flatten(), rounded.flatten(), dim=0)
+    require(float(same) > 0.99, f"in bf16 the logits are other ones: cosine {float(same):.4f}")
 
 
 def soft_is_hard(make: Pair, model: PreTrainedModel) -> None:

@@ -15,7 +15,7 @@ from tokendrop.testing.tiny import FAMILY_NAMES, tiny_model
 Check = Callable[[Make, PreTrainedModel], None]
 
 # of a reducer through which every token passes, of any, and of one that drops something
-WHOLE: list[Check] = [checks.states, checks.whole_trace, checks.rounding]
+WHOLE: list[Check] = [checks.states, checks.whole_trace, checks.rounding, checks.half_rounding]
 EVERY: list[Check] = [
     invariants.every_row_is_answered,
     invariants.batch_invariance,
@@ -26,7 +26,7 @@ EVERY: list[Check] = [
     invariants.chained,
     invariants.flops,
 ]
-DROPPING: list[Check] = [checks.something_is_dropped, checks.bf16]
+DROPPING: list[Check] = [checks.something_is_dropped, checks.bf16, checks.half_weights]
 
 
 def check_reducer(

@@ -64,6 +64,7 @@ def test_the_same_run_with_another_outcome_is_refused(
         ({"metric": "f1"}, "another metric"),
         ({"examples_eval": 7}, "another number of test rows"),
         ({"provenance": {"config": {"backbone": "large"}}}, "another backbone"),
+        ({"provenance": {"evaluate_in": "bf16"}}, "another type of weights"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(

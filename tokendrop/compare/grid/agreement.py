@@ -45,6 +45,11 @@ def compare_rationales(comparison: Comparison, out: Path) -> pd.DataFrame:
             "tokendrop rationale tunes no methods: give them the arguments that tokendrop compare "
             "has found, without tune and space"
         )
+    if comparison.evaluate_in != "fp32":
+        raise UserError(
+            "tokendrop rationale measures in fp32: leave evaluate_in out, which changes nothing "
+            "about the training that is found"
+        )
     cells = {out / "rationales" / f"{cell.run.name}.json": cell for cell in grid(comparison)}
     begin_or_continue(comparison, out, cells)
     console = Console(stderr=True)

@@ -152,6 +152,7 @@ def run_cell(
         | {
             "config": settings,
             "seed": run.seed,
+            "evaluate_in": comparison.evaluate_in,
             "started": started.isoformat(timespec="seconds"),
             "wall_seconds": round(time.perf_counter() - begun, 2),
         },

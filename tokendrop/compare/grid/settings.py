@@ -18,6 +18,7 @@ from tokendrop.compare.tuning.spaces import Space
 from tokendrop.configs import find_config, read_config
 from tokendrop.errors import UserError, unknown
 from tokendrop.measure.clock import Clock
+from tokendrop.models.placing import Dtype
 from tokendrop.reducers import from_spec, with_changes
 from tokendrop.reducers.base import Stage
 from tokendrop.reducers.length_adaptive.search.front import check_budget
@@ -107,7 +108,10 @@ class Comparison:
         seeds: each gives a run of every method.
         fine_tune: the shared first stage.
         precision: of training; bf16-mixed takes about half the time on processors and accelerators
-            that have it. What is measured after training is measured in fp32.
+            that have it.
+        evaluate_in: the weights of the backbone when metrics, FLOPs and time are measured after
+            training, bf16 if that is what will be deployed. Decisions are made in fp32 always, and
+            epochs and settings are chosen in fp32.
         data: changes to the settings of every task, e.g. a smaller train_rows.
         task_data: changes for single tasks, by their names, e.g. the dir where one has its files.
         clock: how time is measured.
@@ -124,6 +128,7 @@ class Comparison:
     seeds: list[int] = field(default_factory=lambda: [1])
     fine_tune: Stage = FINE_TUNE
     precision: Precision = "32-true"
+    evaluate_in: Dtype = "fp32"
     data: dict[str, Any] = field(default_factory=dict)
     task_data: dict[str, dict[str, Any]] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)

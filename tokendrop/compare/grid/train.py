@@ -11,6 +11,7 @@ from tokendrop.compare.grid.settings import Cell, Comparison
 from tokendrop.compare.grid.work import candidate, module_of, search_folder
 from tokendrop.data import TextData
 from tokendrop.models.model import TokenDropModel, load_with
+from tokendrop.models.placing import cast_weights
 from tokendrop.reducers import from_spec, with_changes
 from tokendrop.reducers.length_adaptive.search import load_search
 from tokendrop.training import recipes
@@ -28,13 +29,15 @@ def train_cell(
     done: Done = unheard,
 ) -> tuple[list[TrainedStage], TokenDropModel, dict[str, Any]]:
     """The stages of a run's recipe, and the method at its operating point, with the record of the
-    search that found it, if one did.
+    search that found it, if one did. Its weights are of the type that the comparison measures in.
     """
     stages = train_stages(comparison, cell, data, out, tracker, done)
+    found: dict[str, Any] = {}
     model = load_trained(cell.reducer, stages[-1])
-    if cell.budget is None:
-        return stages, model, {}
-    return stages, *_search(cell, model, stages[-1], data, out, done)
+    if cell.budget is not None:
+        model, found = _search(cell, model, stages[-1], data, out, done)
+    cast_weights(model.backbone, comparison.evaluate_in)
+    return stages, model, found
 
 
 def train_stages(

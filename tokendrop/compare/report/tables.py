@@ -169,4 +169,6 @@ def heading(records: Sequence[Record]) -> str:
     """What the table shows, with everything that is the same in every row."""
     metrics = " and ".join(sorted({record.metric for record in records}))
     tasks = ", ".join(sorted({record.task for record in records}))
-    return f"{metrics} on {tasks}, test split"
+    types = sorted({record.evaluate_in for record in records})
+    weights = "" if types == ["fp32"] else f", weights in {' and '.join(types)}"
+    return f"{metrics} on {tasks}, test split{weights}"

@@ -27,7 +27,8 @@ def joined_comparisons(folders: Sequence[Path]) -> tuple[list[Record], list[Floo
 
     Raises:
         UserError: a folder without runs; the same run with different outcomes; or runs of a task
-            that cannot be compared, for another metric, number of test rows or backbone.
+            that cannot be compared, for another metric, number of test rows, backbone or type of
+            its weights.
     """
     runs: dict[tuple[str, str, str, int], tuple[Record, Path]] = {}
     floors: dict[str, tuple[Floor, Path]] = {}
@@ -67,6 +68,7 @@ def _comparable(runs: Sequence[tuple[Record, Path]]) -> None:
             ("metric", record.metric, first.metric),
             ("number of test rows", record.examples_eval, first.examples_eval),
             ("backbone", _backbone(record), _backbone(first)),
+            ("type of weights", record.evaluate_in, first.evaluate_in),
         ):
             if ours != theirs:
                 raise UserError(

@@ -108,6 +108,11 @@ class Record:
     """None in records of versions that did not look there."""
     schema: int = SCHEMA
 
+    @property
+    def evaluate_in(self) -> str:
+        """The type of the weights that it was measured with."""
+        return str(self.provenance.get("evaluate_in", "fp32"))
+
     def measured(self, measure: Measure) -> float:
         """The number of a measure."""
         return float(getattr(self, measure.name))

@@ -1,0 +1,44 @@
+"""Where a model runs and with which weights: a device, and the type of its backbone's weights."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from tokendrop.errors import UserError, unknown
+
+Dtype = Literal["fp32", "bf16"]
+
+DTYPES: dict[Dtype, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def device_named(name: str) -> torch.device:
+    """
+    Raises:
+        UserError: no such device, or no such GPU here.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"unknown device {name!r}: use cpu, cuda or cuda:N") from None
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if not count:
+            raise UserError(f"device {name}: torch sees no GPU here; use cpu")
+        if (device.index or 0) >= count:
+            raise UserError(f"device {name}: torch sees {count} here, from cuda:0; use one of them")
+    return device
+
+
+def cast_weights(backbone: PreTrainedModel, dtype: Dtype) -> None:
+    """Give a backbone weights of this type; what a reducer decides stays in fp32.
+
+    Raises:
+        UserError: an unknown type.
+    """
+    if dtype not in DTYPES:
+        raise unknown("dtype", dtype, get_args(Dtype))
+    nn.Module.to(backbone, DTYPES[dtype])
