@@ -281,3 +281,10 @@ class TestSideCars:
         with pytest.raises(UserError, match=r"describe|description|max_length") as error:
             tokendrop.load(trained)
         assert len(str(error.value)) < 500
+
+
+def test_weights_stored_in_half_precision_are_trained_in_fp32(folder: Path) -> None:
+    reweighted(folder, lambda found: {name: weight.half() for name, weight in found.items()})
+    reconfigured(folder, dtype="float16")
+    for model in (load_backbone(str(folder), LABELS), tokendrop.load(folder).backbone):
+        assert {weight.dtype for weight in model.parameters()} == {torch.float32}

@@ -62,6 +62,11 @@ class TestHuggingFace:
         assert model.model.reducer.parts[1].exit_rule == "tight"
         with pytest.raises(UserError, match="load_in_8bit cannot be changed"):
             load(folder, subfolder="reducer", load_in_8bit=True)
+        half = load(folder, subfolder="reducer", dtype=torch.bfloat16).model
+        assert half.backbone.dtype == torch.bfloat16
+        assert half.predict(TEXTS[:1])[0].label in half.labels
+        with pytest.raises(UserError, match=r"unknown dtype 'torch\.float16'"):
+            load(folder, subfolder="reducer", dtype=torch.float16)
 
     @pytest.mark.parametrize("side", ["left", "right"])
     def test_padding_changes_nothing_and_labels_give_the_loss(self, side: str) -> None:

@@ -121,3 +121,14 @@ def test_where_it_cannot_run_is_said_in_one_line(
     model_of("classification", ["bad", "good"], Dense()).save_pretrained(tmp_path / "model")
     with pytest.raises(UserError, match=re.escape(said)):
         tokendrop.load(tmp_path / "model", **options)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_in_bf16_it_answers_alike(tmp_path: Path) -> None:
+    reducer = PowerBert(configuration=[6, 4, 2])
+    model_of("classification", ["bad", "good"], reducer).save_pretrained(tmp_path / "model")
+    texts = ["adam lives in bern", "where lives adam"]
+    exact = tokendrop.load(tmp_path / "model").predict(texts)
+    found = tokendrop.load(tmp_path / "model", device="cuda", dtype="bf16").predict(texts)
+    for ours, theirs in zip(found, exact, strict=True):
+        assert ours.probabilities == pytest.approx(theirs.probabilities, abs=0.03)

@@ -24,6 +24,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
 from tokendrop.models.model import MODEL_TYPE, TokenDropModel, load
+from tokendrop.models.placing import DTYPES
 from tokendrop.tasks import IGNORED
 
 # what Auto classes pass to every model, beside the caller's own options
@@ -64,13 +65,17 @@ class TokenDropForSequenceClassification(PreTrainedModel):
         Args:
             name: see :func:`tokendrop.load`.
             subfolder: where the Auto class found this class's configuration.
-            given: changes to the reducer's ``operating_arguments``.
+            given: changes to the reducer's ``operating_arguments``; ``device`` and ``dtype`` of
+                :func:`tokendrop.load`, the latter also as torch's type.
 
         Raises:
             UserError: as :func:`tokendrop.load`, e.g. for an option of Hugging Face's own models
                 that would do nothing here.
         """
         point = {k: v for k, v in given.items() if v is not None and k not in OF_AUTO_CLASSES}
+        if "dtype" in point:
+            names = {dtype: name for name, dtype in DTYPES.items()}
+            point["dtype"] = names.get(point["dtype"], str(point["dtype"]))
         model = cls(load(name, **point))
         return model.train(False)
 

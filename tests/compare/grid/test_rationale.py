@@ -266,3 +266,10 @@ def test_a_task_without_rationales_is_named_before_anything_is_trained(
     said = complaint(capsys, *words, "--data", "{max_length: 32, rationale: null}")
     assert "no test row of movies has a human rationale" in said
     assert not (tmp_path / "out" / "stages").exists()
+
+
+def test_it_measures_in_fp32_only(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["rationale", "--config", str(config), "--out", str(tmp_path / "out")]
+    assert "leave evaluate_in out" in complaint(capsys, *words, "--evaluate_in", "bf16")
