@@ -159,7 +159,7 @@ def test_a_reducer_is_trusted_only_where_that_is_said(
 ) -> None:
     asked: list[bool] = []
 
-    def load(_: Any, *, trust_reducer: bool = False) -> None:
+    def load(_: Any, *, trust_reducer: bool = False, **placed: Any) -> None:
         asked.append(trust_reducer)
         raise UserError("not now")
 
