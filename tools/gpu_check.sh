@@ -23,16 +23,8 @@ while [ $# -gt 0 ]; do
 done
 case $device in cuda | cpu) ;; *) echo "--device $device: use cuda or cpu" >&2; exit 2 ;; esac
 mkdir -p "$out"
-python=${PYTHON:-python3}
-export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
-export WANDB_MODE=offline HF_HUB_OFFLINE=1
-if [ -n "${WHEELS:-}" ]; then
-    site=$(mktemp -d)
-    trap 'rm -rf "$site"' EXIT
-    "$python" -m pip install --quiet --no-index --no-deps --no-compile --target "$site" \
-        "$WHEELS"/*.whl || exit 2
-    export PYTHONPATH=$PYTHONPATH:$site
-fi
+export WANDB_MODE=offline
+. tools/gpu_packages.sh
 : > "$out/steps.tsv"
 
 # step NAME SECONDS COMMAND...: its output goes to OUT/NAME.log, its end is shown
@@ -49,18 +41,18 @@ step() {
 }
 
 together=()
-if "$python" -c 'import xdist' 2> /dev/null; then together=(-n "$(($(nproc) < 8 ? $(nproc) : 8))"); fi
+if "$PYTHON" -c 'import xdist' 2> /dev/null; then together=(-n "$(($(nproc) < 8 ? $(nproc) : 8))"); fi
 
-compare=("$python" -m tokendrop.cli compare --config configs/compare/gpu_check.yaml
+compare=("$PYTHON" -m tokendrop.cli compare --config configs/compare/gpu_check.yaml
     --out "$out/comparison" --backbone "${BACKBONE:-minilm-l6}")
 if [ -n "${DATA:-}" ]; then
     compare+=(--task_data "{rotten_tomatoes: {dataset: null, train: $DATA}}")
 fi
-speed=("$python" -m tokendrop.cli speed --device "$device" --json "$out/speed.json")
-pytest=("$python" -m pytest -q -p no:cacheprovider --maxfail 40 "${together[@]}")
+speed=("$PYTHON" -m tokendrop.cli speed --device "$device" --json "$out/speed.json")
+pytest=("$PYTHON" -m pytest -q -p no:cacheprovider --maxfail 40 "${together[@]}")
 few="Dense or PowerBert-some or AdapLeR-peaked or DactBert-mean"
 
-step machine 60 "$python" -c '
+step machine 60 "$PYTHON" -c '
 import platform, torch, transformers
 print("python", platform.python_version(), "torch", torch.__version__)
 print("transformers", transformers.__version__)
@@ -88,7 +80,7 @@ else
         --clock.rows 16 --clock.single_rows 2 --clock.rounds 3 --precision 32-true
 fi
 
-"$python" - "$out" <<'PYTHON'
+"$PYTHON" - "$out" <<'PYTHON'
 import json, sys
 from pathlib import Path
 

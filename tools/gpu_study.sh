@@ -22,16 +22,9 @@ out=${1:-runs/gpu_study}
 case $out in -*) echo "unknown option $out: tools/gpu_study.sh [OUT]" >&2; exit 2 ;; esac
 mkdir -p "$out/parts" || exit 2
 jobs=${JOBS:-$(($(nproc) / 2))}
-export OUT=$out PART=60 PYTHON=${PYTHON:-python3} DEADLINE=$(($(date +%s) + ${LIMIT:-540}))
-export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
-export HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false
-if [ -n "${WHEELS:-}" ]; then
-    site=$(mktemp -d)
-    trap 'rm -rf "$site"' EXIT
-    "$PYTHON" -m pip install --quiet --no-index --no-deps --no-compile --target "$site" \
-        "$WHEELS"/*.whl || exit 2
-    export PYTHONPATH=$PYTHONPATH:$site
-fi
+export OUT=$out PART=60 DEADLINE=$(($(date +%s) + ${LIMIT:-540}))
+export OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false
+. tools/gpu_packages.sh
 
 # a file of settings for each part and for each task, and a line TASK PART for each part, those that
 # train the shared fine-tuning first

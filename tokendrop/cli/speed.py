@@ -29,6 +29,7 @@ from tokendrop.measure.speed.inference import Cell, time_cell
 from tokendrop.measure.speed.memory import peak_memory
 from tokendrop.measure.speed.shapes import LENGTH_MIXES, MODEL_SHAPES, random_model
 from tokendrop.measure.speed.training import time_training
+from tokendrop.models.placing import DTYPES, Dtype, device_named
 
 # what two cores get through in less than five minutes
 DEFAULT_GRID = [
@@ -48,22 +49,19 @@ GPU_GRID = [
     Cell("bert-base", "long", 48),
 ]
 TRAINED = ("minilm-l6", "short")
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def run(arguments: Sequence[str]) -> None:
     """Parse the command line and measure."""
     options = parser().parse_args(arguments)
-    device = torch.device(options.device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"--device {options.device}: torch sees no GPU here; use --device cpu")
+    device = device_named(options.device)
     if options.memory and device.type == "cpu" and not Path("/proc/self/clear_refs").exists():
         raise UserError("--memory reads a CPU process's peak from /proc, which only Linux has")
     for share in options.kept:
         if not 0 < share <= 1:
             raise UserError(f"--kept {share} is no share: use more than 0, and at most 1")
     on_gpu = device.type == "cuda"
-    name = options.dtype or ("bf16" if on_gpu else "fp32")
+    name: Dtype = options.dtype or ("bf16" if on_gpu else "fp32")
     dtype = DTYPES[name]
     rate = _matmul(device, dtype)
     machine = provenance() | _card(device) | rate | {"dtype": name}

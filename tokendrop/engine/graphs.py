@@ -178,14 +178,14 @@ def _states(name: str, like: Tensor, rows: int) -> Tensor:
 
 
 def _recorded(part: Callable[..., Any], layer: Any, read: Sequence[Tensor], most: int) -> _Graph:
-    def found() -> Tensor:
-        made = part(layer, *read)
-        return torch.cat([x.flatten(1) for x in made], 1) if isinstance(made, tuple) else made
-
-    made, whole = part(layer, *read), found()
+    made = part(layer, *read)
     several = isinstance(made, tuple)
-    left = _states("projected" if several else "hidden", whole, most)[: len(whole)]
-    replay = _capture(found, left)
+
+    def whole(made: Any) -> Tensor:
+        return torch.cat([x.flatten(1) for x in made], 1) if several else made
+
+    left = _states("projected" if several else "hidden", whole(made), most)[: len(read[0])]
+    replay = _capture(lambda: whole(part(layer, *read)), left)
     if not several:
         return _Graph(read, left, replay)
     parts = zip(left.split([x[0].numel() for x in made], 1), made, strict=True)

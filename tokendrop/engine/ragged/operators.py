@@ -22,20 +22,8 @@ _SHARED = (
 )
 
 
-def _attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    bias: Tensor | None,
-    places: Tensor | None,
-    offsets: Tensor,
-    tiles: Tensor,
-    tokens: int,
-    pairs: int,
-    reach: int,
-    dropout: float,
-    seed: int,
-) -> tuple[Tensor, Tensor]:
+def _attention(query: Tensor, key: Tensor, value: Tensor, *shared: Any) -> tuple[Tensor, Tensor]:
+    bias, places, offsets, tiles, tokens, _, reach, dropout, seed = shared
     heads, size = query.shape[1:]
     context = torch.empty(query.shape, dtype=query.dtype, device=query.device)
     logsumexp = torch.empty((heads, tokens), dtype=torch.float32, device=query.device)
@@ -47,21 +35,9 @@ def _attention(
     return context, logsumexp
 
 
-def _received(
-    query: Tensor,
-    key: Tensor,
-    logsumexp: Tensor,
-    bias: Tensor | None,
-    places: Tensor | None,
-    offsets: Tensor,
-    tiles: Tensor,
-    tokens: int,
-    pairs: int,
-    reach: int,
-    dropout: float,
-    seed: int,
-    diagonal: bool,
-) -> Tensor:
+def _received(query: Tensor, key: Tensor, logsumexp: Tensor, *others: Any) -> Tensor:
+    *shared, diagonal = others
+    bias, places, offsets, tiles, tokens, _, reach, dropout, seed = shared
     heads, size = query.shape[1:]
     sums = torch.empty((heads, tokens), dtype=torch.float32, device=query.device)
     kernels.received[len(tiles), heads](
@@ -79,23 +55,16 @@ def _attention_backward(
     value: Tensor,
     context: Tensor,
     logsumexp: Tensor,
-    bias: Tensor | None,
-    places: Tensor | None,
-    offsets: Tensor,
-    tiles: Tensor,
-    tokens: int,
-    pairs: int,
-    reach: int,
-    dropout: float,
-    seed: int,
+    *shared: Any,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    bias, places, offsets, tiles, tokens, _, reach, dropout, seed = shared
     heads, size = query.shape[1:]
     make = torch.empty if len(query) == tokens else torch.zeros  # nothing leads to spare rows
     shape, device = query.shape, query.device
     to_query, to_key, to_value = (make(shape, dtype=query.dtype, device=device) for _ in range(3))
     delta = torch.empty((heads, tokens), dtype=torch.float32, device=device)
     to_bias = delta.new_empty(heads, tokens if bias is not None else 0)
-    shared = (query, key, value, _or(bias, query), _or(places, query), offsets, tiles)
+    read = (query, key, value, _or(bias, query), _or(places, query), offsets, tiles)
     numbers = (
         query.stride(0), key.stride(0), value.stride(0), tokens, size**-0.5, reach, dropout, seed,
     )  # fmt: skip
@@ -103,10 +72,10 @@ def _attention_backward(
     gradient = gradient.contiguous()
     # the second reads the delta that the first has left
     kernels.backward_queries[grid](
-        *shared, context, logsumexp, gradient, delta, to_query, *numbers, **flags
+        *read, context, logsumexp, gradient, delta, to_query, *numbers, **flags
     )
     kernels.backward_keys[grid](
-        *shared, logsumexp, gradient, delta, to_key, to_value, to_bias, *numbers, **flags
+        *read, logsumexp, gradient, delta, to_key, to_value, to_bias, *numbers, **flags
     )
     return to_query, to_key, to_value, to_bias.sum(0) if bias is not None else to_bias[0]
 
