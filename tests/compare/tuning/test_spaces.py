@@ -171,8 +171,26 @@ def test_one_point_may_be_the_best_for_several_speedups() -> None:
     assert fast.tuning == {
         "speedups": [2, 3], "trial": 2, "trials": 3, "cost": 2.5, "seconds": 6.0
     }  # fmt: skip
-    assert choose(trials, [4], points) == []
     assert [one.name for one in choose(trials, [], points)] == ["tuned"]
+
+
+def test_a_method_that_reaches_nothing_stands_with_its_fastest_point() -> None:
+    points = {"paper": {}, "tight": {"exit_rule": "tight"}}
+    trials = [
+        trial(1, Measured("paper", 0.8, 1.1), Measured("tight", 0.7, 1.3)),
+        trial(2, Measured("paper", 0.9, 1.2)),
+    ]
+    (one,) = choose(trials, [2, 3], points)
+    assert (one.name, one.changes, one.budget) == (
+        "fastest", {"tau": 1, "exit_rule": "tight"}, None
+    )  # fmt: skip
+    assert one.tuning["speedups"] == []
+    (searched,) = choose([trial(1, Measured(None, 0.8, 1.4), Measured(None, 0.9, 1.3))], [2], {})
+    assert searched.budget is not None
+    assert 1 / 1.4 < searched.budget < 1 / 1.3
+    slower = choose([trial(1, Measured(None, 0.8, 0.98))], [2], {})
+    assert [one.budget for one in slower] == [1.0]
+    assert choose([trial(1)], [2], {}) == []  # no loss of it was a number
 
 
 def test_a_searched_point_is_searched_again_within_what_it_serves() -> None:

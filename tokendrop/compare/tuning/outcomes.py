@@ -80,7 +80,8 @@ class Chosen:
     """An operating point that tuning has found.
 
     Attributes:
-        name: the speed-ups that it is the best for, ``1.5x+2x``.
+        name: the speed-ups that it is the best for, ``1.5x+2x``; ``fastest`` where the method
+            reaches none, ``tuned`` where there is none to reach.
         changes: to the method's arguments.
         budget: share of the FLOPs for which its configuration is searched again on each trained
             model, None for no search.
@@ -126,6 +127,8 @@ def choose(
 ) -> list[Chosen]:
     """The operating points that are run: for each speed-up the best that reaches it, if any does.
 
+    Of a method that reaches none it is the fastest, so that the tables show what there is of it.
+
     Args:
         trials: of a method on a task.
         speedups: to reach; without any, the best at all is chosen.
@@ -133,13 +136,22 @@ def choose(
     """
     served: dict[tuple[int, int], list[float]] = {}
     found: dict[tuple[int, int], tuple[Trial, Measured]] = {}
-    wanted: list[float | None] = [*sorted(speedups)]
-    for speedup in wanted or [None]:
+    for speedup in sorted(speedups):
         if (one := best(trials, speedup)) is not None:
             key = (one[0].number, one[0].outcome.points.index(one[1]))
             found[key] = one
-            served.setdefault(key, []).extend([] if speedup is None else [speedup])
-    return [_chosen(*found[key], served[key], trials, points) for key in served]
+            served.setdefault(key, []).append(speedup)
+    if found:
+        return [_chosen(*found[key], served[key], trials, points) for key in served]
+    only = _fastest(trials) if speedups else best(trials, None)
+    return [] if only is None else [_chosen(*only, [], trials, points, bool(speedups))]
+
+
+def _fastest(trials: Sequence[Trial]) -> tuple[Trial, Measured] | None:
+    measured = [(trial, point) for trial in trials for point in trial.outcome.points]
+    return max(
+        measured, key=lambda one: (one[1].speedup, one[1].value, -one[0].number), default=None
+    )
 
 
 def _chosen(
@@ -148,12 +160,15 @@ def _chosen(
     speedups: list[float],
     trials: Sequence[Trial],
     points: Mapping[str, Mapping[str, Any]],
+    fastest: bool = False,
 ) -> Chosen:
     changes = {} if found.point is None else points[found.point]
+    name = "+".join(f"{speedup:g}x" for speedup in speedups)
+    within = REACHED * max(speedups, default=found.speedup)
     return Chosen(
-        "+".join(f"{speedup:g}x" for speedup in speedups) or "tuned",
+        name or ("fastest" if fastest else "tuned"),
         trial.values | dict(changes),
-        1 / (REACHED * max(speedups)) if found.point is None and speedups else None,
+        min(1 / within, 1.0) if found.point is None else None,
         {
             "speedups": speedups,
             "trial": trial.number,
