@@ -68,7 +68,7 @@ if torch.cuda.is_available():
 if [ "$device" = cuda ]; then
     step kernels 100 "${pytest[@]}" -m gpu tests/engine tests/training tests/contract/test_kernels.py
     step contract 100 "${pytest[@]}" -m gpu tests/contract/test_contract.py -k "[bert or [modernbert"
-    step speed 210 "${speed[@]}" --seconds 3
+    step speed 240 "${speed[@]}" --seconds 3 --compile
     step comparison 120 "${compare[@]}"
 else
     step kernels 80 "${pytest[@]}" tests/engine/test_graphs.py tests/engine/test_casting.py \

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tokendrop.cli import main
+from tokendrop.engine import compiled
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
 from tokendrop.measure.flops import dense_flops, pass_flops
@@ -48,11 +49,15 @@ def test_a_method_set_by_hand_keeps_the_share(method: str, share: float) -> None
     assert spent / whole == pytest.approx(share, abs=0.12)
 
 
-def test_its_file_has_every_ratio(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_its_file_has_every_ratio(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "BACKEND", "eager")  # without the minute in which C++ is compiled
+    compiled._compiled.cache_clear()
     out = tmp_path / "speed.json"
     words = ["--shapes", "minilm-l6", "--mixes", "short", "--batch-sizes", "4", "--kept", "0.5"]
     few = ["--rounds", "3", "--seconds", "0", "--attainable", "--memory", "minilm-l6:short:4"]
-    few += ["--train-rows", "4", "--dtype", "bf16"]
+    few += ["--train-rows", "4", "--dtype", "bf16", "--compile"]
     assert main(["speed", *words, *few, "--json", str(out)]) == 0
     found: dict[str, Any] = json.loads(out.read_text())
     assert {"versions", "hardware", "threads", "matmul_gflops_per_second"} <= set(found["machine"])
@@ -73,6 +78,7 @@ def test_its_file_has_every_ratio(tmp_path: Path, capsys: pytest.CaptureFixture[
     trained = [row["method"] for row in found["training"]]
     assert trained == [
         "packed_dense",
+        "packed_dense, compiled",
         "adapler, adaptive",
         "dact_bert, joint",
         "length_adaptive, length_adaptive",
@@ -82,6 +88,7 @@ def test_its_file_has_every_ratio(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert all(row["throughput_speedup_padded"] > 0 for row in found["training"])
     assert {"inference_packed_mib", "training_padded_mib"} <= set(found["memory"][0])
     assert "eta" in capsys.readouterr().out
+    compiled._compiled.cache_clear()
 
 
 @pytest.mark.parametrize(

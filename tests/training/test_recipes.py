@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ import tokendrop
 from baselines import TokenMerging
 from tests.models.test_model import tokenizer
 from tokendrop.data import TextData
+from tokendrop.engine import compiled
 from tokendrop.errors import UserError
 from tokendrop.measure.flops import dense_flops
 from tokendrop.reducers.adapler import AdapLeR
@@ -178,6 +180,34 @@ def test_training_in_bf16_is_another_stage_with_weights_in_fp32(
         assert one.folder != other.folder
         assert other.chosen["dev/loss"] == pytest.approx(one.chosen["dev/loss"], abs=0.05)
         assert {weight.dtype for weight in weights(other).values()} <= {torch.float32, torch.int64}
+
+
+def test_compiled_training_is_another_stage_that_learns_the_same(
+    backbone: str, data: TextData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def count(graph: Any, _inputs: Any) -> Any:
+        made.append(type(graph).__name__)
+        return graph
+
+    monkeypatch.setattr(compiled, "BACKEND", count)
+    compiled._compiled.cache_clear()
+    plain, others = (
+        trained(
+            TokenDropModule(AdapLeR(epochs=1), backbone, fine_tune=FINE_TUNE, compile=compile),
+            data,
+            tmp_path,
+        )
+        for compile in (False, True)
+    )
+    compiled._compiled.cache_clear()
+    torch._dynamo.reset()
+    assert made
+    for one, other in zip(plain, others, strict=True):
+        assert one.folder != other.folder
+        assert other.flops == one.flops
+        assert other.chosen["dev/loss"] == pytest.approx(one.chosen["dev/loss"], abs=0.05)
 
 
 def test_the_search_of_power_bert_decides_what_is_kept_afterwards(

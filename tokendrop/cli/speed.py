@@ -76,7 +76,9 @@ def run(arguments: Sequence[str]) -> None:
     trained = options.methods if on_gpu or options.train_rows else []
     for batch_size in options.train_rows or ([32, 128] if on_gpu else [32]):
         place = (*TRAINED, batch_size)
-        found["training"] += time_training(model, *place, options.rounds, options.seconds, trained)
+        found["training"] += time_training(
+            model, *place, options.rounds, options.seconds, trained, options.compile
+        )
         _show_training([x for x in found["training"] if x["batch_size"] == batch_size])
         _save(options.json, found)
     if options.memory:
@@ -128,6 +130,11 @@ def parser() -> Parser:
         type=int,
         help="rows of the training steps that are timed, with the methods' own (default: 32, of "
         "the dense models alone; on a GPU 32 and 128)",
+    )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="also time training steps with compiled layers, which take a minute to make",
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument(

@@ -82,6 +82,7 @@ def read_sweep(path: Path) -> dict[str, Any]:
         "data": {k: v for k, v in data.items() if v != defaults[k].default},
         "seeds": [seed],
         "precision": cli.trainer.precision,
+        "compile": cli.model.compiled,
         "fine_tune": dataclasses.asdict(cli.model.fine_tune),
         "loggers": list(cli.config.loggers),
         "methods": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ from transformers import PreTrainedModel
 
 from tokendrop.engine.attention import attend
 from tokendrop.engine.casting import cast_once
+from tokendrop.engine.compiled import compiling_parts
 from tokendrop.engine.graphs import parts_of
 from tokendrop.engine.live import Answers, Live
 from tokendrop.engine.packed import Batch, Layout
@@ -104,7 +106,9 @@ def walk(
     family = family_of(model)
     hidden = family.embed(model, batch) if embeddings is None else embeddings
     linears = (group for layer in family.layers(model) for group in family.linear_groups(layer))
-    with cast_once(linears, hidden.device), parts_of(model, family, hidden) as parts:
+    # a compiler casts weights where it uses them
+    casting = nullcontext() if compiling_parts() else cast_once(linears, hidden.device)
+    with casting, parts_of(model, family, hidden) as parts:
         return _walk(model, batch, reducer, hidden, parts, restore)
 
 

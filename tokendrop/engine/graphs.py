@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 from transformers import PreTrainedModel
 
+from tokendrop.engine.compiled import Compiled, compiling_parts
 from tokendrop.engine.parts import Parts
 from tokendrop.families import Family
 
@@ -46,6 +47,9 @@ def sized(tokens: int) -> int:
 @contextmanager
 def parts_of(model: PreTrainedModel, family: Family, hidden: Tensor) -> Iterator[Parts]:
     """How the parts of a model's layers run in a pass that ``hidden`` (T, hidden) enters."""
+    if compiling_parts():
+        yield Compiled(family, hidden)
+        return
     if not _usable(model, hidden) or not _TURN.acquire(blocking=False):
         yield Parts(family, hidden)
         return

@@ -75,7 +75,10 @@ def linears(layers: Sequence[nn.Linear], states: Tensor) -> Sequence[Tensor]:
     the first use and again when the weights have changed; it takes as much memory as they do, and
     goes with the first of the layers, which is always asked for together with the same others.
     Under autocast on a GPU they are one product with weights that were cast for the whole pass.
+    While they are compiled they stay what they are: a compiler has its own order and casts.
     """
+    if torch.compiler.is_compiling():
+        return [layer(states) for layer in layers]
     first = layers[0]
     if (lower := cast(layers)) is not None:
         weight, bias = lower

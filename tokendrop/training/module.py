@@ -12,6 +12,7 @@ from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from tokendrop.data.split import Split
+from tokendrop.engine.compiled import compiled_parts
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.trace import Encoded
 from tokendrop.measure.flops import dense_flops, pass_flops
@@ -38,6 +39,7 @@ class TokenDropModule(LightningModule):
         metric: str = "accuracy",
         fine_tune: Stage = FINE_TUNE,
         random_init: dict[str, Any] | None = None,
+        compile: bool = False,
     ) -> None:
         """
         Args:
@@ -49,6 +51,8 @@ class TokenDropModule(LightningModule):
             fine_tune: the first stage, shared by all methods: plain fine-tuning.
             random_init: use only the backbone's architecture, with these changes to its
                 configuration (e.g. num_hidden_layers), and random weights.
+            compile: train with torch.compile's kernels for what layers do token by token. They
+                take a minute to make, once for each method, and draw other random numbers.
         """
         super().__init__()
         self.backbone = backbone
@@ -57,6 +61,7 @@ class TokenDropModule(LightningModule):
         self.metric: str = metric
         self.fine_tune = fine_tune
         self.random_init = random_init
+        self.compiled = compile
         # several groups may follow different losses, which one backward pass cannot do
         self.automatic_optimization = False
 
@@ -124,7 +129,8 @@ class TokenDropModule(LightningModule):
         once for each objective: three times the pass for the usual one objective. A pass without
         gradients costs itself alone.
         """
-        encoded = self.model(batch)
+        with compiled_parts(self.compiled):
+            encoded = self.model(batch)
         model = self.model
         passes = 1 + len(objectives(self.groups)) if encoded.logits.requires_grad else 0
         forward = pass_flops(encoded.trace, model.reducer, model.backbone, model.shape)

@@ -87,6 +87,8 @@ def plan(
         "metric": module.metric,
         "seed": seed,
     } | decisive(make_trainer(module.fine_tune, []))
+    if module.compiled:
+        described["compile"] = True
     dense, spec = Dense().spec(), reducer.spec(trained=True)
     stages = [(module.fine_tune, dense), *((stage, spec) for stage in reducer.stages())]
     found: list[Planned] = []

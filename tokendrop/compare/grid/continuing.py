@@ -15,8 +15,10 @@ from tokendrop.errors import UserError
 from tokendrop.files import make_folder, write_text
 from tokendrop.stored import read_json
 
-COMMON = ("backbone", "random_init", "fine_tune", "precision", "evaluate_in", "clock")
+COMMON = ("backbone", "random_init", "fine_tune", "precision", "compile", "evaluate_in", "clock")
 """Settings that all runs of a folder share, since its tables compare them."""
+UNNOTED: dict[str, Any] = {"recipe": 1, "tuning": None, "compile": False, "evaluate_in": "fp32"}
+"""What held for records of versions that did not note it."""
 
 
 def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Cell]) -> None:
@@ -38,9 +40,7 @@ def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Ce
     for folder in sorted({path.parent for path in cells}):
         for path in sorted(folder.glob("*.json")):
             now = common | (_as_read(asdict(cells[path])) if path in cells else {})
-            # records of versions that did not note it were made by the first recipes, untuned, and
-            # measured in fp32
-            before = {"recipe": 1, "tuning": None, "evaluate_in": "fp32"} | _settings(path)
+            before = UNNOTED | _settings(path)
             if before["recipe"] < now.get("recipe", 1):
                 raise UserError(
                     f"{path} was made by an earlier version's training of this method, which has "

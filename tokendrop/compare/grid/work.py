@@ -74,6 +74,7 @@ def module_of(comparison: Comparison, cell: Cell) -> TokenDropModule:
         cell.metric,
         comparison.fine_tune,
         comparison.random_init,
+        comparison.compile,
     )
 
 

@@ -198,6 +198,8 @@ def _settings(comparison: Comparison, entry: Entry, data: TextData) -> dict[str,
         "precision": comparison.precision,
         "metric": entry.metric,
         "data": entry.data | {"fingerprint": data.fingerprint()},
+        # journals of versions without it are found again
+        **({"compile": True} if comparison.compile else {}),
     }
 
 

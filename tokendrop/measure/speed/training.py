@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
+from tokendrop.engine.compiled import compiled_parts
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.trace import Encoded
@@ -43,6 +45,7 @@ def time_training(
     rounds: int,
     seconds: float,
     methods: Sequence[str] = (),
+    compiled: bool = False,
 ) -> list[dict[str, Any]]:
     """A step of each: passes, losses, gradients, clipping and AdamW, as methods are trained.
 
@@ -56,6 +59,7 @@ def time_training(
         rounds: steps of each contender, at most.
         seconds: after which no more rounds begin.
         methods: of METHODS, whose steps are also timed, in each stage of their training.
+        compiled: also time the packed dense model with compiled layers.
 
     Returns:
         a record for the packed dense model and for each stage of each method.
@@ -72,6 +76,9 @@ def time_training(
         AGAIN: packed,
         PADDED: _plain_step(padded_model, padded, torch.tensor(labels, device=device)),
     }
+    if compiled:
+        step = _step(deepcopy(model).train(), Dense(), PLAIN, batch)
+        contenders[f"{PACKED_DENSE}, compiled"] = partial(_with_compiled_parts, step)
     longest = LENGTH_MIXES[mix][1]
     for method in methods:
         for stage, step in _stages(method, model, batch, longest):
@@ -145,6 +152,11 @@ def _step(
         reducer.after_step(0)
 
     return step
+
+
+def _with_compiled_parts(step: Callable[[], None]) -> None:
+    with compiled_parts(True):
+        step()
 
 
 def _plain_step(
