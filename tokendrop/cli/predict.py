@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import asdict, fields
 
 import torch
 from rich.console import Console
 from rich.text import Text
 
+from tokendrop.cli.lines import lines_of
 from tokendrop.cli.options import Parser, add_model_options
 from tokendrop.errors import UserError
 from tokendrop.models.model import load
 from tokendrop.models.placing import DTYPES
 from tokendrop.models.prediction import Prediction
+
+NOTHING = {field.name: None for field in fields(Prediction)}
+"""In JSON, the answer to a blank line."""
 
 
 def parser() -> Parser:
@@ -29,7 +32,17 @@ def parser() -> Parser:
         "number is the layers it went through.",
     )
     add_model_options(parser)
-    parser.add_argument("--file", help="a file with one text per line, - for standard input")
+    parser.add_argument(
+        "--file",
+        help="a file of any size with one text per line, in UTF-8, - for standard input; a blank "
+        "line has an answer without a label",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        default=32,
+        help="texts at a time (default: 32); no answer depends on it",
+    )
     parser.add_argument(
         "--device", default="auto", help="cpu, cuda, cuda:N, or auto: a GPU where there is one"
     )
@@ -47,23 +60,36 @@ def parser() -> Parser:
 def run(arguments: Sequence[str]) -> None:
     """Parse the command line and predict."""
     options = parser().parse_args(arguments)
-    texts = [*options.texts, *_lines(options.file)]
-    if not texts:
+    if options.batch_size < 1:
+        raise UserError(f"--batch-size {options.batch_size} is too small: use 1 or more")
+    if options.file is None and not options.texts:
         raise UserError("nothing to classify: give a text, or --file FILE with one text per line")
-    parts = [tuple(text.split("\t")) for text in texts]
-    model = load(
-        options.checkpoint,
-        trust_reducer=options.trust_reducer,
-        device=_device(options.device),
-        dtype=options.dtype,
-    )
-    predictions = model.predict(parts)
-    if options.json:
-        for prediction in predictions:
-            print(json.dumps(asdict(prediction)))
-        return
-    console = Console()
-    for prediction in predictions:
+    # a file that cannot be read is found before the model is
+    with lines_of(options.file) as lines:
+        model = load(
+            options.checkpoint,
+            trust_reducer=options.trust_reducer,
+            device=_device(options.device),
+            dtype=options.dtype,
+        )
+        console = Console()
+        for prediction in model.predict([_parts(x) for x in options.texts], options.batch_size):
+            _print(prediction, options.json, console)
+        for answer in model.predict_each(map(_parts, lines), options.batch_size):
+            _print(answer, options.json, console)
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(text.split("\t"))
+
+
+def _print(prediction: Prediction | None, as_json: bool, console: Console) -> None:
+    """An answer, or what stands for that of a blank line."""
+    if as_json:
+        print(json.dumps(NOTHING if prediction is None else asdict(prediction)))
+    elif prediction is None:
+        console.print("[dim](blank)[/]")
+    else:
         console.print(*_show(prediction))
 
 
@@ -75,17 +101,6 @@ def _device(name: str) -> str:
         return "cpu"
     print(f"on {torch.cuda.get_device_name()}; --device cpu runs elsewhere", file=sys.stderr)
     return "cuda"
-
-
-def _lines(name: str | None) -> Iterable[str]:
-    if name is None:
-        return []
-    if name == "-":
-        return sys.stdin.read().splitlines()
-    try:
-        return Path(name).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the texts in {name}: {error}") from error
 
 
 def _show(prediction: Prediction) -> tuple[Text, Text]:

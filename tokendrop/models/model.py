@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tokendrop.data.batching import Batches, consecutive
-from tokendrop.data.names import names_by_id
-from tokendrop.data.split import Split
-from tokendrop.data.tokens import Tokeniser
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.trace import Encoded
@@ -28,22 +21,22 @@ from tokendrop.families import family_of
 from tokendrop.files import whole_folder
 from tokendrop.heads import head_of
 from tokendrop.models import backbones, cards, hub
+from tokendrop.models.answering import AnsweringModel
 from tokendrop.models.cards import CARD, SIDE_CAR, Figures, ModelSummary
 from tokendrop.models.checkpoints import check_head, check_vocabulary
 from tokendrop.models.placing import Dtype, cast_weights, device_named
-from tokendrop.models.prediction import Prediction, Text, checked, tokenised
 from tokendrop.models.side_car import WEIGHTS, SideCar, load_weights, read_side_car
 from tokendrop.reducers import with_changes
 from tokendrop.reducers.base import Reducer
 from tokendrop.reducers.stored import stored_reducer
-from tokendrop.tasks import Answering, Answers, kind_named, kind_of
+from tokendrop.tasks import Answering, kind_named, kind_of
 
 log = logging.getLogger(__name__)
 
 MODEL_TYPE = "tokendrop"  # of the side-car, for Hugging Face's Auto classes
 
 
-class TokenDropModel(nn.Module):
+class TokenDropModel(AnsweringModel):
     """An unmodified Hugging Face model with its task head, and a reducer that drops its tokens.
 
     On disk it is a plain Hugging Face checkpoint, with the reducer in the folder ``reducer``
@@ -82,11 +75,6 @@ class TokenDropModel(nn.Module):
         reducer.build(self.shape)
 
     @property
-    def labels(self) -> list[str]:
-        """Class names in the order of the logits."""
-        return names_by_id(self.backbone.config)
-
-    @property
     def summary(self) -> ModelSummary:
         """What its card tells."""
         kind = self.backbone.config.model_type
@@ -94,60 +82,6 @@ class TokenDropModel(nn.Module):
 
     def forward(self, batch: Batch) -> Encoded:
         return encode(self.backbone, batch, self.reducer)
-
-    @torch.inference_mode()
-    def predict(self, texts: Sequence[Text], batch_size: int = 32) -> list[Prediction]:
-        """Answer for texts, or pairs of texts.
-
-        Args:
-            texts: one string or a pair of strings each, for answering a question and its context;
-                longer ones are cut to ``max_length``, contexts into windows. A tagger's text has
-                blanks between its words.
-            batch_size: rows at a time; no answer depends on it.
-
-        Raises:
-            UserError: a text is empty, or a question has no context.
-        """
-        kind, limit = kind_named(self.answering.kind), self.shape.max_tokens
-        parts = checked(texts, kind)
-        tokeniser = Tokeniser(self.tokenizer, limit)
-        splits = list(tokenised(parts, kind, tokeniser, self.labels, self.answering))
-        if cut := sum(split.truncated for _, split in splits):
-            log.warning("%d of %d texts were cut to %d tokens", cut, len(parts), limit)
-        self.eval()
-        found: dict[int, Prediction] = {}
-        for numbers, split in splits:
-            answers = kind.answers(split, self.labels, self.answering)
-            found.update(zip(numbers, self._predictions(split, answers, batch_size), strict=True))
-        return [found[number] for number in range(len(parts))]
-
-    def _predictions(
-        self, split: Split, answers: Answers[Any], batch_size: int
-    ) -> Iterator[Prediction]:
-        """Predictions for the examples of a split; of several rows that which was answered from."""
-        batches = Batches(split, consecutive(len(split), batch_size))
-        depths: dict[int, list[int]] = {}
-        leaving: dict[int, int] = {}
-        for number in range(len(batches)):
-            batch = batches[number].to(self.backbone.device)
-            assert batch.examples is not None
-            encoded = self(batch)
-            answers.update(encoded.logits, batch)
-            rows = batch.examples.tolist()
-            of_rows = encoded.trace.token_depth().split(list(batch.layout.lengths))
-            depths.update(zip(rows, (depth.tolist() for depth in of_rows), strict=True))
-            leaving.update(zip(rows, encoded.trace.row_depth().tolist(), strict=True))
-        for example in answers.index:
-            answer = answers[example]
-            tokens: Any = self.tokenizer.convert_ids_to_tokens(split.input_ids[answer.row])
-            yield Prediction(
-                answer.label,
-                answer.probabilities,
-                tokens,
-                depths[answer.row],
-                leaving[answer.row],
-                self.shape.layers,
-            )
 
     @classmethod
     def from_pretrained(cls, name: str | Path, **options: Any) -> TokenDropModel:

@@ -45,14 +45,34 @@ def checked(texts: Sequence[Text], kind: type[Task]) -> list[tuple[str, ...]]:
     """
     if isinstance(texts, str):
         raise UserError(f"predict takes a list of texts, not one text: predict([{texts!r}])")
-    parts = [text if isinstance(text, tuple) else (text,) for text in texts]
-    for number, text in enumerate(parts, start=1):
-        place = f"text {number} of {len(parts)}"
-        if not any(part.strip() for part in text):
+    found = []
+    for number, text in enumerate(texts, start=1):
+        place = f"text {number} of {len(texts)}"
+        if is_blank(text):
             raise UserError(f"{place} is empty: leave it out")
-        if complaint := kind.complaint(text):
-            raise UserError(f"{place} {complaint}")
+        found.append(parts_of(text, kind, place))
+    return found
+
+
+def is_blank(text: Text) -> bool:
+    """Whether there is nothing to answer for."""
+    return not any(part.strip() for part in _parts(text))
+
+
+def parts_of(text: Text, kind: type[Task], place: str) -> tuple[str, ...]:
+    """The parts of a text that is not blank.
+
+    Raises:
+        UserError: this kind of task has no answer for it; it stands at this place.
+    """
+    parts = _parts(text)
+    if complaint := kind.complaint(parts):
+        raise UserError(f"{place} {complaint}")
     return parts
+
+
+def _parts(text: Text) -> tuple[str, ...]:
+    return text if isinstance(text, tuple) else (text,)
 
 
 def tokenised(

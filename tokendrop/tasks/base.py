@@ -172,6 +172,8 @@ class Task(ABC):
     @classmethod
     def complaint(cls, text: tuple[str, ...]) -> str:
         """What keeps a text or a pair from being answered for, "" if nothing does."""
+        if len(text) > 2:
+            return f"has {len(text)} parts with a tab between them: give one text, or a pair"
         return ""
 
     @classmethod

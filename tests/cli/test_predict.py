@@ -1,0 +1,73 @@
+"""``tokendrop predict``: files of any size, one line after the other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tokendrop
+from tests.cli.test_cli import complaint
+from tests.models.test_model import TEXTS, model_of
+from tokendrop.cli import main
+from tokendrop.models import answering
+from tokendrop.reducers.power_bert import PowerBert
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    place = tmp_path_factory.mktemp("predict") / "model"
+    model_of(PowerBert(configuration=[4, 3, 2])).save_pretrained(place)
+    return str(place)
+
+
+def answers(
+    folder: str, file: Path, capsys: pytest.CaptureFixture[str], *more: str
+) -> list[dict[str, Any]]:
+    words = ["predict", "--checkpoint", folder, "--file", str(file), "--json", *more]
+    assert main(words) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_every_line_has_its_answer_however_the_file_is_cut(
+    folder: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(answering, "CHUNK", 3)
+    texts = [TEXTS[number % len(TEXTS)] for number in range(8)]
+    lines = [*texts[:4], "", "  ", *texts[4:], ""]
+    file = tmp_path / "texts.txt"
+    file.write_text("".join(f"{line}\n" for line in lines))
+    found = answers(folder, file, capsys, "--batch-size", "2")
+    assert [one["label"] is None for one in found] == [not line.strip() for line in lines]
+    expected = tokendrop.load(folder).predict(texts)
+    mine = [one for one in found if one["label"] is not None]
+    assert [one["tokens"] for one in mine] == [one.tokens for one in expected]
+    assert [one["token_depth"] for one in mine] == [one.token_depth for one in expected]
+
+
+def test_only_a_line_feed_ends_a_line(
+    folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "texts.txt"
+    file.write_bytes("\ufeffa film\u2028with\x0ctwo\x85parts\r\nanother one".encode())
+    assert len(answers(folder, file, capsys)) == 2
+
+
+def test_what_cannot_be_answered_is_named_by_its_line(
+    folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["predict", "--checkpoint", folder, "--file"]
+    file = tmp_path / "texts.txt"
+    assert "No such file" in complaint(capsys, *words, str(tmp_path / "none.txt"))
+    assert "Is a directory" in complaint(capsys, *words, str(tmp_path))
+    file.write_bytes(b"fine\nnot f\xfcr us\n")
+    assert "line 2 of" in (line := complaint(capsys, *words, str(file)))
+    assert "not UTF-8" in line
+    file.write_text("fine\n\none\ttwo\tthree\n")
+    assert "text 3 has 3 parts" in complaint(capsys, *words, str(file))
+    assert "--batch-size 0" in complaint(capsys, *words, str(file), "--batch-size", "0")

@@ -1,0 +1,138 @@
+"""How a model with a tokenizer answers for texts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from tokendrop.data.batching import Batches, consecutive
+from tokendrop.data.names import names_by_id
+from tokendrop.data.split import Split
+from tokendrop.data.tokens import Tokeniser
+from tokendrop.models.prediction import Prediction, Text, checked, is_blank, parts_of, tokenised
+from tokendrop.reducers.base import Shape
+from tokendrop.tasks import Answering, Answers, kind_named
+
+CHUNK = 1000  # texts in memory where there are any number of them
+
+log = logging.getLogger(__name__)
+
+
+class AnsweringModel(nn.Module):
+    """A model that runs packed batches, and knows how its answers are read.
+
+    Attributes:
+        backbone: a model of a supported family with a head.
+        tokenizer: the backbone's.
+        answering: how its answers were scored.
+        shape: the backbone's sizes, and the longest row.
+    """
+
+    backbone: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    answering: Answering
+    shape: Shape
+
+    @property
+    def labels(self) -> list[str]:
+        """Class names in the order of the logits."""
+        return names_by_id(self.backbone.config)
+
+    @torch.inference_mode()
+    def predict(self, texts: Sequence[Text], batch_size: int = 32) -> list[Prediction]:
+        """Answer for texts, or pairs of texts.
+
+        Args:
+            texts: one string or a pair of strings each, for answering a question and its context;
+                longer ones are cut to ``max_length``, contexts into windows. A tagger's text has
+                blanks between its words.
+            batch_size: rows at a time; no answer depends on it.
+
+        Raises:
+            UserError: a text is empty, or a question has no context.
+        """
+        parts = checked(texts, kind_named(self.answering.kind))
+        found, cut = self._answered(parts, batch_size)
+        self._say_what_was_cut(cut, len(parts))
+        return found
+
+    def predict_each(
+        self, texts: Iterable[Text], batch_size: int = 32
+    ) -> Iterator[Prediction | None]:
+        """Answer for any number of texts, in their order; memory holds a thousand at a time.
+
+        Args:
+            texts: as in :meth:`predict`.
+            batch_size: rows at a time; no answer depends on it.
+
+        Yields:
+            None for a text that is empty.
+
+        Raises:
+            UserError: a question has no context, or a text more than two parts.
+        """
+        kind = kind_named(self.answering.kind)
+        numbered, answered, cut = enumerate(texts, start=1), 0, 0
+        while chunk := list(islice(numbered, CHUNK)):
+            asked = [(number, text) for number, text in chunk if not is_blank(text)]
+            parts = [parts_of(text, kind, f"text {number}") for number, text in asked]
+            with torch.inference_mode():
+                found, of_them = self._answered(parts, batch_size)
+            answered, cut = answered + len(found), cut + of_them
+            answers = iter(found)
+            yield from (None if is_blank(text) else next(answers) for _, text in chunk)
+        self._say_what_was_cut(cut, answered)
+
+    def _say_what_was_cut(self, cut: int, of: int) -> None:
+        if cut:
+            limit = self.shape.max_tokens
+            log.warning("%d of %d texts were cut to %d tokens", cut, of, limit)
+
+    def _answered(
+        self, parts: Sequence[tuple[str, ...]], batch_size: int
+    ) -> tuple[list[Prediction], int]:
+        """Answers for checked texts, and how many of them were cut."""
+        kind = kind_named(self.answering.kind)
+        tokeniser = Tokeniser(self.tokenizer, self.shape.max_tokens)
+        splits = list(tokenised(parts, kind, tokeniser, self.labels, self.answering))
+        self.eval()
+        found: dict[int, Prediction] = {}
+        for numbers, split in splits:
+            answers = kind.answers(split, self.labels, self.answering)
+            found.update(zip(numbers, self._predictions(split, answers, batch_size), strict=True))
+        cut = sum(split.truncated for _, split in splits)
+        return [found[number] for number in range(len(parts))], cut
+
+    def _predictions(
+        self, split: Split, answers: Answers[Any], batch_size: int
+    ) -> Iterator[Prediction]:
+        """Predictions for the examples of a split; of several rows that which was answered from."""
+        batches = Batches(split, consecutive(len(split), batch_size))
+        depths: dict[int, list[int]] = {}
+        leaving: dict[int, int] = {}
+        for number in range(len(batches)):
+            batch = batches[number].to(self.backbone.device)
+            assert batch.examples is not None
+            encoded = self(batch)
+            answers.update(encoded.logits, batch)
+            rows = batch.examples.tolist()
+            of_rows = encoded.trace.token_depth().split(list(batch.layout.lengths))
+            depths.update(zip(rows, (depth.tolist() for depth in of_rows), strict=True))
+            leaving.update(zip(rows, encoded.trace.row_depth().tolist(), strict=True))
+        for example in answers.index:
+            answer = answers[example]
+            tokens: Any = self.tokenizer.convert_ids_to_tokens(split.input_ids[answer.row])
+            yield Prediction(
+                answer.label,
+                answer.probabilities,
+                tokens,
+                depths[answer.row],
+                leaving[answer.row],
+                self.shape.layers,
+            )
