@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch.nn.functional as F
@@ -26,6 +26,8 @@ class Head:
             ("tag"), or the first and the last token of a row's answer ("span").
         suffix: the end of the name of Hugging Face's classes with such a head.
         auto: the class that makes them.
+        pipeline: what the Hugging Face Hub calls a model with such a head.
+        title: the same in a sentence.
         reads_tokens: whether it reads the state of every token instead of [CLS]. It then answers
             with logits (T, outputs) in the order of the packed batch, instead of (B, outputs).
     """
@@ -33,13 +35,36 @@ class Head:
     output: Output
     suffix: str
     auto: Any
+    pipeline: str
+    title: str
     reads_tokens: bool
 
 
-CLASS = Head("class", "ForSequenceClassification", AutoModelForSequenceClassification, False)
-NUMBER = Head("number", "ForSequenceClassification", AutoModelForSequenceClassification, False)
-TAG = Head("tag", "ForTokenClassification", AutoModelForTokenClassification, True)
-SPAN = Head("span", "ForQuestionAnswering", AutoModelForQuestionAnswering, True)
+CLASS = Head(
+    "class",
+    "ForSequenceClassification",
+    AutoModelForSequenceClassification,
+    "text-classification",
+    "text classifier",
+    False,
+)
+NUMBER = replace(CLASS, output="number", title="regression model for texts")
+TAG = Head(
+    "tag",
+    "ForTokenClassification",
+    AutoModelForTokenClassification,
+    "token-classification",
+    "tagger of words",
+    True,
+)
+SPAN = Head(
+    "span",
+    "ForQuestionAnswering",
+    AutoModelForQuestionAnswering,
+    "question-answering",
+    "reader that finds answers in a context",
+    True,
+)
 
 HEADS = (CLASS, NUMBER, TAG, SPAN)
 

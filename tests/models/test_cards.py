@@ -10,6 +10,7 @@ from huggingface_hub import ModelCard
 
 import tokendrop
 from tests.models.test_model import model_of
+from tests.models.test_prediction import model_of as of_kind
 from tokendrop.errors import UserError
 from tokendrop.models.cards import Figures, card, write_figures
 from tokendrop.reducers.dact_bert import DactBert
@@ -44,6 +45,28 @@ class TestCard:
         for said in ("PowerBert", "bad, fair, good", "- 6", "Not measured at this operating point"):
             assert said in found.text
         assert str(tmp_path) not in found.content
+
+    def test_the_hub_reads_the_task_and_what_was_measured(self) -> None:
+        model = model_of(DactBert())
+        model.figures = dataclasses.replace(FIGURES, metrics={"matthews": 0.5, "f1": 0.8})
+        found = card(model.summary).data.eval_results
+        assert [(one.metric_type, one.metric_value) for one in found or []] == [
+            ("matthews_correlation", 0.5),
+            ("f1", 0.8),
+        ]
+        assert {(one.task_type, one.dataset_name, one.dataset_split) for one in found or []} == {
+            ("text-classification", "film_reviews", "test")
+        }
+        reader = of_kind("question_answering", ["LABEL_0", "LABEL_1"], Dense())
+        tagger = of_kind("token_classification", ["O", "B-PER", "I-PER"], Dense())
+        for made, tag, loads in (
+            (reader, "question-answering", "AutoModelForQuestionAnswering"),
+            (tagger, "token-classification", "AutoModelForTokenClassification"),
+        ):
+            told = card(made.summary)
+            assert told.data.pipeline_tag == tag
+            assert f"model = {loads}.from_pretrained" in told.text
+            assert "text classifier" not in told.text
 
     def test_it_tells_the_figures_and_which_are_missing(self) -> None:
         model = model_of(DactBert())

@@ -6,14 +6,26 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification, pipeline
+from transformers import (
+    AutoConfig,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    pipeline,
+)
 
 import tokendrop
 from tests.models.test_model import REDUCERS, TEXTS, model_of, tokenizer
+from tests.models.test_prediction import model_of as of_kind
 from tokendrop.errors import UserError
-from tokendrop.models.hugging_face import TokenDropForSequenceClassification
+from tokendrop.models.hugging_face import (
+    TokenDropForQuestionAnswering,
+    TokenDropForSequenceClassification,
+    TokenDropForTokenClassification,
+)
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.dense import Dense
+from tokendrop.reducers.power_bert import PowerBert
 from tokendrop.testing.tiny import LAYERS, MAX_TOKENS, tiny_model
 
 
@@ -119,3 +131,78 @@ class TestHuggingFace:
         model = TokenDropForSequenceClassification(model_of(Dense()))
         with pytest.raises(UserError, match=f"a row has 33 tokens.*at most {MAX_TOKENS}"):
             model(torch.ones(1, 33, dtype=torch.long))
+
+
+class TestTagsAndQuestions:
+    def test_the_pipeline_tags_words_as_predict_does(self, tmp_path: Path) -> None:
+        tokendrop.register()
+        tagger = of_kind("token_classification", ["O", "B-PER", "I-PER"], drops())
+        tagger.save_pretrained(tmp_path / "model")
+        load = AutoModelForTokenClassification.from_pretrained
+        model = load(tmp_path / "model", subfolder="reducer")
+        tag = pipeline(
+            "token-classification",
+            model=model,
+            tokenizer=str(tmp_path / "model"),
+            aggregation_strategy="first",
+            ignore_labels=[],
+        )
+        texts = ["adam lives in bern", "bern lives"]
+        for text, found in zip(texts, tagger.predict(texts), strict=True):
+            tags = found.label.split()
+            spans = [(span["entity_group"], span["word"].split()) for span in tag(text)]
+            # spans leave out whether a word begins its entity
+            mine = [kind for kind, words in spans for _ in words]
+            assert mine == [tag.split("-")[-1] for tag in tags]
+
+    @pytest.mark.parametrize("side", ["left", "right"])
+    def test_losses_and_logits_are_those_of_hugging_face(self, side: str) -> None:
+        lengths = ["adam lives in bern", "bern"]
+        tagger = of_kind("token_classification", ["O", "B-PER", "I-PER"], Dense())
+        batch = tagger.tokenizer(lengths, padding=True, padding_side=side, return_tensors="pt")
+        there = batch["attention_mask"].bool()
+        positions = (there.cumsum(1) - 1).clamp(min=0)
+        labels = torch.where(there, batch["input_ids"] % 3, -100)
+        with torch.no_grad():
+            found = TokenDropForTokenClassification(tagger).eval()(**batch, labels=labels)
+            plain = tagger.backbone(**batch, position_ids=positions, labels=labels)
+        torch.testing.assert_close(found.logits[there], plain.logits[there], atol=1e-5, rtol=0)
+        torch.testing.assert_close(found.loss, plain.loss)
+
+        reader = of_kind("question_answering", ["LABEL_0", "LABEL_1"], Dense())
+        where = {"start_positions": torch.tensor([5, 99]), "end_positions": torch.tensor([6, 4])}
+        with torch.no_grad():
+            answer = TokenDropForQuestionAnswering(reader).eval()(**batch, **where)
+            plain = reader.backbone(**batch, position_ids=positions)
+        for mine, theirs in ((answer.start_logits, plain.start_logits),
+                             (answer.end_logits, plain.end_logits)):  # fmt: skip
+            torch.testing.assert_close(mine[there], theirs[there], atol=1e-5, rtol=0)
+            assert (mine[~there] < -1e30).all()  # no answer lies in the padding
+        assert answer.loss > 0
+
+    def test_an_answer_is_where_predict_finds_it(self, tmp_path: Path) -> None:
+        tokendrop.register()
+        reader = of_kind("question_answering", ["LABEL_0", "LABEL_1"], drops())
+        reader.save_pretrained(tmp_path / "model")
+        load = AutoModelForQuestionAnswering.from_pretrained
+        model = load(tmp_path / "model", subfolder="reducer").eval()
+        batch = reader.tokenizer("where lives", "bern adam", return_tensors="pt")
+        with torch.no_grad():
+            found = model(**batch)
+        (expected,) = reader.predict([("where lives", "bern adam")])
+        first, last = 4, 6  # the context
+        start, end = found.start_logits[0], found.end_logits[0]
+        spans = [(i, j) for i in range(first, last + 1) for j in range(i, last + 1)]
+        i, j = max(spans, key=lambda span: float(start[span[0]] + end[span[1]]))
+        chars = batch.token_to_chars(0, i).start, batch.token_to_chars(0, j).end
+        assert expected.label == "bern adam"[slice(*chars)]
+
+    def test_the_class_of_another_head_is_named(self, tmp_path: Path) -> None:
+        tokendrop.register()
+        model_of(Dense()).save_pretrained(tmp_path / "model")
+        with pytest.raises(UserError, match=r"use AutoModelForSequenceClassification"):
+            AutoModelForTokenClassification.from_pretrained(tmp_path / "model", subfolder="reducer")
+
+
+def drops() -> PowerBert:
+    return PowerBert(configuration=[6, 4, 2])

@@ -10,15 +10,24 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from tokendrop.files import write_text
+from tokendrop.heads import Head
 from tokendrop.measure.measures import SPEEDUPS
 from tokendrop.reducers.base import Reducer, Shape
 from tokendrop.reducers.stored import comes_with_us, describes
 from tokendrop.stored import read_json
 
 T = TypeVar("T")
+
+METRICS = {
+    "matthews": "matthews_correlation",
+    "pearson": "pearsonr",
+    "spearman": "spearmanr",
+    "entity_f1": "f1",
+}
+"""What the Hugging Face Hub calls a metric where that is not our name."""
 
 SIDE_CAR = "reducer"
 CARD = "README.md"
@@ -62,6 +71,7 @@ class ModelSummary:
         reducer: the method.
         shape: the backbone's sizes.
         backbone_type: its architecture, as Hugging Face calls it.
+        head: what it answers with.
         labels: class names in the order of the logits.
         figures: what was measured at this operating point, None if nothing was.
     """
@@ -69,6 +79,7 @@ class ModelSummary:
     reducer: Reducer
     shape: Shape
     backbone_type: str
+    head: Head
     labels: list[str]
     figures: Figures | None
 
@@ -135,17 +146,22 @@ def card(model: ModelSummary, place: str = "FOLDER OR HUB NAME") -> ModelCard:
     versions: dict[str, Any] = _or(made.get("versions"), {})
     gpus: list[Any] = _or(hardware.get("gpus"), [])
     backbone = _backbone(figures)
+    title = f"{method} on {figures.task}" if figures else method
     data = ModelCardData(
         library_name="tokendrop",
-        pipeline_tag="text-classification",
+        pipeline_tag=model.head.pipeline,
         tags=["token-dropping", method],
         base_model=backbone if "/" in backbone else None,
+        model_name=title,
+        eval_results=list(_results(figures, model.head)),
     )
     learned = reducer.describe()
     return ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
-        title=f"{method} on {figures.task}" if figures else method,
+        title=title,
+        head=model.head,
+        auto=model.head.auto.__name__,
         architecture=f"{model.backbone_type} ({shape.layers} layers, {shape.hidden} wide)",
         method=method,
         decides=(inspect.getdoc(type(reducer)) or method).splitlines()[0],
@@ -163,6 +179,22 @@ def card(model: ModelSummary, place: str = "FOLDER OR HUB NAME") -> ModelCard:
         hardware=", ".join(map(str, [*gpus, hardware.get("cpu", "not recorded")])),
         versions=", ".join(f"{k} {v}" for k, v in versions.items()),
     )
+
+
+def _results(figures: Figures | None, head: Head) -> Iterator[EvalResult]:
+    """What was measured, in the form in which the Hugging Face Hub shows it."""
+    if figures is None:
+        return
+    for name, value in figures.metrics.items():
+        yield EvalResult(
+            task_type=head.pipeline,
+            dataset_type=figures.task,
+            dataset_name=figures.task,
+            dataset_split=figures.split,
+            metric_type=METRICS.get(name, name),
+            metric_name=name,
+            metric_value=round(value, 6),
+        )
 
 
 def _speedups(figures: Figures | None) -> Iterator[tuple[str, str]]:

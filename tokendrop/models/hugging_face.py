@@ -8,21 +8,25 @@ which the same class gives the model that drops tokens.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import (
     AutoConfig,
-    AutoModelForSequenceClassification,
     PreTrainedConfig,
     PreTrainedModel,
 )
-from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.modeling_outputs import (
+    QuestionAnsweringModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
 
 from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
+from tokendrop.heads import CLASS, SPAN, TAG, head_of
 from tokendrop.models.model import MODEL_TYPE, TokenDropModel, load
 from tokendrop.models.placing import DTYPES
 from tokendrop.tasks import IGNORED
@@ -37,20 +41,33 @@ class TokenDropConfig(PreTrainedConfig):
     model_type = MODEL_TYPE
 
 
-class TokenDropForSequenceClassification(PreTrainedModel):
+class _Dropping(PreTrainedModel):
     """A tokendrop model that takes padded batches and answers as Hugging Face's models do.
 
     It is for inference; methods are trained by ``tokendrop fit``.
+
+    Attributes:
+        suffix: the end of the name of Hugging Face's classes with its head.
     """
 
     config_class = TokenDropConfig
     main_input_name = "input_ids"
+    suffix: ClassVar[str]
 
     def __init__(self, model: TokenDropModel) -> None:
         """
         Args:
             model: what runs; nothing is copied.
+
+        Raises:
+            UserError: it has another head.
         """
+        head = head_of(model.backbone)
+        if head.suffix != self.suffix:
+            raise UserError(
+                f"AutoModel{self.suffix} does not fit a {type(model.backbone).__name__}: use "
+                f"{head.auto.__name__}"
+            )
         names = dict(enumerate(model.labels))
         config = TokenDropConfig(id2label=names, label2id={v: k for k, v in names.items()})
         super().__init__(config)
@@ -59,8 +76,8 @@ class TokenDropForSequenceClassification(PreTrainedModel):
     @classmethod
     def from_pretrained(  # type: ignore[override]
         cls, name: str | Path, *, subfolder: str = "", **given: Any
-    ) -> TokenDropForSequenceClassification:
-        """Load a model folder or a Hub model; called by ``AutoModelForSequenceClassification``.
+    ) -> Self:
+        """Load a model folder or a Hub model; called by the Auto class.
 
         Args:
             name: see :func:`tokendrop.load`.
@@ -70,20 +87,49 @@ class TokenDropForSequenceClassification(PreTrainedModel):
 
         Raises:
             UserError: as :func:`tokendrop.load`, e.g. for an option of Hugging Face's own models
-                that would do nothing here.
+                that would do nothing here; or another head than the class's.
         """
         point = {k: v for k, v in given.items() if v is not None and k not in OF_AUTO_CLASSES}
         if "dtype" in point:
             names = {dtype: name for name, dtype in DTYPES.items()}
             point["dtype"] = names.get(point["dtype"], str(point["dtype"]))
-        model = cls(load(name, **point))
-        return model.train(False)
+        return cls(load(name, **point)).train(False)
 
     def save_pretrained(  # type: ignore[override]
         self, folder: str | Path, **_: Any
     ) -> None:
         """Write a model folder, see :meth:`tokendrop.TokenDropModel.save_pretrained`."""
         self.model.save_pretrained(folder)
+
+    def _run(
+        self, input_ids: Tensor, attention_mask: Tensor | None, token_type_ids: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Logits of a padded batch whose padding is taken off, and where it has tokens, (B, N).
+
+        Raises:
+            UserError: a row is longer than the model reads.
+        """
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        longest, limit = int(mask.sum(1).max()), self.model.shape.max_tokens
+        if longest > limit:
+            raise UserError(
+                f"a row has {longest} tokens but this model reads at most {limit}: let the "
+                f"tokenizer cut it, with truncation=True and max_length={limit}"
+            )
+        types = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
+        there = mask.bool()
+
+        def rows(values: Tensor) -> list[list[int]]:
+            return [row[real].tolist() for row, real in zip(values, there, strict=True)]
+
+        batch = Batch.pack(rows(input_ids), rows(types)).to(input_ids.device)
+        return self.model(batch).logits, there
+
+
+class TokenDropForSequenceClassification(_Dropping):
+    """A classifier, or a regressor, of texts; made by ``AutoModelForSequenceClassification``."""
+
+    suffix = CLASS.suffix
 
     def forward(
         self,
@@ -105,22 +151,92 @@ class TokenDropForSequenceClassification(PreTrainedModel):
         Raises:
             UserError: a row is longer than the model reads, or labels that do not fit.
         """
-        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        longest, limit = int(mask.sum(1).max()), self.model.shape.max_tokens
-        if longest > limit:
-            raise UserError(
-                f"a row has {longest} tokens but this model reads at most {limit}: let the "
-                f"tokenizer cut it, with truncation=True and max_length={limit}"
-            )
-        types = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
-
-        def rows(values: Tensor) -> list[list[int]]:
-            return [row[real].tolist() for row, real in zip(values, mask.bool(), strict=True)]
-
-        batch = Batch.pack(rows(input_ids), rows(types)).to(input_ids.device)
-        logits = self.model(batch).logits
+        logits, _there = self._run(input_ids, attention_mask, token_type_ids)
         loss = None if labels is None else _loss(logits, labels.to(logits.device))
         return SequenceClassifierOutput(loss=loss, logits=logits)
+
+
+class TokenDropForTokenClassification(_Dropping):
+    """A tagger; made by ``AutoModelForTokenClassification``."""
+
+    suffix = TAG.suffix
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        **_: Any,
+    ) -> TokenClassifierOutput:
+        """Tag the tokens of a padded batch; dropped ones are put back with their last state.
+
+        Args:
+            input_ids: (B, N) token ids.
+            attention_mask: (B, N) 1 at tokens, 0 at padding on either side; by default no padding.
+            token_type_ids: (B, N), by default 0.
+            labels: (B, N) for the loss, with -100 where none is scored; never at padding.
+
+        Returns:
+            logits (B, N, classes), 0 at padding.
+
+        Raises:
+            UserError: a row is longer than the model reads, or labels that do not fit.
+        """
+        found, there = self._run(input_ids, attention_mask, token_type_ids)
+        logits = found.new_zeros(*there.shape, found.shape[1])
+        logits[there] = found
+        loss = None if labels is None else _loss(found, labels.to(found.device)[there])
+        return TokenClassifierOutput(loss=loss, logits=logits)
+
+
+class TokenDropForQuestionAnswering(_Dropping):
+    """A reader that finds the answer in a context; made by ``AutoModelForQuestionAnswering``."""
+
+    suffix = SPAN.suffix
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        **_: Any,
+    ) -> QuestionAnsweringModelOutput:
+        """Where in a padded batch of questions and contexts the answers begin and end.
+
+        Args:
+            input_ids: (B, N) token ids.
+            attention_mask: (B, N) 1 at tokens, 0 at padding on either side; by default no padding.
+            token_type_ids: (B, N), by default 0.
+            start_positions: (B,) where the answers begin, for the loss; rows with a place beyond N
+                are left out.
+            end_positions: (B,) where they end.
+
+        Returns:
+            start and end logits, (B, N) each, the lowest number at padding.
+
+        Raises:
+            UserError: a row is longer than the model reads.
+        """
+        found, there = self._run(input_ids, attention_mask, token_type_ids)
+        logits = found.new_full((2, *there.shape), torch.finfo(found.dtype).min)
+        logits[:, there] = found.T
+        loss = None
+        if start_positions is not None and end_positions is not None:
+            beyond = there.shape[1]
+            loss = torch.stack(
+                [
+                    F.cross_entropy(
+                        those,
+                        places.reshape(-1).to(those.device).clamp(0, beyond),
+                        ignore_index=beyond,
+                    )
+                    for those, places in zip(logits, (start_positions, end_positions), strict=True)
+                ]
+            ).mean()
+        return QuestionAnsweringModelOutput(loss=loss, start_logits=logits[0], end_logits=logits[1])
 
 
 def _loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -149,12 +265,16 @@ def _loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def register() -> None:
-    """Make tokendrop models known to ``AutoConfig`` and ``AutoModelForSequenceClassification``.
+    """Make tokendrop models known to Hugging Face's Auto classes for texts, tags and questions.
 
     After this, ``AutoModelForSequenceClassification.from_pretrained(folder, subfolder="reducer")``
-    gives the model that drops tokens. Calling it again does nothing.
+    gives the model that drops tokens, and so do the classes for token classification and question
+    answering. Calling it again does nothing.
     """
     AutoConfig.register(MODEL_TYPE, TokenDropConfig, exist_ok=True)
-    AutoModelForSequenceClassification.register(
-        TokenDropConfig, TokenDropForSequenceClassification, exist_ok=True
-    )
+    for head, made in (
+        (CLASS, TokenDropForSequenceClassification),
+        (TAG, TokenDropForTokenClassification),
+        (SPAN, TokenDropForQuestionAnswering),
+    ):
+        head.auto.register(TokenDropConfig, made, exist_ok=True)

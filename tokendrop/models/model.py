@@ -78,7 +78,8 @@ class TokenDropModel(AnsweringModel):
     def summary(self) -> ModelSummary:
         """What its card tells."""
         kind = self.backbone.config.model_type
-        return ModelSummary(self.reducer, self.shape, kind, self.labels, self.figures)
+        head = head_of(self.backbone)
+        return ModelSummary(self.reducer, self.shape, kind, head, self.labels, self.figures)
 
     def forward(self, batch: Batch) -> Encoded:
         return encode(self.backbone, batch, self.reducer)
