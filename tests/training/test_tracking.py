@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import struct
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import wandb
+from lightning import Callback, Trainer
+from lightning.pytorch.loggers import Logger
 from wandb.proto import wandb_internal_pb2 as messages
 
-from tests.cli.test_cli import SMALL, reviews  # noqa: F401
+from tests.cli.test_cli import SMALL, complaint, reviews  # noqa: F401
 from tests.compare.grid.test_compare import SMOKE
+from tests.training.test_recipes import FINE_TUNE, StopIn, backbone, data  # noqa: F401
 from tokendrop.cli import main
+from tokendrop.data import TextData
+from tokendrop.errors import UserError
+from tokendrop.reducers.base import Stage
+from tokendrop.reducers.dact_bert import DactBert
+from tokendrop.training import recipes
+from tokendrop.training.module import TokenDropModule
 from tokendrop.training.tracking import Run, Tracker
 
 METHOD = "{{reducer: baselines.Truncation, operating_points: {{{point}: {{tokens: 6}}}}}}"
 
 
+RUN = Run("films", "exits", "default", 1)
+ORDER = ["fine_tune", "joint"].index
 BLOCK, HEADER, LAST = 32768, 7, (1, 4)  # of the log files that LevelDB and W&B write
 
 
@@ -135,3 +148,108 @@ def test_the_comparison_shows_its_figures_and_the_tables_of_its_panels(
     }
     wanted = {"results", "trade_off_flops", "same_budget", "fronts", "kinds", "passes"}
     assert wanted <= kept, wanted - kept
+
+
+def test_a_curve_goes_on_where_a_training_was_cut(
+    backbone: str,  # noqa: F811
+    data: TextData,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    module = TokenDropModule(DactBert(epochs=2), backbone, fine_tune=FINE_TUNE)
+
+    def curve(folder: str, *cuts: tuple[str, int]) -> list[dict[str, str]]:
+        for cut in (*cuts, None):
+            (logger,) = Tracker(["csv"], tmp_path / folder, RUN).loggers
+            make = recipes.trainer_maker([logger], "t")
+
+            def stopping(
+                stage: Stage,
+                callbacks: list[Callback],
+                make: recipes.MakeTrainer = make,
+                cut: tuple[str, int] | None = cut,
+            ) -> Trainer:
+                return make(stage, [*callbacks, *([StopIn(*cut)] if cut else [])])
+
+            with pytest.raises((ConnectionAbortedError, UserError)) if cut else nullcontext():
+                recipes.train(module, data, 1, tmp_path / folder, stopping)
+            # a process that dies takes along what it had not yet written
+            logger._experiment = None  # type: ignore[attr-defined]
+        with (tmp_path / folder / "logs" / RUN.name / "metrics.csv").open() as lines:
+            return list(csv.DictReader(lines))
+
+    whole = curve("whole")
+    assert [row["stage"] for row in whole] == sorted((row["stage"] for row in whole), key=ORDER)
+    assert {row["stage"] for row in whole} == {"fine_tune", "joint"}
+    cut = curve("cut", ("fine_tune", 1), ("joint", 0), ("joint", 1))
+    assert cut == whole
+
+
+def test_a_run_that_goes_on_has_one_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr(wandb, "init", lambda **settings: given.append(settings))
+    for seed in (1, 1, 2):
+        (logger,) = Tracker(["wandb"], tmp_path, Run("films", "a/b", "default", seed)).loggers
+        assert logger.experiment is None
+    first, again, other = given
+    assert first["id"] == again["id"] != other["id"]
+    assert first["resume"] == "allow"
+
+
+def test_disabled_wandb_writes_nothing(
+    reviews: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    words = [
+        "--data.train",
+        str(reviews),
+        "--loggers",
+        "[csv, wandb]",
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", *SMALL[:-2], *words]) == 0
+    assert not list(tmp_path.rglob("wandb"))
+    assert list(tmp_path.rglob("metrics.csv"))
+
+
+class Remembered(Logger):
+    """What a logger of somebody else's was told."""
+
+    told: ClassVar[list[tuple[str, dict[str, Any]]]] = []
+
+    def __init__(self, save_dir: str, run_name: str, mood: str = "plain") -> None:
+        self.place, self.run_name, self.mood = save_dir, run_name, mood
+
+    name = version = property(lambda self: self.run_name)
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        self.told.append((f"{self.run_name} {self.mood}", dict(metrics)))
+
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
+        pass
+
+
+def test_any_logger_may_stand_beside_ours(
+    reviews: Path,  # noqa: F811
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = f"{__name__}.Remembered"
+    named = f"{{class_path: {path}, init_args: {{mood: bright}}}}"
+    words = ["--data.train", str(reviews), "--out", str(tmp_path)]
+    Remembered.told.clear()
+    assert main(["fit", *SMALL[:-2], *words, "--loggers", f"[csv, {named}]"]) == 0
+    names, told = zip(*Remembered.told, strict=True)
+    assert set(names) == {"Dense-fit-local-seed1 bright"}
+    assert any("dev/accuracy" in metrics for metrics in told)
+    assert "chosen/accuracy" in told[-1]
+    for spec, said in (
+        ("{class_path: nowhere.Logger}", "no class nowhere.Logger"),
+        (f"{{class_path: {__name__}.Path}}", "is no logger"),
+        (f"{{class_path: {path}, init_args: {{moods: 1}}}}", "unexpected keyword argument 'moods'"),
+        ("{init_args: {}}", "is no logger: use csv"),
+    ):
+        assert said in complaint(capsys, "fit", *SMALL[:-2], *words, "--loggers", f"[{spec}]")

@@ -23,9 +23,9 @@ from tokendrop.models.cards import SIDE_CAR, Figures
 from tokendrop.models.hub import model_folder
 from tokendrop.models.model import TokenDropModel, load
 from tokendrop.reducers import setting_error
+from tokendrop.training.loggers import LoggerKind
 from tokendrop.training.module import TokenDropModule
 from tokendrop.training.recipes import TRAINER_DEFAULTS
-from tokendrop.training.tracking import LoggerName
 from tokendrop.training.trainer_options import (
     EVALUATION,
     FIT,
@@ -144,9 +144,10 @@ def training_parser() -> LightningArgumentParser:
     parser.add_argument("--out", type=str, default="runs/fit", help="output folder")
     parser.add_argument(
         "--loggers",
-        type=list[LoggerName],
+        type=list[LoggerKind],
         default=["csv"],
-        help="where curves go; wandb is offline unless you are logged in",
+        help="where curves go: csv, wandb (offline unless you are logged in), wandb_models, or any "
+        "logger of Lightning's kind as {class_path: ..., init_args: {...}}",
     )
     return parser
 

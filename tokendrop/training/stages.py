@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,6 +23,7 @@ from tokendrop.models import backbones
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.base import Stage, StageContext
 from tokendrop.stored import read_json
+from tokendrop.training.curves import Curve, GoOn
 from tokendrop.training.module import TokenDropModule
 from tokendrop.training.saliency import (
     Score,
@@ -113,7 +113,7 @@ def _finish(stage: TrainedStage) -> TrainedStage:
 def untrained(recipe: Recipe, model: TokenDropModel, name: str, folder: Path) -> TrainedStage:
     """A model with a method that needs no training, or no more; it is evaluated as it is."""
     recipe.module.begin(model, recipe.data.make_task(recipe.module.metric), recipe.data.splits)
-    trainer = recipe.make_trainer(Stage(name, 1, 0.0), [Steps(recipe.done)])
+    trainer = recipe.make_trainer(Stage(name, 1, 0.0), [GoOn(name), Steps(recipe.done)])
     with in_one_line():
         (chosen,) = trainer.validate(recipe.module, recipe.data, verbose=False)
     model.save_pretrained(folder / "model")
@@ -148,8 +148,8 @@ def train_stage(
     last = ModelCheckpoint(
         folder, "last", save_on_train_epoch_end=True, enable_version_counter=False
     )
-    curve = _Curve()
-    callbacks: list[Callback] = [curve, best, last, Steps(recipe.done)]
+    curve = Curve()
+    callbacks: list[Callback] = [curve, GoOn(stage.name), best, last, Steps(recipe.done)]
     if tuned is None:
         callbacks.append(_EveryEpoch(folder))
     trainer = recipe.make_trainer(stage, callbacks)
@@ -266,33 +266,3 @@ class _EveryEpoch(Callback):
         assert isinstance(pl_module, TokenDropModule)
         with whole_file(self.weights(self.folder, trainer.current_epoch + 1)) as draft:
             save_file(pl_module.model.backbone.state_dict(), draft)
-
-
-class _Curve(Callback):
-    """Metrics after each epoch, and time and FLOPs spent, all kept across a resumption."""
-
-    def __init__(self) -> None:
-        self.epochs: list[dict[str, float]] = []
-        self.seconds = 0.0
-        self.flops = 0
-        self._earlier_flops = 0  # before the resumption
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.started = time.perf_counter()
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.sanity_checking or trainer.state.fn != "fit":
-            return
-        assert isinstance(pl_module, TokenDropModule)
-        self.seconds += time.perf_counter() - self.started
-        self.flops = self._earlier_flops + pl_module.train_flops
-        metrics = {k: round(float(v), 6) for k, v in trainer.callback_metrics.items()}
-        self.epochs.append({"epoch": trainer.current_epoch + 1, **metrics})
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"epochs": self.epochs, "seconds": self.seconds, "flops": self.flops}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.epochs = state_dict["epochs"]
-        self.seconds = state_dict["seconds"]
-        self.flops = self._earlier_flops = state_dict["flops"]

@@ -5,21 +5,23 @@ from __future__ import annotations
 import netrc
 import os
 import re
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers import Logger, WandbLogger
 
+from tokendrop.files import write_text
 from tokendrop.measure.measures import MEASURES, VALUE
 from tokendrop.models.prediction import Prediction
+from tokendrop.training.curves import CurveLogger
+from tokendrop.training.loggers import LoggerKind, made
 
 if TYPE_CHECKING:  # imported where it is used: runs that log to files do without it
     import wandb
-
-# "wandb_models" is "wandb" with the trained models as artefacts, which are large
-LoggerName = Literal["csv", "wandb", "wandb_models"]
 
 TAG_LENGTH = 64  # W&B refuses longer ones
 CHOSEN = "chosen/"
@@ -57,7 +59,7 @@ class Run:
 class Tracker:
     """The loggers of one run, over all stages of its recipe."""
 
-    def __init__(self, kinds: Sequence[LoggerName], folder: Path, run: Run) -> None:
+    def __init__(self, kinds: Sequence[LoggerKind], folder: Path, run: Run) -> None:
         """
         Args:
             kinds: which loggers to use.
@@ -67,12 +69,14 @@ class Tracker:
         self.run, self.with_models = run, "wandb_models" in kinds
         self.loggers: list[Logger] = []
         if "csv" in kinds:
-            self.loggers.append(CSVLogger(folder / "logs", name=run.name, version=""))
+            self.loggers.append(CurveLogger(folder / "logs", name=run.name, version=""))
         if wants_wandb(kinds):
             import wandb
 
             logger = WandbLogger(
                 name=run.name,
+                id=_wandb_id(folder, run.name),
+                resume="allow",
                 save_dir=folder,
                 project="tokendrop",
                 group=run.task,
@@ -85,6 +89,8 @@ class Tracker:
             # Lightning always gives it, and W&B warns of its use whatever it is
             logger._wandb_init.pop("anonymous", None)
             self.loggers.append(logger)
+        self._named = [made(x, folder / "logs", run.name) for x in kinds if isinstance(x, dict)]
+        self.loggers += self._named
 
     def finish(
         self,
@@ -103,11 +109,14 @@ class Tracker:
             model: folder of the trained model.
             metric: what the task is scored by.
         """
+        numbers = {k: v for k, v in results.items() if isinstance(v, (int, float))}
+        for logger in self._named:
+            logger.log_metrics(numbers)
+            logger.finalize("success")
         for logger in self.loggers:
-            if isinstance(logger, WandbLogger):
+            if isinstance(logger, WandbLogger) and logger not in self._named:
                 experiment = logger.experiment
                 experiment.config.update(dict(config), allow_val_change=True)
-                numbers = {k: v for k, v in results.items() if isinstance(v, (int, float))}
                 directions = DIRECTIONS | {CHOSEN + metric: VALUE.better}
                 for name in numbers:
                     if better := directions.get(name):
@@ -126,9 +135,20 @@ class Tracker:
                 experiment.finish()
 
 
-def wants_wandb(kinds: Sequence[LoggerName]) -> bool:
+def wants_wandb(kinds: Sequence[LoggerKind]) -> bool:
     """Whether runs are tracked by Weights & Biases, with models or without."""
+    if os.environ.get("WANDB_MODE") == "disabled":  # W&B itself would still make files
+        return False
     return "wandb" in kinds or "wandb_models" in kinds
+
+
+def _wandb_id(folder: Path, name: str) -> str:
+    """What W&B knows a run by; the same when it goes on after an interruption."""
+    file = folder / "wandb" / "ids" / f"{quote(name, safe='')}.txt"
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, uuid.uuid4().hex[:8])
+    return file.read_text(encoding="utf-8")
 
 
 def logged_in() -> bool:

@@ -23,9 +23,10 @@ from tokendrop.reducers import from_spec, with_changes
 from tokendrop.reducers.base import Stage
 from tokendrop.reducers.length_adaptive.search.front import check_budget
 from tokendrop.reducers.length_adaptive.search.settings import SearchSettings
+from tokendrop.training.loggers import LoggerKind
 from tokendrop.training.module import FINE_TUNE
 from tokendrop.training.recipes import Precision, check_fine_tune
-from tokendrop.training.tracking import LoggerName, Run
+from tokendrop.training.tracking import Run
 
 
 class Arguments(UserDict[str, Any]):
@@ -116,7 +117,7 @@ class Comparison:
         data: changes to the settings of every task, e.g. a smaller train_rows.
         task_data: changes for single tasks, by their names, e.g. the dir where one has its files.
         clock: how time is measured.
-        loggers: where curves go.
+        loggers: where curves go: csv, wandb, wandb_models, or a logger's class and arguments.
         floor: also fit TF-IDF with logistic regression to every task, as a line below the tables.
         samples: how many test texts are shown with their dropped tokens.
         tune: speed-ups that the methods with a space are tuned for, and what that may cost each.
@@ -134,7 +135,7 @@ class Comparison:
     data: dict[str, Any] = field(default_factory=dict)
     task_data: dict[str, dict[str, Any]] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
-    loggers: list[LoggerName] = field(default_factory=lambda: ["csv", "wandb"])
+    loggers: list[LoggerKind] = field(default_factory=lambda: ["csv", "wandb"])
     floor: bool = False
     samples: int = 16
     tune: Tuning | None = None
