@@ -393,6 +393,48 @@ def dense_cost(stage: TrainedStage, data: TextData, split: str) -> int:
     return dense_flops(data.splits[split].lengths, model.backbone, model.shape)
 
 
+def test_a_stage_whose_score_does_not_rise_ends_early(
+    backbone: str, data: TextData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rises = {1: 0.5, 2: 0.7, 3: 0.6, 4: 0.7, 5: 0.9}  # of epoch 5 nothing is known after epoch 4
+    epochs = iter(())
+
+    def score(reducer: Dense, value: float, metrics: Any) -> float:
+        return rises[next(epochs)]
+
+    monkeypatch.setattr(Dense, "score", score)
+    tuned = replace(FINE_TUNE, epochs=5)
+
+    def run(folder: str, patience: int | None, *cuts: Callback) -> list[TrainedStage]:
+        module = TokenDropModule(Dense(), backbone, fine_tune=tuned, patience=patience)
+        return trained(module, data, tmp_path / folder, *cuts)
+
+    epochs = iter(range(1, 6))
+    (whole,) = run("whole", None)
+    assert whole.epochs == 5
+    epochs = iter(range(1, 6))
+    (early,) = run("whole", 2)
+    assert early.folder != whole.folder
+    assert early.epochs == len(early.curve) == 4
+    assert early.chosen["epoch"] == 2
+    # cut after the epoch in which it would have ended, it trains no other one
+    epochs = iter(range(1, 6))
+    with pytest.raises((ConnectionAbortedError, UserError)):
+        run("cut", 2, StopAtTheEnd())
+    epochs = iter(())
+    (resumed,) = run("cut", 2)
+    assert resumed.curve == early.curve
+    with pytest.raises(UserError, match="patience 0 is too small"):
+        TokenDropModule(Dense(), backbone, patience=0)
+
+
+class StopAtTheEnd(Callback):
+    """Break off once all epochs are trained."""
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        raise ConnectionAbortedError
+
+
 def test_a_stage_of_another_version_is_named(backbone: str, data: TextData, tmp_path: Path) -> None:
     module = TokenDropModule(Dense(), backbone, fine_tune=FINE_TUNE)
     (stage,) = trained(module, data, tmp_path)

@@ -83,6 +83,7 @@ def read_sweep(path: Path) -> dict[str, Any]:
         "seeds": [seed],
         "precision": cli.trainer.precision,
         "compile": cli.model.compiled,
+        "patience": cli.model.patience,
         "fine_tune": dataclasses.asdict(cli.model.fine_tune),
         "loggers": list(cli.config.loggers),
         "methods": {

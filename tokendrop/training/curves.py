@@ -45,6 +45,29 @@ class Curve(Callback):
         self.flops = self._earlier_flops = state_dict["flops"]
 
 
+class Patience(Callback):
+    """End a stage whose dev score has not risen for some epochs.
+
+    It goes by what :class:`Curve` remembers, so a stage that was cut after its last epoch does not
+    train another one.
+    """
+
+    def __init__(self, curve: Curve, epochs: int) -> None:
+        self._curve, self._epochs = curve, epochs
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._stop(trainer)
+
+    # after the curve has heard of the epoch
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._stop(trainer)
+
+    def _stop(self, trainer: Trainer) -> None:
+        scores = [metrics["dev/score"] for metrics in self._curve.epochs]
+        if scores and len(scores) - 1 - scores.index(max(scores)) >= self._epochs:
+            trainer.should_stop = True
+
+
 class CurveLogger(CSVLogger):
     """A CSV file of all stages of a run, each row with its stage.
 

@@ -15,6 +15,7 @@ from tokendrop.data.split import Split
 from tokendrop.engine.compiled import compiled_parts
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.trace import Encoded
+from tokendrop.errors import UserError
 from tokendrop.measure.flops import dense_flops, pass_flops
 from tokendrop.measure.kept import Kept
 from tokendrop.models.model import TokenDropModel
@@ -40,6 +41,7 @@ class TokenDropModule(LightningModule):
         fine_tune: Stage = FINE_TUNE,
         random_init: dict[str, Any] | None = None,
         compile: bool = False,
+        patience: int | None = None,
     ) -> None:
         """
         Args:
@@ -53,6 +55,11 @@ class TokenDropModule(LightningModule):
                 configuration (e.g. num_hidden_layers), and random weights.
             compile: train with torch.compile's kernels for what layers do token by token. They
                 take a minute to make, once for each method, and draw other random numbers.
+            patience: end a stage whose dev score has not risen for so many epochs, and keep its
+                best; stages that end with their last weights train for all of their epochs.
+
+        Raises:
+            UserError: a patience of less than one epoch.
         """
         super().__init__()
         self.backbone = backbone
@@ -62,6 +69,11 @@ class TokenDropModule(LightningModule):
         self.fine_tune = fine_tune
         self.random_init = random_init
         self.compiled = compile
+        if patience is not None and patience < 1:
+            raise UserError(
+                f"patience {patience} is too small: use 1 or more epochs, or leave it out"
+            )
+        self.patience = patience
         # several groups may follow different losses, which one backward pass cannot do
         self.automatic_optimization = False
 

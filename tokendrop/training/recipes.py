@@ -89,6 +89,8 @@ def plan(
     } | decisive(make_trainer(module.fine_tune, []))
     if module.compiled:
         described["compile"] = True
+    if module.patience is not None:
+        described["patience"] = module.patience
     dense, spec = Dense().spec(), reducer.spec(trained=True)
     stages = [(module.fine_tune, dense), *((stage, spec) for stage in reducer.stages())]
     found: list[Planned] = []

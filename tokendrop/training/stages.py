@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,7 +24,7 @@ from tokendrop.models import backbones
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.base import Stage, StageContext
 from tokendrop.stored import read_json
-from tokendrop.training.curves import Curve, GoOn
+from tokendrop.training.curves import Curve, GoOn, Patience
 from tokendrop.training.module import TokenDropModule
 from tokendrop.training.saliency import (
     Score,
@@ -34,6 +35,8 @@ from tokendrop.training.saliency import (
 )
 from tokendrop.training.trainer_options import in_one_line
 from tokendrop.training.work import Done, Steps
+
+log = logging.getLogger(__name__)
 
 # AdapLeR averages saliencies over so many of the best epochs
 BEST_EPOCHS = 3
@@ -152,6 +155,9 @@ def train_stage(
     callbacks: list[Callback] = [curve, GoOn(stage.name), best, last, Steps(recipe.done)]
     if tuned is None:
         callbacks.append(_EveryEpoch(folder))
+    # a stage that ends with its last weights needs all of its epochs
+    if module.patience is not None and stage.keep == "best":
+        callbacks.append(Patience(curve, module.patience))
     trainer = recipe.make_trainer(stage, callbacks)
     asked: set[Path] = set()
     model.reducer.enter(stage, _context(recipe, stage, tuned, trainer, asked))
@@ -171,6 +177,11 @@ def train_stage(
     except SystemExit as error:
         # Lightning turns Ctrl-C into an exit, which would skip the word on how to go on
         raise KeyboardInterrupt from error
+    if (ran := len(curve.epochs)) < stage.epochs:
+        log.warning(
+            "%s ended after epoch %d of %d: no dev score above that of epoch %d in the last %d",
+            *(stage.name, ran, stage.epochs, ran - (module.patience or 0), module.patience),
+        )
     chosen = curve.epochs[-1]
     if stage.keep == "best":
         chosen = max(curve.epochs, key=lambda metrics: metrics["dev/score"])
@@ -183,7 +194,7 @@ def train_stage(
     done = _finish(
         TrainedStage(
             name=stage.name,
-            epochs=stage.epochs,
+            epochs=len(curve.epochs),
             folder=folder,
             seconds=seconds,
             flops=flops,

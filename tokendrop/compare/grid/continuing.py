@@ -15,9 +15,24 @@ from tokendrop.errors import UserError
 from tokendrop.files import make_folder, write_text
 from tokendrop.stored import read_json
 
-COMMON = ("backbone", "random_init", "fine_tune", "precision", "compile", "evaluate_in", "clock")
+COMMON = (
+    "backbone",
+    "random_init",
+    "fine_tune",
+    "precision",
+    "compile",
+    "patience",
+    "evaluate_in",
+    "clock",
+)
 """Settings that all runs of a folder share, since its tables compare them."""
-UNNOTED: dict[str, Any] = {"recipe": 1, "tuning": None, "compile": False, "evaluate_in": "fp32"}
+UNNOTED: dict[str, Any] = {
+    "recipe": 1,
+    "tuning": None,
+    "compile": False,
+    "patience": None,
+    "evaluate_in": "fp32",
+}
 """What held for records of versions that did not note it."""
 
 

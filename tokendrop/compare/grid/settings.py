@@ -111,6 +111,7 @@ class Comparison:
         precision: of training; bf16-mixed takes about half the time on processors and accelerators
             that have it.
         compile: train with compiled layers, as ``--model.compile`` does.
+        patience: end a stage whose dev score has not risen for so many epochs.
         evaluate_in: the weights of the backbone when metrics, FLOPs and time are measured after
             training, bf16 if that is what will be deployed. Decisions are made in fp32 always, and
             epochs and settings are chosen in fp32.
@@ -131,6 +132,7 @@ class Comparison:
     fine_tune: Stage = FINE_TUNE
     precision: Precision = "32-true"
     compile: bool = False
+    patience: int | None = None
     evaluate_in: Dtype = "fp32"
     data: dict[str, Any] = field(default_factory=dict)
     task_data: dict[str, dict[str, Any]] = field(default_factory=dict)

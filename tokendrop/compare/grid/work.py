@@ -75,6 +75,7 @@ def module_of(comparison: Comparison, cell: Cell) -> TokenDropModule:
         comparison.fine_tune,
         comparison.random_init,
         comparison.compile,
+        comparison.patience,
     )
 
 

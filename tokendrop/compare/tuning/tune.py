@@ -200,6 +200,7 @@ def _settings(comparison: Comparison, entry: Entry, data: TextData) -> dict[str,
         "data": entry.data | {"fingerprint": data.fingerprint()},
         # journals of versions without it are found again
         **({"compile": True} if comparison.compile else {}),
+        **({"patience": comparison.patience} if comparison.patience is not None else {}),
     }
 
 
