@@ -11,6 +11,7 @@ from torch import Tensor
 from torch._dynamo.utils import counters
 from transformers import PreTrainedModel
 
+from tests.models.test_model import REDUCERS, TEXTS, model_of
 from tokendrop.engine import compiled
 from tokendrop.engine.compiled import compiled_parts
 from tokendrop.engine.encoder import encode
@@ -60,9 +61,25 @@ def test_few_graphs_serve_all_layers_and_lengths() -> None:
         gradients(model, True, lengths)
     assert counters["stats"]["unique_graphs"] == first
     assert not counters["graph_break"]
-    with torch.no_grad(), compiled_parts(True):
-        encode(model, packed(tiny_rows((3, 30))), Dense())  # only what trains is compiled
-    assert counters["stats"]["unique_graphs"] == first
+
+
+def test_torch_compile_of_a_model_compiles_its_layers() -> None:
+    model = model_of(REDUCERS["chain"]())
+    batches = [packed(tiny_rows(lengths)) for lengths in ((5, 9, 3), (4, 4), (9, 1, 2))]
+    with torch.inference_mode():
+        plain = [model(batch).logits for batch in batches]
+        assert not counters["stats"]["unique_graphs"]
+        outside = torch.compile(model)
+        for batch, logits in zip(batches, plain, strict=True):
+            torch.testing.assert_close(outside(batch).logits, logits, atol=1e-5, rtol=1e-4)
+    assert counters["stats"]["unique_graphs"] > 0
+    expected = model.predict(TEXTS)
+    counters.clear()
+    torch._dynamo.reset()
+    compiled._compiled.cache_clear()
+    model.compile()  # in place, so that all that runs the model runs it compiled
+    assert [one.label for one in model.predict(TEXTS)] == [one.label for one in expected]
+    assert counters["stats"]["unique_graphs"] > 0
 
 
 def test_without_a_compiler_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

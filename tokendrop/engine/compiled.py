@@ -1,4 +1,4 @@
-"""What a layer does token by token, compiled for training: fewer and larger operators.
+"""What a layer does token by token, compiled: fewer and larger operators.
 
 One graph serves all layers and any number of tokens, so few of them are made. Attention is not
 among them: it is one operator already, and where a row ends is data.
@@ -25,7 +25,7 @@ _WANTED: ContextVar[bool] = ContextVar("_WANTED", default=False)
 
 @contextmanager
 def compiled_parts(wanted: bool) -> Iterator[None]:
-    """Compile the parts of the layers of passes within that train, if wanted.
+    """Compile the parts of the layers of passes within, if wanted.
 
     Raises:
         UserError: they cannot be compiled here, e.g. for want of a compiler.
@@ -43,7 +43,7 @@ def compiled_parts(wanted: bool) -> Iterator[None]:
 
 def compiling_parts() -> bool:
     """Whether this pass is one whose parts are compiled."""
-    return _WANTED.get() and torch.is_grad_enabled()
+    return _WANTED.get()
 
 
 class Compiled(Parts):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from tokendrop.engine.compiled import compiled_parts
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.trace import Encoded
@@ -82,7 +85,18 @@ class TokenDropModel(AnsweringModel):
         return ModelSummary(self.reducer, self.shape, kind, head, self.labels, self.figures)
 
     def forward(self, batch: Batch) -> Encoded:
-        return encode(self.backbone, batch, self.reducer)
+        """What the method makes of a batch.
+
+        Under ``torch.compile`` the layers' parts are compiled, and not the loop around them, in
+        which every batch goes another way.
+        """
+        encoded: Encoded = self._encoded(batch, torch.compiler.is_compiling())
+        return encoded
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _encoded(self, batch: Batch, compiled: bool) -> Encoded:
+        with compiled_parts(True) if compiled else nullcontext():
+            return encode(self.backbone, batch, self.reducer)
 
     @classmethod
     def from_pretrained(cls, name: str | Path, **options: Any) -> TokenDropModel:
