@@ -1,5 +1,6 @@
 import importlib.util
 import json
+from pathlib import Path
 
 import datasets
 import pandas as pd
@@ -7,6 +8,7 @@ import pytest
 
 from tests.data.conftest import rows, write_csv
 from tokendrop.data.sources import read_demo, read_file, read_hub
+from tokendrop.data.tags import read_conll
 from tokendrop.errors import UserError
 
 ROWS = [{"text": 'say "NA", not null', "label": 1}, {"text": "so-so\u2028fine", "label": 0}]
@@ -95,7 +97,6 @@ def test_unknown_suffix(tmp_path):
         ("a.csv", b"text,label\none,1\ntoo,many,2\n", "line 3"),
         ("a.csv", b"text,label\ntoo,many,2\nhere,too,2\n", "Length of header"),
         ("a.csv", b"", "No columns"),
-        ("a.tsv", b"text\tlabel\n\xff\xfe\t1\n", "decode"),
         ("a.json", b'[{"text": "a"', "delimiter"),
         ("a.jsonl", b'{"text": "a"}\n\n{"text": \n', "line 3"),
         ("a.jsonl", b'{"text": "a"}\n7\n', "line 2 is not an object"),
@@ -108,6 +109,25 @@ def test_torn_file(tmp_path, name, content, says):
     with pytest.raises(UserError, match=rf"{name}: not a readable .*{says}") as caught:
         read_file(str(tmp_path / name))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_tables_as_spreadsheets_save_them(tmp_path, separator, encoding):
+    rows = [["text", "label"], ["schön, wär's; so", "gut"], ["nö", "übel"]]
+    content = "\r\n".join(separator.join(f'"{cell}"' for cell in row) for row in rows)
+    (tmp_path / "a.csv").write_bytes(content.encode(encoding))
+    frame = read_file(str(tmp_path / "a.csv")).frame
+    assert frame.to_dict("list") == {"text": ["schön, wär's; so", "nö"], "label": ["gut", "übel"]}
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.json", "a.conll"])
+def test_another_encoding_is_named_with_its_line(tmp_path, name):
+    (tmp_path / name).write_bytes("text,label\nfine,1\ntrès beau,2\n".encode("cp1252"))
+    readers = {".conll": lambda path: read_conll(path, "tokens", "tags")}
+    reader = readers.get(Path(name).suffix, read_file)
+    with pytest.raises(UserError, match=rf"{name}, line 3: not UTF-8 \(byte 0xe8\).*iconv"):
+        reader(str(tmp_path / name))
 
 
 @pytest.fixture

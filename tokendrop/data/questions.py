@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from tokendrop.data.encoding import read_text
 from tokendrop.data.rows import Rows, read_texts
 from tokendrop.data.sources import Table, existing, read_file
 from tokendrop.data.split import Question
@@ -29,7 +30,7 @@ def read_squad(path: str, text: Sequence[str], label: str) -> Table:
     if file.suffix.lower() != ".json":
         return read_file(path)
     try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
+        content = json.loads(read_text(file))
     except ValueError:
         return read_file(path)  # lines, or an error that names the place
     if not isinstance(content, dict):

@@ -18,6 +18,7 @@ import datasets
 import pandas as pd
 import pyarrow as pa
 
+from tokendrop.data.encoding import encoding_of, read_text, separator_of
 from tokendrop.errors import UserError, one_line, unknown
 
 DEMO = ("imdb", "rotten_tomatoes")
@@ -74,6 +75,8 @@ def read_file(path: str, columns: Sequence[str] | None = None) -> Table:
             frame = _READERS[suffix](file)
         else:
             frame = _joined(_delimited(file, columns), columns)
+    except UserError:
+        raise
     except (OSError, ValueError, pa.ArrowException, pd.errors.ParserWarning) as error:
         raise UserError(
             f"{path}: not a readable {file.suffix} file ({one_line(error)}); "
@@ -83,28 +86,29 @@ def read_file(path: str, columns: Sequence[str] | None = None) -> Table:
 
 
 # GLUE's files are not quoted: a lone " in a sentence would swallow the lines that follow
-_QUOTING: dict[str, tuple[str, Literal[0, 3]]] = {
-    ".csv": (",", csv.QUOTE_MINIMAL),
-    ".tsv": ("\t", csv.QUOTE_NONE),
-    ".txt": ("\t", csv.QUOTE_NONE),
+_QUOTING: dict[str, Literal[0, 3]] = {
+    ".csv": csv.QUOTE_MINIMAL,
+    ".tsv": csv.QUOTE_NONE,
+    ".txt": csv.QUOTE_NONE,
 }
 
 
 def _delimited(file: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    separator, quoting = _QUOTING[file.suffix.lower()]
+    quoting, encoding = _QUOTING[file.suffix.lower()], encoding_of(file)
+    quoted = quoting == csv.QUOTE_MINIMAL
     with warnings.catch_warnings():
         # rows with more fields than the header: pandas would only warn and cut them
         warnings.simplefilter("error", pd.errors.ParserWarning)
         return pd.read_csv(
             file,
-            sep=separator,
+            sep=separator_of(file, encoding) if quoted else "\t",
             quoting=quoting,
             header="infer" if columns is None else None,
             names=None if columns is None else range(len(columns)),
             dtype=str,
             keep_default_na=False,  # "null" and "NA" are words
             index_col=False,
-            encoding="utf-8-sig",
+            encoding=encoding,
         )
 
 
@@ -118,7 +122,7 @@ def _joined(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def _json(file: Path) -> pd.DataFrame:
-    content = file.read_text(encoding="utf-8-sig")
+    content = read_text(file)
     if content.lstrip().startswith("["):
         rows = json.loads(content)
         places = [f"entry {number}" for number in range(1, len(rows) + 1)]
@@ -256,5 +260,6 @@ def check_columns(table: Table, columns: list[str], option: str) -> None:
         if column not in table.frame.columns:
             raise UserError(
                 f"{table.place}: {unknown('column', column, shown)}; "
-                f"set it with --data.{option} (a CSV or TSV names its columns in the first line)"
+                f"set it with --data.{option} (a CSV or TSV names its columns in the first line; "
+                "docs/your_data.md says how to name those of a file that does not)"
             )

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tokendrop.data.encoding import read_text
 from tokendrop.data.entities import to_iob2
 from tokendrop.data.rows import Rows, class_name, missing, refuse
 from tokendrop.data.sources import Table, check_columns, existing
 from tokendrop.data.split import Sentence
-from tokendrop.errors import UserError
+from tokendrop.errors import UserError, one_line
 
 
 def read_conll(path: str, words: str, tags: str) -> Table:
@@ -31,9 +32,9 @@ def read_conll(path: str, words: str, tags: str) -> Table:
     """
     file = existing(path)
     try:
-        content = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a readable text file ({error}): write it as UTF-8") from error
+        content = read_text(file)
+    except OSError as error:
+        raise UserError(f"{path}: not a readable text file ({one_line(error)})") from error
     sentences: list[tuple[list[str], list[str]]] = [([], [])]
     for number, line in enumerate(content.split("\n"), 1):
         fields = line.split()

@@ -1,0 +1,53 @@
+"""In which encoding a file of text is, and which separator its columns have."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+from tokendrop.errors import UserError
+
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def encoding_of(file: Path) -> str:
+    """UTF-8, or UTF-16 where the file begins with its mark, as spreadsheets write it.
+
+    Raises:
+        OSError: it cannot be read.
+        UserError: it is neither.
+    """
+    with file.open("rb") as raw:
+        if raw.read(2) in _UTF16:
+            return "utf-16"
+        raw.seek(0)
+        for number, line in enumerate(raw, start=1):
+            try:
+                line.decode("utf-8-sig")
+            except UnicodeDecodeError as error:
+                raise UserError(
+                    f"{file}, line {number}: not UTF-8 (byte 0x{line[error.start]:02x}); if it is "
+                    "Windows-1252 or Latin-1, write it anew: "
+                    f"iconv -f WINDOWS-1252 -t UTF-8 {file.name} > utf8{file.suffix}"
+                ) from error
+    return "utf-8-sig"
+
+
+def read_text(file: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        OSError: it cannot be read.
+        UserError: it is neither UTF-8 nor UTF-16.
+    """
+    return file.read_text(encoding=encoding_of(file))
+
+
+def separator_of(file: Path, encoding: str) -> str:
+    """What stands between the columns of a CSV, by its first line.
+
+    Spreadsheets write ";" where a comma is part of numbers.
+    """
+    with file.open(encoding=encoding, newline="") as lines:
+        first = lines.readline()
+    return next((mark for mark in (",", ";", "\t") if mark in first), ",")
