@@ -82,7 +82,7 @@ def read_sweep(path: Path) -> dict[str, Any]:
         "data": {k: v for k, v in data.items() if v != defaults[k].default},
         "seeds": [seed],
         "precision": cli.trainer.precision,
-        "fine_tune": dataclasses.asdict(cli.model.fine_tune),
+        "fine_tune": cli.model.fine_tune and dataclasses.asdict(cli.model.fine_tune),
         "loggers": list(cli.config.loggers),
         "methods": {
             "dense": {"reducer": "Dense"},
