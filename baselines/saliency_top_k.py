@@ -9,7 +9,7 @@ shows what learned thresholds add, against attention top-k what another score do
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -20,16 +20,18 @@ from baselines.schedule import ConstantShare
 from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.errors import UserError
 from tokendrop.packed import Batch, Layout, row_softmax, row_sum
-from tokendrop.reducers.base import Decision, Shape, Stage, StageContext, View
+from tokendrop.reducers.base import Decision, Group, Shape, Stage, StageContext, Step, View
 
 WIDTH = 32  # hidden units of a predictor, as in AdapLeR
+ALONE = Stage("predictors", 1, 1e-3, clip=1.0, keep="last")
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """The scores (T,) that the live tokens of a layer got in training."""
+    """The states (T, hidden) that a layer's predictor read in training."""
 
-    scores: Tensor
+    layer: int
+    hidden: Tensor
     layout: Layout
 
 
@@ -50,8 +52,9 @@ class SaliencyTopK(ConstantShare):
             configuration: instead, the tokens that leave each layer.
             saliency_weight: weight of the predictors' loss. Only they follow it: they read the
                 states without a gradient into the backbone.
-            epochs: passes of training with these tokens removed.
-            learning_rate: its peak rate.
+            epochs: passes of training with these tokens removed. With 0 the backbone stays as it
+                is, and the predictors alone learn, in one pass.
+            learning_rate: its peak rate; the predictors alone have one of their own.
         """
         super().__init__(ratio, configuration, epochs, learning_rate)
         self.saliency_weight = saliency_weight
@@ -79,12 +82,33 @@ class SaliencyTopK(ConstantShare):
         return decision
 
     def scores(self, view: View) -> Tensor:
-        scores: Tensor = self.predictors[view.layer](view.hidden.detach()).squeeze(-1)
+        hidden = view.hidden.detach()
         if self.training:
-            view.memory.append(Scored(scores, view.layout))
-        return scores.detach()
+            view.memory.append(Scored(view.layer, hidden, view.layout))
+        return self._predicted(view.layer, hidden).detach()
+
+    def _predicted(self, layer: int, hidden: Tensor) -> Tensor:
+        scores: Tensor = self.predictors[layer](hidden).squeeze(-1)
+        return scores
 
     # -- training -------------------------------------------------------------------------------
+
+    def stages(self) -> list[Stage]:
+        return super().stages() if self.epochs else [ALONE]
+
+    def groups(self, stage: Stage, backbone: nn.Module) -> list[Group]:
+        if stage != ALONE:
+            return super().groups(stage, backbone)
+        return [Group("predictors", {f"reducer.{name}": p for name, p in self.named_parameters()})]
+
+    def training_passes(self, step: Step) -> Iterator[dict[str, Tensor]]:
+        if self.epochs:
+            yield from super().training_passes(step)
+            return
+        # frozen: the pass through the backbone needs no gradient
+        with torch.no_grad():
+            encoded = step.forward()
+        yield self.losses(encoded)
 
     def losses(self, encoded: Encoded) -> dict[str, Tensor]:
         """KL of the live tokens' saliency from the predicted one, mean over rows and layers."""
@@ -98,7 +122,8 @@ class SaliencyTopK(ConstantShare):
             layout = scored.layout
             target = saliency[layout.tokens].clamp_min(1e-9)
             target = target / row_sum(target, layout)[layout.row]
-            found = row_softmax(scored.scores, layout).clamp_min(1e-9)
+            scores = self._predicted(scored.layer, scored.hidden)
+            found = row_softmax(scores, layout).clamp_min(1e-9)
             pointwise = F.kl_div(found.log(), target, reduction="none")
             divergences.append(row_sum(pointwise, layout).mean())
         return {"saliency": self.saliency_weight * torch.stack(divergences).mean()}

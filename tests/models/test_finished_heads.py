@@ -18,7 +18,10 @@ class TestOtherClasses:
     @pytest.mark.parametrize(
         ("names", "lacking"),
         [
-            (["yes", "perhaps"], r"2 classes \(yes, perhaps\).*\(no, yes\): the model has no 'no'"),
+            (
+                ["yes", "perhaps"],
+                r"\(yes, perhaps\).*\(no, yes\): the model has no 'no'.*label_map",
+            ),
             (["yes", "no", "LABEL_2"], r"3 classes \(yes, no, LABEL_2\).*data has no 'LABEL_2'"),
             (["LABEL_0", "LABEL_1", "LABEL_2"], r"3 classes \(LABEL_0, .*2 \(no, yes\)"),
             (["LABEL_1", "LABEL_0"], r"2 classes \(LABEL_1, LABEL_0\)"),
@@ -36,6 +39,9 @@ class TestOtherClasses:
         folder = str(classifier(tmp_path, ["yes", "no"]))
         with pytest.raises(UserError, match=r"2 classes \(yes, no\), not for regression"):
             load_backbone(folder, [], kind="regression")
+        number = str(classifier(tmp_path / "number", ["LABEL_0"]))
+        with pytest.raises(UserError, match=r"a head for one number, .* not for classes"):
+            load_backbone(number, ["no", "yes"])
 
     def test_by_every_command_in_one_line(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -70,6 +76,7 @@ class TestHeadsThatCannotBeRead:
         ("changes", "said"),
         [
             ({"problem_type": "multi_label_classification"}, "multi-label"),
+            ({"problem_type": "regression"}, "gives 3 numbers for each text"),
             ({"id2label": {"0": "yes", "1": "no", "3": "perhaps"}}, "ids 0, 1, 3, .* from 0 to 2"),
             ({"id2label": {"0": "yes", "1": "no", "2": "yes"}}, "'yes' to the classes 0 and 2"),
         ],

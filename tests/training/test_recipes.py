@@ -28,9 +28,9 @@ from tokendrop.reducers.length_adaptive import LengthAdaptive
 from tokendrop.reducers.power_bert import PowerBert
 from tokendrop.testing.tiny import LAYERS, tiny_model
 from tokendrop.training import recipes
+from tokendrop.training.finished import TrainedStage
 from tokendrop.training.module import TokenDropModule
 from tokendrop.training.saliency import cost_of
-from tokendrop.training.stages import TrainedStage
 
 FINE_TUNE = Stage("fine_tune", 3, 1e-3, weight_decay=0.01, warmup=0.1, clip=1.0)
 

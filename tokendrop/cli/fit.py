@@ -24,8 +24,8 @@ from tokendrop.models.model import load_with
 from tokendrop.reducers import from_spec
 from tokendrop.reducers.base import Stage
 from tokendrop.training import recipes
+from tokendrop.training.finished import TrainedStage
 from tokendrop.training.progress import progress
-from tokendrop.training.stages import TrainedStage
 from tokendrop.training.tracking import CHOSEN, Run, Tracker
 
 

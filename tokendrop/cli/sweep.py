@@ -84,7 +84,7 @@ def read_sweep(path: Path) -> dict[str, Any]:
         "precision": cli.trainer.precision,
         "compile": cli.model.compiled,
         "patience": cli.model.patience,
-        "fine_tune": dataclasses.asdict(cli.model.fine_tune),
+        "fine_tune": cli.model.fine_tune and dataclasses.asdict(cli.model.fine_tune),
         "loggers": list(cli.config.loggers),
         "methods": {
             "dense": {"reducer": "Dense"},

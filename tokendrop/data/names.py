@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tokendrop.errors import UserError
@@ -28,6 +28,34 @@ def placeholders(names: Sequence[str]) -> bool:
     return list(names) == [f"LABEL_{number}" for number in range(len(names))]
 
 
+def mapped(data: Sequence[str], label_map: Mapping[Any, str], place: str) -> dict[str, str]:
+    """The model's name of each of the data's classes.
+
+    Args:
+        data: the data's class names; those that the map leaves out stay as they are.
+        label_map: model's names by the data's, see :class:`tokendrop.data.TextData`.
+        place: how the message calls the data.
+
+    Raises:
+        UserError: the map names a class that the data do not have, or makes one of two.
+    """
+    given = {str(name): other for name, other in label_map.items()}
+    for name in given:
+        if name not in data:
+            raise UserError(
+                f"label_map has the name {name!r}, but the classes of {place} are {listed(data)}: "
+                "use their names"
+            )
+    names = {name: given.get(name, name) for name in data}
+    if twice := repeated(list(names.values())):
+        those = " and ".join(repr(name) for name, other in names.items() if other == twice)
+        raise UserError(
+            f"label_map gives the name {twice!r} to the classes {those} of {place}: give each a "
+            "name of its own"
+        )
+    return names
+
+
 def matched(model: Sequence[str], data: Sequence[str], place: str) -> list[str]:
     """The data's class names in the order of a model's: the same names, or the same numbers.
 
@@ -50,10 +78,15 @@ def matched(model: Sequence[str], data: Sequence[str], place: str) -> list[str]:
     unknown = [name for name in data if name not in model]
     lacking = [name for name in model if name not in data]
     example = f"the model has no {unknown[0]!r}" if unknown else f"the data has no {lacking[0]!r}"
+    cure = (
+        ""
+        if len(model) != len(data)
+        else ("say which is which with data.label_map, {data's name: model's name}, or ")
+    )
     raise UserError(
         f"the checkpoint {place} has a head for {counted(model)} but the data has "
-        f"{len(data)} ({listed(data)}): {example}; give the classes the same names in both, or "
-        "name a checkpoint for this task or its pretrained backbone"
+        f"{len(data)} ({listed(data)}): {example}; {cure}name a checkpoint for this task or its "
+        "pretrained backbone"
     )
 
 

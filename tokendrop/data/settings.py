@@ -17,6 +17,7 @@ SPLITS = ("train", "dev", "test")
 _SPECIAL = {
     "class_weights": ("class_weights are", "leave them out"),
     "rationale": ("rationale is", "leave it out"),
+    "label_map": ("label_map is", "leave it out"),
 }
 
 
@@ -47,6 +48,8 @@ class DataSettings:
             ("question_answering").
         class_weights: how much a row of each class counts in the loss: a number by class,
             or "balanced" for the same total of each class.
+        label_map: names that a finished model has for the classes or tags of the data, by the
+            data's names, where the two differ: {neg: NEGATIVE, pos: POSITIVE}.
         tokenizer: backbone whose tokenizer is used: "minilm-l6", a model folder or a Hub
             model.
         max_length: tokens of a row at most, special tokens included. Longer rows lose their
@@ -79,6 +82,7 @@ class DataSettings:
     rationale: str | None = None
     task: str = "classification"
     class_weights: ClassWeights | None = None
+    label_map: dict[str, str] | None = None
     tokenizer: str = "minilm-l6"
     max_length: int = 128
     doc_stride: int = 128
@@ -99,6 +103,12 @@ class DataSettings:
             UserError: an option out of its range, or no rows to train on named.
         """
         self._check_columns()
+        for name in self.label_map or {}:
+            if isinstance(name, bool):  # what YAML makes of yes, no, on and off
+                raise UserError(
+                    f"label_map has the name {name}: put a class called yes, no, on, off, true or "
+                    "false in quotes"
+                )
         for option, (what, cure) in _SPECIAL.items():
             if getattr(self, option) is not None and option not in self.kind.options:
                 those = " and ".join(name for name in KINDS if option in KINDS[name].options)

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
 from tokendrop.data.batching import Batches, consecutive, shuffled_by_length
+from tokendrop.data.names import mapped
 from tokendrop.data.prepared import Prepared, warn_truncated
 from tokendrop.data.rationales import with_rationales
 from tokendrop.data.settings import DataSettings
@@ -91,10 +92,14 @@ class TextData(PackedData):
         whole = make_splits(given, settings.dev_fraction, settings.test_fraction, seed)
         # before rows are limited, so that a small run has the classes of the full one
         labels = kind.class_names(whole, tables["train"].names)
+        names = mapped(labels, settings.label_map or {}, whole["train"].place)
+        labels = list(names.values())
         tokeniser = self._tokeniser()
         splits: dict[str, Split] = {}
         for name, every in whole.items():
             rows = limit(every, settings.row_limits[name], seed)
+            if settings.label_map is not None:
+                rows = kind.renamed(rows, names)
             splits[name] = kind.tokenised(rows, tokeniser, labels, settings.doc_stride, name)
         warn_truncated(splits, settings.max_length)
         used = [settings.class_weights, tokeniser.identity, settings.doc_stride]

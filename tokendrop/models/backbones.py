@@ -116,6 +116,28 @@ def names_of_head(name: str, random_init: dict[str, Any] | None, kind: str) -> l
     return _names_of_head(config, kind, name)
 
 
+def check_finished(name: str, random_init: dict[str, Any] | None, kind: str) -> None:
+    """Raise if a backbone cannot be taken as it is, without a fine-tuning.
+
+    Raises:
+        UserError: no such backbone, or it has no head that was trained for such a task.
+    """
+    if random_init is not None:
+        raise UserError(
+            "random_init draws weights that fine_tune: null would leave as they are drawn: leave "
+            "one of the two out"
+        )
+    config, asked = read_config(resolve(name)), kind_named(kind)
+    if not _has_head(config, asked.head):
+        found = ", ".join(config.architectures or []) or "nothing"
+        raise UserError(
+            f"fine_tune: null takes {name} as it is, but it has no head for {asked.title()} (its "
+            f"config.json names {found} under architectures, and not one of "
+            f"{asked.head.suffix}): name a model that was fine-tuned for this task, or leave "
+            "fine_tune: null out to train one"
+        )
+
+
 def _names_of_head(config: PretrainedConfig, kind: str, name: str) -> list[str]:
     check_head(config, kind_named(kind), f"the checkpoint {name}")
     return names_by_id(config)

@@ -212,16 +212,27 @@ def check_head(config: Any, kind: type[Task], place: str) -> None:
         place: how the message calls the model.
 
     Raises:
-        UserError: several labels at once, ids that do not number the logits, or two classes of
-            one name.
+        UserError: several labels or numbers at once, a number in place of classes, ids that do not
+            number the logits, or two classes of one name.
     """
     named = config.id2label or {}
-    several = config.problem_type == "multi_label_classification"
-    if several and not kind.head.reads_tokens:
+    problem = None if kind.head.reads_tokens else config.problem_type
+    if problem == "multi_label_classification":
         raise UserError(
             f"{place} is a multi-label model (problem_type multi_label_classification in its "
             "config.json), which may give a text several classes: name a model that gives each "
             "text one class, or begin with a pretrained encoder"
+        )
+    if problem == "regression" and len(named) > 1:
+        raise UserError(
+            f"{place} gives {len(named)} numbers for each text (problem_type regression in its "
+            "config.json), and only one can be read: name a model with one output, or begin with a "
+            "pretrained encoder"
+        )
+    if kind.head.output == "class" and len(named) == 1:
+        raise UserError(
+            f"{place} has a head for one number, as regression has, not for classes: use "
+            "--data.task regression, or name a classifier or a pretrained encoder"
         )
     if not kind.named:
         return

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import pandas as pd
@@ -111,6 +112,16 @@ class Task(ABC):
             UserError: classes that cannot be told apart or learned.
         """
         return class_names(splits, declared) if cls.named else []
+
+    @classmethod
+    def renamed(cls, rows: Rows, names: Mapping[str, str]) -> Rows:
+        """The rows with other names of their classes; asked of kinds with the option label_map.
+
+        Args:
+            rows: from :meth:`read_rows`.
+            names: the new name of each class.
+        """
+        return replace(rows, labels=[names[label] for label in rows.labels], names=[])
 
     @classmethod
     @abstractmethod

@@ -42,7 +42,7 @@ class SequenceClassification(Task):
     head = CLASS
     named = True
     right_or_wrong = True
-    options: ClassVar[frozenset[str]] = frozenset({"class_weights", "rationale"})
+    options: ClassVar[frozenset[str]] = frozenset({"class_weights", "rationale", "label_map"})
     metrics = ("accuracy", "f1", "matthews")
 
     def __init__(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,7 @@ class TokenClassification(Task):
     kind = "token_classification"
     head = TAG
     named = True
+    options: ClassVar[frozenset[str]] = frozenset({"label_map"})
     metrics = ("entity_f1", "accuracy")
     text = ("tokens",)
     counts = (1,)
@@ -68,6 +70,11 @@ class TokenClassification(Task):
     @classmethod
     def read_rows(cls, table: Table, text: Sequence[str], label: str) -> Rows:
         return read_sentences(table, text, label)
+
+    @classmethod
+    def renamed(cls, rows: Rows, names: Mapping[str, str]) -> Rows:
+        labels = [replace(one, tags=[names[tag] for tag in one.tags]) for one in rows.labels]
+        return replace(rows, labels=labels, names=[])
 
     @classmethod
     def tokenised(

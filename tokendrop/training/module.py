@@ -38,7 +38,7 @@ class TokenDropModule(LightningModule):
         reducer: Reducer,
         backbone: str = "minilm-l6",
         metric: str = "accuracy",
-        fine_tune: Stage = FINE_TUNE,
+        fine_tune: Stage | None = FINE_TUNE,
         random_init: dict[str, Any] | None = None,
         compile: bool = False,
         patience: int | None = None,
@@ -50,7 +50,8 @@ class TokenDropModule(LightningModule):
             metric: what checkpoints are chosen by, and reported first: accuracy, f1 or matthews of
                 classes; pearson or spearman of numbers; entity_f1 or accuracy of tags; f1 or
                 exact_match of answers.
-            fine_tune: the first stage, shared by all methods: plain fine-tuning.
+            fine_tune: the first stage, shared by all methods: plain fine-tuning. None (null) takes
+                a backbone that was fine-tuned for the task as it is.
             random_init: use only the backbone's architecture, with these changes to its
                 configuration (e.g. num_hidden_layers), and random weights.
             compile: train with torch.compile's kernels for what layers do token by token. They

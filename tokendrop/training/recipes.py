@@ -28,13 +28,12 @@ from tokendrop.models.model import TokenDropModel, load_with
 from tokendrop.reducers import from_spec
 from tokendrop.reducers.base import Reducer, Stage
 from tokendrop.reducers.dense import Dense
+from tokendrop.training.finished import TrainedStage, finished
 from tokendrop.training.module import TokenDropModule
 from tokendrop.training.progress import progress
 from tokendrop.training.stages import (
     MakeTrainer,
     Recipe,
-    TrainedStage,
-    finished,
     train_stage,
     untrained,
 )
@@ -49,6 +48,9 @@ TRAINER_DEFAULTS: dict[str, Any] = {
     "enable_model_summary": False,
 }
 
+
+AS_GIVEN = Stage("as_given", 0, 0.0)
+"""In the place of the fine-tuning, where a backbone is taken as it is."""
 
 Precision = Literal["32-true", "bf16-mixed"]
 
@@ -74,10 +76,12 @@ def plan(
     """The stages of a method's recipe, beginning with the shared fine-tuning; see :func:`train`.
 
     Raises:
-        UserError: bad data, or arguments that do not fit the backbone.
+        UserError: bad data, a backbone that cannot be taken as it is, or arguments that do not fit
+            it.
     """
     reducer = from_spec(module.reducer_spec)
-    config = backbone_config(module.backbone, module.random_init, data)
+    first = module.fine_tune or AS_GIVEN
+    config = backbone_config(module.backbone, module.random_init, data, module.fine_tune)
     reducer.build(backbones.shape_of(config, data.longest, data.task))
     check_stages(reducer)
     described: dict[str, Any] = {
@@ -86,13 +90,13 @@ def plan(
         "data": data.fingerprint(),
         "metric": module.metric,
         "seed": seed,
-    } | decisive(make_trainer(module.fine_tune, []))
+    } | decisive(make_trainer(first, []))
     if module.compiled:
         described["compile"] = True
     if module.patience is not None:
         described["patience"] = module.patience
     dense, spec = Dense().spec(), reducer.spec(trained=True)
-    stages = [(module.fine_tune, dense), *((stage, spec) for stage in reducer.stages())]
+    stages = [(first, dense), *((stage, spec) for stage in reducer.stages())]
     found: list[Planned] = []
     for stage, trained_as in stages:
         described = {"after": described, "stage": asdict(stage), "reducer": trained_as}
@@ -144,8 +148,8 @@ def train(
         if (found := finished(folder)) is None:
             follows = trained and stage.start == "previous"
             model = _start(recipe, spec, (trained[-1].model, trained_as) if follows else None)
-            if trained and stage.epochs == 0:
-                found = untrained(recipe, model, stage.name, folder)
+            if stage.epochs == 0:
+                found = untrained(recipe, model, stage.name, folder, first=not trained)
             else:
                 found = train_stage(recipe, model, stage, trained[0] if trained else None, folder)
         trained.append(found)
@@ -154,29 +158,32 @@ def train(
 
 
 def backbone_config(
-    backbone: str, random_init: dict[str, Any] | None, data: TextData
+    backbone: str, random_init: dict[str, Any] | None, data: TextData, fine_tune: Stage | None
 ) -> PretrainedConfig:
     """The configuration of a backbone for a task, whose classes follow those of a finished head.
 
     Raises:
-        UserError: no such backbone, or one that does not fit the data.
+        UserError: no such backbone, one that does not fit the data, or one that is to be taken as
+            it is and has no finished head.
     """
+    if fine_tune is None:
+        backbones.check_finished(backbone, random_init, data.task)
     names = backbones.names_of_head(backbone, random_init, data.task)
     if names is not None:
         data.follow(names, data.task, backbone)
     return backbones.load_config(backbone, data.labels, random_init, data.task)
 
 
-def check_fine_tune(stage: Stage) -> None:
-    """Raise if there is no epoch of fine-tuning.
+def check_fine_tune(stage: Stage | None) -> None:
+    """Raise if there is a fine-tuning of no epoch.
 
     Raises:
         UserError: how many there are.
     """
-    if stage.epochs < 1:
+    if stage is not None and stage.epochs < 1:
         raise UserError(
-            f"fine_tune.epochs {stage.epochs} is too small: use 1 or more, since every method "
-            "begins with the fine-tuned model"
+            f"fine_tune.epochs {stage.epochs} is too small: use 1 or more, or fine_tune: null to "
+            "take a model that was fine-tuned for the task as it is"
         )
 
 

@@ -82,7 +82,7 @@ def batch_attention(model: PreTrainedModel, batch: Batch) -> Tensor:
 def over_training_rows(
     score: Score,
     model_folder: Path,
-    weights: Sequence[Path],
+    weights: Sequence[Path | None],
     data: TextData,
     remembered: Path,
     device: torch.device,
@@ -93,7 +93,8 @@ def over_training_rows(
     Args:
         score: gives (T,) numbers for a batch.
         model_folder: a fine-tuned dense model.
-        weights: safetensors files of its backbone after the epochs to average over.
+        weights: safetensors files of its backbone after the epochs to average over; None for the
+            weights that lie in its folder.
         data: the task.
         remembered: where the result is kept, named by the score; read if it is there.
         device: that of the training.
@@ -110,7 +111,8 @@ def over_training_rows(
         total = torch.zeros(sum(lengths), device=device)
         first = torch.tensor([0, *lengths], device=device).cumsum(0)
         for number, file in enumerate(weights, start=1):
-            model.load_state_dict(load_file(file))
+            if file is not None:
+                model.load_state_dict(load_file(file))
             note = f"{remembered.stem} {number}/{len(weights)}"
             loader = data.train_rows_in_order()
             for on_host in track(loader, note, transient=True, disable=not sys.stdout.isatty()):

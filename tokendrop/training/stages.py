@@ -1,11 +1,10 @@
-"""One stage of a recipe: trained, evaluated, saved and found again."""
+"""One stage of a recipe: trained, evaluated and saved."""
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,13 @@ from torch import Tensor
 from tokendrop.data import TextData
 from tokendrop.data.text_data import StageData
 from tokendrop.errors import UserError
-from tokendrop.files import whole_file, write_text
+from tokendrop.files import whole_file
+from tokendrop.measure.flops import dense_flops
 from tokendrop.models import backbones
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.base import Stage, StageContext
-from tokendrop.stored import read_json
 from tokendrop.training.curves import Curve, GoOn, Patience
+from tokendrop.training.finished import TrainedStage, finish
 from tokendrop.training.module import TokenDropModule
 from tokendrop.training.saliency import (
     Score,
@@ -55,74 +55,38 @@ class Recipe:
     done: Done
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What the training of a stage gave and cost, as its marker says.
+def untrained(
+    recipe: Recipe, model: TokenDropModel, name: str, folder: Path, *, first: bool
+) -> TrainedStage:
+    """A model with a method that needs no training, or no more; it is evaluated as it is.
 
-    Attributes:
-        seconds: training time, over all its resumptions, and that of the saliencies it begins with.
-        flops: of the same work: all passes of the training steps forward and backward, the passes
-            over the dev split that its epoch is chosen by, and the saliencies.
-        curve: the logged metrics after each epoch.
-        chosen: those of the epoch whose weights are kept.
-        scores: what of ``flops`` went into scores of the training rows, by name. They are stored
-            beside the fine-tuning, so that only the first training of a folder spends it really.
+    Args:
+        recipe: what all stages share.
+        model: to evaluate.
+        name: of the stage.
+        folder: for the result.
+        first: whether it is the model that all methods begin with.
     """
-
-    name: str
-    epochs: int
-    seconds: float
-    flops: int
-    curve: list[dict[str, float]]
-    chosen: dict[str, float]
-    scores: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainedStage(Outcome):
-    """A finished stage.
-
-    Attributes:
-        folder: the stage's folder; the model lies in ``model`` inside it.
-    """
-
-    folder: Path
-
-    @property
-    def model(self) -> Path:
-        return self.folder / "model"
-
-
-def finished(folder: Path) -> TrainedStage | None:
-    """A finished stage, or None. The marker is written last, so what it marks is complete.
-
-    Raises:
-        UserError: the marker is another version's.
-    """
-    marker = folder / "done.json"
-    if not marker.is_file():
-        return None
-    what = "the mark of a stage that this version trained"
-    done = read_json(marker, Outcome, what, "remove its folder to train it again")
-    return TrainedStage(folder=folder, **vars(done))
-
-
-def _finish(stage: TrainedStage) -> TrainedStage:
-    content = {key: value for key, value in vars(stage).items() if key != "folder"}
-    write_text(stage.folder / "done.json", json.dumps(content, indent=1))
-    return stage
-
-
-def untrained(recipe: Recipe, model: TokenDropModel, name: str, folder: Path) -> TrainedStage:
-    """A model with a method that needs no training, or no more; it is evaluated as it is."""
-    recipe.module.begin(model, recipe.data.make_task(recipe.module.metric), recipe.data.splits)
+    splits = recipe.data.splits
+    recipe.module.begin(model, recipe.data.make_task(recipe.module.metric), splits)
     trainer = recipe.make_trainer(Stage(name, 1, 0.0), [GoOn(name), Steps(recipe.done)])
     with in_one_line():
         (chosen,) = trainer.validate(recipe.module, recipe.data, verbose=False)
     model.save_pretrained(folder / "model")
-    return _finish(
+    train, dev = (
+        dense_flops(splits[split].lengths, model.backbone, model.shape)
+        for split in ("train", "dev")
+    )
+    return finish(
         TrainedStage(
-            name=name, epochs=0, folder=folder, seconds=0.0, flops=0, curve=[], chosen=dict(chosen)
+            name=name,
+            epochs=0,
+            folder=folder,
+            seconds=0.0,
+            flops=0,
+            curve=[],
+            chosen=dict(chosen),
+            epoch_flops=3 * train + dev if first else 0,
         )
     )
 
@@ -191,7 +155,7 @@ def train_stage(
     scores = {file.stem: cost_of(file) for file in sorted(asked)}
     costs = [(curve.flops, curve.seconds), *scores.values()]
     flops, seconds = sum(cost[0] for cost in costs), sum(cost[1] for cost in costs)
-    done = _finish(
+    done = finish(
         TrainedStage(
             name=stage.name,
             epochs=len(curve.epochs),
@@ -244,18 +208,21 @@ def _context(
         return StageContext(lengths, steps, answer_range=ends)
     start, device = tuned, trainer.strategy.root_device
     scores = [metrics["dev/score"] for metrics in start.curve]
+    reached = max(scores, default=start.chosen["dev/score"])
 
     def find(score: Score, name: str) -> list[Tensor]:
         order = sorted(range(len(scores)), key=lambda epoch: -scores[epoch])
         weights = [_EveryEpoch.weights(start.folder, epoch + 1) for epoch in order[:BEST_EPOCHS]]
         file = start.folder / f"{name}.safetensors"
         asked.add(file)
-        return over_training_rows(score, start.model, weights, data, file, device, recipe.done)
+        return over_training_rows(
+            score, start.model, weights or [None], data, file, device, recipe.done
+        )
 
     return StageContext(
         lengths,
         steps,
-        max(scores),
+        reached,
         lambda: find(partial(batch_saliency, gold=task.gold), "saliency"),
         ends,
         lambda: find(batch_attention, "attention"),

@@ -31,7 +31,7 @@ from tokendrop.reducers.base import Reducer
 from tokendrop.reducers.length_adaptive.search.candidates import draw_rows
 from tokendrop.reducers.length_adaptive.search.costs import Costs, searchable
 from tokendrop.training import recipes
-from tokendrop.training.stages import TrainedStage
+from tokendrop.training.finished import TrainedStage
 from tokendrop.training.tracking import Tracker
 from tokendrop.training.work import Done, unheard
 
@@ -62,7 +62,9 @@ def check_cell(comparison: Comparison, cell: Cell, data: TextData) -> None:
     """
     data.make_task(cell.metric)
     reducer = from_spec(cell.reducer)
-    config = recipes.backbone_config(comparison.backbone, comparison.random_init, data)
+    config = recipes.backbone_config(
+        comparison.backbone, comparison.random_init, data, comparison.fine_tune
+    )
     shape = shape_of(config, data.longest, data.task)
     try:
         reducer.build(shape)
@@ -211,7 +213,7 @@ def _stage_record(stage: TrainedStage) -> dict[str, Any]:
         "seconds": stage.seconds,
         "flops": stage.flops,
         "curve": curve,
-    }
+    } | ({"epoch_flops": stage.epoch_flops} if stage.epoch_flops else {})
 
 
 def _search_record(found: dict[str, Any]) -> dict[str, Any]:

@@ -107,7 +107,8 @@ class Comparison:
         backbone: the pretrained encoder all methods start from.
         random_init: take only its architecture, with these changes, and random weights.
         seeds: each gives a run of every method.
-        fine_tune: the shared first stage.
+        fine_tune: the shared first stage; None (null) takes a backbone that was fine-tuned for the
+            task as it is.
         precision: of training; bf16-mixed takes about half the time on processors and accelerators
             that have it.
         compile: train with compiled layers, as ``--model.compile`` does.
@@ -129,7 +130,7 @@ class Comparison:
     backbone: str = "minilm-l6"
     random_init: dict[str, Any] | None = None
     seeds: list[int] = field(default_factory=lambda: [1])
-    fine_tune: Stage = FINE_TUNE
+    fine_tune: Stage | None = FINE_TUNE
     precision: Precision = "32-true"
     compile: bool = False
     patience: int | None = None
@@ -169,6 +170,11 @@ class Comparison:
                     f"methods.{name}.search.budgets: a tuned method is searched for tune.speedups: "
                     "leave them out"
                 )
+
+    @property
+    def epochs_of_unit(self) -> int:
+        """Epochs of the training that costs are multiples of: of one, where nothing is tuned."""
+        return 1 if self.fine_tune is None else self.fine_tune.epochs
 
 
 @dataclass(frozen=True)

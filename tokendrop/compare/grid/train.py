@@ -15,7 +15,7 @@ from tokendrop.models.placing import cast_weights
 from tokendrop.reducers import from_spec, with_changes
 from tokendrop.reducers.length_adaptive.search import load_search
 from tokendrop.training import recipes
-from tokendrop.training.stages import TrainedStage
+from tokendrop.training.finished import TrainedStage
 from tokendrop.training.tracking import Tracker
 from tokendrop.training.work import Done, unheard
 

@@ -11,9 +11,10 @@ from tokendrop.measure.clock import Clock
 from tokendrop.reducers import from_spec
 from tokendrop.reducers.length_adaptive.search.candidates import draw_rows
 from tokendrop.training import recipes
+from tokendrop.training.finished import finished
 from tokendrop.training.module import TokenDropModule
 from tokendrop.training.saliency import PASSES
-from tokendrop.training.stages import BEST_EPOCHS, finished
+from tokendrop.training.stages import BEST_EPOCHS
 from tokendrop.training.work import STEP
 
 # dense passes that other work takes the time of
@@ -53,7 +54,7 @@ class Work:
         if (scores := from_spec(cell.reducer).token_scores) is not None:
             file = plan[0].folder / f"{scores}.safetensors"
             if self._is_new(file) and not file.is_file():
-                units += PASSES[scores] * min(BEST_EPOCHS, plan[0].stage.epochs) * train
+                units += PASSES[scores] * min(BEST_EPOCHS, max(1, plan[0].stage.epochs)) * train
         if cell.search is not None:
             place = search_folder(self._out, plan[-1].folder)
             if self._is_new(place) and not (place / "front.json").is_file():

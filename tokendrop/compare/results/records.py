@@ -119,8 +119,15 @@ class Record:
 
     @property
     def train_cost(self) -> float:
-        """Training FLOPs relative to those of the shared fine-tuning alone: 1 is dense."""
-        return self.train_flops / self.stages[0]["flops"] if self.stages else 0.0
+        """Training FLOPs relative to those of the shared fine-tuning alone: 1 is dense.
+
+        Where all methods begin with a model as it was given, relative to one epoch of fine-tuning
+        it: 0 is dense.
+        """
+        if not self.stages:
+            return 0.0
+        first = self.stages[0]
+        return self.train_flops / (first["flops"] or first["epoch_flops"])
 
     @property
     def has_caveat(self) -> bool:

@@ -79,7 +79,8 @@ class Tuning:
     Attributes:
         speedups: FLOPs speed-ups on the unpadded base to reach; for each, the trial that is best on
             the dev split runs with all seeds. Without any, the best trial at all does.
-        cost: FLOPs that the trials of one method may take, in multiples of the shared fine-tuning.
+        cost: FLOPs that the trials of one method may take, in multiples of the shared fine-tuning;
+            of one epoch of it where a model is taken as it is (fine_tune: null).
         trials: most trials of one method.
         seed: of the draws.
     """

@@ -21,7 +21,7 @@ from tokendrop.errors import Diverged
 from tokendrop.reducers import from_spec, with_changes
 from tokendrop.reducers.length_adaptive.search import load_search
 from tokendrop.reducers.length_adaptive.search.settings import SearchSettings
-from tokendrop.training.stages import TrainedStage
+from tokendrop.training.finished import TrainedStage
 from tokendrop.training.tracking import CHOSEN, Tracker
 
 log = logging.getLogger(__name__)
@@ -81,8 +81,8 @@ def run_trial(
     return Outcome(
         points,
         asked.epochs,
-        training / fine_tuning.flops,
-        measuring / fine_tuning.flops,
+        training / fine_tuning.unit,
+        measuring / fine_tuning.unit,
         asked.estimate,
         sorted(scores),
         round(seconds + time.perf_counter() - begun, 2),

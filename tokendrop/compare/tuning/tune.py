@@ -64,17 +64,20 @@ def check_tuning(comparison: Comparison, data_of: DataOf) -> None:
         space = entry.space()
         data = data_of(entry.task, entry.data)
         data.make_task(entry.metric)
-        config = recipes.backbone_config(comparison.backbone, comparison.random_init, data)
+        config = recipes.backbone_config(
+            comparison.backbone, comparison.random_init, data, comparison.fine_tune
+        )
         shape = shape_of(config, data.longest, data.task)
         space.check(shape)
         if entry.method.search is not None:
             load_search()
             searchable(from_spec(entry.reducer), shape)
-        epochs, all_epochs = space.epochs(space.first), comparison.fine_tune.epochs
+        epochs, all_epochs = space.epochs(space.first), comparison.epochs_of_unit
+        unit = "the fine-tuning" if comparison.fine_tune else "the unit of cost"
         if limits.cost is not None and not covers(limits.cost, epochs / all_epochs):
             raise UserError(
                 f"tune.cost {limits.cost:g} does not cover one training of {entry.name}, which "
-                f"begins with {epochs} epochs where the fine-tuning has {all_epochs}: use "
+                f"begins with {epochs} epochs where {unit} has {all_epochs}: use "
                 f"{-(-100 * epochs // all_epochs) / 100:g} or more"
             )
 
@@ -168,7 +171,7 @@ def _asked(
     seen = any(training(trial.values) == training(values) for trial in trials)
     epochs = 0 if seen else space.epochs(values)
     outcomes = [trial.outcome for trial in trials]
-    dense = 1 / comparison.fine_tune.epochs
+    dense = 1 / comparison.epochs_of_unit
     epoch = max((one.training / one.epochs for one in outcomes if one.epochs), default=dense)
     measuring = max((one.measuring for one in outcomes), default=0.0)
     method = entry.method
@@ -194,7 +197,7 @@ def _settings(comparison: Comparison, entry: Entry, data: TextData) -> dict[str,
         "seed": comparison.seeds[0],
         "backbone": comparison.backbone,
         "random_init": comparison.random_init,
-        "fine_tune": asdict(comparison.fine_tune),
+        "fine_tune": asdict(comparison)["fine_tune"],
         "precision": comparison.precision,
         "metric": entry.metric,
         "data": entry.data | {"fingerprint": data.fingerprint()},

@@ -1,0 +1,109 @@
+"""A comparison on somebody's own fine-tuned model, which is taken as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+import tokendrop
+from tests.cli.test_cli import complaint
+from tests.models.test_class_names import TWELVE, answers, classes_case
+from tokendrop.cli import main
+from tokendrop.configs import config_folder
+from tokendrop.testing.tiny import MAX_TOKENS
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plain classifier of twelve classes whose data call two of them otherwise."""
+    folder = tmp_path_factory.mktemp("own")
+    classes_case(folder, TWELVE)
+    for name in ("train", "dev", "test"):
+        frame = pd.read_csv(folder / f"{name}.csv").rename(columns={"label": "kind"})
+        frame["kind"] = frame["kind"].replace({"tea": "2", "rain": "10"})
+        frame.to_csv(folder / f"{name}.csv", index=False)
+    return folder
+
+
+def options(case: Path, out: Path, **changes: Any) -> list[str]:
+    """With the lines that people change, and what makes it fast: one point of each method."""
+    settings = yaml.safe_load((config_folder() / "compare" / "mine.yaml").read_text())
+    settings["data"] |= {"dir": str(case), "label": "kind", "max_length": MAX_TOKENS}
+    settings["data"] |= {"label_map": {"2": "tea", "10": "rain"}}
+    settings["clock"] = {"rows": 8, "single_rows": 1, "rounds": 1}
+    for method in settings["methods"].values():
+        points = method.pop("operating_points", {"default": {}})
+        method["operating_points"] = dict(list(points.items())[:1])
+    out.mkdir(exist_ok=True)
+    (out / "mine.yaml").write_text(
+        yaml.safe_dump(settings | {"backbone": str(case / "model")} | changes)
+    )
+    return ["--config", str(out / "mine.yaml"), "--out", str(out)]
+
+
+@pytest.fixture(scope="module")
+def compared(case: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("compared")
+    before = sorted(case.rglob("*"))
+    assert main(["compare", *options(case, out)]) == 0
+    assert sorted(case.rglob("*")) == before
+    return out
+
+
+def test_dense_is_the_model_as_it_is(case: Path, compared: Path) -> None:
+    test = pd.read_csv(case / "test.csv", dtype=str)
+    right = test["kind"].replace({"2": "tea", "10": "rain"})
+    found = answers(case / "model", test["text"])
+    results = pd.read_csv(compared / "results.csv").set_index(["method", "operating_point"])
+    dense = results.loc["dense", "default"]
+    assert dense["value"] == pytest.approx((right == found).mean(), abs=1e-6)
+    assert (dense["train_seconds"], dense["train_flops"], dense["train_cost"]) == (0, 0, 0)
+    named = tokendrop.load(next(compared.glob("stages/as_given-*")) / "model")
+    assert named.labels == TWELVE
+
+
+def test_only_ramps_and_predictors_are_trained(compared: Path) -> None:
+    results = pd.read_csv(compared / "results.csv")
+    trained = set(results["method"][results["train_flops"] > 0])
+    assert trained == {"saliency_top_k", "entropy_exit"}
+    # in multiples of an epoch of fine-tuning: forward, backward, and the pass over dev
+    cost = results.set_index("method")["train_cost"]["entropy_exit"]
+    assert 3 * 0.4 < cost < 3 * 0.8
+    weights = {
+        name: tokendrop.load(next(compared.glob(f"stages/{name}-*")) / "model").backbone
+        for name in ("as_given", "ramps", "predictors")
+    }
+    first = weights["as_given"].state_dict()
+    for other in weights.values():
+        assert all((first[name] == value).all() for name, value in other.state_dict().items())
+
+
+def test_it_is_chosen_from_and_tested_like_any_other(case: Path, compared: Path) -> None:
+    model = compared.parent / "chosen"
+    words = [str(compared), "--max-loss", "100", "--out", str(model)]
+    assert main(["choose", *words]) == 0
+    assert main(["test", "--checkpoint", str(model)]) == 0
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            ({"backbone": "minilm-l6"}, ["no head for classification", "names BertModel"]),
+            ({"random_init": {"num_hidden_layers": 1}}, ["random_init draws weights"]),
+        ],
+    )
+    def test_what_is_no_finished_model(
+        self,
+        changes: dict[str, Any],
+        said: list[str],
+        case: Path,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        line = complaint(capsys, "compare", *options(case, tmp_path, **changes))
+        assert all(part in line for part in said)

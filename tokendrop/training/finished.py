@@ -1,0 +1,77 @@
+"""A finished stage of a recipe, marked in its folder and found again there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tokendrop.files import write_text
+from tokendrop.stored import read_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What the training of a stage gave and cost, as its marker says.
+
+    Attributes:
+        seconds: training time, over all its resumptions, and that of the saliencies it begins with.
+        flops: of the same work: all passes of the training steps forward and backward, the passes
+            over the dev split that its epoch is chosen by, and the saliencies.
+        curve: the logged metrics after each epoch.
+        chosen: those of the epoch whose weights are kept.
+        scores: what of ``flops`` went into scores of the training rows, by name. They are stored
+            beside the fine-tuning, so that only the first training of a folder spends it really.
+        epoch_flops: of a model that was taken as it is, what one epoch of fine-tuning it would
+            cost; 0 of all other stages.
+    """
+
+    name: str
+    epochs: int
+    seconds: float
+    flops: int
+    curve: list[dict[str, float]]
+    chosen: dict[str, float]
+    scores: dict[str, int] = field(default_factory=dict)
+    epoch_flops: int = 0
+
+    @property
+    def unit(self) -> int:
+        """Of a first stage: the FLOPs that what follows is said to cost multiples of."""
+        return self.flops or self.epoch_flops
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedStage(Outcome):
+    """A finished stage.
+
+    Attributes:
+        folder: the stage's folder; the model lies in ``model`` inside it.
+    """
+
+    folder: Path
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+
+def finished(folder: Path) -> TrainedStage | None:
+    """A finished stage, or None. The marker is written last, so what it marks is complete.
+
+    Raises:
+        UserError: the marker is another version's.
+    """
+    marker = folder / "done.json"
+    if not marker.is_file():
+        return None
+    what = "the mark of a stage that this version trained"
+    done = read_json(marker, Outcome, what, "remove its folder to train it again")
+    return TrainedStage(folder=folder, **vars(done))
+
+
+def finish(stage: TrainedStage) -> TrainedStage:
+    """Mark a stage as finished; all else that is kept of it has to lie in its folder."""
+    content = {key: value for key, value in vars(stage).items() if key != "folder"}
+    write_text(stage.folder / "done.json", json.dumps(content, indent=1))
+    return stage
