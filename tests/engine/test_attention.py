@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from tokendrop.engine.attention import SlidingWindow, attend
+from tokendrop.engine.attention import attend
 from tokendrop.engine.blocks import WASTE
 from tokendrop.engine.by_row import row_sum
 from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.positions import SlidingWindow
 from tokendrop.engine.probabilities import Received
 
 LENGTHS = st.lists(st.integers(1, 9), min_size=1, max_size=7)

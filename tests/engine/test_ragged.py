@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from tokendrop.engine import attention
-from tokendrop.engine.attention import SlidingWindow, attend
+from tokendrop.engine.attention import attend
 from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.positions import SlidingWindow
 
 pytest.importorskip("triton", reason="Triton has packages for Linux only")
 
