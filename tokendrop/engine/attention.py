@@ -73,7 +73,7 @@ def attend(
     if relative is None and _use_varlen(query, received, key_bias, window, dropout):
         return _varlen(query, key, value, layout, window), None
     if (ragged := kernels(query.device)) is not None:
-        return ragged(query, key, value, layout, received, key_bias, window, dropout)
+        return ragged(query, key, value, layout, received, key_bias, window, relative, dropout)
     blocks, beyond = layout.blocks, value[len(layout.tokens) :]
     places = None if window is None else window.positions
     places = places if relative is None else relative.positions(layout)

@@ -70,8 +70,8 @@ class RelativeBias:
 
     Attributes:
         weight: (heads, buckets) what is added.
-        bucket: (2 * reach + 1,) the bucket of a key that stands this many places behind its query,
-            from -reach to reach.
+        bucket: (2 * reach + 1,) int32, the bucket of a key that stands this many places behind its
+            query, from -reach to reach.
     """
 
     def __init__(self, weight: Tensor, bucket: Tensor, batch: Batch) -> None:
@@ -107,9 +107,10 @@ class RelativeBias:
         rows, width = places.shape
         if not all(self._at(layout)[2][first : first + rows]):
             return RelativeBlock(self.by_distance, places, None)
-        in_order = torch.arange(width, device=places.device)[None]
-        square = None if torch.is_grad_enabled() else self._square[:, :width, :width]
-        return RelativeBlock(self.by_distance, in_order, square)
+        if torch.is_grad_enabled():
+            in_order = torch.arange(width, device=places.device)
+            return RelativeBlock(self.by_distance, in_order[None], None)
+        return RelativeBlock(self.by_distance, places, self._square[:, :width, :width])
 
     def _at(self, layout: Layout) -> tuple[Layout, Tensor, tuple[bool, ...]]:
         if self._known is None or self._known[0] is not layout:
@@ -125,7 +126,7 @@ class RelativeBlock:
 
     Attributes:
         by_distance: (heads, 2 * reach + 1) what is added at each distance.
-        places: (rows, width) where each token stood, or (1, width) if all rows have all tokens.
+        places: (rows, width) where each token stood, or (1, width) if that is the same in all rows.
         square: (heads, width, width) what is added if they do, None if it is not known.
     """
 

@@ -20,6 +20,8 @@ class MPNet(Roberta):
     """MPNet: no token types, other names, and RoBERTa's head."""
 
     padded_attention = "eager"  # Hugging Face has nothing else
+    # it looks up among as many whatever the configuration says
+    required = Roberta.required | {"relative_attention_num_buckets": 32}
 
     def positions(self, config: Any) -> int:
         return config.max_position_embeddings - PADDING - 1
@@ -35,8 +37,8 @@ class MPNet(Roberta):
     def relative(self, model: PreTrainedModel, batch: Batch) -> RelativeBias | None:
         encoder, reach = self.base(model).encoder, max(batch.spans)
         distances = torch.arange(-reach, reach + 1, device=batch.positions.device)
-        bucket = encoder.relative_position_bucket(distances)
-        return RelativeBias(encoder.relative_attention_bias.weight.T, bucket, batch)
+        bucket = encoder.relative_position_bucket(distances).int()
+        return RelativeBias(encoder.relative_attention_bias.weight.T.contiguous(), bucket, batch)
 
     def projections(self, layer: Any) -> list[nn.Linear]:
         attention = layer.attention.attn
