@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -15,7 +15,7 @@ from tokendrop.engine.attention import attend
 from tokendrop.engine.blocks import WASTE
 from tokendrop.engine.by_row import row_sum
 from tokendrop.engine.packed import Batch, Layout
-from tokendrop.engine.positions import SlidingWindow
+from tokendrop.engine.positions import RelativeBias, SlidingWindow
 from tokendrop.engine.probabilities import Received
 
 LENGTHS = st.lists(st.integers(1, 9), min_size=1, max_size=7)
@@ -41,6 +41,7 @@ def padded(
     bias: Tensor | None,
     lengths: list[int],
     near: Tensor | None = None,
+    apart: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Context, and probabilities (rows, heads, queries, keys) with padding queries at 0."""
     q, k, v = (
@@ -52,6 +53,8 @@ def padded(
     if bias is not None:
         added = pad_sequence(list(bias.double().split(lengths)), batch_first=True)
         logits = logits + added[:, None, None]
+    if apart is not None:  # (rows, heads, queries, keys)
+        logits = logits + apart
     logits = logits.masked_fill(~real[:, None, None], -torch.inf)
     if near is not None:  # (rows, queries, keys)
         logits = logits.masked_fill((~near & real[..., None])[:, None], -torch.inf)
@@ -195,6 +198,57 @@ def test_a_window_counts_the_positions_that_tokens_came_in_with(
         torch.testing.assert_close(received.double(), wanted, atol=1e-5, rtol=1e-5)
     weights = torch.arange(1.0, context.numel() + 1).sin().view_as(context)
     got = torch.autograd.grad((context * weights).sum(), leaves)
+    wanted_gradients = torch.autograd.grad((expected * weights).sum(), leaves)
+    for mine, theirs in zip(got, wanted_gradients, strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS[:2])
+@settings(max_examples=30)
+@given(
+    lengths=LENGTHS,
+    seed=st.integers(0, 99),
+    waste=st.sampled_from([0, 9, 1200]),
+    piece=PIECES,
+    whole=st.booleans(),
+)
+def test_relative_positions_are_those_that_tokens_came_in_with(
+    kind: Received | None, lengths: list[int], seed: int, waste: int, piece: int, whole: bool
+) -> None:
+    with (
+        patch.dict(WASTE, cpu=waste),
+        patch("tokendrop.engine.probabilities.CACHED", piece),
+        patch("tokendrop.engine.attention.CACHED", piece),
+    ):
+        batch, layout = gapped(lengths, seed)
+        if whole:
+            batch = Batch.pack([[0] * n for n in lengths])
+            layout = batch.layout
+        lengths = list(layout.lengths)
+        query, key, value, bias = inputs(lengths, seed)
+        bucket = torch.arange(-max(batch.spans), max(batch.spans) + 1).clamp(-3, 2) + 3
+        weight = torch.randn(HEADS, 6, requires_grad=True)
+        asked = {"received": kind, "key_bias": bias}
+        relative = RelativeBias(weight, bucket.int(), batch)
+        context, received = attend(query, key, value, layout, relative=relative, **asked)
+        weights = torch.arange(1.0, context.numel() + 1).sin().view_as(context)
+        leaves = [query, key, value, bias, weight]
+        got = torch.autograd.grad((context * weights).sum(), leaves)
+        with torch.no_grad():
+            relative = RelativeBias(weight, bucket.int(), batch)
+            fast, again = attend(query, key, value, layout, relative=relative, **asked)
+            plain, _ = attend(query, key, value, layout, relative=relative, key_bias=bias)
+    places = pad_sequence(list(batch.positions[layout.tokens].split(lengths)), batch_first=True)
+    distances = places[:, None] - places[:, :, None]
+    apart = weight[:, distances.clamp(-3, 2) + 3].transpose(0, 1)
+    expected, probabilities = padded(query, key, value, bias, lengths, apart=apart)
+    for found in (context, fast, plain):
+        torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-5)
+    if kind is not None:
+        wanted = received_by(probabilities, lengths, kind)
+        for votes in (received, again):
+            assert votes is not None
+            torch.testing.assert_close(votes.double(), wanted, atol=1e-5, rtol=1e-5)
     wanted_gradients = torch.autograd.grad((expected * weights).sum(), leaves)
     for mine, theirs in zip(got, wanted_gradients, strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
