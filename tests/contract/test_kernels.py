@@ -48,7 +48,8 @@ def test_with_nothing_dropped_logits_are_those_of_hugging_face(family: str, kern
 
 
 @pytest.mark.parametrize(
-    ("family", "name"), [*product(["bert"], DROPS), *product(["modernbert"], WINDOWED)]
+    ("family", "name"),
+    [*product(["bert"], DROPS), *product(["modernbert"], WINDOWED), ("mpnet", "PowerBert")],
 )
 def test_a_method_decides_and_learns_the_same(
     family: str, name: str, monkeypatch: pytest.MonkeyPatch

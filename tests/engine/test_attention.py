@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from tokendrop.engine.attention import SlidingWindow, attend
+from tokendrop.engine.attention import attend
 from tokendrop.engine.blocks import WASTE
 from tokendrop.engine.by_row import row_sum
-from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.packed import Layout
 from tokendrop.engine.probabilities import Received
 
 LENGTHS = st.lists(st.integers(1, 9), min_size=1, max_size=7)
-REACHES = st.integers(0, 12)
 PIECES = st.sampled_from([1, 60, 1 << 19])  # probabilities at a time
 KINDS: tuple[Received | None, ...] = (None, "with_diagonal", "without_diagonal")
 HEADS, SIZE = 3, 4
@@ -40,6 +39,7 @@ def padded(
     bias: Tensor | None,
     lengths: list[int],
     near: Tensor | None = None,
+    apart: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Context, and probabilities (rows, heads, queries, keys) with padding queries at 0."""
     q, k, v = (
@@ -51,6 +51,8 @@ def padded(
     if bias is not None:
         added = pad_sequence(list(bias.double().split(lengths)), batch_first=True)
         logits = logits + added[:, None, None]
+    if apart is not None:  # (rows, heads, queries, keys)
+        logits = logits + apart
     logits = logits.masked_fill(~real[:, None, None], -torch.inf)
     if near is not None:  # (rows, queries, keys)
         logits = logits.masked_fill((~near & real[..., None])[:, None], -torch.inf)
@@ -145,78 +147,6 @@ def test_a_training_step_holds_one_byte_for_a_probability() -> None:
     assert HEADS * length**2 <= held < 1.5 * HEADS * length**2 + states
 
 
-def gapped(lengths: list[int], seed: int) -> tuple[Batch, Layout]:
-    """Rows that lost every token but these many, their first one excepted."""
-    generator = torch.Generator().manual_seed(seed)
-    starts = [2 * n for n in lengths]
-    keep = torch.cat(
-        [
-            torch.isin(
-                torch.arange(start),
-                torch.cat(
-                    [torch.zeros(1), 1 + torch.randperm(start - 1, generator=generator)[: n - 1]]
-                ),
-            )
-            for start, n in zip(starts, lengths, strict=True)
-        ]
-    )
-    batch = Batch.pack([[0] * start for start in starts])
-    return batch, batch.layout.keep(keep)[1]
-
-
-@pytest.mark.parametrize("biased", [False, True])
-@pytest.mark.parametrize("kind", KINDS)
-@given(lengths=LENGTHS, seed=st.integers(0, 99), waste=st.sampled_from([0, 9, 1200]), reach=REACHES)
-def test_a_window_counts_the_positions_that_tokens_came_in_with(
-    kind: Received | None, biased: bool, lengths: list[int], seed: int, waste: int, reach: int
-) -> None:
-    with patch.dict(WASTE, cpu=waste):
-        batch, layout = gapped(lengths, seed)
-        lengths = list(layout.lengths)
-        query, key, value, bias = inputs(lengths, seed)
-        leaves = [query, key, value, *([bias] if biased else [])]
-        used = bias if biased else None
-        window = SlidingWindow.of(reach, batch, layout)
-        context, received = attend(
-            query, key, value, layout, received=kind, key_bias=used, window=window
-        )
-        with torch.no_grad():
-            fast, _ = attend(query, key, value, layout, key_bias=used, window=window)
-    positions = batch.positions[layout.tokens].split(lengths)
-    places = pad_sequence(list(positions), batch_first=True)
-    near = (places[:, :, None] - places[:, None]).abs() <= reach
-    expected, probabilities = padded(query, key, value, used, lengths, near)
-    for found in (context, fast):
-        torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-5)
-    if kind is not None:
-        assert received is not None
-        wanted = received_by(probabilities, lengths, kind)
-        torch.testing.assert_close(received.double(), wanted, atol=1e-5, rtol=1e-5)
-    weights = torch.arange(1.0, context.numel() + 1).sin().view_as(context)
-    got = torch.autograd.grad((context * weights).sum(), leaves)
-    wanted_gradients = torch.autograd.grad((expected * weights).sum(), leaves)
-    for mine, theirs in zip(got, wanted_gradients, strict=True):
-        torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_window_in_rows_that_are_much_longer(kind: Received | None) -> None:
-    """Whole blocks of keys are out of sight."""
-    lengths = [700, 1300, 4]
-    batch = Batch.pack([[0] * n for n in lengths])
-    query, key, value, _ = (x.detach() for x in inputs(lengths))
-    window = SlidingWindow.of(3, batch, batch.layout)
-    context, received = attend(query, key, value, batch.layout, received=kind, window=window)
-    places = torch.arange(max(lengths))
-    near = ((places[:, None] - places).abs() <= 3).expand(len(lengths), -1, -1)
-    expected, probabilities = padded(query, key, value, None, lengths, near)
-    torch.testing.assert_close(context.double(), expected, atol=1e-5, rtol=1e-5)
-    if kind is not None:
-        assert received is not None
-        wanted = received_by(probabilities, lengths, kind)
-        torch.testing.assert_close(received.double(), wanted, atol=1e-5, rtol=1e-5)
-
-
 @pytest.mark.parametrize("cached", [1, 30, 100, 1000])
 @pytest.mark.parametrize("kind", ["with_diagonal", "without_diagonal"])
 def test_received_attention_does_not_depend_on_the_size_of_the_cache(
@@ -301,22 +231,6 @@ def test_the_ragged_kernel_equals_the_reference() -> None:
     layout = Layout.of(lengths, "cuda")
     exact, _ = attend(query, key, value, layout)
     rounded, _ = attend(*(x.bfloat16() for x in (query, key, value)), layout)
-    torch.testing.assert_close(rounded.float(), exact, atol=3e-2, rtol=0)
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("dropping", [False, True])
-def test_a_window_in_half_precision_on_a_gpu(dropping: bool) -> None:
-    """The ragged kernel where no token is gone; it would count those that are left."""
-    batch = Batch.pack([[0] * n for n in (5, 1, 200, 33, 90)]).to("cuda")
-    layout = batch.layout
-    if dropping:
-        layout = layout.keep(layout.is_first | (batch.positions % 3 == 1))[1]
-    shape = (len(layout.tokens), 4, 64)
-    query, key, value = (torch.randn(shape, device="cuda") for _ in range(3))
-    window = SlidingWindow.of(16, batch, layout)
-    exact, _ = attend(query, key, value, layout, window=window)
-    rounded, _ = attend(*(x.bfloat16() for x in (query, key, value)), layout, window=window)
     torch.testing.assert_close(rounded.float(), exact, atol=3e-2, rtol=0)
 
 

@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from tokendrop.engine import attention
-from tokendrop.engine.attention import SlidingWindow, attend
+from tokendrop.engine.attention import attend
 from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.positions import RelativeBias, SlidingWindow
 
 pytest.importorskip("triton", reason="Triton has packages for Linux only")
 
@@ -51,6 +52,7 @@ def asked(draw: st.DrawFn) -> dict[str, Any]:
         "received": draw(st.sampled_from([None, "with_diagonal", "without_diagonal"])),
         "bias": draw(st.sampled_from([None, "some", "mask"])),
         "reach": draw(st.sampled_from([None, 0, 3, 50])),
+        "relative": draw(st.booleans()),
         "lost": draw(st.booleans()),
         "seed": draw(st.integers(0, 99)),
     }
@@ -74,15 +76,25 @@ def states(what: dict[str, Any]) -> tuple[list[Tensor], Layout, dict[str, Any]]:
             hidden = (torch.rand(tokens) < 0.3) & ~layout.is_first
             bias = bias.masked_fill(hidden, -torch.inf) if what["reach"] is None else bias
     window = None if what["reach"] is None else SlidingWindow.of(what["reach"], batch, layout)
-    return found, layout, {"received": what["received"], "key_bias": bias, "window": window}
+    relative = relative_bias(what["heads"], batch) if what["relative"] else None
+    others = {"key_bias": bias, "window": window, "relative": relative}
+    return found, layout, {"received": what["received"], **others}
+
+
+def relative_bias(heads: int, batch: Batch) -> RelativeBias:
+    """Random numbers for 8 buckets: near ones of their own, far ones together."""
+    reach = max(batch.spans)
+    bucket = torch.arange(-reach, reach + 1).clamp(-4, 3) + 4
+    return RelativeBias(torch.randn(heads, 8, requires_grad=True), bucket.int(), batch)
 
 
 def by_kernels(
     found: list[Tensor], layout: Layout, dropout: float = 0.0, **others: Any
 ) -> tuple[Tensor, Tensor | None]:
     return attend_ragged(
-        *found, layout, others["received"], others["key_bias"], others["window"], dropout
-    )
+        *found, layout, others["received"], others["key_bias"], others["window"],
+        others["relative"], dropout,
+    )  # fmt: skip
 
 
 def plainly(found: list[Tensor], layout: Layout, **others: Any) -> tuple[Tensor, Tensor | None]:
@@ -115,6 +127,8 @@ def test_gradients_are_those_of_the_plain_path(what: dict[str, Any]) -> None:
     tokens = len(layout.tokens)
     weights = torch.randn(tokens, what["heads"] * what["size"])
 
+    relative = others["relative"]
+
     def gradients(path: Any) -> list[Tensor]:
         leaves = [x.clone().requires_grad_() for x in found]
         bias = others["key_bias"]
@@ -122,6 +136,7 @@ def test_gradients_are_those_of_the_plain_path(what: dict[str, Any]) -> None:
             bias = bias.clone().requires_grad_()
         context, _ = path(leaves, others | {"key_bias": bias})
         leaves += [] if bias is None else [bias]
+        leaves += [] if relative is None else [relative.weight]
         return list(torch.autograd.grad((context[:tokens] * weights).sum(), leaves))
 
     mine = gradients(lambda leaves, asked: by_kernels(leaves, layout, **asked))
@@ -147,7 +162,7 @@ def rows_alone(lengths: list[int]) -> None:
 
 PLAIN: dict[str, Any] = {
     "lengths": [70, 9, 1, 64], "heads": 2, "size": 16, "spare": 0, "type": torch.float32,
-    "received": None, "bias": None, "reach": None, "lost": False, "seed": 0,
+    "received": None, "bias": None, "reach": None, "relative": False, "lost": False, "seed": 0,
 }  # fmt: skip
 
 
@@ -164,16 +179,9 @@ def test_dropout_is_drawn_alike_by_every_kernel() -> None:
     value = torch.eye(n + 3, 16)[:, None]
     value[n:] = value[:3]
     arguments = (
-        None,
-        None,
-        layout.offsets,
-        layout.tiles,
-        len(layout.tokens),
-        layout.pairs,
-        0,
-        dropout,
-        7,
-    )
+        None, None, None, None, layout.offsets, layout.tiles, len(layout.tokens), layout.pairs, -1,
+        dropout, 7,
+    )  # fmt: skip
     context, logsumexp = ragged_attention(query, key, value, *arguments)
     left = context[:n, 0, :n]
     whole = ragged_attention(query, key, value, *arguments[:-2], 0.0, 7)[0][:n, 0, :n]
@@ -186,24 +194,30 @@ def test_dropout_is_drawn_alike_by_every_kernel() -> None:
     assert not torch.equal(other != 0, kept)
 
 
-@pytest.mark.parametrize("reach", [None, 2])
-def test_gradients_with_dropout_are_those_of_finite_differences(reach: int | None) -> None:
+@pytest.mark.parametrize(("reach", "near"), [(None, False), (2, False), (None, True)])
+def test_gradients_with_dropout_are_those_of_finite_differences(
+    reach: int | None, near: bool
+) -> None:
     batch = Batch.pack([[0] * 5, [0] * 2]).to(DEVICE)
     layout = batch.layout
     found = [torch.randn(7, 1, 4, requires_grad=True) for _ in range(3)]
     bias = torch.randn(7, requires_grad=True)
     weights = torch.randn(7, 1, 4)
-    places = None if reach is None else batch.positions
+    places = batch.positions if reach or near else None
+    relative = relative_bias(1, batch) if near else None
+    by_place = (None, None) if relative is None else (relative.weight, relative.bucket)
     arguments = (
-        places, layout.offsets, layout.tiles, len(layout.tokens), layout.pairs, reach or 0, 0.3, 3,
+        places, *by_place, layout.offsets, layout.tiles, len(layout.tokens), layout.pairs,
+        reach or -1, 0.3, 3,
     )  # fmt: skip
 
     def loss() -> Tensor:
         return (ragged_attention(*found, bias, *arguments)[0] * weights).sum()
 
-    exact = torch.autograd.grad(loss(), [*found, bias])
+    leaves = [*found, bias, *([] if relative is None else [relative.weight])]
+    exact = torch.autograd.grad(loss(), leaves)
     draws = torch.Generator(DEVICE).manual_seed(1)
-    for leaf, gradient in zip([*found, bias], exact, strict=True):
+    for leaf, gradient in zip(leaves, exact, strict=True):
         direction = torch.randn(leaf.shape, generator=draws)
         step = 1e-2
         with torch.no_grad():
@@ -220,7 +234,12 @@ def test_torch_sees_the_operators() -> None:
     layout = Layout.of([5, 3], DEVICE)
     query, key, value = (torch.randn(8, 2, 16, requires_grad=True) for _ in range(3))
     bias = torch.randn(8, requires_grad=True)
-    shared = (bias, None, layout.offsets, layout.tiles, len(layout.tokens), layout.pairs, 0, 0.0, 0)
+    batch = Batch.pack([[0] * 5, [0] * 3]).to(DEVICE)
+    relative = relative_bias(2, batch)
+    shared: tuple[Any, ...] = (
+        bias, batch.positions, relative.weight, relative.bucket, layout.offsets, layout.tiles,
+        len(layout.tokens), layout.pairs, -1, 0.0, 0,
+    )  # fmt: skip
     with FlopCounterMode(display=False) as counter:
         context, logsumexp = ragged_attention(query, key, value, *shared)
     products = 2 * 2 * 16 * (5**2 + 3**2)
@@ -230,7 +249,8 @@ def test_torch_sees_the_operators() -> None:
     assert counter.get_total_flops() == 5 * products
     plain = [x.detach() for x in (query, key, value, context, logsumexp, bias)]
     q, k, v, context, logsumexp, bias = plain
-    operators, shared = torch.ops.tokendrop, (bias, *shared[1:])
+    weight = relative.weight.detach()
+    operators, shared = torch.ops.tokendrop, (bias, shared[1], weight, *shared[3:])
     for operator, inputs in (
         (operators.ragged_attention, (q, k, v, *shared)),
         (operators.ragged_received, (q, k, logsumexp, *shared, False)),
@@ -243,7 +263,8 @@ def test_torch_sees_the_operators() -> None:
 def test_compiled_it_is_one_graph_with_the_same_gradients() -> None:
     layout = Layout.of([5, 3], DEVICE)
     found = [torch.randn(8, 2, 16, requires_grad=True) for _ in range(3)]
-    arguments = (None, None, layout.offsets, layout.tiles, 8, layout.pairs, 0, 0.0, 0)
+    where = (layout.offsets, layout.tiles, 8, layout.pairs)
+    arguments = (None, None, None, None, *where, -1, 0.0, 0)
 
     def loss(*states: Tensor) -> Tensor:
         return ragged_attention(*states, *arguments)[0].square().sum()

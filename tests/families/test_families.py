@@ -150,7 +150,7 @@ def walk_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
 # -- RoBERTa, ELECTRA, ALBERT -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "camembert"])
+@pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "camembert", "mpnet"])
 def test_positions_of_roberta_begin_behind_the_padding(family: str) -> None:
     model = tiny_model(family, max_position_embeddings=14)
     assert family_of(model).positions(model.config) == 12
@@ -272,6 +272,36 @@ def test_rows_inside_the_window_need_no_mask() -> None:
     assert family.window(sliding, batch, three) is None  # the long row has left
 
 
+# -- MPNet --------------------------------------------------------------------------------------
+
+
+def mpnet_by_hand(model: Any, row: Sequence[int], dropped: Sequence[int], at: int) -> Tensor:
+    """(classes,) logits of one row: Hugging Face's own layers, told of the original places."""
+    encoder, places = model.mpnet.encoder, torch.arange(len(row))
+    states = model.mpnet.embeddings(torch.tensor([row]))
+    for index, layer in enumerate(encoder.layer):
+        if index == at:
+            stay = ~torch.isin(places, torch.tensor(dropped, dtype=torch.long))
+            states, places = states[:, stay], places[stay]
+        bucket = encoder.relative_position_bucket(places - places[:, None])
+        bias = encoder.relative_attention_bias(bucket).permute(2, 0, 1)
+        (states,) = layer(states, position_bias=bias[None])
+    return model.classifier(states)[0]
+
+
+@pytest.mark.parametrize("at", [0, LAYERS - 1])
+@torch.no_grad()
+def test_relative_positions_count_the_tokens_that_came_in(at: int) -> None:
+    model = tiny_model("mpnet", max_position_embeddings=200)
+    rows = tiny_rows([150, 31, 4])  # from 91 places on, all distances share a bucket
+    gone = [[i for i in range(1, len(row.ids)) if i % 5 >= 2] for row in rows]
+    first = packed(rows).layout.first.tolist()
+    dropped = torch.tensor([f + i for f, places in zip(first, gone, strict=True) for i in places])
+    logits = run(model, DropAt(at, dropped), rows).logits
+    for mine, row, places in zip(logits, rows, gone, strict=True):
+        torch.testing.assert_close(mine, mpnet_by_hand(model, row.ids, places, at), **CLOSE)
+
+
 # -- what is refused ----------------------------------------------------------------------------
 
 
@@ -287,6 +317,7 @@ def test_an_architecture_that_nobody_described() -> None:
         ("roberta", {"is_decoder": True}, "is_decoder True"),
         ("electra", {"add_cross_attention": True}, "add_cross_attention True"),
         ("albert", {"inner_group_num": 2}, "inner_group_num 2"),
+        ("mpnet", {"relative_attention_num_buckets": 64}, "relative_attention_num_buckets 64"),
     ],
 )
 def test_settings_that_would_be_computed_wrongly(

@@ -13,7 +13,6 @@ tokens by it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -21,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tokendrop.engine.linear import with_room
-from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.packed import Layout
+from tokendrop.engine.positions import Far, RelativeBias, RelativeBlock, SlidingWindow
 from tokendrop.engine.probabilities import (
     CACHED,
     Attention,
@@ -36,35 +36,6 @@ KERNELS = frozenset({"cuda"})  # devices on which one launch serves all rows, wh
 SHORT = 64  # up to so many tokens, several rows are faster by two plain products than by SDPA
 
 
-@dataclass(frozen=True, eq=False)
-class SlidingWindow:
-    """Sliding-window (local) attention: a query sees only the tokens that stood near it.
-
-    Distances are those of the row as it came in, whatever was dropped between two tokens.
-
-    Attributes:
-        reach: the largest distance at which a token is still seen.
-        positions: (T,) where each live token stood in its row as it came in.
-        wide: (R,) whether a live row may hold tokens further apart than that, on the host.
-        whole: whether no live row has lost a token.
-    """
-
-    reach: int
-    positions: Tensor
-    wide: tuple[bool, ...]
-    whole: bool
-
-    @classmethod
-    def of(cls, reach: int, batch: Batch, layout: Layout) -> SlidingWindow | None:
-        """The window for the live tokens, or None if every query sees its whole row anyway."""
-        spans = [batch.spans[row] for row in layout.origin]
-        wide = tuple(span > reach for span in spans)
-        if not any(wide):
-            return None
-        whole = all(n == span + 1 for n, span in zip(layout.lengths, spans, strict=True))
-        return cls(reach, batch.positions.index_select(0, layout.tokens), wide, whole)
-
-
 def attend(
     query: Tensor,
     key: Tensor,
@@ -74,6 +45,7 @@ def attend(
     received: Received | None = None,
     key_bias: Tensor | None = None,
     window: SlidingWindow | None = None,
+    relative: RelativeBias | None = None,
     dropout: float = 0.0,
 ) -> tuple[Tensor, Tensor | None]:
     """Softmax attention of each row over itself, scaled by 1/sqrt(head size).
@@ -89,6 +61,7 @@ def attend(
         key_bias: (T,) added to every attention logit of a key, in all heads and for all queries of
             its row. A bias of -inf is what an attention mask does.
         window: what a query sees; None for its whole row.
+        relative: what is added for the distance between a query and a key, if anything.
         dropout: probability of zeroing an attention probability. Received attention is summed
             after that, as in the Length-Adaptive code.
 
@@ -97,12 +70,13 @@ def attend(
         received attention (T,) in fp32, or None if it was not asked for. With what tokens paid to
         themselves, and without dropout, it sums to heads * n over a row of n tokens.
     """
-    if _use_varlen(query, received, key_bias, window, dropout):
+    if relative is None and _use_varlen(query, received, key_bias, window, dropout):
         return _varlen(query, key, value, layout, window), None
     if (ragged := kernels(query.device)) is not None:
-        return ragged(query, key, value, layout, received, key_bias, window, dropout)
+        return ragged(query, key, value, layout, received, key_bias, window, relative, dropout)
     blocks, beyond = layout.blocks, value[len(layout.tokens) :]
     places = None if window is None else window.positions
+    places = places if relative is None else relative.positions(layout)
     if blocks.source is not None:
         query, key, value = (x.index_select(0, blocks.source) for x in (query, key, value))
         key_bias = None if key_bias is None else key_bias[blocks.source]
@@ -110,7 +84,9 @@ def attend(
     shapes = blocks.shapes
     inference = not torch.is_grad_enabled() and not query.is_cuda
     if inference:
-        shapes = _small(shapes, query.shape[1], SHORT if received is None else max(layout.lengths))
+        # SDPA too would be given a number for each probability
+        widest = SHORT if received is None and relative is None else max(layout.lengths)
+        shapes = _small(shapes, query.shape[1], widest)
     sizes = [rows * width for rows, width in shapes]
     if blocks.source is None and beyond.shape[0]:
         query, key, value = (x[: sum(sizes)] for x in (query, key, value))
@@ -129,20 +105,20 @@ def attend(
         q, k, v = (x.view(*shape, *x.shape[1:]).transpose(1, 2) for x in (q, k, v))
         bias, real = (None if x is None else x.view(shape) for x in (bias, real))
         far = None
-        if window is not None:
-            if any(window.wide[row : row + shape[0]]):
-                far = _Far(place.view(shape), window.reach, real)
-            row += shape[0]
+        if window is not None and any(window.wide[row : row + shape[0]]):
+            far = Far(place.view(shape), window.reach, real)
+        biases = None if relative is None else relative.of_block(layout, row, place.view(shape))
+        row += shape[0]
         faster = inference and shape[0] > 1 and shape[1] <= SHORT
         # with dropout on a CPU, SDPA would take plain products itself, and a slower dropout
-        if faster or received is not None or (dropout > 0 and not query.is_cuda):
-            out, total = _explicit(q, k, v, bias, real, far, received, dropout)
+        explicit = faster or received is not None or (dropout > 0 and not query.is_cuda)
+        # and where a bias learns, it would keep the probabilities
+        if explicit or (biases is not None and torch.is_grad_enabled()):
+            out, total = _explicit(q, k, v, bias, real, far, biases, received, dropout)
             sums += [] if total is None else [total]
         else:
-            mask = _mask(bias, real)
+            mask = _added(_mask(bias, real), far, biases, slice(None))
             mask = None if mask is None else mask.to(q.dtype)
-            if far is not None:
-                mask = _without(far, slice(None), mask, q.dtype)
             out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
         contexts.append(out.transpose(1, 2).flatten(0, 1))
     received_sums = torch.cat(sums) if sums else None
@@ -184,28 +160,6 @@ def _mask(bias: Tensor | None, real: Tensor | None) -> Tensor | None:
     return None if bias is None else bias[:, None, None]
 
 
-@dataclass(frozen=True, eq=False)
-class _Far:
-    """The sliding-window mask of one block of rows.
-
-    Attributes:
-        places: (rows, width) where each token stood in its row as it came in.
-        reach: the largest distance at which a token is still seen.
-        real: (rows, width) false for padding, None if there is none.
-    """
-
-    places: Tensor
-    reach: int
-    real: Tensor | None
-
-    def of(self, queries: slice) -> Tensor:
-        """(rows, 1, queries, width) true where a key is too far from a query to be seen."""
-        far = (self.places[:, queries, None] - self.places[:, None]).abs() > self.reach
-        if self.real is not None:  # a padding query must see some key: its softmax would be nan
-            far &= self.real[:, queries, None]
-        return far[:, None]
-
-
 def _small(shapes: list[tuple[int, int]], heads: int, widest: int) -> list[tuple[int, int]]:
     """The blocks cut into smaller ones, whose probabilities stay in the processor's cache.
 
@@ -225,7 +179,8 @@ def _explicit(
     v: Tensor,
     bias: Tensor | None,
     real: Tensor | None,
-    far: _Far | None,
+    far: Far | None,
+    biases: RelativeBlock | None,
     received: Received | None,
     dropout: float,
 ) -> tuple[Tensor, Tensor | None]:
@@ -235,12 +190,15 @@ def _explicit(
         the context of the same shape, and the received attention (rows * width,) if asked for.
     """
     rows, heads, width, _ = q.shape
-    added = _mask(bias, real)
+    mask = _mask(bias, real)
     if torch.is_grad_enabled() or dropout > 0:
-        if far is not None:
-            added = _without(far, slice(None), added, torch.float32)
         out, total = Attention.apply(  # type: ignore[no-untyped-call]
-            *(x.contiguous() for x in autocast(q, k, v)), added, dropout, received, real
+            *(x.contiguous() for x in autocast(q, k, v)),
+            _added(mask, far, None, slice(None)),
+            dropout,
+            received,
+            real,
+            *((None, None) if biases is None else (biases.by_distance, biases.places)),
         )
         return out, None if total is None else total.flatten()
     k, v = k.contiguous(), v.contiguous()
@@ -249,8 +207,7 @@ def _explicit(
     step = width if q.is_cuda else max(1, CACHED // (rows * heads * width))
     for start in range(0, width, step):
         queries = slice(start, start + step)
-        seen = added if far is None else _without(far, queries, added, torch.float32)
-        found = probabilities(q[:, :, queries], k, seen)
+        found = probabilities(q[:, :, queries], k, _added(mask, far, biases, queries))
         contexts.append(torch.matmul(found.to(v.dtype), v))
         if received is not None:
             voted = votes(found, received, real, start)
@@ -259,10 +216,18 @@ def _explicit(
     return context, None if sums is None else sums.flatten()
 
 
-def _without(far: _Far, queries: slice, added: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """What is added to some queries' logits: -inf at keys too far away, elsewhere ``added``."""
+def _added(
+    mask: Tensor | None, far: Far | None, biases: RelativeBlock | None, queries: slice
+) -> Tensor | None:
+    """All that is added to the logits of some queries, None if nothing is."""
+    added = mask
+    if biases is not None:
+        bias = biases.of(queries)
+        added = bias if mask is None else bias + mask
+    if far is None:
+        return added
     hidden = far.of(queries)
-    added = hidden.new_zeros((), dtype=dtype) if added is None else added
+    added = hidden.new_zeros((), dtype=torch.float32) if added is None else added
     return added.masked_fill(hidden, -torch.inf)
 
 

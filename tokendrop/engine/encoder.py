@@ -122,6 +122,7 @@ def _walk(
 ) -> Walked:
     family = parts.family
     layers, rotary = family.layers(model), family.rotary(model, batch)
+    relative = family.relative(model, batch)
     memory = reducer.start(batch)
     live = Live(batch, hidden, memory, len(layers), restore, parts)
     for index, layer in enumerate(layers):
@@ -141,6 +142,7 @@ def _walk(
                 value,
                 attending,
                 window=family.window(layer, batch, attending),
+                relative=relative,
                 received=reducer.wants_received(live.view(index)),
                 key_bias=key_bias,
                 dropout=dropout if model.training else 0.0,

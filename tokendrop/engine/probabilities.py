@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from tokendrop.engine.dropout import draw
+from tokendrop.engine.positions import distance_index, looked_up
 
 Received = Literal["with_diagonal", "without_diagonal"]
 
@@ -73,8 +74,9 @@ class Attention(torch.autograd.Function):
     """Softmax attention with dropout for training.
 
     Applied to query, key and value (rows, heads, width, head size) of one floating-point type, what
-    is added to the logits (fp32 or None), the probability of dropout, and what :func:`votes` takes,
-    it returns the context (rows, heads, width, head size) and, if asked for, the attention received
+    is added to the logits (fp32 or None), the probability of dropout, what :func:`votes` takes, and
+    the relative positions that :func:`tokendrop.engine.positions.looked_up` takes (or None), it
+    returns the context (rows, heads, width, head size) and, if asked for, the attention received
     (rows, width), which carries no gradient.
     """
 
@@ -88,20 +90,23 @@ class Attention(torch.autograd.Function):
         dropout: float,
         received: Received | None,
         real: Tensor | None,
+        by_distance: Tensor | None,
+        places: Tensor | None,
     ) -> tuple[Tensor, Tensor | None]:
         rows, _, width, _ = query.shape
         context = torch.empty_like(value)
         total = query.new_zeros(rows, width, dtype=torch.float32) if received else None
         drawn = []
         for piece in _pieces(query):
-            found = probabilities(query[piece], key[piece], _of(added, piece))
+            shift = _shift(added, by_distance, places, piece)
+            found = probabilities(query[piece], key[piece], shift)
             kept, ctx.scale = draw(found, dropout)
             found = _dropped(found, kept)
             context[piece] = found.to(value.dtype) @ value[piece]
             drawn.append(kept)
             if total is not None and received is not None:
                 total[piece[0]] += votes(found, received, _of(real, piece))
-        ctx.save_for_backward(query, key, value, added, *drawn)
+        ctx.save_for_backward(query, key, value, added, by_distance, places, *drawn)
         ctx.set_materialize_grads(False)
         if total is not None:
             total *= ctx.scale
@@ -111,15 +116,19 @@ class Attention(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
-        query, key, value, added, *drawn = ctx.saved_tensors
+        query, key, value, added, by_distance, places, *drawn = ctx.saved_tensors
         if gradient is None:
-            return (None,) * 7
+            return (None,) * 9
         gradient = gradient.contiguous() * ctx.scale
         to_query, to_key, to_value = (torch.empty_like(x) for x in (query, key, value))
         to_added = torch.zeros_like(added) if ctx.needs_input_grad[3] else None
+        to_distance = None
+        if ctx.needs_input_grad[7]:
+            to_distance = torch.zeros_like(by_distance, dtype=torch.float32)
         size = query.shape[-1]
         for piece, kept in zip(_pieces(query), drawn, strict=True):
-            before = probabilities(query[piece], key[piece], _of(added, piece))
+            shift = _shift(added, by_distance, places, piece)
+            before = probabilities(query[piece], key[piece], shift)
             factor = None if kept is None else kept.to(before.dtype)
             after = before if factor is None else before * factor
             to_value[piece] = after.to(value.dtype).transpose(2, 3) @ gradient[piece]
@@ -128,11 +137,14 @@ class Attention(torch.autograd.Function):
             to_logits = torch.ops.aten._softmax_backward_data(to_after, before, -1, torch.float32)
             if to_added is not None:
                 to_added[piece[0]] += to_logits.sum_to_size(to_added[piece[0]].shape)
+            if to_distance is not None:
+                _count(to_logits, places, piece, to_distance)
             to_logits = to_logits.to(query.dtype)
             to_query[piece] = to_logits @ key[piece]
             to_key[piece] = to_logits.transpose(2, 3) @ query[piece]
         scale = size**-0.5
-        return to_query.mul_(scale), to_key.mul_(scale), to_value, to_added, None, None, None
+        to_query, to_key = to_query.mul_(scale), to_key.mul_(scale)
+        return to_query, to_key, to_value, to_added, None, None, None, to_distance, None
 
 
 def _pieces(query: Tensor) -> Iterator[tuple[slice, slice]]:
@@ -149,6 +161,35 @@ def _pieces(query: Tensor) -> Iterator[tuple[slice, slice]]:
 def _of(given: Tensor | None, piece: tuple[slice, slice]) -> Tensor | None:
     """The part for a piece's rows of what all heads share."""
     return None if given is None else given[piece[0]]
+
+
+def _shift(
+    added: Tensor | None,
+    by_distance: Tensor | None,
+    places: Tensor | None,
+    piece: tuple[slice, slice],
+) -> Tensor | None:
+    """All that is added to the logits of a piece."""
+    shared = _of(added, piece)
+    if by_distance is None or places is None:
+        return shared
+    biases = looked_up(by_distance[piece[1]], _places_of(places, piece))
+    return biases if shared is None else biases + shared
+
+
+def _places_of(places: Tensor, piece: tuple[slice, slice]) -> Tensor:
+    """The places of a piece's tokens, (1, width) if those of all rows are the same."""
+    return places if places.shape[0] == 1 else places[piece[0]]
+
+
+def _count(
+    to_logits: Tensor, places: Tensor, piece: tuple[slice, slice], to_distance: Tensor
+) -> None:
+    """Add the gradient of a piece's logits (rows, heads, width, width) to that of the distances."""
+    to_heads, places = to_distance[piece[1]], _places_of(places, piece)
+    to_logits = to_logits.sum(0) if len(places) == 1 else to_logits.transpose(0, 1)
+    index = distance_index(to_heads, places).flatten().expand(len(to_heads), -1)
+    to_heads.scatter_add_(1, index, to_logits.flatten(1))
 
 
 def _dropped(values: Tensor, kept: Tensor | None) -> Tensor:

@@ -11,6 +11,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from tokendrop.errors import UserError
 from tokendrop.families.bert import Albert, DistilBert, Electra, Family, Roberta
 from tokendrop.families.modernbert import ModernBert
+from tokendrop.families.mpnet import MPNet
 
 __all__ = ["FAMILIES", "Family", "family_of", "family_of_type", "supported"]
 
@@ -22,6 +23,7 @@ FAMILIES: dict[str, Family] = {
     "distilbert": DistilBert(),
     "electra": Electra(),
     "modernbert": ModernBert(),
+    "mpnet": MPNet(),
     "roberta": _ROBERTA,
     "camembert": _ROBERTA,
     "xlm-roberta": _ROBERTA,

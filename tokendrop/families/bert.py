@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from tokendrop.engine.attention import SlidingWindow
 from tokendrop.engine.dropout import dropout
 from tokendrop.engine.linear import linear, linears
 from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.positions import RelativeBias, SlidingWindow
 from tokendrop.errors import UserError
 
 
@@ -33,10 +33,12 @@ class Family:
 
     Attributes:
         gated: whether the feed-forward part multiplies by a gate, a third matrix.
+        padded_attention: how attention of the plain padded model runs, by Hugging Face's name.
         required: settings of a configuration that must have this value where they are given.
     """
 
     gated: ClassVar[bool] = False
+    padded_attention: ClassVar[str] = "sdpa"
     required: ClassVar[dict[str, Any]] = {
         "position_embedding_type": "absolute",
         "is_decoder": False,
@@ -93,6 +95,10 @@ class Family:
         """How queries and keys of this batch are turned, where positions are rotary."""
         return None
 
+    def relative(self, model: PreTrainedModel, batch: Batch) -> RelativeBias | None:
+        """What all layers add to attention for the distances of this batch, if they do."""
+        return None
+
     def projections(self, layer: Any) -> list[nn.Linear]:
         """The linear layers that make query, key and value."""
         attention = layer.attention.self
@@ -108,7 +114,7 @@ class Family:
     def project(self, layer: Any, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key and value, each (T, heads, head size), not yet turned."""
         projections = linears(self.projections(layer), hidden)
-        return _by_head(projections, layer.attention.self.num_attention_heads)
+        return by_head(projections, layer.attention.self.num_attention_heads)
 
     def window(self, layer: Any, batch: Batch, layout: Layout) -> SlidingWindow | None:
         """What a query sees, where that is less than its row."""
@@ -120,14 +126,14 @@ class Family:
     def close_attention(self, layer: Any, context: Tensor, residual: Tensor) -> Tensor:
         """Output projection, dropout, residual and LayerNorm of the attention sub-layer."""
         output = layer.attention.output
-        projected = _dropped(output.dropout, linear(output.dense, context))
+        projected = dropped(output.dropout, linear(output.dense, context))
         return output.LayerNorm(projected + residual)
 
     def feed_forward(self, layer: Any, hidden: Tensor) -> Tensor:
         """The feed-forward sub-layer with its residual and LayerNorm."""
         inner, output = layer.intermediate, layer.output
         widened = inner.intermediate_act_fn(linear(inner.dense, hidden))
-        return output.LayerNorm(_dropped(output.dropout, linear(output.dense, widened)) + hidden)
+        return output.LayerNorm(dropped(output.dropout, linear(output.dense, widened)) + hidden)
 
     def pool(self, model: Any, states: Tensor, layout: Layout) -> Tensor:
         """What :meth:`classify` reads of the states that left the last layer: (R, hidden)."""
@@ -183,7 +189,7 @@ class DistilBert(Family):
 
     def project(self, layer: Any, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         projections = linears(self.projections(layer), hidden)
-        return _by_head(projections, layer.attention.n_heads)
+        return by_head(projections, layer.attention.n_heads)
 
     def attention_dropout(self, layer: Any) -> float:
         return layer.attention.dropout.p
@@ -194,9 +200,7 @@ class DistilBert(Family):
     def feed_forward(self, layer: Any, hidden: Tensor) -> Tensor:
         inner = layer.ffn
         widened = inner.activation(linear(inner.lin1, hidden))
-        return layer.output_layer_norm(
-            _dropped(inner.dropout, linear(inner.lin2, widened)) + hidden
-        )
+        return layer.output_layer_norm(dropped(inner.dropout, linear(inner.lin2, widened)) + hidden)
 
     def classify(self, model: Any, first: Tensor) -> Tensor:
         pooled = torch.relu(model.pre_classifier(first))
@@ -254,14 +258,14 @@ class Albert(Family):
 
     def project(self, layer: Any, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         projections = linears(self.projections(layer), hidden)
-        return _by_head(projections, layer.attention.num_attention_heads)
+        return by_head(projections, layer.attention.num_attention_heads)
 
     def attention_dropout(self, layer: Any) -> float:
         return layer.attention.attention_dropout.p
 
     def close_attention(self, layer: Any, context: Tensor, residual: Tensor) -> Tensor:
         attention = layer.attention
-        projected = _dropped(attention.output_dropout, linear(attention.dense, context))
+        projected = dropped(attention.output_dropout, linear(attention.dense, context))
         return attention.LayerNorm(projected + residual)
 
     def feed_forward(self, layer: Any, hidden: Tensor) -> Tensor:
@@ -274,10 +278,10 @@ class Albert(Family):
         return model.classifier(model.dropout(pooled))
 
 
-def _dropped(module: Any, states: Tensor) -> Tensor:
+def dropped(module: Any, states: Tensor) -> Tensor:
     return dropout(states, module.p, module.training)
 
 
-def _by_head(projections: Sequence[Tensor], heads: int) -> tuple[Tensor, Tensor, Tensor]:
+def by_head(projections: Sequence[Tensor], heads: int) -> tuple[Tensor, Tensor, Tensor]:
     query, key, value = (states.view(states.shape[0], heads, -1) for states in projections)
     return query, key, value

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from tokendrop.engine.attention import SlidingWindow
 from tokendrop.engine.by_row import row_sum
 from tokendrop.engine.dropout import dropout
 from tokendrop.engine.linear import linear, with_room
 from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.positions import SlidingWindow
 from tokendrop.errors import UserError
 from tokendrop.families.bert import Family
 

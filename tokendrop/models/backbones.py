@@ -16,7 +16,7 @@ from tokendrop.errors import UserError
 from tokendrop.families import supported
 from tokendrop.heads import HEADS, Head
 from tokendrop.models.checkpoints import (
-    ATTENTION,
+    attention_of,
     check_head,
     read_config,
     read_model,
@@ -163,7 +163,7 @@ def load_backbone(
     """
     config, head = load_config(name, labels, random_init, kind), kind_named(kind).head
     if random_init is not None:
-        return head.auto.from_config(config, **ATTENTION)
+        return head.auto.from_config(config, **attention_of(config))
     place = resolve(name)
     other = any(
         architecture.endswith(suffix) and suffix != head.suffix
@@ -172,7 +172,7 @@ def load_backbone(
     )
     if other:
         # a head for something else may have tensors of the same name and size
-        model = head.auto.from_config(config, **ATTENTION)
+        model = head.auto.from_config(config, **attention_of(config))
         encoder, new = read_model(AutoModel, place, config, head=False)
         model.base_model.load_state_dict(encoder.state_dict(), strict=False)
         prefix = f"{model.base_model_prefix}."

@@ -22,9 +22,13 @@ from tokendrop.errors import UserError, one_line
 from tokendrop.families import supported
 from tokendrop.tasks import Task
 
-ATTENTION = {"attn_implementation": "sdpa"}
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _LAYER = re.compile(r"(^|\.)(layers?|albert_layer_groups)\.\d+\.")
+
+
+def attention_of(config: PretrainedConfig) -> dict[str, str]:
+    """What a model is made with, so that its attention is torch's whatever its files name."""
+    return {"attn_implementation": supported(config).padded_attention}
 
 
 def read_config(place: str, changes: dict[str, Any] | None = None) -> PretrainedConfig:
@@ -113,7 +117,7 @@ def read_model(
             # our own words name the tensor
             ignore_mismatched_sizes=True,
             output_loading_info=True,
-            **ATTENTION,
+            **attention_of(config),
         )
     missing, unknown = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
     for name, found, wanted in sorted(report["mismatched_keys"]):

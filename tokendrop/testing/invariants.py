@@ -117,6 +117,8 @@ def trace_is_what_ran(make: Make, model: PreTrainedModel) -> None:
         patch("tokendrop.families.bert.linears", watched),
         patch("tokendrop.families.bert.linear", watched_one),
         patch("tokendrop.families.modernbert.linear", watched_one),
+        patch("tokendrop.families.mpnet.linears", watched),
+        patch("tokendrop.families.mpnet.linear", watched_one),
         patch("tokendrop.engine.graphs.ENABLED", False),
     ):
         trace = run(model, built(make()), ROWS).trace

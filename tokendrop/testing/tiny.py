@@ -17,6 +17,7 @@ from transformers import (
     DistilBertConfig,
     ElectraConfig,
     ModernBertConfig,
+    MPNetConfig,
     PretrainedConfig,
     PreTrainedModel,
     RobertaConfig,
@@ -94,6 +95,7 @@ CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
     "distilbert": _distilbert,
     "electra": lambda: ElectraConfig(**SIZES, embedding_size=12),
     "modernbert": _modernbert,
+    "mpnet": lambda: MPNetConfig(**SIZES),
     "roberta": lambda: RobertaConfig(**SIZES, type_vocab_size=1),
     "xlm-roberta": lambda: XLMRobertaConfig(**SIZES, type_vocab_size=1),
 }
@@ -199,7 +201,10 @@ def padded_forward(
     inputs, real = padded_inputs(model, rows, room)
     states: list[Tensor] = []
     hooks = [
-        layer.register_forward_hook(lambda _m, _i, out: states.append(out[real]))
+        # MPNet's layers return a tuple
+        layer.register_forward_hook(
+            lambda _m, _i, out: states.append((out[0] if isinstance(out, tuple) else out)[real])
+        )
         for layer in dict.fromkeys(family_of(model).layers(model))  # shared ones once
     ]
     try:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from tokendrop.engine.packed import Layout
+from tokendrop.engine.positions import RelativeBias, SlidingWindow
 from tokendrop.engine.probabilities import Received, autocast
 from tokendrop.engine.ragged.operators import ragged_attention, ragged_received
 
@@ -19,22 +18,27 @@ def attend_ragged(
     layout: Layout,
     received: Received | None,
     key_bias: Tensor | None,
-    window: Any,
+    window: SlidingWindow | None,
+    relative: RelativeBias | None,
     dropout: float,
 ) -> tuple[Tensor, Tensor | None]:
     """What :func:`tokendrop.engine.attention.attend` says, on a device that has the kernels."""
     query, key, value = _in_rows(*autocast(query, key, value))
     bias = None if key_bias is None else key_bias.float()
+    places = None if window is None else window.positions
+    places = places if relative is None else relative.positions(layout)
     # drawn on the host, so that the device is not waited for
     seed = int(torch.randint(2**31, (), device="cpu")) if dropout > 0 else 0
     shared = (
         bias,
-        None if window is None else window.positions,
+        places,
+        None if relative is None else relative.weight.float(),
+        None if relative is None else relative.bucket,
         layout.offsets,
         layout.tiles,
         len(layout.tokens),
         layout.pairs,
-        0 if window is None else window.reach,
+        -1 if window is None else window.reach,
         dropout,
         seed,
     )

@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 
 # whole numbers that differ from call to call: they must not make a new kernel
-CHANGING = ["tokens", "reach", "seed"]
+CHANGING = ["tokens", "reach", "middle", "seed"]
 INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
 
 
@@ -53,9 +53,18 @@ def _states(base, first, at, length, head, stride, SIZE: tl.constexpr, COLUMNS: 
 
 
 @triton.jit
+def _buckets(at_q, at_k, first, length, places, bucket, middle):
+    """(queries, keys) the bucket of each distance; any beyond the row."""
+    of_q = tl.load(places + first + at_q, mask=at_q < length, other=0)
+    of_k = tl.load(places + first + at_k, mask=at_k < length, other=0)
+    inside = (at_q < length)[:, None] & (at_k < length)[None, :]
+    return tl.load(bucket + middle + of_k[None, :] - of_q[:, None], mask=inside, other=0)
+
+
+@triton.jit
 def _logits(
-    q, k, at_q, at_k, first, length, scale, bias, places, reach,
-    BIAS: tl.constexpr, WINDOW: tl.constexpr,
+    q, k, at_q, at_k, first, length, head, scale, bias, places, reach, relative, bucket, middle,
+    BIAS: tl.constexpr, WINDOW: tl.constexpr, BUCKETS: tl.constexpr,
 ):  # fmt: skip
     """(queries, keys) what the softmax is taken of: -inf where a key is not seen."""
     logits = _dot(q, tl.trans(k)) * scale
@@ -66,16 +75,23 @@ def _logits(
         of_q = tl.load(places + first + at_q, mask=at_q < length, other=0)
         of_k = tl.load(places + first + at_k, mask=at_k < length, other=0)
         seen = seen & (tl.abs(of_q[:, None] - of_k[None, :]) <= reach)
+    if BUCKETS:
+        which = _buckets(at_q, at_k, first, length, places, bucket, middle)
+        logits += tl.load(relative + head * BUCKETS + which)
     return tl.where(seen, logits, float("-inf"))
 
 
 @triton.jit
 def _weights(
-    q, k, at_q, at_k, first, length, scale, bias, places, reach, level,
-    BIAS: tl.constexpr, WINDOW: tl.constexpr,
+    q, k, at_q, at_k, first, length, head, scale, bias, places, reach, relative, bucket, middle,
+    level,
+    BIAS: tl.constexpr, WINDOW: tl.constexpr, BUCKETS: tl.constexpr,
 ):  # fmt: skip
     """(queries, keys) probabilities, by the log-sum-exp of each query; 0 beyond the row."""
-    logits = _logits(q, k, at_q, at_k, first, length, scale, bias, places, reach, BIAS, WINDOW)
+    logits = _logits(
+        q, k, at_q, at_k, first, length, head, scale, bias, places, reach, relative, bucket, middle,
+        BIAS, WINDOW, BUCKETS,
+    )  # fmt: skip
     return tl.where((at_q < length)[:, None], tl.exp(logits - level[:, None]), 0.0)
 
 
@@ -103,9 +119,9 @@ def _kept(seed, first, at_q, at_k, head, dropout):
 
 @triton.jit(do_not_specialize=CHANGING)
 def forward(
-    query, key, value, bias, places, offsets, tiles, context, logsumexp,
-    query_stride, key_stride, value_stride, tokens, scale, reach, dropout, seed,
-    BIAS: tl.constexpr, WINDOW: tl.constexpr, DROPOUT: tl.constexpr,
+    query, key, value, bias, places, relative, bucket, offsets, tiles, context, logsumexp,
+    query_stride, key_stride, value_stride, tokens, scale, reach, middle, dropout, seed,
+    BIAS: tl.constexpr, WINDOW: tl.constexpr, BUCKETS: tl.constexpr, DROPOUT: tl.constexpr,
     BLOCK: tl.constexpr, SIZE: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Context and log-sum-exp of a tile of queries."""
@@ -119,7 +135,10 @@ def forward(
         at_k = start + tl.arange(0, BLOCK)
         k = _states(key, first, at_k, length, head, key_stride, SIZE, COLUMNS)
         v = _states(value, first, at_k, length, head, value_stride, SIZE, COLUMNS)
-        logits = _logits(q, k, at_q, at_k, first, length, scale, bias, places, reach, BIAS, WINDOW)
+        logits = _logits(
+            q, k, at_q, at_k, first, length, head, scale, bias, places, reach, relative, bucket,
+            middle, BIAS, WINDOW, BUCKETS,
+        )  # fmt: skip
         higher = tl.maximum(highest, tl.max(logits, 1))
         # none of these keys may be seen, nor any before them
         level = tl.where(higher == float("-inf"), 0.0, higher)
@@ -139,10 +158,10 @@ def forward(
 
 @triton.jit(do_not_specialize=CHANGING)
 def received(
-    query, key, bias, places, offsets, tiles, logsumexp, sums,
-    query_stride, key_stride, tokens, scale, reach, dropout, seed,
-    BIAS: tl.constexpr, WINDOW: tl.constexpr, DROPOUT: tl.constexpr, DIAGONAL: tl.constexpr,
-    BLOCK: tl.constexpr, SIZE: tl.constexpr, COLUMNS: tl.constexpr,
+    query, key, bias, places, relative, bucket, offsets, tiles, logsumexp, sums,
+    query_stride, key_stride, tokens, scale, reach, middle, dropout, seed,
+    BIAS: tl.constexpr, WINDOW: tl.constexpr, BUCKETS: tl.constexpr, DROPOUT: tl.constexpr,
+    DIAGONAL: tl.constexpr, BLOCK: tl.constexpr, SIZE: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """What a tile of keys received from all queries of their row, in one head."""
     first, length, at_k = _tile(tiles, offsets, BLOCK)
@@ -154,8 +173,9 @@ def received(
         q = _states(query, first, at_q, length, head, query_stride, SIZE, COLUMNS)
         level = tl.load(logsumexp + head * tokens + first + at_q, mask=at_q < length, other=0.0)
         votes = _weights(
-            q, k, at_q, at_k, first, length, scale, bias, places, reach, level, BIAS, WINDOW
-        )
+            q, k, at_q, at_k, first, length, head, scale, bias, places, reach, relative, bucket,
+            middle, level, BIAS, WINDOW, BUCKETS,
+        )  # fmt: skip
         if DROPOUT:
             kept = _kept(seed, first, at_q, at_k, head, dropout)
             votes = tl.where(kept, votes / (1 - dropout), 0.0)
@@ -167,12 +187,15 @@ def received(
 
 @triton.jit(do_not_specialize=CHANGING)
 def backward_queries(
-    query, key, value, bias, places, offsets, tiles, context, logsumexp, gradient, delta, to_query,
-    query_stride, key_stride, value_stride, tokens, scale, reach, dropout, seed,
-    BIAS: tl.constexpr, WINDOW: tl.constexpr, DROPOUT: tl.constexpr,
+    query, key, value, bias, places, relative, bucket, offsets, tiles, context, logsumexp,
+    gradient, delta, to_query, to_relative,
+    query_stride, key_stride, value_stride, tokens, scale, reach, middle, dropout, seed,
+    BIAS: tl.constexpr, WINDOW: tl.constexpr, BUCKETS: tl.constexpr, DROPOUT: tl.constexpr,
     BLOCK: tl.constexpr, SIZE: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """Gradient of a tile of queries, and for the keys' the means of what their weights got."""
+    """Gradient of a tile of queries, its part of the relative positions' gradient, and for the
+    keys' gradient the means of what their weights got.
+    """
     first, length, at_q = _tile(tiles, offsets, BLOCK)
     head = tl.program_id(1)
     q = _states(query, first, at_q, length, head, query_stride, SIZE, COLUMNS)
@@ -183,28 +206,40 @@ def backward_queries(
     mean = tl.sum(g.to(tl.float32) * made.to(tl.float32), 1)
     tl.store(delta + head * tokens + first + at_q, mean, mask=at_q < length)
     found = tl.zeros([BLOCK, COLUMNS], tl.float32)
+    if BUCKETS:
+        of_bucket = tl.zeros([BUCKETS], tl.float32)
     for start in range(0, length, BLOCK):
         at_k = start + tl.arange(0, BLOCK)
         k = _states(key, first, at_k, length, head, key_stride, SIZE, COLUMNS)
         v = _states(value, first, at_k, length, head, value_stride, SIZE, COLUMNS)
         weights = _weights(
-            q, k, at_q, at_k, first, length, scale, bias, places, reach, level, BIAS, WINDOW
-        )
+            q, k, at_q, at_k, first, length, head, scale, bias, places, reach, relative, bucket,
+            middle, level, BIAS, WINDOW, BUCKETS,
+        )  # fmt: skip
         to_weights = _dot(g, tl.trans(v))
         if DROPOUT:
             kept = _kept(seed, first, at_q, at_k, head, dropout)
             to_weights = tl.where(kept, to_weights / (1 - dropout), 0.0)
         to_logits = weights * (to_weights - mean[:, None])
         found += _dot(to_logits.to(k.dtype), k)
+        if BUCKETS:
+            which = _buckets(at_q, at_k, first, length, places, bucket, middle)
+            # tiles far from each other have but few
+            for each in range(tl.min(which), tl.max(which) + 1):
+                share = tl.sum(tl.where(which == each, to_logits, 0.0))
+                of_bucket += tl.where(tl.arange(0, BUCKETS) == each, share, 0.0)
     _put(found * scale, to_query, first, at_q, length, head, SIZE, COLUMNS)
+    if BUCKETS:
+        place = (head * tl.num_programs(0) + tl.program_id(0)) * BUCKETS
+        tl.store(to_relative + place + tl.arange(0, BUCKETS), of_bucket)
 
 
 @triton.jit(do_not_specialize=CHANGING)
 def backward_keys(
-    query, key, value, bias, places, offsets, tiles, logsumexp, gradient, delta,
+    query, key, value, bias, places, relative, bucket, offsets, tiles, logsumexp, gradient, delta,
     to_key, to_value, to_bias,
-    query_stride, key_stride, value_stride, tokens, scale, reach, dropout, seed,
-    BIAS: tl.constexpr, WINDOW: tl.constexpr, DROPOUT: tl.constexpr,
+    query_stride, key_stride, value_stride, tokens, scale, reach, middle, dropout, seed,
+    BIAS: tl.constexpr, WINDOW: tl.constexpr, BUCKETS: tl.constexpr, DROPOUT: tl.constexpr,
     BLOCK: tl.constexpr, SIZE: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Gradients of a tile of keys, its values and its bias in one head."""
@@ -222,8 +257,9 @@ def backward_keys(
         g = _states(gradient, first, at_q, length, head, stride, SIZE, COLUMNS)
         level = tl.load(logsumexp + head * tokens + first + at_q, mask=at_q < length, other=0.0)
         weights = _weights(
-            q, k, at_q, at_k, first, length, scale, bias, places, reach, level, BIAS, WINDOW
-        )
+            q, k, at_q, at_k, first, length, head, scale, bias, places, reach, relative, bucket,
+            middle, level, BIAS, WINDOW, BUCKETS,
+        )  # fmt: skip
         mean = tl.load(delta + head * tokens + first + at_q, mask=at_q < length, other=0.0)
         to_weights = _dot(g, tl.trans(v))
         used = weights

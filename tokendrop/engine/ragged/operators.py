@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,33 +17,67 @@ MATMUL = 2  # FLOPs of a multiplication and an addition
 _LIBRARY = torch.library.Library("tokendrop", "FRAGMENT")
 # what all operators are told: where the rows lie and which keys a query sees
 _SHARED = (
-    "Tensor? bias, Tensor? places, Tensor offsets, Tensor tiles, SymInt tokens, SymInt pairs, "
-    "int reach, float dropout, int seed"
+    "Tensor? bias, Tensor? places, Tensor? relative, Tensor? bucket, Tensor offsets, Tensor tiles, "
+    "SymInt tokens, SymInt pairs, int reach, float dropout, int seed"
 )
 
 
-def _attention(query: Tensor, key: Tensor, value: Tensor, *shared: Any) -> tuple[Tensor, Tensor]:
-    bias, places, offsets, tiles, tokens, _, reach, dropout, seed = shared
-    heads, size = query.shape[1:]
+class _Shared(NamedTuple):
+    """What all operators are told, as :func:`ragged_attention` says."""
+
+    bias: Tensor | None
+    places: Tensor | None
+    relative: Tensor | None
+    bucket: Tensor | None
+    offsets: Tensor
+    tiles: Tensor
+    tokens: int
+    pairs: int
+    reach: int
+    dropout: float
+    seed: int
+
+    def pointers(self, instead: Tensor) -> list[Tensor]:
+        """A kernel takes a pointer in any case; what is not given is not read."""
+        return [instead if given is None else given for given in self[:6]]
+
+    def numbers(self, size: int) -> tuple[Any, ...]:
+        middle = 0 if self.bucket is None else len(self.bucket) // 2
+        return self.tokens, size**-0.5, self.reach, middle, self.dropout, self.seed
+
+    def flags(self, size: int) -> dict[str, int | bool]:
+        return {
+            "BIAS": self.bias is not None,
+            "WINDOW": self.places is not None and self.reach >= 0,
+            "BUCKETS": 0 if self.relative is None else self.relative.shape[1],
+            "DROPOUT": self.dropout > 0,
+            "BLOCK": TILE,
+            "SIZE": size,
+            # a product of tiles needs 16 columns, and a power of 2
+            "COLUMNS": max(16, 1 << (size - 1).bit_length()),
+        }
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+    shared, (heads, size) = _Shared(*others), query.shape[1:]
     context = torch.empty(query.shape, dtype=query.dtype, device=query.device)
-    logsumexp = torch.empty((heads, tokens), dtype=torch.float32, device=query.device)
-    kernels.forward[len(tiles), heads](
-        query, key, value, _or(bias, query), _or(places, query), offsets, tiles, context, logsumexp,
-        query.stride(0), key.stride(0), value.stride(0), tokens, size**-0.5, reach, dropout, seed,
-        **_flags(size, bias, places, dropout),
+    logsumexp = torch.empty((heads, shared.tokens), dtype=torch.float32, device=query.device)
+    kernels.forward[len(shared.tiles), heads](
+        query, key, value, *shared.pointers(query), context, logsumexp,
+        query.stride(0), key.stride(0), value.stride(0), *shared.numbers(size),
+        **shared.flags(size),
     )  # fmt: skip
     return context, logsumexp
 
 
 def _received(query: Tensor, key: Tensor, logsumexp: Tensor, *others: Any) -> Tensor:
-    *shared, diagonal = others
-    bias, places, offsets, tiles, tokens, _, reach, dropout, seed = shared
-    heads, size = query.shape[1:]
-    sums = torch.empty((heads, tokens), dtype=torch.float32, device=query.device)
-    kernels.received[len(tiles), heads](
-        query, key, _or(bias, query), _or(places, query), offsets, tiles, logsumexp, sums,
-        query.stride(0), key.stride(0), tokens, size**-0.5, reach, dropout, seed,
-        DIAGONAL=diagonal, **_flags(size, bias, places, dropout),
+    *given, diagonal = others
+    shared, (heads, size) = _Shared(*given), query.shape[1:]
+    sums = torch.empty((heads, shared.tokens), dtype=torch.float32, device=query.device)
+    kernels.received[len(shared.tiles), heads](
+        query, key, *shared.pointers(query), logsumexp, sums,
+        query.stride(0), key.stride(0), *shared.numbers(size),
+        DIAGONAL=diagonal, **shared.flags(size),
     )  # fmt: skip
     return sums.sum(0)
 
@@ -55,52 +89,37 @@ def _attention_backward(
     value: Tensor,
     context: Tensor,
     logsumexp: Tensor,
-    *shared: Any,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    bias, places, offsets, tiles, tokens, _, reach, dropout, seed = shared
-    heads, size = query.shape[1:]
+    *others: Any,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    shared, (heads, size) = _Shared(*others), query.shape[1:]
+    tokens, grid = shared.tokens, (len(shared.tiles), heads)
     make = torch.empty if len(query) == tokens else torch.zeros  # nothing leads to spare rows
     shape, device = query.shape, query.device
     to_query, to_key, to_value = (make(shape, dtype=query.dtype, device=device) for _ in range(3))
     delta = torch.empty((heads, tokens), dtype=torch.float32, device=device)
-    to_bias = delta.new_empty(heads, tokens if bias is not None else 0)
-    read = (query, key, value, _or(bias, query), _or(places, query), offsets, tiles)
-    numbers = (
-        query.stride(0), key.stride(0), value.stride(0), tokens, size**-0.5, reach, dropout, seed,
-    )  # fmt: skip
-    flags, grid = _flags(size, bias, places, dropout), (len(tiles), heads)
+    flags = shared.flags(size)
+    # each program has its own, and they are summed in one order
+    to_bias = delta.new_empty(heads, tokens if shared.bias is not None else 0)
+    to_relative = delta.new_empty(heads, grid[0], flags["BUCKETS"])
+    read = (query, key, value, *shared.pointers(query))
+    numbers = (query.stride(0), key.stride(0), value.stride(0), *shared.numbers(size))
     gradient = gradient.contiguous()
     # the second reads the delta that the first has left
     kernels.backward_queries[grid](
-        *read, context, logsumexp, gradient, delta, to_query, *numbers, **flags
+        *read, context, logsumexp, gradient, delta, to_query, to_relative, *numbers, **flags
     )
     kernels.backward_keys[grid](
         *read, logsumexp, gradient, delta, to_key, to_value, to_bias, *numbers, **flags
     )
-    return to_query, to_key, to_value, to_bias.sum(0) if bias is not None else to_bias[0]
-
-
-def _or(given: Tensor | None, instead: Tensor) -> Tensor:
-    """A kernel takes a pointer in any case; what is not given is not read."""
-    return instead if given is None else given
-
-
-def _flags(
-    size: int, bias: Tensor | None, places: Tensor | None, dropout: float
-) -> dict[str, int | bool]:
-    return {
-        "BIAS": bias is not None,
-        "WINDOW": places is not None,
-        "DROPOUT": dropout > 0,
-        "BLOCK": TILE,
-        "SIZE": size,
-        # a product of tiles needs 16 columns, and a power of 2
-        "COLUMNS": max(16, 1 << (size - 1).bit_length()),
-    }
+    return (
+        to_query, to_key, to_value,
+        to_bias[0] if shared.bias is None else to_bias.sum(0),
+        to_relative[:, 0] if shared.relative is None else to_relative.sum(1),
+    )  # fmt: skip
 
 
 def _fake_attention(query: Tensor, key: Tensor, value: Tensor, *shared: Any) -> Any:
-    logsumexp = query.new_empty(query.shape[1], shared[4], dtype=torch.float32)
+    logsumexp = query.new_empty(query.shape[1], _Shared(*shared).tokens, dtype=torch.float32)
     return torch.empty(query.shape, dtype=query.dtype, device=query.device), logsumexp
 
 
@@ -111,10 +130,12 @@ def _fake_received(query: Tensor, key: Tensor, logsumexp: Tensor, *shared: Any) 
 def _fake_backward(
     gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, *others: Any
 ) -> Any:
-    _, logsumexp, bias, *_ = others
-    to_bias = logsumexp.new_empty(logsumexp.shape[1] if bias is not None else 0)
+    _, logsumexp, *given = others
+    shared = _Shared(*given)
+    to_bias = logsumexp.new_empty(logsumexp.shape[1] if shared.bias is not None else 0)
+    buckets = 0 if shared.relative is None else shared.relative.shape[1]
     states = (torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (query, key, value))
-    return *states, to_bias
+    return *states, to_bias, logsumexp.new_empty(query.shape[1], buckets)
 
 
 _DEFINED: dict[str, tuple[Callable[..., Any], Callable[..., Any], str]] = {
@@ -132,7 +153,7 @@ _DEFINED: dict[str, tuple[Callable[..., Any], Callable[..., Any], str]] = {
         _attention_backward,
         _fake_backward,
         "(Tensor gradient, Tensor query, Tensor key, Tensor value, Tensor context, "
-        f"Tensor logsumexp, {_SHARED}) -> (Tensor, Tensor, Tensor, Tensor)",
+        f"Tensor logsumexp, {_SHARED}) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     ),
 }
 for _name, (_kernel, _fake, _schema) in _DEFINED.items():
@@ -151,7 +172,7 @@ def _products(count: int, query: Any, pairs: int) -> int:
 
 @register_flop_formula(torch.ops.tokendrop.ragged_attention)
 def _(query: Any, *others: Any, out_shape: Any = None, **_: Any) -> int:
-    return _products(2, query, others[7])
+    return _products(2, query, _Shared(*others[2:]).pairs)
 
 
 @register_flop_formula(torch.ops.tokendrop.ragged_received)
@@ -165,7 +186,7 @@ def _(*_: Any, out_shape: Any = None, **__: Any) -> int:
 @register_flop_formula(torch.ops.tokendrop.ragged_attention_backward)
 def _(gradient: Any, query: Any, *others: Any, out_shape: Any = None, **_: Any) -> int:
     """Logits once more and four gradients, as torch counts it for its own operator."""
-    return _products(5, query, others[9])
+    return _products(5, query, _Shared(*others[4:]).pairs)
 
 
 class _Attention(torch.autograd.Function):
@@ -174,21 +195,24 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *given: Any) -> tuple[Tensor, Tensor]:
         context, logsumexp = torch.ops.tokendrop.ragged_attention(*given)
-        query, key, value, bias, places, offsets, tiles, *ctx.numbers = given
-        if len(query) > given[7]:
-            context[given[7] :] = 0  # whatever stands there would reach the gradients of weights
-        ctx.save_for_backward(query, key, value, context, logsumexp, bias, places, offsets, tiles)
+        (query, key, value), shared = given[:3], _Shared(*given[3:])
+        if len(query) > shared.tokens:
+            context[shared.tokens :] = 0  # whatever stands there would reach weights' gradients
+        ctx.save_for_backward(query, key, value, context, logsumexp, *shared[:6])
+        ctx.numbers = shared[6:]
         ctx.mark_non_differentiable(logsumexp)
         return context, logsumexp
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors
-        *to_states, to_bias = torch.ops.tokendrop.ragged_attention_backward(
+        *to_states, to_bias, to_relative = torch.ops.tokendrop.ragged_attention_backward(
             gradient, *saved, *ctx.numbers
         )
-        wanted = saved[5] is not None and ctx.needs_input_grad[3]
-        return *to_states, to_bias if wanted else None, *(None,) * 8
+        needs = ctx.needs_input_grad
+        to_bias = to_bias if saved[5] is not None and needs[3] else None
+        to_relative = to_relative if saved[7] is not None and needs[5] else None
+        return *to_states, to_bias, None, to_relative, *(None,) * 8
 
 
 def ragged_attention(
@@ -197,6 +221,8 @@ def ragged_attention(
     value: Tensor,
     bias: Tensor | None,
     places: Tensor | None,
+    relative: Tensor | None,
+    bucket: Tensor | None,
     offsets: Tensor,
     tiles: Tensor,
     tokens: int,
@@ -213,12 +239,16 @@ def ragged_attention(
         key: of the same shape and type.
         value: of the same shape and type.
         bias: (T,) in fp32, added to every attention logit of a key.
-        places: (T,) where each token stood in its row as it came in; None for no window.
+        places: (T,) where each token stood in its row as it came in; None if nothing depends on
+            it.
+        relative: (heads, buckets) in fp32, added to the logits by distance; buckets are a power
+            of 2.
+        bucket: (2 * m + 1,) int32, the bucket of each distance from key to query from -m to m.
         offsets: (R + 1,) the first token of each row, and T at the end.
         tiles: (N, 2) int32: a row, and the first of the TILE tokens of it that a tile serves.
         tokens: T, all that are alive.
         pairs: of a query and a key, in all rows: the sum of squared lengths.
-        reach: with ``places``, the largest distance at which a key is seen.
+        reach: with ``places``, the largest distance at which a key is seen; -1 for any.
         dropout: probability of zeroing an attention probability.
         seed: of dropout, which depends on nothing else.
 
@@ -230,7 +260,8 @@ def ragged_attention(
         fp32.
     """
     given = (
-        query, key, value, bias, places, offsets, tiles, tokens, pairs, reach, dropout, seed,
+        query, key, value, bias, places, relative, bucket, offsets, tiles, tokens, pairs, reach,
+        dropout, seed,
     )  # fmt: skip
     if torch.is_grad_enabled():
         found: tuple[Tensor, Tensor] = _Attention.apply(*given)  # type: ignore[no-untyped-call]

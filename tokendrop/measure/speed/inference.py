@@ -191,6 +191,7 @@ def _operators(model: PreTrainedModel, batches: Sequence[Batch], traces: Sequenc
     layers = family.layers(model)
     for batch, trace in zip(batches, traces, strict=True):
         states, rotary = family.embed(model, batch), family.rotary(model, batch)
+        relative = family.relative(model, batch)
         with parts_of(model, family, states) as parts:
             for record in trace.layers:
                 layer, layout = layers[record.index], record.attention
@@ -201,7 +202,7 @@ def _operators(model: PreTrainedModel, batches: Sequence[Batch], traces: Sequenc
                 if rotary is not None:
                     query, key = rotary.turn(layer, query, key, layout)
                 window = family.window(layer, batch, layout)
-                context, _ = attend(query, key, value, layout, window=window)
+                context, _ = attend(query, key, value, layout, window=window, relative=relative)
                 context, states = context[: fed + after], states[: fed + after]
                 states = parts.feed_forward(layer, parts.close_attention(layer, context, states))
             family.classify(model, family.pool(model, states, record.feed_forward))
