@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import pytest
@@ -36,8 +37,8 @@ def options(case: Path, out: Path, **changes: Any) -> list[str]:
     settings["data"] |= {"label_map": {"2": "tea", "10": "rain"}}
     settings["clock"] = {"rows": 8, "single_rows": 1, "rounds": 1}
     for method in settings["methods"].values():
-        points = method.pop("operating_points", {"default": {}})
-        method["operating_points"] = dict(list(points.items())[:1])
+        if points := method.get("operating_points"):
+            method["operating_points"] = dict(list(points.items())[:1])
     out.mkdir(exist_ok=True)
     (out / "mine.yaml").write_text(
         yaml.safe_dump(settings | {"backbone": str(case / "model")} | changes)
@@ -87,6 +88,55 @@ def test_it_is_chosen_from_and_tested_like_any_other(case: Path, compared: Path)
     words = [str(compared), "--max-loss", "100", "--out", str(model)]
     assert main(["choose", *words]) == 0
     assert main(["test", "--checkpoint", str(model)]) == 0
+
+
+def test_fit_takes_it_too(
+    case: Path, tmp_path: Path, compared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--data.dir", str(case), "--data.train", "train.csv", "--data.dev", "dev.csv"]
+    words += ["--data.label", "kind", "--data.label_map", '{"2": tea, "10": rain}']
+    words += ["--model.backbone", str(case / "model"), "--model.fine_tune", "null"]
+    words += ["--data.max_length", str(MAX_TOKENS), "--loggers", "[csv]", "--out", str(tmp_path)]
+    assert main(["fit", *words]) == 0
+    dense = next(compared.glob("runs/dense-*.json"))
+    on_dev = json.loads(dense.read_text())["dev"]["value"]
+    assert f"accuracy on dev: {on_dev:.4f}" in capsys.readouterr().out
+
+
+class TestTuning:
+    """What trials cost is in multiples of an epoch of the fine-tuning that there is not."""
+
+    METHODS: ClassVar[dict[str, Any]] = {
+        "dense": {"reducer": "Dense"},
+        "merging": {
+            "reducer": "baselines.TokenMerging",
+            "operating_points": {"some": {"share": 0.2}},
+            "space": {"order": {"choices": ["text", "reference"]}},
+        },
+        "exits": {
+            "reducer": "baselines.EntropyExit",
+            "arguments": {"epochs": 2},
+            "space": {"learning_rate": {"choices": [1.0e-3, 1.0e-2]}},
+        },
+    }
+
+    def test_it_has_an_end(self, case: Path, tmp_path: Path) -> None:
+        methods = {name: self.METHODS[name] for name in ("dense", "merging")}
+        tune = {"speedups": [1.1], "cost": 1}
+        words = options(case, tmp_path, methods=methods, tune=tune)
+        assert main(["compare", *words]) == 0
+        record = json.loads(next(tmp_path.glob("runs/merging-*.json")).read_text())
+        # a pass over the dev split for each of two trials
+        assert 0 < record["details"]["tuning"]["cost"] < 1
+        assert record["details"]["tuning"]["trials"] == 2
+
+    def test_it_has_to_cover_a_trial(
+        self, case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        tune = {"speedups": [1.1], "cost": 1}
+        words = options(case, tmp_path, methods=self.METHODS, tune=tune)
+        said = "2 epochs where the unit of cost has 1: use 2 or more"
+        assert said in complaint(capsys, "compare", *words)
 
 
 class TestRefusals:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 import pytest
 from jsonargparse import ArgumentParser
@@ -15,9 +15,10 @@ from tokendrop.errors import UserError
 def parsed(text: str) -> Comparison:
     """A comparison as the command line reads it."""
     parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--config", action="config")
     parser.add_class_arguments(Comparison)
-    made = parser.instantiate(parser.parse_string(text))
-    return Comparison(**vars(made))
+    made = parser.instantiate(parser.parse_args(["--config", text]))
+    return Comparison(**{field.name: made[field.name] for field in fields(Comparison)})
 
 
 def test_a_chain_of_reducers_from_outside_is_plain_data() -> None:
