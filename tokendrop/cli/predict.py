@@ -47,7 +47,7 @@ def parser() -> Parser:
 def run(arguments: Sequence[str]) -> None:
     """Parse the command line and predict."""
     options = parser().parse_args(arguments)
-    texts = [*options.texts, *_lines(options.file)]
+    texts = [*options.texts, *lines_of(options.file)]
     if not texts:
         raise UserError("nothing to classify: give a text, or --file FILE with one text per line")
     parts = [tuple(text.split("\t")) for text in texts]
@@ -77,7 +77,12 @@ def _device(name: str) -> str:
     return "cuda"
 
 
-def _lines(name: str | None) -> Iterable[str]:
+def lines_of(name: str | None) -> Iterable[str]:
+    """The lines of a file, those of standard input for "-", none where no file is named.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     if name is None:
         return []
     if name == "-":
