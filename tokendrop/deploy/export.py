@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import os
 import shutil
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +141,7 @@ def _write(graph: PaddedEncoder, given: tuple[Tensor, ...], file: Path, opset: i
         if name.removeprefix(exits.NEXT) in (*exits.BY_TOKEN, "input_ids", "token_type_ids"):
             free[name][1] = "tokens_left" if name.startswith(exits.NEXT) else "tokens"
     try:
-        # it prints the whole graph where it fails
-        with warnings.catch_warnings(), redirect_stdout(StringIO()):
+        with warnings.catch_warnings(), _silent():
             # what cannot be traced shows when the file is run on rows of other lengths
             warnings.simplefilter("ignore")
             torch.onnx.export(
@@ -159,6 +159,20 @@ def _write(graph: PaddedEncoder, given: tuple[Tensor, ...], file: Path, opset: i
             f"{type(graph.reducer).__name__} cannot be exported: {one_line(error)}; it can be run "
             "by tokendrop only"
         ) from error
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without what the exporter's C++ prints where it fails: the whole graph."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _quantise(file: Path) -> None:

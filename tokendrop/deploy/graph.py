@@ -34,7 +34,8 @@ class Part:
     Attributes:
         reducer: whose moments are asked.
         ranking: how it drops instead, if the number is known beforehand.
-        most: (layers, longest + 1) tokens that leave a layer at most, by the row's first length.
+        most: (layers, N) tokens that leave a layer at most, by a row's first length; N is more than
+            the backbone's longest row has, for a matrix may be wider than its rows are long.
         drops: the layers in which a row of some length loses tokens.
     """
 
@@ -44,27 +45,33 @@ class Part:
     drops: frozenset[int]
 
     @classmethod
-    def of(cls, reducer: Reducer, shape: Shape) -> Part:
+    def of(cls, reducer: Reducer, shape: Shape, widest: int) -> Part:
         ranking = reducer.ranking()
         if ranking is None:
             return cls(reducer, None, None, frozenset())
-        most = torch.tensor([ranking.lengths(n) for n in range(1, shape.max_tokens + 1)]).T
-        alive, drops = torch.arange(1, shape.max_tokens + 1), set()
-        for layer, kept in enumerate(most):
+        lengths = range(widest + 1)
+        most = torch.tensor([ranking.lengths(max(1, n)) for n in lengths]).T
+        alive, drops = torch.tensor(lengths[: shape.max_tokens + 1]), set()
+        for layer, kept in enumerate(most[:, : len(alive)]):
             if (kept < alive).any():
                 drops.add(layer)
             alive = torch.minimum(kept, alive)
-        return cls(reducer, ranking, nn.functional.pad(most, (1, 0), value=1), frozenset(drops))
+        return cls(reducer, ranking, most, frozenset(drops))
 
 
-def parts_of(reducer: Reducer, shape: Shape) -> list[Part]:
+def parts_of(reducer: Reducer, shape: Shape, widest: int) -> list[Part]:
     """The methods that act in a model.
+
+    Args:
+        reducer: one, or a chain of them.
+        shape: of the backbone.
+        widest: matrix that the backbone has positions for.
 
     Raises:
         UserError: two of them drop tokens by rank: which ones is decided by both at once.
     """
     acting = reducer.active.values() if isinstance(reducer, Chain) else [reducer]
-    parts = [Part.of(part, shape) for part in acting]
+    parts = [Part.of(part, shape, widest) for part in acting]
     ranked = [type(part.reducer).__name__ for part in parts if part.ranking]
     if len(ranked) > 1:
         raise UserError(
@@ -101,7 +108,7 @@ class PaddedEncoder(nn.Module):
         super().__init__()
         self.model, self.reducer = model, reducer
         self.family = family_of(model)
-        self.parts = parts_of(reducer, shape)
+        self.parts = parts_of(reducer, shape, self.family.positions(model.config))
         self.start, self.stop, self.depth = start, stop, shape.layers
         self.seen = set[int]()  # layers behind which a row may leave
         self.eval()  # or the exporter leaves the model training
@@ -127,19 +134,21 @@ class PaddedEncoder(nn.Module):
 
     def _run(self, given: Tensors) -> Tensors:
         real = given["attention_mask"].bool()
-        rows, width = real.shape
-        layout = PaddedLayout(real, torch.arange(rows * width))
+        rows, columns = real.shape
+        layout = PaddedLayout(real, torch.arange(rows * columns))
         # of padding any, but one that tables of positions have, however wide the matrix
-        places = given.get("positions", torch.arange(width) * real).flatten()
+        places = given.get("positions", torch.arange(columns) * real).flatten()
         ids = given.get("input_ids", places).flatten()
         types = given.get("token_type_ids", torch.zeros_like(ids)).flatten()
         batch = Batch(ids, types, places, layout)
         if self.start == 0:
             hidden, lengths = self.family.embed(self.model, batch), layout.sizes
+            width = torch.as_tensor(layout.width)  # known before the rows in it are
         else:
             hidden, lengths = given["hidden"].flatten(0, 1), given["first_lengths"]
+            width = lengths.max()
         memories = [self._memory(n, part, given) for n, part in enumerate(self.parts)]
-        walk = _Walk(self, batch, layout, hidden, lengths, memories)
+        walk = _Walk(self, batch, layout, hidden, lengths, width, memories)
         left: Decision | None = None
         for index in range(self.start, self.stop):
             left = walk.layer(index, self.family.layers(self.model)[index])
@@ -189,6 +198,7 @@ class _Walk:
     layout: PaddedLayout
     hidden: Tensor  # (T, hidden)
     lengths: Tensor  # (B,) the first ones
+    width: Tensor  # no row was longer
     memories: list[Any]
 
     def layer(self, index: int, layer: Any) -> Decision | None:
@@ -198,13 +208,14 @@ class _Walk:
         if not any(decision.skip for decision in before):
             self._drop(before, index, None, before=True)
             query, key, value = family.project(layer, self.hidden)
-            query, key, value = (self._by_row(x) for x in (query, key, value))
-            wanted = self._wanted(index)
-            bias = torch.where(self.layout.real, 0.0, torch.finfo(query.dtype).min)
-            logits = (query * query.shape[-1] ** -0.5) @ key.transpose(2, 3)
-            shares = (logits + bias[:, None, None]).softmax(-1)
-            context = (shares @ value).transpose(1, 2).flatten(2).flatten(0, 1)
-            received = None if wanted is None else self._received(shares, wanted)
+            query, key, value = (self.layout.by_head(x) for x in (query, key, value))
+            size, wanted = int(query.shape[3]), self._wanted(index)
+            logits = (query * size**-0.5) @ key.transpose(2, 3)
+            shares = (logits + self.layout.bias).softmax(-1)
+            context = (shares @ value).transpose(1, 2).reshape(-1, int(query.shape[1]) * size)
+            received = None
+            if wanted is not None:
+                received = self.layout.received(shares, diagonal=wanted == "with_diagonal")
             view = self._view(0, index, received)
             after = [
                 self._ask("after_attention", n, index, view) for n in range(len(self.memories))
@@ -220,10 +231,6 @@ class _Walk:
             raise UserError("two exits in one chain cannot be exported: take one of them")
         return leaving[0] if leaving else None
 
-    def _by_row(self, states: Tensor) -> Tensor:
-        """(T, heads, size) as (B, heads, S, size)."""
-        return states.view(*self.layout.real.shape, *states.shape[1:]).transpose(1, 2)
-
     def _wanted(self, index: int) -> str | None:
         for number, part in enumerate(self.encoder.parts):
             if part.ranking is not None:
@@ -232,14 +239,6 @@ class _Walk:
             elif wanted := part.reducer.wants_received(self._view(number, index)):
                 return wanted
         return None
-
-    def _received(self, shares: Tensor, wanted: str) -> Tensor:
-        """(T,) attention received from the row's own queries, over all heads."""
-        votes = self.layout.real[:, :, None].float()
-        if wanted == "without_diagonal":
-            places = torch.arange(self.layout.real.shape[1])
-            votes = votes * (places[:, None] != places)
-        return (shares.sum(1) * votes).sum(1).flatten()
 
     def _view(self, number: int, index: int, received: Tensor | None = None) -> View:
         memory = self.memories[number]
@@ -281,7 +280,8 @@ class _Walk:
             assert part.most is not None
             counts = torch.minimum(part.most[index][self.lengths], self.layout.sizes)
             scores = ranking.scores(self._view(number, index, received))
-            kept.append(self.layout.best(scores, counts, ranking.keep_first))
+            width = part.most[index].cummax(0).values[self.width]
+            kept.append(self.layout.best(scores, counts, width, ranking.keep_first))
         if masks:
             kept.append(self.layout.keep(torch.stack(masks).all(0)))
         if not kept:

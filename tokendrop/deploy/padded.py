@@ -9,6 +9,7 @@ unchanged as long as they work with tensors: what would be read on the host is n
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, NoReturn
 
 import torch
@@ -37,16 +38,22 @@ class _Unknown(tuple[int, ...]):
 class PaddedLayout(Layout):
     """Where B rows lie in a matrix (B, S), the tokens of which are counted row by row: T = B S.
 
+    What it knows it works out once, so that a graph holds it once.
+
     Attributes:
         real: (B, S) false behind the end of a row.
         tokens: (T,) the index in the original matrix of each token, of padding any.
+        count: B, and
+        width: S, which are tensors while a graph is traced.
     """
 
     real: Tensor
+    count: Any
+    width: Any
 
     def __init__(self, real: Tensor, tokens: Tensor) -> None:
-        object.__setattr__(self, "real", real)
-        object.__setattr__(self, "tokens", tokens)
+        count, width = real.shape
+        vars(self).update(real=real, tokens=tokens, count=count, width=width)
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -54,46 +61,80 @@ class PaddedLayout(Layout):
 
     origin = lengths
 
-    @property
+    @cached_property
     def first(self) -> Tensor:
-        return torch.arange(self.real.shape[0]) * self.real.shape[1]
+        return self.rows * self.width
 
-    @property
+    @cached_property
     def rows(self) -> Tensor:
-        return torch.arange(self.real.shape[0])
+        return torch.arange(self.count)
+
+    @cached_property
+    def places(self) -> Tensor:
+        """(S,) the columns of the matrix."""
+        return torch.arange(self.width)
 
     @property
     def row(self) -> Tensor:
-        return self.rows[:, None].expand(self.real.shape).flatten()
+        return self.rows[:, None].expand(self.count, self.width).flatten()
 
-    @property
+    @cached_property
     def sizes(self) -> Tensor:
         return self.real.sum(1)
 
     @property
     def is_first(self) -> Tensor:
-        return (torch.arange(self.real.shape[1]) == 0).expand(self.real.shape).flatten()
+        return (self.places == 0).expand(self.count, self.width).flatten()
+
+    @cached_property
+    def bias(self) -> Tensor:
+        """(B, 1, 1, S) that keeps queries from attending to padding."""
+        lowest = torch.finfo(torch.float32).min
+        return torch.zeros_like(self.real, dtype=torch.float32).masked_fill(~self.real, lowest)[
+            :, None, None
+        ]
 
     def pad(self, values: Tensor, fill: float) -> Tensor:
-        return values.view(self.real.shape).masked_fill(~self.real, fill)
+        return values.view(self.count, self.width).masked_fill(~self.real, fill)
 
     def unpad(self, matrix: Tensor) -> Tensor:
         return matrix.flatten()
 
     def sum(self, values: Tensor) -> Tensor:
-        rows = values.unflatten(0, self.real.shape)
-        real = self.real.view(*self.real.shape, *[1] * (values.ndim - 1))
+        rows = values.view(self.count, self.width, *values.shape[1:])
+        real = self.real.view(self.count, self.width, *[1] * (values.ndim - 1))
         return (rows * real).sum(1)
 
     def on_device(self, numbers: Any) -> Tensor:
         raise AskedOnHost
 
-    def best(self, scores: Tensor, counts: Tensor, keep_first: bool) -> tuple[Tensor, PaddedLayout]:
+    def by_head(self, states: Tensor) -> Tensor:
+        """(T, heads, size) as (B, heads, S, size)."""
+        heads, size = int(states.shape[1]), int(states.shape[2])
+        return states.view(self.count, -1, heads, size).transpose(1, 2)
+
+    def received(self, shares: Tensor, *, diagonal: bool) -> Tensor:
+        """(T,) the attention that each token received from its row's own queries, over all heads.
+
+        Args:
+            shares: (B, heads, S, S) probabilities over the keys.
+            diagonal: whether what a token paid to itself counts.
+        """
+        votes = self.real.float()[:, None, None] @ shares
+        if not diagonal:
+            own = self.places[:, None].expand_as(shares[..., :1])
+            votes = votes - shares.gather(3, own).transpose(2, 3)
+        return votes.sum((1, 2)).flatten()
+
+    def best(
+        self, scores: Tensor, counts: Tensor, width: Tensor, keep_first: bool
+    ) -> tuple[Tensor, PaddedLayout]:
         """Compact to the best tokens of each row, in the order in which they lie.
 
         Args:
             scores: (T,) larger ones first, and of equal ones the earlier.
             counts: (B,) how many of each row.
+            width: the largest number that may be among them.
             keep_first: whether a row's first token is the best whatever its score.
 
         Returns:
@@ -101,29 +142,24 @@ class PaddedLayout(Layout):
         """
         ranked = self.pad(scores.float(), -torch.inf)
         if keep_first:
-            ranked = torch.cat([torch.full_like(ranked[:, :1], torch.inf), ranked[:, 1:]], 1)
-        width = _longest(counts)
-        chosen = ranked.topk(width, dim=1).indices
-        behind = self.real.shape[1]
-        kept = torch.arange(width) < counts[:, None]
+            ranked = ranked.masked_fill(self.places == 0, torch.inf)
+        most: Any = torch.minimum(width, torch.as_tensor(self.width))
+        chosen = ranked.topk(most, dim=1).indices
+        kept = torch.arange(most) < counts[:, None]
+        behind = self.width - 1
+        # those that are too many for a row become padding, which may be any token
         places = torch.where(kept, chosen, behind).sort(dim=1).values
-        return self._at(places.clamp_max(behind - 1), kept)
+        return self._at(places, kept)
 
     def keep(self, mask: Tensor) -> tuple[Tensor, PaddedLayout]:  # type: ignore[override]
         """Compact to the tokens where ``mask`` (T,) is true; at least one of each row."""
-        stays = mask.view(self.real.shape) & self.real
+        stays = mask.view(self.count, self.width) & self.real
         counts = stays.sum(1)
-        places = torch.arange(self.real.shape[1])
-        order = torch.where(stays, places, places + self.real.shape[1])
-        width = _longest(counts)
+        order = torch.where(stays, self.places, self.places + self.width)
+        width: Any = counts.max()  # traced, it stays a tensor, which torch takes for an int
         index = order.topk(width, dim=1, largest=False).indices
         return self._at(index, torch.arange(width) < counts[:, None])
 
     def _at(self, places: Tensor, real: Tensor) -> tuple[Tensor, PaddedLayout]:
         index = (places + self.first[:, None]).flatten()
         return index, PaddedLayout(real, self.tokens.index_select(0, index))
-
-
-def _longest(counts: Tensor) -> Any:
-    """A number that is traced: it stays a tensor, which torch takes where it is typed ``int``."""
-    return counts.max()
