@@ -78,7 +78,8 @@ class EntropyExit(Reducer):
             view.memory.append((pooled.detach(), view.layout.rows))
             return None
         answer = self.ramps(view.layer, pooled)
-        entropy = torch.special.entr(answer.softmax(-1)).sum(-1)
+        logs = answer.log_softmax(-1)
+        entropy = -(logs.exp() * logs).sum(-1)
         return Decision(leave=entropy < self.threshold * self.largest_entropy, answer=answer)
 
     def training_passes(self, step: Step) -> Iterator[dict[str, Tensor]]:

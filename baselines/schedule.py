@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tokendrop.errors import UserError
 from tokendrop.packed import Layout, top_k
-from tokendrop.reducers.base import Decision, Reducer, Shape, Stage, View
+from tokendrop.reducers.base import Decision, Ranking, Reducer, Shape, Stage, View
 from tokendrop.reducers.configuration import check_configuration
 
 
@@ -37,12 +37,14 @@ def tokens_to_keep(
         ratio: the share of what is left of a row, rounded up.
         configuration: instead, the tokens that leave each layer; shorter rows stay whole.
     """
-    lengths = layout.lengths
+    kept = [_left(n, layer, ratio, configuration) for n in layout.lengths]
+    return None if kept == list(layout.lengths) else kept
+
+
+def _left(tokens: int, layer: int, ratio: float, configuration: Sequence[int] | None) -> int:
     if configuration is not None:
-        kept = [min(configuration[layer], n) for n in lengths]
-    else:  # 0.1 * 30 is a little more than 3
-        kept = [math.ceil(ratio * n - 1e-9) for n in lengths]
-    return None if kept == list(lengths) else kept
+        return min(configuration[layer], tokens)
+    return math.ceil(ratio * tokens - 1e-9)  # 0.1 * 30 is a little more than 3
 
 
 class ConstantShare(Reducer, ABC):
@@ -72,6 +74,7 @@ class ConstantShare(Reducer, ABC):
 
     def build(self, shape: Shape) -> None:
         check_schedule(self.ratio, self.configuration, shape.layers)
+        self.layers = shape.layers
 
     @abstractmethod
     def scores(self, view: View) -> Tensor:
@@ -82,6 +85,15 @@ class ConstantShare(Reducer, ABC):
         if counts is None:
             return None
         return Decision(keep=top_k(self.scores(view), counts, view.layout), counts=counts)
+
+    def ranking(self) -> Ranking:
+        def lengths(tokens: int) -> list[int]:
+            left = [tokens]
+            for layer in range(self.layers):
+                left.append(_left(left[-1], layer, self.ratio, self.configuration))
+            return left[1:]
+
+        return Ranking(lengths, self.scores)
 
     def counts(self, layout: Layout, layer: int) -> list[int] | None:
         """(R,) tokens of each row that leave a layer, None where every row stays whole."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from tokendrop.errors import UserError
-from tokendrop.reducers.base import Decision, Reducer, Shape, Stage, View
+from tokendrop.reducers.base import Decision, Ranking, Reducer, Shape, Stage, View
 
 
 class Truncation(Reducer):
@@ -24,6 +26,7 @@ class Truncation(Reducer):
     def build(self, shape: Shape) -> None:
         if self.tokens < 1:
             raise UserError(f"truncation to {self.tokens} tokens leaves nothing: keep at least 1")
+        self.layers = shape.layers
 
     def before_layer(self, view: View) -> Decision | None:
         # in a chain another part may have skipped the first layer, and the cut with it
@@ -34,6 +37,12 @@ class Truncation(Reducer):
             keep=view.batch.positions[view.layout.tokens] < self.tokens,
             counts=[min(n, self.tokens) for n in view.layout.lengths] if whole else None,
         )
+
+    def ranking(self) -> Ranking:
+        def earlier(view: View) -> Tensor:
+            return -view.batch.positions[view.layout.tokens]
+
+        return Ranking(lambda tokens: [self.tokens] * self.layers, earlier, before=True)
 
     def stages(self) -> list[Stage]:
         return [Stage("truncated", self.epochs, self.learning_rate, warmup=0.06, clip=1.0)]

@@ -6,18 +6,24 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from transformers import BertTokenizer
 
 from tokendrop.cli import main
+from tokendrop.deploy.engines import dense_runs
 from tokendrop.engine import compiled
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
+from tokendrop.measure.clock import pad_rows
 from tokendrop.measure.flops import dense_flops, pass_flops
 from tokendrop.measure.speed import shapes
 from tokendrop.measure.speed.by_hand import METHODS
 from tokendrop.measure.speed.shapes import random_model, random_rows
 from tokendrop.models.backbones import shape_of
+from tokendrop.models.model import TokenDropModel
+from tokendrop.reducers.power_bert import PowerBert
 
 TINY = {
     "num_hidden_layers": 6,
@@ -112,3 +118,53 @@ def test_bad_input(
 def test_a_bad_place_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["speed", "--memory", "minilm-l6:long"]) == 2
     assert "not like minilm-l6:long:32" in capsys.readouterr().err
+
+
+def test_engines_are_yardsticks_beside_the_methods(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "speed.json"
+    words = ["--shapes", "minilm-l6", "--mixes", "short", "--batch-sizes", "4", "--methods"]
+    few = ["--rounds", "3", "--seconds", "0", "--train-rows", "2", "--engines", "openvino"]
+    assert main(["speed", *words, *few, "--json", str(out)]) == 0
+    found = {row["method"]: row for row in json.loads(out.read_text())["rows"]}
+    assert list(found) == ["dense", "openvino fp32", "openvino fp32, sorted"]
+    assert found["openvino fp32"]["flops_speedup_padded"] == 1
+    assert found["openvino fp32, sorted"]["flops_speedup_padded"] > 1
+    assert found["openvino fp32"]["milliseconds"] > 0
+    assert main(["speed", "--engines", "openvino", "--dtype", "bf16"]) == 2
+    assert "leave out" in capsys.readouterr().err
+
+
+def test_engines_answer_as_the_model_that_they_were_given() -> None:
+    model = random_model("minilm-l6")
+    padded = pad_rows(random_rows("short", 5), 0, torch.device("cpu"))
+    with torch.inference_mode():
+        wanted = model(**padded).logits.numpy()
+    given = {name: value.numpy() for name, value in padded.items()}
+    for name, run in dense_runs(model, ["onnxruntime", "openvino"]).items():
+        allowed = 1e-2 if "int8" in name else 1e-5
+        np.testing.assert_allclose(run(given), wanted, atol=allowed)
+
+
+def test_an_exported_model_is_timed_against_its_engine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "plot"]
+    tokenizer = BertTokenizer(vocab={word: number for number, word in enumerate(words)})
+    model = TokenDropModel(
+        random_model("minilm-l6"), PowerBert(configuration=[60, 50, 40, 30, 20, 10]), tokenizer, 100
+    )
+    folder, out = tmp_path / "model", tmp_path / "speed.json"
+    model.save_pretrained(folder)
+    assert main(["export", str(folder), "--out", str(tmp_path / "onnx")]) == 0
+    few = ["--rounds", "3", "--seconds", "0", "--json", str(out), "--exported"]
+    engines = ["--engines", "onnxruntime", "openvino"]
+    assert main(["speed", *few, str(tmp_path / "onnx"), *engines]) == 0
+    said = capsys.readouterr().out
+    found = json.loads(out.read_text())["exported"]
+    assert [row["engine"] for row in found] == ["onnxruntime fp32", "openvino fp32"]
+    assert found[0]["flops_speedup_unpadded"] == pytest.approx(2.6, abs=0.3)
+    assert "PowerBert in openvino fp32, all_128 rows, 1 at a time: " in said
+    assert main(["speed", *few, str(folder)]) == 2
+    assert "is no exported model" in capsys.readouterr().err

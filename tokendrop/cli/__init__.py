@@ -19,6 +19,7 @@ COMMANDS = {
     "predict": "classify texts and show which tokens were dropped where",
     "compare": "train, evaluate and time a grid of methods; write the tables and the report",
     "report": "put the folders of several comparisons into one report",
+    "export": "write a trained model as ONNX files that drop in other engines too",
     "choose": "take the fastest model of a comparison that loses at most so much",
     "speed": "time the methods at given kept shares, without training",
     "search": "find a Length-Adaptive model's best configuration for a budget",

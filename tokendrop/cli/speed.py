@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tokendrop.cli.options import Parser
+from tokendrop.cli.predict import lines_of
+from tokendrop.deploy.engines import ENGINES, Run, check_installed, dense_runs
 from tokendrop.errors import UserError
 from tokendrop.files import write_text
 from tokendrop.measure.measures import (
@@ -25,6 +27,7 @@ from tokendrop.measure.measures import (
 )
 from tokendrop.measure.provenance import provenance
 from tokendrop.measure.speed.by_hand import METHODS
+from tokendrop.measure.speed.exported import ExportedModel, time_exported
 from tokendrop.measure.speed.inference import Cell, time_cell
 from tokendrop.measure.speed.memory import peak_memory
 from tokendrop.measure.speed.shapes import LENGTH_MIXES, MODEL_SHAPES, random_model
@@ -63,6 +66,15 @@ def run(arguments: Sequence[str]) -> None:
     on_gpu = device.type == "cuda"
     name: Dtype = options.dtype or ("bf16" if on_gpu else "fp32")
     dtype = DTYPES[name]
+    if options.engines and (on_gpu or name != "fp32"):
+        raise UserError("--engines run on a processor in fp32: leave out --device and --dtype")
+    check_installed(options.engines)
+    if options.exported is not None:
+        timed = list(_exported(options))
+        _save(options.json, {"machine": provenance(), "exported": timed})
+        return
+    if options.texts:
+        raise UserError("--texts are for an exported model: name its folder with --exported")
     rate = _matmul(device, dtype)
     machine = provenance() | _card(device) | rate | {"dtype": name}
     found: dict[str, Any] = {"machine": machine, "rows": [], "training": []}
@@ -125,6 +137,27 @@ def parser() -> Parser:
         help="also time the operators alone, on the tokens kept: what the machine allows",
     )
     parser.add_argument(
+        "--engines",
+        nargs="+",
+        choices=ENGINES,
+        default=[],
+        help="also time the dense model there, padded, as yardsticks: as rows arrive, and sorted "
+        "by length; ONNX Runtime with its own optimiser in fp32 and int8",
+    )
+    parser.add_argument(
+        "--exported",
+        type=Path,
+        metavar="FOLDER",
+        help="time only this exported model, in --engines (default: onnxruntime), against the "
+        "engine's own dense model; by default rows of 128 tokens one at a time",
+    )
+    parser.add_argument(
+        "--texts",
+        metavar="FILE",
+        help="texts for --exported, one per line, instead of random rows: what a method drops that "
+        "decides by content, random rows do not show",
+    )
+    parser.add_argument(
         "--train-rows",
         nargs="+",
         type=int,
@@ -160,15 +193,34 @@ def _inference(
     if options.shapes or options.mixes or options.batch_sizes:
         shapes, mixes = options.shapes or MODEL_SHAPES, options.mixes or LENGTH_MIXES
         cells = [Cell(*x) for x in product(shapes, mixes, options.batch_sizes or [1, 8, 32, 128])]
-    model, loaded = None, ""
+    model, loaded, engines = None, "", dict[str, Run]()
     for cell in cells:
         if loaded != cell.shape:
             model, loaded = random_model(cell.shape, device, dtype), cell.shape
+            engines = dense_runs(model, options.engines) if options.engines else {}
         assert model is not None
         methods, rounds, seconds = options.methods, options.rounds, options.seconds
         yield list(
-            time_cell(model, cell, options.kept, methods, rounds, seconds, options.attainable)
+            time_cell(
+                model, cell, options.kept, methods, rounds, seconds, options.attainable, engines
+            )
         )
+
+
+def _exported(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    model = ExportedModel.read(options.exported)
+    runs = model.runs(options.engines or ["onnxruntime"])
+    texts = [text for text in lines_of(options.texts) if text.strip()]
+    mixes = ["texts"] if texts else options.mixes or ["all_128"]
+    for mix, size in product(mixes, options.batch_sizes or [1]):
+        for row in time_exported(model, runs, mix, size, options.rounds, options.seconds, texts):
+            flops = f"FLOPs {row['flops_speedup_unpadded']:.2f}x, " if row["eta"] else ""
+            print(
+                f"{row['method']} in {row['engine']}, {mix} rows, {size} at a time: "
+                f"{row['throughput_speedup_engine']:.2f}x as fast as its dense model ({flops}noise "
+                f"{row['noise']:.0%})"
+            )
+            yield row
 
 
 def _card(device: torch.device) -> dict[str, str]:

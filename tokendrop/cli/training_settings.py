@@ -54,7 +54,26 @@ def training_defaults(folder: Path) -> list[str]:
     if not file.is_file():
         return []
     settings = _read(file)
-    data = {name: value for name, value in settings.data.items() if name not in _NOT_READ}
+    posed = {
+        "seed_everything": settings.seed_everything,
+        "model": {"metric": settings.model.metric},
+        "data": _checked(settings.data, file),
+    }
+    return ["--config", yaml.safe_dump(posed)]
+
+
+def data_settings(folder: Path) -> dict[str, Any]:
+    """The settings of the data that a model was trained on, none where the folder does not say.
+
+    Raises:
+        UserError: as :func:`training_defaults`.
+    """
+    file = folder / SIDE_CAR / TRAINING_CONFIG
+    return _checked(_read(file).data, file) if file.is_file() else {}
+
+
+def _checked(given: dict[str, Any], file: Path) -> dict[str, Any]:
+    data = {name: value for name, value in given.items() if name not in _NOT_READ}
     hints = get_type_hints(DataSettings)
     for name, value in data.items():
         if name not in hints:
@@ -63,12 +82,7 @@ def training_defaults(folder: Path) -> list[str]:
             plain(value, hints[name])
         except ValidationError as error:
             raise UserError(f"{file}: data.{name}: {first_problem(error)}") from error
-    posed = {
-        "seed_everything": settings.seed_everything,
-        "model": {"metric": settings.model.metric},
-        "data": data,
-    }
-    return ["--config", yaml.safe_dump(posed)]
+    return data
 
 
 def _read(file: Path) -> _Settings:

@@ -12,12 +12,7 @@ from tokendrop.engine.packed import Layout
 
 def row_sum(values: Tensor, layout: Layout) -> Tensor:
     """Sum over the tokens of each row: (T, ...) to (R, ...). Booleans are counted."""
-    values = values.long() if values.dtype == torch.bool else values
-    if values.is_cuda and values.is_floating_point():
-        # index_add would add in another order each time, and round differently
-        return torch.segment_reduce(values, "sum", offsets=layout.offsets, axis=0)
-    out = values.new_zeros(len(layout.lengths), *values.shape[1:])
-    return out.index_add(0, layout.row, values)
+    return layout.sum(values.long() if values.dtype == torch.bool else values)
 
 
 def row_max(values: Tensor, layout: Layout) -> Tensor:

@@ -126,6 +126,14 @@ class Layout:
         flat = matrix.flatten()
         return flat if self._slots is None else flat.index_select(0, self._slots)
 
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum over the tokens of each row: (T, ...) to (R, ...)."""
+        if values.is_cuda and values.is_floating_point():
+            # index_add would add in another order each time, and round differently
+            return torch.segment_reduce(values, "sum", offsets=self.offsets, axis=0)
+        out = values.new_zeros(len(self.lengths), *values.shape[1:])
+        return out.index_add(0, self.row, values)
+
     @cached_property
     def blocks(self) -> Blocks:
         """The rows as dense blocks for attention."""

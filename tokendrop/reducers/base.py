@@ -18,13 +18,14 @@ from tokendrop.engine.packed import Batch
 from tokendrop.engine.probabilities import Received
 from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.heads import CLASS, Head
-from tokendrop.reducers.moments import Decision, View
+from tokendrop.reducers.moments import Decision, Ranking, View
 from tokendrop.reducers.training import Group, Stage, StageContext, Step
 
 # all that a method's file needs, its training too, is imported from here
 __all__ = [
     "Decision",
     "Group",
+    "Ranking",
     "Reducer",
     "Setting",
     "Shape",
@@ -80,6 +81,8 @@ class Reducer(nn.Module):
         token_scores: the scores of the fine-tuned model's tokens that its training asks for, if
             any; what is left of a comparison is estimated with it.
         reference: whether it drops nothing, so that other methods are compared with it.
+        carried: what of ``view.memory`` later layers read: its tensors (B, ...) by name, which an
+            exported model hands on.
     """
 
     operating_arguments: frozenset[str] = frozenset()
@@ -89,6 +92,7 @@ class Reducer(nn.Module):
     recipe: int = 1
     token_scores: Literal["saliency", "attention"] | None = None
     reference: bool = False
+    carried: tuple[str, ...] = ()
     arguments: dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -152,6 +156,10 @@ class Reducer(nn.Module):
     def wants_received(self, view: View) -> Received | None:
         """Whether received attention is needed in this layer; it costs time where it is."""
         return self.received
+
+    def ranking(self) -> Ranking | None:
+        """How it drops, where the length of a row decides how many tokens stay; else None."""
+        return None
 
     def losses(self, encoded: Encoded) -> dict[str, Tensor]:
         """Terms that are added to the task loss, each a scalar with its weight applied."""

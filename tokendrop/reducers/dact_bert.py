@@ -68,6 +68,7 @@ class DactBert(Reducer):
 
     operating_arguments = frozenset({"exit_tie", "exit_rule", "exit_tolerance", "check_every"})
 
+    carried = ("answer", "remaining")
     note = "DACT-BERT's training recipe is a reconstruction; the paper's own could not be verified."
 
     def __init__(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,3 +83,30 @@ class Decision:
     skip: bool = False
     leave: Tensor | None = None
     answer: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Dropping of a number that is known beforehand: the length of a row decides how many stay.
+
+    An exported graph asks for it, because it cannot count on the host. What it says is what the
+    method does at its moments.
+
+    Attributes:
+        lengths: for a row of so many tokens, how many of them leave each layer at most.
+        scores: (T,) by which tokens stay, the larger ones first, and of equal ones the earlier.
+        before: whether they are dropped before the layer, instead of between its attention and
+            its feed-forward part.
+        keep_first: whether [CLS] stays whatever its score.
+    """
+
+    lengths: Callable[[int], Sequence[int]]
+    scores: Callable[[View], Tensor]
+    before: bool = False
+    keep_first: bool = True
+
+
+def received_attention(view: View) -> Tensor:
+    """(T,) the scores of methods that rank tokens by the attention they received."""
+    assert view.received is not None
+    return view.received

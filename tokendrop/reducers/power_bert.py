@@ -23,8 +23,18 @@ from torch import Tensor, nn
 from tokendrop.engine.by_row import row_rank, top_k
 from tokendrop.engine.probabilities import Received
 from tokendrop.engine.trace import Encoded
-from tokendrop.reducers.base import Decision, Group, Reducer, Shape, Stage, StageContext, View
+from tokendrop.reducers.base import (
+    Decision,
+    Group,
+    Ranking,
+    Reducer,
+    Shape,
+    Stage,
+    StageContext,
+    View,
+)
 from tokendrop.reducers.configuration import check_configuration
+from tokendrop.reducers.moments import received_attention
 
 log = logging.getLogger(__name__)
 
@@ -110,18 +120,26 @@ class PowerBert(Reducer):
         wanted = self._wanted(view)
         if wanted is None:
             return None
-        assert view.received is not None
-        return Decision(keep=top_k(view.received, wanted, view.layout), counts=wanted)
+        return Decision(keep=top_k(received_attention(view), wanted, view.layout), counts=wanted)
+
+    def ranking(self) -> Ranking:
+        def lengths(tokens: int) -> list[int]:
+            return [self._most(count, tokens) for count in self.configuration]
+
+        return Ranking(lengths, received_attention)
 
     def _wanted(self, view: View) -> list[int] | None:
         """(R,) tokens to keep of each row, or None where every row stays whole. Section 2.2."""
         count, lengths = view.memory[view.layer], view.layout.lengths
-        counts = [count] * len(lengths)
-        if self.retention_basis == "row":
-            starts = [view.batch.layout.lengths[row] for row in view.layout.origin]
-            counts = [max(1, math.ceil(start * count / self.longest)) for start in starts]
-        kept = [min(k, n) for k, n in zip(counts, lengths, strict=True)]
+        starts = (view.batch.layout.lengths[row] for row in view.layout.origin)
+        kept = [min(self._most(count, start), n) for start, n in zip(starts, lengths, strict=True)]
         return None if kept == list(lengths) else kept
+
+    def _most(self, count: int, start: int) -> int:
+        """What a count of the configuration means for a row that began with so many tokens."""
+        if self.retention_basis == "absolute":
+            return count
+        return max(1, math.ceil(start * count / self.longest))
 
     def _soft_extract(self, view: View) -> Tensor:
         """(T,) r_l[rank of the token]: nothing is removed, low ranks are weakened. Section 2.3."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from tokendrop.deploy.engines import Array, Run
 from tokendrop.engine.attention import attend
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.graphs import parts_of
@@ -75,6 +76,7 @@ def time_cell(
     rounds: int,
     seconds: float,
     attainable: bool = False,
+    engines: Mapping[str, Run] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Time every method at every kept share against both dense models.
 
@@ -87,9 +89,11 @@ def time_cell(
         seconds: after which no more rounds begin.
         attainable: also time the encoder's operators alone on the tokens that each method kept,
             which is what this machine allows a method that decides for nothing.
+        engines: what runs the dense model on padded rows elsewhere, by name.
 
     Yields:
-        one record each for the packed dense model and for the methods. ``eta`` is the wall-clock
+        one record each for the packed dense model and for the methods, and two for each engine: in
+        the order in which rows arrive, and sorted by length. ``eta`` is the wall-clock
         speed-up over the packed dense model divided by the speed-up in FLOPs;
         ``throughput_speedup_varlen`` is over the dense model by torch's variable-length attention,
         None where that does not run (on a CPU, in fp32).
@@ -135,6 +139,9 @@ def time_cell(
         SORTED: plain(padded_sorted),
         **{f"{method} {share}": packed(reducers) for (method, share), reducers in reduced.items()},
     }
+    for name, run in (engines or {}).items():
+        contenders[name] = partial(_each, run, _numpy(padded))
+        contenders[f"{name}, sorted"] = partial(_each, run, _numpy(padded_sorted))
     if device.type == "cuda" and model.dtype != torch.float32:
         contenders[VARLEN] = varlen
     passes = {
@@ -148,8 +155,7 @@ def time_cell(
     times = interleave(contenders, rounds, device, note, seconds)
 
     whole = dense_flops([len(row) for row in rows], model, shape)
-    padded_lengths = [len(chunk) * [max(map(len, chunk))] for chunk in chunks]
-    whole_padded = dense_flops([n for lengths in padded_lengths for n in lengths], model, shape)
+    whole_padded = dense_flops(_padded_lengths(chunks), model, shape)
 
     def record(method: str, share: float, name: str, spent: int) -> dict[str, Any]:
         found, unpadded = times[name], median_ratio(times[PACKED_DENSE], times[name])
@@ -183,6 +189,24 @@ def time_cell(
         pairs = zip(passes[method, share], reducers, strict=True)
         spent = sum(pass_flops(trace, reducer, model, shape) for trace, reducer in pairs)
         yield record(method, share, f"{method} {share}", spent)
+    whole_sorted = dense_flops(_padded_lengths(by_length), model, shape)
+    for name in engines or {}:
+        yield record(name, 1.0, name, whole_padded)
+        yield record(f"{name}, sorted", 1.0, f"{name}, sorted", whole_sorted)
+
+
+def _padded_lengths(chunks: Sequence[Sequence[list[int]]]) -> list[int]:
+    """The tokens of each row, padding counted."""
+    return [max(map(len, chunk)) for chunk in chunks for _ in chunk]
+
+
+def _numpy(batches: Sequence[dict[str, torch.Tensor]]) -> list[dict[str, Array]]:
+    return [{name: value.numpy() for name, value in batch.items()} for batch in batches]
+
+
+def _each(run: Run, batches: Sequence[dict[str, Array]]) -> None:
+    for batch in batches:
+        run(batch)
 
 
 def _operators(model: PreTrainedModel, batches: Sequence[Batch], traces: Sequence[Trace]) -> None:

@@ -28,8 +28,9 @@ from tokendrop.engine.packed import Batch
 from tokendrop.engine.probabilities import Received
 from tokendrop.engine.trace import Encoded
 from tokendrop.errors import UserError
-from tokendrop.reducers.base import Decision, Reducer, Shape, Stage, Step, View
+from tokendrop.reducers.base import Decision, Ranking, Reducer, Shape, Stage, Step, View
 from tokendrop.reducers.configuration import check_configuration
+from tokendrop.reducers.moments import received_attention
 
 FEWEST = 2  # tokens that every layer keeps
 
@@ -140,11 +141,14 @@ class LengthAdaptive(Reducer):
         plan: Plan = view.memory
         if not plan.drops[view.layer]:
             return None
-        assert view.received is not None
         rows = zip(view.layout.origin, view.layout.lengths, strict=True)
         counts = [min(plan.kept[view.layer][row], n) for row, n in rows]
-        keep = top_k(view.received, counts, view.layout, keep_first=self.keep_cls)
+        scores = received_attention(view)
+        keep = top_k(scores, counts, view.layout, keep_first=self.keep_cls)
         return Decision(keep=keep, counts=counts)
+
+    def ranking(self) -> Ranking:
+        return Ranking(self.lengths_of, received_attention, keep_first=self.keep_cls)
 
     def lengths_of(self, tokens: int, configuration: Sequence[int] | None = None) -> list[int]:
         """l_1, ..., l_N for a row of so many tokens at a configuration, by default the present."""

@@ -1,0 +1,241 @@
+"""Exported files answer as the packed model, really drop, and run where little is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertTokenizer
+
+import baselines
+from tokendrop.cli import main
+from tokendrop.deploy import exits, export
+from tokendrop.deploy.check import Rows
+from tokendrop.deploy.export import Exported, export_onnx
+from tokendrop.errors import UserError
+from tokendrop.models.model import TokenDropModel
+from tokendrop.reducers.adapler import AdapLeR
+from tokendrop.reducers.base import Decision, Reducer, View
+from tokendrop.reducers.chain import Chain
+from tokendrop.reducers.dact_bert import DactBert
+from tokendrop.reducers.dense import Dense
+from tokendrop.reducers.length_adaptive import LengthAdaptive
+from tokendrop.reducers.power_bert import PowerBert
+from tokendrop.testing.tiny import MAX_TOKENS, tiny_model, tiny_rows
+
+CLS, WORDS = 2, [f"w{number}" for number in range(90)]
+
+# name: makes the method, with settings by which some of the rows below lose something
+METHODS: dict[str, Callable[[], Reducer]] = {
+    "dense": Dense,
+    "adapler": lambda: AdapLeR(first_threshold=0.95),
+    "power_bert": lambda: PowerBert(configuration=[9, 4]),
+    "power_bert_by_row": lambda: PowerBert(configuration=[20, 8], retention_basis="row"),
+    "length_adaptive": lambda: LengthAdaptive(configuration=[9, 4]),
+    "length_adaptive_by_row": lambda: LengthAdaptive(configuration=[20, 8], length_basis="row"),
+    "dact_bert": lambda: DactBert(halt_bias=-3.0),
+    "dact_bert_of_the_mean": lambda: DactBert(halt_bias=-3.0, pooling="mean"),
+    "chain": lambda: Chain([PowerBert(configuration=[6, 4]), DactBert(halt_bias=-3.0)]),
+    "attention_top_k": lambda: baselines.AttentionTopK(0.6),
+    "entropy_exit": lambda: baselines.EntropyExit(0.98),
+    "fewer_layers": lambda: baselines.FewerLayers(1),
+    "first_k": lambda: baselines.FirstK(0.6),
+    "patience_exit": lambda: baselines.PatienceExit(1, tolerance=1.0),
+    "random_drop": lambda: baselines.RandomDrop(0.6),
+    "saliency_top_k": lambda: baselines.SaliencyTopK(0.6),
+    "threshold_pruning": lambda: baselines.ThresholdPruning(thresholds=[0.03, 0.08]),
+    "truncation": lambda: baselines.Truncation(5),
+}
+DROP_NOTHING = {"dense", "patience_exit"}  # an exit by patience needs more layers
+
+
+def rows_of(lengths: list[int], seed: int) -> Rows:
+    """Rows of these lengths, most of them pairs: the second text's tokens are of type 1."""
+    rows = tiny_rows(lengths, seed)
+    return Rows([[CLS, *row.ids[1:]] for row in rows], [row.types for row in rows], "random rows")
+
+
+def tokenizer() -> BertTokenizer:
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    return BertTokenizer(vocab={word: i for i, word in enumerate(special + WORDS)})
+
+
+def model_of(reducer: Reducer, family: str = "bert", classes: int = 3) -> TokenDropModel:
+    names = {number: f"class {number}" for number in range(classes)}
+    backbone = tiny_model(family, num_hidden_layers=2, id2label=names)
+    model = TokenDropModel(backbone, reducer, tokenizer(), MAX_TOKENS).eval()
+    for weight in reducer.parameters():
+        if weight.dim() > 1:  # what decides, so that rows and tokens differ
+            torch.nn.init.normal_(weight, 0, 0.25)
+    return model
+
+
+PLACE = TemporaryDirectory()
+
+
+@cache
+def exported(name: str, classes: int) -> tuple[TokenDropModel, Path, Exported]:
+    """A model and where it was exported to, once for all tests."""
+    torch.manual_seed(0)
+    model, out = model_of(METHODS[name](), classes=classes), Path(PLACE.name, f"{name}-{classes}")
+    return model, out, export_onnx(model, out, rows_of([7, 1, 32, 12], 1))
+
+
+@pytest.mark.parametrize("classes", [3, 1], ids=["classes", "a number"])
+@pytest.mark.parametrize("name", METHODS)
+def test_exported_it_answers_the_same(name: str, classes: int) -> None:
+    if classes == 1 and name == "entropy_exit":
+        pytest.skip("a number has no entropy")
+    model, folder, _ = exported(name, classes)
+    run = exits.Model(folder)
+    rows = rows_of([30, 1, 7, 2, 32, 12, 7, 19, 3], 2)
+    with torch.inference_mode():
+        wanted = model(rows.packed())
+    np.testing.assert_allclose(run(rows.padded()), wanted.logits.numpy(), atol=1e-4)
+    alone = [run(rows.at([n]).padded())[0] for n in range(len(rows))]
+    np.testing.assert_allclose(alone, wanted.logits.numpy(), atol=1e-4)
+    depth = wanted.trace.token_depth()
+    assert name in DROP_NOTHING or (depth < 2).any(), "nothing was dropped"
+
+
+def test_some_rows_leave_early_and_others_do_not() -> None:
+    model, folder, written = exported("chain", 3)
+    assert written.files == ["layers-01-01.onnx", "layers-02-02.onnx"]
+    rows = rows_of([30, 1, 7, 2, 32, 12, 7, 19, 3], 2)
+    with torch.inference_mode():
+        depth = model(rows.packed()).trace.row_depth()
+    assert set(depth.tolist()) == {1, 2}
+    first = exits.Model(folder).sessions[0]
+    (left,) = first.run(["leave"], rows.padded())
+    assert left.tolist() == (depth == 1).tolist()
+
+
+@pytest.mark.parametrize(
+    ("reducer", "lengths", "widths"),
+    [
+        (Chain([PowerBert(configuration=[6, 4]), DactBert(halt_bias=-3.0)]), [32, 4, 9], (32, 6)),
+        (Chain([baselines.Truncation(5), DactBert(halt_bias=-3.0)]), [4, 3], (4, 4)),
+    ],
+)
+def test_the_matrix_is_as_narrow_as_the_longest_row_that_is_left(
+    reducer: Reducer, lengths: list[int], widths: tuple[int, int], tmp_path: Path
+) -> None:
+    export_onnx(model_of(reducer), tmp_path / "onnx", rows_of([7, 12], 1))
+    first = exits.Model(tmp_path / "onnx").sessions[0]
+    given = rows_of(lengths, 3).padded()
+    assert given["input_ids"].shape[1] == widths[0]
+    (hidden,) = first.run(["next_hidden"], given)
+    assert hidden.shape[1] == widths[1]
+
+
+@pytest.mark.parametrize("family", ["albert", "distilbert", "electra", "roberta"])
+def test_families(family: str, tmp_path: Path) -> None:
+    model = model_of(PowerBert(configuration=[9, 4]), family)
+    export_onnx(model, tmp_path / "onnx", rows_of([7, 12, 1, 32], 1))
+    rows = rows_of([30, 1, 7, 32], 2)
+    with torch.inference_mode():
+        wanted = model(rows.packed()).logits.numpy()
+    np.testing.assert_allclose(exits.Model(tmp_path / "onnx")(rows.padded()), wanted, atol=1e-4)
+
+
+ALONE = """
+import sys
+class Refuse:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in ("torch", "transformers", "tokendrop"):
+            raise AssertionError(f"{name} is imported")
+sys.meta_path.insert(0, Refuse())
+"""
+
+
+@pytest.mark.parametrize(("name", "classes"), [("adapler", 3), ("dact_bert", 3), ("truncation", 1)])
+def test_the_lines_of_the_card_run_alone(name: str, classes: int) -> None:
+    model, folder, _ = exported(name, classes)
+    card = (folder / "README.md").read_text()
+    (lines,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    texts = ["w1 w2 w3", "w4 " * 50]
+    code = ALONE + lines.replace("a text", texts[0]).replace("another, longer text", texts[1])
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    answers = [prediction.label for prediction in model.predict(texts)]
+    found = eval(done.stdout)
+    if classes == 1:
+        assert found == pytest.approx([float(answer) for answer in answers], abs=1e-3)
+    else:
+        assert found == answers
+    assert len([line for line in lines.splitlines() if line]) <= 13
+
+
+def test_in_int8_the_files_are_smaller_and_say_how_well_they_agree(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = model_of(PowerBert(configuration=[9, 4]))
+    model.save_pretrained(tmp_path / "model")
+    (tmp_path / "texts.txt").write_text("w1 w2\tw3\nw4 w5 w6 w7 w8 w9 w10 w11 w12 w13 w14\n")
+    command = ["export", str(tmp_path / "model"), "--rows", str(tmp_path / "texts.txt")]
+    assert main([*command, "--out", str(tmp_path / "fp32")]) == 0
+    assert main([*command, "--int8"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"int8: on \d+\.\d% of the rows the answer of fp32", said)
+    whole, small = (
+        (tmp_path / folder / "model.onnx").stat().st_size for folder in ("fp32", "model-onnx")
+    )
+    assert small < whole
+    assert "int8 against fp32: same class" in (tmp_path / "model-onnx" / "README.md").read_text()
+    told = json.loads((tmp_path / "model-onnx" / "config.json").read_text())
+    assert told["tokendrop_export"]["weights"] == "int8"
+
+
+class OnTheHost(Reducer):
+    """Reads a number back, which a traced graph takes for a constant."""
+
+    def after_attention(self, view: View) -> Decision:
+        middle = int(view.batch.positions.max()) // 2
+        return Decision(keep=view.batch.positions[view.layout.tokens] <= middle)
+
+
+def refused(reducer: Reducer, out: Path, family: str = "bert", **options: Any) -> str:
+    with pytest.raises(UserError) as error:
+        export_onnx(model_of(reducer, family), out, rows_of([7, 12, 1, 32], 1), **options)
+    assert not out.exists()
+    return str(error.value)
+
+
+def test_what_cannot_be_exported_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "onnx"
+    assert "TokenMerging cannot be exported" in refused(baselines.TokenMerging(), out)
+    assert "modernbert" in refused(Dense(), out, "modernbert")
+    assert "answered differently" in refused(OnTheHost(), out)
+    both = Chain([PowerBert(configuration=[9, 4]), baselines.FirstK(0.6)])
+    assert "PowerBert and FirstK" in refused(both, out)
+    assert "use 17 to 20" in refused(Dense(), out, opset=9)
+    with monkeypatch.context() as patched:
+        patched.setattr(export, "LARGEST", 1000)
+        assert "at most 2 GiB" in refused(Dense(), out)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "pip install 'tokendrop[deploy]'" in refused(Dense(), out)
+
+
+def test_a_folder_that_is_no_export_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="is no exported model"):
+        export_onnx(model_of(Dense()), tmp_path, rows_of([7, 12], 1))
+    assert (tmp_path / "mine.txt").exists()
+
+
+def test_a_folder_that_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(tmp_path)]) == 2
+    assert "is not a model folder" in capsys.readouterr().err

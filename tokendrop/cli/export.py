@@ -1,0 +1,127 @@
+"""``tokendrop export``: a trained model as files that other engines run."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+from tokendrop.cli.lines import lines_of
+from tokendrop.cli.options import Parser
+from tokendrop.cli.training_settings import data_settings
+from tokendrop.data.text_data import TextData
+from tokendrop.data.tokens import Tokeniser
+from tokendrop.deploy.check import Rows
+from tokendrop.deploy.export import NEWEST_OPSET, OLDEST_OPSET, export_onnx
+from tokendrop.errors import UserError
+from tokendrop.models.model import TokenDropModel, load
+
+log = logging.getLogger(__name__)
+
+MOST_ROWS = 64
+SENTENCES = (
+    "Short.",
+    "A quiet film that says little and means a lot.",
+    "The second half drags on, and no actor could have saved a plot as thin as this one.",
+    "I came for the music, stayed for the jokes, and left with the feeling that somebody who had "
+    "never met a teenager wrote about them for two hours; still, the ending made up for most of "
+    "it, and the friends whom I took along want to see it again.",
+)
+
+
+def parser() -> Parser:
+    """The options."""
+    parser = Parser(
+        "export",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Write a trained model as ONNX files that really drop tokens and layers, with "
+        "a tokenizer and a card that says how to run them with onnxruntime and tokenizers alone. "
+        "The files are held against the model before the folder appears.",
+    )
+    parser.add_argument(
+        "checkpoint",
+        metavar="FOLDER",
+        help="model folder that 'tokendrop fit' wrote, or the Hub name of such a model",
+    )
+    parser.add_argument("--to", choices=["onnx"], default="onnx", help="what to write")
+    parser.add_argument("--int8", action="store_true", help="quantise the weights, per channel")
+    parser.add_argument(
+        "--opset",
+        type=int,
+        default=OLDEST_OPSET,
+        help=f"version of ONNX's operators, {OLDEST_OPSET} to {NEWEST_OPSET}",
+    )
+    parser.add_argument(
+        "--rows",
+        metavar="FILE",
+        help="texts to check on, one per line, a tab between the parts of a pair (default: dev "
+        "rows of the local files that the model was trained on, else a few sentences)",
+    )
+    parser.add_argument(
+        "--trust-reducer",
+        action="store_true",
+        help="import and run the reducer class that the folder names, where it is none of this "
+        "package; only for folders that you trust",
+    )
+    parser.add_argument(
+        "--out", type=Path, help="output folder (default: FOLDER-onnx, of a Hub model here)"
+    )
+    return parser
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Parse the command line and export."""
+    options = parser().parse_args(arguments)
+    model = load(options.checkpoint, trust_reducer=options.trust_reducer)
+    folder = Path(options.checkpoint)
+    beside = folder.resolve() if folder.is_dir() else Path(folder.name)
+    out = options.out or beside.with_name(f"{beside.name}-onnx")
+    rows = _rows(model, folder, options.rows)
+    written = export_onnx(model, out, rows, int8=options.int8, opset=options.opset)
+    found = written.agreement
+    print(
+        f"{', '.join(written.files)} answer as the model on {found.rows} rows ({found.what}): "
+        f"logits differ by {found.largest:.1e} at most"
+        + f", but for {found.apart} with a token at a threshold"
+        * bool(found.apart)
+    )
+    if (int8 := written.int8) is not None:
+        print(f"int8: on {int8.same:.1%} of the rows the answer of fp32")
+    print(f"how to run them: {out / 'README.md'}")
+
+
+def _rows(model: TokenDropModel, folder: Path, file: str | None) -> Rows:
+    """What the files are checked on."""
+    if file is not None:
+        with lines_of(file) as lines:
+            there = (tuple(text.split("\t")) for text in lines if text.strip())
+            texts = list(islice(there, MOST_ROWS))
+        if not texts:
+            raise UserError(f"{file} holds no texts: give one per line")
+        return _tokenised(model, texts, f"of {file}")
+    settings = data_settings(folder)
+    if settings.keys() & {"train", "dir"}:
+        data = TextData(**settings)
+        data.use_tokenizer(model.tokenizer)
+        try:
+            split = data.splits["dev"]
+        except UserError as error:
+            log.warning("not checked on the rows that it was trained with: %s", error)
+        else:
+            ids, types = split.input_ids[:MOST_ROWS], split.token_type_ids[:MOST_ROWS]
+            return Rows(ids, types, "of its dev split")
+    pairs = [(one, other) for one in SENTENCES for other in SENTENCES]
+    return _tokenised(model, [*((text,) for text in SENTENCES), *pairs], "sentences of our own")
+
+
+def _tokenised(model: TokenDropModel, texts: Sequence[tuple[str, ...]], what: str) -> Rows:
+    tokeniser = Tokeniser(model.tokenizer, model.shape.max_tokens)
+    ids: list[list[int]] = []
+    types: list[list[int]] = []
+    for parts in sorted({len(text) for text in texts}):
+        tokens = tokeniser([text for text in texts if len(text) == parts], "texts")
+        ids += tokens.input_ids
+        types += tokens.token_type_ids
+    return Rows(ids, types, what)

@@ -1,0 +1,1 @@
+"""Models for engines that know neither packed batches nor this package: export, and the clock."""

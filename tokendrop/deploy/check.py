@@ -1,0 +1,147 @@
+"""Whether an exported model answers as the one that it was made from, on rows of many lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tokendrop.deploy import exits
+from tokendrop.engine.packed import Batch
+from tokendrop.errors import UserError
+from tokendrop.models.model import TokenDropModel
+
+ALLOWED = 1e-4  # of a logit, of the largest one where that is above 1
+TIES = 50  # one in so many rows may have a token exactly at a threshold
+TOGETHER, ALONE = 16, 4
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Tokenised rows that exported files are held against.
+
+    Attributes:
+        input_ids: special tokens included.
+        token_type_ids: as long as those.
+        what: where they are from, for people.
+    """
+
+    input_ids: Sequence[Sequence[int]]
+    token_type_ids: Sequence[Sequence[int]]
+    what: str
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    def at(self, places: Sequence[int]) -> Rows:
+        """Some of the rows."""
+        ids, types = ([rows[n] for n in places] for rows in (self.input_ids, self.token_type_ids))
+        return Rows(ids, types, self.what)
+
+    def batches(self) -> Iterator[Rows]:
+        """Rows of different lengths together, some alone, and one of a single token both ways."""
+        first = [[row[0]] for row in (self.input_ids[0], self.token_type_ids[0])]
+        single = Rows(first[:1], first[1:], self.what)
+        start = range(0, len(self), TOGETHER)
+        chunks = [self.at(range(n, min(n + TOGETHER, len(self)))) for n in start]
+        last = chunks.pop()
+        chunks.append(
+            Rows(
+                [*last.input_ids, *single.input_ids],
+                [*last.token_type_ids, *single.token_type_ids],
+                self.what,
+            )
+        )
+        yield from (*chunks, *(self.at([n]) for n in range(min(ALONE, len(self)))), single)
+
+    def packed(self) -> Batch:
+        return Batch.pack(self.input_ids, self.token_type_ids)
+
+    def padded(self) -> dict[str, Array]:
+        """(B, S) what an exported model reads."""
+        width = max(map(len, self.input_ids))
+
+        def matrix(rows: Sequence[Sequence[int]]) -> Array:
+            return np.array([[*row, *[0] * (width - len(row))] for row in rows], dtype=np.int64)
+
+        return {
+            "input_ids": matrix(self.input_ids),
+            "attention_mask": matrix([[1] * len(row) for row in self.input_ids]),
+            "token_type_ids": matrix(self.token_type_ids),
+        }
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How two models answer the same rows.
+
+    Attributes:
+        rows: how many, those that were asked twice counted twice.
+        same: the share with the same class; of numbers 1.
+        largest: difference of a logit, over the rows that do not differ by more than is explained.
+        apart: rows that do.
+        what: where the rows are from.
+    """
+
+    rows: int
+    same: float
+    largest: float
+    apart: int
+    what: str
+
+
+@torch.inference_mode()
+def check(model: TokenDropModel, folder: Path, rows: Rows) -> Agreement:
+    """Hold an exported folder against the packed model.
+
+    Raises:
+        UserError: they differ by more than rounding.
+    """
+    found = agreement(_packed(model), exported(folder), rows)
+    if found.apart > found.rows // TIES:
+        raise UserError(
+            f"{found.apart} of {found.rows} rows ({rows.what}) are answered differently by the "
+            f"exported {type(model.reducer).__name__}: it cannot be exported as it is; if it is a "
+            "method of your own, what it reads must be in tensors, not in numbers of the host"
+        )
+    return found
+
+
+def exported(folder: Path) -> Callable[[Rows], Array]:
+    """What an exported folder answers."""
+    model = exits.Model(folder)
+    return lambda rows: model(rows.padded())
+
+
+def _packed(model: TokenDropModel) -> Callable[[Rows], Array]:
+    return lambda rows: model(rows.packed()).logits.numpy()
+
+
+def agreement(
+    one: Callable[[Rows], Array],
+    other: Callable[[Rows], Array],
+    rows: Rows,
+    allowed: float = ALLOWED,
+) -> Agreement:
+    """How two models answer rows, together and alone.
+
+    Args:
+        one: logits (B, classes) of B rows.
+        other: the same of the other model.
+        rows: to answer.
+        allowed: difference of a logit that is explained.
+    """
+    answers = [(one(batch), other(batch)) for batch in rows.batches()]
+    left, right = (np.concatenate(side) for side in zip(*answers, strict=True))
+    differences = np.abs(left - right).max(1)
+    near = differences <= allowed * max(1.0, float(np.abs(left).max()))
+    same = left.argmax(1) == right.argmax(1)
+    largest = float(differences[near].max(initial=0.0))
+    return Agreement(len(left), float(same.mean()), largest, int((~near).sum()), rows.what)

@@ -1,0 +1,208 @@
+"""A trained model as ONNX files that really drop, in a folder that runs without this package."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from tokendrop.deploy import exits
+from tokendrop.deploy.card import write_card
+from tokendrop.deploy.check import Agreement, Rows, agreement, check, exported
+from tokendrop.deploy.graph import PaddedEncoder, segments
+from tokendrop.errors import UserError, one_line
+from tokendrop.files import whole_folder
+from tokendrop.models.model import TokenDropModel
+
+OLDEST_OPSET, NEWEST_OPSET = 17, 20  # layer normalisation is one operator since, and torch's limit
+LARGEST = 2 * 1024**3  # bytes of a file in protobuf's format
+KEY = "tokendrop_export"  # in config.json
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        files: names of the ONNX files, in the order in which they run.
+        agreement: with the packed model, in fp32.
+        int8: agreement of the quantised files with that, None if they are in fp32.
+    """
+
+    files: list[str]
+    agreement: Agreement
+    int8: Agreement | None
+
+
+def export_onnx(
+    model: TokenDropModel, out: Path, rows: Rows, *, int8: bool = False, opset: int = OLDEST_OPSET
+) -> Exported:
+    """Write a model as ONNX files with a tokenizer and a card, checked on rows.
+
+    Args:
+        model: trained, on the processor, in fp32.
+        out: the folder, which appears once all of it is there and right.
+        rows: on which the files must answer as the packed model does.
+        int8: quantise the weights, one scale for each output, and activations as they come.
+        opset: version of ONNX's operators, 17 to 20.
+
+    Raises:
+        UserError: the packages are missing, the opset is not one of those, the model or its method
+            cannot be exported, or the files answer otherwise.
+    """
+    _check(model, out, opset)
+    model.eval()
+    graphs = segments(model.backbone, model.reducer, model.shape)
+    names = _names(graphs)
+    with whole_folder(out) as draft:
+        for graph, name, given in zip(graphs, names, _examples(graphs, rows), strict=True):
+            _write(graph, given, draft / name, opset)
+        _describe(model, draft, names, int8, opset)
+        found = check(model, draft, rows)
+        quantised = None
+        if int8:
+            fp32 = exported(draft)  # holds its files in memory
+            for name in names:
+                _quantise(draft / name)
+            quantised = agreement(fp32, exported(draft), rows, math.inf)
+        write_card(draft, model, found, quantised, exits=len(names) > 1)
+    return Exported(names, found, quantised)
+
+
+def _check(model: TokenDropModel, out: Path, opset: int) -> None:
+    if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
+        raise UserError(
+            f"opset {opset} cannot be exported: use {OLDEST_OPSET} to {NEWEST_OPSET} (before "
+            f"{OLDEST_OPSET} there is no operator for layer normalisation)"
+        )
+    if missing := [name for name in ("onnx", "onnxruntime") if not importlib.util.find_spec(name)]:
+        raise UserError(
+            f"export needs {' and '.join(missing)}: pip install 'tokendrop[deploy]', or pip "
+            f"install {' '.join(missing)}"
+        )
+    size = sum(p.numel() * p.element_size() for p in model.parameters())
+    if size > LARGEST:
+        raise UserError(
+            f"the weights take {size / 1024**3:.1f} GiB, and an ONNX file holds at most 2 GiB: "
+            "export a smaller model"
+        )
+    config = out / "config.json"
+    if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
+        ours = config.is_file() and KEY in config.read_text(encoding="utf-8")
+        if not ours:
+            raise UserError(
+                f"{out} exists and is no exported model, so it is not replaced: name another "
+                "folder with --out"
+            )
+
+
+def _names(graphs: Sequence[PaddedEncoder]) -> list[str]:
+    if len(graphs) == 1:
+        return ["model.onnx"]
+    return [f"layers-{graph.start + 1:02d}-{graph.stop:02d}.onnx" for graph in graphs]
+
+
+def _examples(graphs: Sequence[PaddedEncoder], rows: Rows) -> Iterator[tuple[Tensor, ...]]:
+    """What each graph reads for two rows, by which it is traced."""
+    given = {name: torch.from_numpy(value) for name, value in rows.at([0, -1]).padded().items()}
+    for graph in graphs:
+        inputs = tuple(given[name] for name in graph.names)
+        yield inputs
+        with torch.no_grad():
+            found = graph(*(value.clone() for value in inputs))
+        given = dict(zip(graph.found, (value.detach() for value in found), strict=True))
+
+
+def _write(graph: PaddedEncoder, given: tuple[Tensor, ...], file: Path, opset: int) -> None:
+    """Trace a graph, whose rows and lengths stay free, and write it.
+
+    Traced, because numbers of tokens that nobody knows beforehand come out of every drop.
+    """
+    with torch.no_grad():
+        graph(*given)
+    outputs = [n if n in ("leave", "logits") else exits.NEXT + n for n in graph.found]
+    free: dict[str, dict[int, str]] = {}
+    for name in [*graph.names, *outputs]:
+        free[name] = {0: "rows"}
+        if name.removeprefix(exits.NEXT) in (*exits.BY_TOKEN, "input_ids", "token_type_ids"):
+            free[name][1] = "tokens_left" if name.startswith(exits.NEXT) else "tokens"
+    try:
+        with warnings.catch_warnings(), _silent():
+            # what cannot be traced shows when the file is run on rows of other lengths
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                graph,
+                given,
+                str(file),
+                input_names=graph.names,
+                output_names=outputs,
+                dynamic_axes=free,
+                opset_version=opset,
+                dynamo=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise UserError(
+            f"{type(graph.reducer).__name__} cannot be exported: {one_line(error)}; it can be run "
+            "by tokendrop only"
+        ) from error
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without what the exporter's C++ prints where it fails: the whole graph."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _quantise(file: Path) -> None:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantize_dynamic(
+        file, file, weight_type=QuantType.QInt8, per_channel=True, op_types_to_quantize=["MatMul"]
+    )
+
+
+def _describe(
+    model: TokenDropModel, folder: Path, names: Sequence[str], int8: bool, opset: int
+) -> None:
+    """Write the configuration, the tokenizer with its length and padding, and the driver."""
+    described = model.backbone.config.to_diff_dict() | {
+        "id2label": dict(enumerate(model.labels)),
+        KEY: {
+            "files": list(names),
+            "reducer": model.reducer.spec(),
+            "task": model.answering.kind,
+            "max_length": model.shape.max_tokens,
+            "weights": "int8" if int8 else "fp32",
+            "opset": opset,
+            "versions": {name: version(name) for name in ("tokendrop", "torch", "onnxruntime")},
+        },
+    }
+    (folder / "config.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+    told: Any = model.tokenizer
+    backend = Tokenizer.from_str(told.backend_tokenizer.to_str())
+    backend.enable_truncation(model.shape.max_tokens)
+    backend.enable_padding(pad_id=told.pad_token_id, pad_token=told.pad_token)
+    backend.save(str(folder / "tokenizer.json"))
+    shutil.copyfile(exits.__file__, folder / "exits.py")
