@@ -14,8 +14,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from tokendrop.cli.lines import lines_of
 from tokendrop.cli.options import Parser
-from tokendrop.cli.predict import lines_of
 from tokendrop.deploy.engines import ENGINES, Run, check_installed, dense_runs
 from tokendrop.errors import UserError
 from tokendrop.files import write_text
@@ -210,7 +210,8 @@ def _inference(
 def _exported(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     model = ExportedModel.read(options.exported)
     runs = model.runs(options.engines or ["onnxruntime"])
-    texts = [text for text in lines_of(options.texts) if text.strip()]
+    with lines_of(options.texts) as lines:
+        texts = [text for text in lines if text.strip()]
     mixes = ["texts"] if texts else options.mixes or ["all_128"]
     for mix, size in product(mixes, options.batch_sizes or [1]):
         for row in time_exported(model, runs, mix, size, options.rounds, options.seconds, texts):

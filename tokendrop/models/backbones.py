@@ -22,6 +22,7 @@ from tokendrop.models.checkpoints import (
     read_model,
     read_tokenizer,
 )
+from tokendrop.models.sentence_folders import encoder_folder
 from tokendrop.reducers.base import Shape
 from tokendrop.tasks import kind_named
 
@@ -35,13 +36,16 @@ FINISHED = {*(head.suffix for head in HEADS), "ForMultipleChoice"}
 
 
 def resolve(name: str) -> str:
-    """The local folder of an installed backbone; any other name is returned as it is.
+    """The local folder of an installed backbone, or of the encoder in a folder of several modules.
+
+    Any other name is returned as it is.
 
     Raises:
-        UserError: the package that carries this backbone is not installed.
+        UserError: the package that carries this backbone is not installed, or a folder of
+            sentence-transformers does not say where its encoder lies.
     """
     if name not in INSTALLED:
-        return name
+        return str(encoder_folder(Path(name))) if Path(name).is_dir() else name
     package, folder = INSTALLED[name]
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
