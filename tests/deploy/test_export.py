@@ -239,3 +239,18 @@ def test_a_folder_that_is_no_export_is_not_replaced(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", str(tmp_path)]) == 2
     assert "is not a model folder" in capsys.readouterr().err
+
+
+def test_it_is_checked_on_the_rows_that_the_model_was_trained_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, folder = tmp_path / "train.csv", tmp_path / "model"
+    lines = (f"w{n} w{n + 1} w{2 * n},{'good' if n % 2 else 'bad'}" for n in range(40))
+    file.write_text("\n".join(["text,label", *lines]) + "\n")
+    model_of(baselines.FewerLayers(1)).save_pretrained(folder)
+    (folder / "reducer" / "training.yaml").write_text(f"data: {{train: {file}}}\n")
+    assert main(["export", str(folder)]) == 0
+    assert "of its dev split" in capsys.readouterr().out
+    file.unlink()
+    assert main(["export", str(folder)]) == 0  # the older export is replaced
+    assert "sentences of our own" in capsys.readouterr().out

@@ -11,10 +11,10 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from tokenizers import Tokenizer
@@ -31,6 +31,29 @@ from tokendrop.models.model import TokenDropModel
 OLDEST_OPSET, NEWEST_OPSET = 17, 20  # layer normalisation is one operator since, and torch's limit
 LARGEST = 2 * 1024**3  # bytes of a file in protobuf's format
 KEY = "tokendrop_export"  # in config.json
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the configuration of an exported folder says of the export, under KEY.
+
+    Attributes:
+        files: names of the ONNX files, in the order in which they run.
+        reducer: the method, see :class:`tokendrop.reducers.stored.Description`.
+        task: the kind of task.
+        max_length: longest row in tokens.
+        weights: their type.
+        opset: version of ONNX's operators.
+        versions: of the packages that made them.
+    """
+
+    files: list[str]
+    reducer: dict[str, Any]
+    task: str
+    max_length: int
+    weights: Literal["fp32", "int8"]
+    opset: int
+    versions: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -187,17 +210,18 @@ def _describe(
     model: TokenDropModel, folder: Path, names: Sequence[str], int8: bool, opset: int
 ) -> None:
     """Write the configuration, the tokenizer with its length and padding, and the driver."""
+    export = Description(
+        files=list(names),
+        reducer=model.reducer.spec(),
+        task=model.answering.kind,
+        max_length=model.shape.max_tokens,
+        weights="int8" if int8 else "fp32",
+        opset=opset,
+        versions={name: version(name) for name in ("tokendrop", "torch", "onnxruntime")},
+    )
     described = model.backbone.config.to_diff_dict() | {
         "id2label": dict(enumerate(model.labels)),
-        KEY: {
-            "files": list(names),
-            "reducer": model.reducer.spec(),
-            "task": model.answering.kind,
-            "max_length": model.shape.max_tokens,
-            "weights": "int8" if int8 else "fp32",
-            "opset": opset,
-            "versions": {name: version(name) for name in ("tokendrop", "torch", "onnxruntime")},
-        },
+        KEY: asdict(export),
     }
     (folder / "config.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
     told: Any = model.tokenizer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from tokenizers import Tokenizer
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from tokendrop.deploy import exits
 from tokendrop.deploy.engines import Array, Run, dense_runs, openvino_run
-from tokendrop.deploy.export import KEY
+from tokendrop.deploy.export import KEY, Description
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
@@ -26,6 +26,7 @@ from tokendrop.measure.speed.shapes import random_rows
 from tokendrop.models.backbones import shape_of
 from tokendrop.models.checkpoints import read_config
 from tokendrop.reducers.stored import stored_reducer
+from tokendrop.stored import first_problem, plain, read_json
 
 FEWEST_ROWS = 8
 
@@ -41,7 +42,7 @@ class ExportedModel:
     """
 
     folder: Path
-    described: dict[str, Any]
+    described: Description
     dense: PreTrainedModel
 
     @classmethod
@@ -50,21 +51,23 @@ class ExportedModel:
         Raises:
             UserError: it is no exported model.
         """
-        file = folder / "config.json"
-        text = file.read_text(encoding="utf-8") if file.is_file() else "{}"
-        if KEY not in text:
-            raise UserError(
-                f"{folder} is no exported model: write one with 'tokendrop export' and name its "
-                "folder"
-            )
+        file, cure = folder / "config.json", "write one with 'tokendrop export' and name its folder"
+        if not file.is_file():
+            raise UserError(f"{folder} is no exported model, it has no config.json: {cure}")
+        told = read_json(file, dict[str, Any], "the configuration of an exported model", cure)
+        try:
+            described: Description = plain(told.get(KEY), Description)
+        except ValidationError as error:
+            why = first_problem(error)
+            raise UserError(f"{folder} is no exported model ({why}): {cure}") from error
         config = read_config(str(folder))
         dense = AutoModelForSequenceClassification.from_config(config).eval()
-        return cls(folder, json.loads(text)[KEY], dense)
+        return cls(folder, described, dense)
 
     @property
     def method(self) -> str:
         """The name of the method's class."""
-        return str(self.described["reducer"]["class_path"]).rpartition(".")[2]
+        return str(self.described.reducer.get("class_path")).rpartition(".")[2]
 
     def runs(self, engines: Sequence[str]) -> dict[str, tuple[Run, Run]]:
         """By engine and precision, the dense model and the method.
@@ -72,7 +75,7 @@ class ExportedModel:
         Raises:
             UserError: an engine is not installed, or none of them runs these files.
         """
-        files, weights = self.described["files"], self.described["weights"]
+        files, weights = self.described.files, self.described.weights
         own: dict[str, Run] = {}
         if "onnxruntime" in engines:
             own[f"onnxruntime {weights}"] = exits.Model(self.folder, torch.get_num_threads())
@@ -88,7 +91,7 @@ class ExportedModel:
 
     def rows(self, mix: str, count: int, texts: Sequence[str]) -> list[list[int]]:
         """Token ids: of texts, else drawn, cut to the longest row of the model."""
-        longest = self.described["max_length"]
+        longest = self.described.max_length
         if not texts:
             return [row[:longest] for row in random_rows(mix, count)]
         tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
@@ -98,8 +101,8 @@ class ExportedModel:
 
     def flops_speedup(self, rows: Sequence[list[int]]) -> float | None:
         """Over the packed dense model, where the weights do not matter for it; else None."""
-        reducer = stored_reducer(self.described["reducer"])
-        shape = shape_of(self.dense.config, self.described["max_length"], self.described["task"])
+        reducer = stored_reducer(self.described.reducer)
+        shape = shape_of(self.dense.config, self.described.max_length, self.described.task)
         reducer.build(shape)
         if reducer.ranking() is None:
             return None
