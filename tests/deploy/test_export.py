@@ -207,6 +207,14 @@ class OnTheHost(Reducer):
         return Decision(keep=view.batch.positions[view.layout.tokens] <= middle)
 
 
+class OfFixedSize(Reducer):
+    """Makes a tensor of a size that a traced graph takes for a constant."""
+
+    def before_layer(self, view: View) -> Decision:
+        early = view.batch.positions[view.layout.tokens] < 5
+        return Decision(keep=early & torch.ones(len(view.layout.tokens), dtype=torch.bool))
+
+
 def refused(reducer: Reducer, out: Path, family: str = "bert", **options: Any) -> str:
     with pytest.raises(UserError) as error:
         export_onnx(model_of(reducer, family), out, rows_of([7, 12, 1, 32], 1), **options)
@@ -219,6 +227,7 @@ def test_what_cannot_be_exported_says_why(tmp_path: Path, monkeypatch: pytest.Mo
     assert "TokenMerging cannot be exported" in refused(baselines.TokenMerging(), out)
     assert "modernbert" in refused(Dense(), out, "modernbert")
     assert "answered differently" in refused(OnTheHost(), out)
+    assert "cannot be run on" in refused(OfFixedSize(), out)
     both = Chain([PowerBert(configuration=[9, 4]), baselines.FirstK(0.6)])
     assert "PowerBert and FirstK" in refused(both, out)
     assert "use 17 to 20" in refused(Dense(), out, opset=9)

@@ -13,12 +13,16 @@ from numpy.typing import NDArray
 
 from tokendrop.deploy import exits
 from tokendrop.engine.packed import Batch
-from tokendrop.errors import UserError
+from tokendrop.errors import UserError, one_line
 from tokendrop.models.model import TokenDropModel
 
 ALLOWED = 1e-4  # of a logit, of the largest one where that is above 1
 TIES = 50  # one in so many rows may have a token exactly at a threshold
 TOGETHER, ALONE = 16, 4
+CURE = (
+    "it cannot be exported as it is; a method of your own must work with tensors, not with numbers "
+    "read from them or with len()"
+)
 
 Array = NDArray[Any]
 
@@ -108,16 +112,29 @@ def check(model: TokenDropModel, folder: Path, rows: Rows) -> Agreement:
     if found.apart > found.rows // TIES:
         raise UserError(
             f"{found.apart} of {found.rows} rows ({rows.what}) are answered differently by the "
-            f"exported {type(model.reducer).__name__}: it cannot be exported as it is; if it is a "
-            "method of your own, what it reads must be in tensors, not in numbers of the host"
+            f"exported {type(model.reducer).__name__}: {CURE}"
         )
     return found
 
 
 def exported(folder: Path) -> Callable[[Rows], Array]:
-    """What an exported folder answers."""
+    """What an exported folder answers.
+
+    Raises:
+        UserError: as it answers, if it cannot be run on some rows.
+    """
     model = exits.Model(folder)
-    return lambda rows: model(rows.padded())
+
+    def run(rows: Rows) -> Array:
+        try:
+            return model(rows.padded())
+        except Exception as error:  # the engine's own have no base in common
+            raise UserError(
+                f"the exported files cannot be run on {len(rows)} rows of up to "
+                f"{max(map(len, rows.input_ids))} tokens ({one_line(error)}): {CURE}"
+            ) from error
+
+    return run
 
 
 def _packed(model: TokenDropModel) -> Callable[[Rows], Array]:

@@ -7,7 +7,6 @@ ONNX Runtime by its own optimiser of transformers, in fp32 and in int8, OpenVINO
 from __future__ import annotations
 
 import importlib.util
-import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from tokendrop.deploy.int8 import quantise, quiet
 from tokendrop.errors import UserError
 
 Array = NDArray[Any]
@@ -90,14 +90,11 @@ def openvino_run(file: Path) -> Run:
 
 
 def _onnxruntime(file: Path, model: PreTrainedModel) -> dict[str, Run]:
-    from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.transformers import optimizer
 
     config: Any = model.config
     fast, small = file.with_suffix(".fast.onnx"), file.with_suffix(".int8.onnx")
-    level = logging.getLogger().level
-    logging.getLogger().setLevel(logging.ERROR)  # both tell of every step
-    try:
+    with quiet():
         optimizer.optimize_model(
             str(file),
             model_type="bert",
@@ -105,16 +102,7 @@ def _onnxruntime(file: Path, model: PreTrainedModel) -> dict[str, Run]:
             hidden_size=config.hidden_size,
             opt_level=1,
         ).save_model_to_file(str(fast))
-        quantize_dynamic(
-            fast,
-            small,
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-            op_types_to_quantize=["MatMul", "Attention"],
-            extra_options={"DefaultTensorType": 1},  # fp32, where a fused operator hides it
-        )
-    finally:
-        logging.getLogger().setLevel(level)
+    quantise(fast, small, ("MatMul", "Attention"))
     return {"onnxruntime fp32": onnxruntime_run(fast), "onnxruntime int8": onnxruntime_run(small)}
 
 

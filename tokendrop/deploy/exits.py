@@ -61,8 +61,9 @@ class Model:
             rows = rows[~leave]
             if not len(rows):
                 break
-            state = {name: value[~leave] for name, value in state.items()}
-            width = int(state["attention_mask"].sum(1).max())
-            state.update({name: state[name][:, :width] for name in BY_TOKEN})
+            if leave.any():
+                state = {name: value[~leave] for name, value in state.items()}
+                width = int(state["attention_mask"].sum(1).max())
+                state.update({name: state[name][:, :width] for name in BY_TOKEN})
         assert logits is not None
         return logits

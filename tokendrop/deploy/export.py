@@ -24,6 +24,7 @@ from tokendrop.deploy import exits
 from tokendrop.deploy.card import write_card
 from tokendrop.deploy.check import Agreement, Rows, agreement, check, exported
 from tokendrop.deploy.graph import PaddedEncoder, segments
+from tokendrop.deploy.int8 import quantise
 from tokendrop.errors import UserError, one_line
 from tokendrop.files import whole_folder
 from tokendrop.models.model import TokenDropModel
@@ -100,7 +101,7 @@ def export_onnx(
         if int8:
             fp32 = exported(draft)  # holds its files in memory
             for name in names:
-                _quantise(draft / name)
+                quantise(draft / name, draft / name)
             quantised = agreement(fp32, exported(draft), rows, math.inf)
         write_card(draft, model, found, quantised, exits=len(names) > 1)
     return Exported(names, found, quantised)
@@ -196,14 +197,6 @@ def _silent() -> Iterator[None]:
         os.dup2(kept, 1)
         os.close(kept)
         os.close(nowhere)
-
-
-def _quantise(file: Path) -> None:
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    quantize_dynamic(
-        file, file, weight_type=QuantType.QInt8, per_channel=True, op_types_to_quantize=["MatMul"]
-    )
 
 
 def _describe(
