@@ -25,7 +25,11 @@ from tokendrop.tasks import KINDS, add_kind
 
 PACKAGE = Path(tokendrop.__file__).parent
 # a column of ERASER's files has the name of a kind
-OTHER_MEANINGS = {("data/rationales.py", "classification")}
+OTHER_MEANINGS = {
+    ("data/rationales.py", "classification"),
+    # what Hugging Face's configurations call a head for numbers
+    ("models/checkpoints.py", "regression"),
+}
 
 
 def modules() -> list[Path]:

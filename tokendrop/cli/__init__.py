@@ -102,7 +102,7 @@ def _each_line_once() -> Iterator[None]:
         said.add(line)
         return not known
 
-    names = ("data.prepared", "models.backbones", "models.model")
+    names = ("data.prepared", "models.backbones", "models.model", "models.answering")
     loggers = [logging.getLogger(f"tokendrop.{name}") for name in names]
     for logger in loggers:
         logger.addFilter(is_new)

@@ -215,7 +215,7 @@ def _exported(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     mixes = ["texts"] if texts else options.mixes or ["all_128"]
     for mix, size in product(mixes, options.batch_sizes or [1]):
         for row in time_exported(model, runs, mix, size, options.rounds, options.seconds, texts):
-            flops = f"FLOPs {row['flops_speedup_unpadded']:.2f}x, " if row["eta"] else ""
+            flops = f"FLOPs {FLOPS_UNPADDED.show(row[FLOPS_UNPADDED.name])}, " if row["eta"] else ""
             print(
                 f"{row['method']} in {row['engine']}, {mix} rows, {size} at a time: "
                 f"{row['throughput_speedup_engine']:.2f}x as fast as its dense model ({flops}noise "

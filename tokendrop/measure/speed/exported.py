@@ -22,6 +22,7 @@ from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
 from tokendrop.measure.clock import interleave, median_ratio, noise, pad_rows
 from tokendrop.measure.flops import dense_flops, pass_flops
+from tokendrop.measure.measures import FLOPS_UNPADDED
 from tokendrop.measure.speed.shapes import random_rows
 from tokendrop.models.backbones import shape_of
 from tokendrop.models.checkpoints import read_config
@@ -160,7 +161,7 @@ def time_exported(
             "length_mix": place,
             "batch_size": batch_size,
             "throughput_speedup_engine": speedup,
-            "flops_speedup_unpadded": flops,
+            FLOPS_UNPADDED.name: flops,
             "eta": None if flops is None else speedup / flops,
             "noise": noise(times[f"{name} again"], times[name]),
             "milliseconds": 1000 * statistics.median(found),
