@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from tokendrop.cli.lines import lines_of
-from tokendrop.cli.options import Parser
+from tokendrop.cli.options import MODEL, Parser, add_trust_option
 from tokendrop.cli.training_settings import data_settings
 from tokendrop.data.text_data import TextData
 from tokendrop.data.tokens import Tokeniser
@@ -17,6 +17,8 @@ from tokendrop.deploy.check import Rows
 from tokendrop.deploy.export import NEWEST_OPSET, OLDEST_OPSET, export_onnx
 from tokendrop.errors import UserError
 from tokendrop.models.model import TokenDropModel, load
+from tokendrop.models.prediction import tokenised
+from tokendrop.tasks import kind_named
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +42,7 @@ def parser() -> Parser:
         "a tokenizer and a card that says how to run them with onnxruntime and tokenizers alone. "
         "The files are held against the model before the folder appears.",
     )
-    parser.add_argument(
-        "checkpoint",
-        metavar="FOLDER",
-        help="model folder that 'tokendrop fit' wrote, or the Hub name of such a model",
-    )
+    parser.add_argument("checkpoint", metavar="FOLDER", help=MODEL)
     parser.add_argument("--to", choices=["onnx"], default="onnx", help="what to write")
     parser.add_argument("--int8", action="store_true", help="quantise the weights, per channel")
     parser.add_argument(
@@ -59,12 +57,7 @@ def parser() -> Parser:
         help="texts to check on, one per line, a tab between the parts of a pair (default: dev "
         "rows of the local files that the model was trained on, else a few sentences)",
     )
-    parser.add_argument(
-        "--trust-reducer",
-        action="store_true",
-        help="import and run the reducer class that the folder names, where it is none of this "
-        "package; only for folders that you trust",
-    )
+    add_trust_option(parser)
     parser.add_argument(
         "--out", type=Path, help="output folder (default: FOLDER-onnx, of a Hub model here)"
     )
@@ -117,11 +110,13 @@ def _rows(model: TokenDropModel, folder: Path, file: str | None) -> Rows:
 
 
 def _tokenised(model: TokenDropModel, texts: Sequence[tuple[str, ...]], what: str) -> Rows:
-    tokeniser = Tokeniser(model.tokenizer, model.shape.max_tokens)
+    kind, tokeniser = (
+        kind_named(model.answering.kind),
+        Tokeniser(model.tokenizer, model.shape.max_tokens),
+    )
     ids: list[list[int]] = []
     types: list[list[int]] = []
-    for parts in sorted({len(text) for text in texts}):
-        tokens = tokeniser([text for text in texts if len(text) == parts], "texts")
-        ids += tokens.input_ids
-        types += tokens.token_type_ids
+    for _, split in tokenised(texts, kind, tokeniser, model.labels, model.answering):
+        ids += split.input_ids
+        types += split.token_type_ids
     return Rows(ids, types, what)

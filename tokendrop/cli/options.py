@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 
 from tokendrop.errors import UserError
 
+MODEL = "model folder that 'tokendrop fit' wrote, or the Hub name of such a model"
+
 
 class Parser(argparse.ArgumentParser):
     """Options by their whole names; a mistake is a :class:`UserError`."""
@@ -31,8 +33,13 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         required=True,
         metavar="FOLDER",
-        help="model folder that 'tokendrop fit' wrote, or the Hub name of such a model",
+        help=MODEL,
     )
+    add_trust_option(parser)
+
+
+def add_trust_option(parser: argparse.ArgumentParser) -> None:
+    """The option by which a model may bring a method of somebody else's."""
     parser.add_argument(
         "--trust-reducer",
         action="store_true",

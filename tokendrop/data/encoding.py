@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tokendrop.errors import UserError
@@ -15,22 +17,37 @@ def encoding_of(file: Path) -> str:
 
     Raises:
         OSError: it cannot be read.
-        UserError: it is neither.
     """
     with file.open("rb") as raw:
-        if raw.read(2) in _UTF16:
-            return "utf-16"
-        raw.seek(0)
-        for number, line in enumerate(raw, start=1):
-            try:
-                line.decode("utf-8-sig")
-            except UnicodeDecodeError as error:
-                raise UserError(
-                    f"{file}, line {number}: not UTF-8 (byte 0x{line[error.start]:02x}); if it is "
-                    "Windows-1252 or Latin-1, write it anew: "
-                    f"iconv -f WINDOWS-1252 -t UTF-8 {file.name} > utf8{file.suffix}"
-                ) from error
-    return "utf-8-sig"
+        return "utf-16" if raw.read(2) in _UTF16 else "utf-8-sig"
+
+
+@contextmanager
+def naming_the_line(file: Path) -> Iterator[None]:
+    """Say where a file that is read within is not UTF-8; only then it is read once more.
+
+    Raises:
+        UserError: the line.
+    """
+    try:
+        yield
+    except UnicodeDecodeError:
+        if encoding_of(file) != "utf-16":  # which has no lines that could be looked at alone
+            with file.open("rb") as raw:
+                for number, line in enumerate(raw, start=1):
+                    _check(line, number, file)
+        raise
+
+
+def _check(line: bytes, number: int, file: Path) -> None:
+    try:
+        line.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{file}, line {number}: not UTF-8 (byte 0x{line[error.start]:02x}); if it is "
+            "Windows-1252 or Latin-1, write it anew: "
+            f"iconv -f WINDOWS-1252 -t UTF-8 {file.name} > utf8{file.suffix}"
+        ) from error
 
 
 def read_text(file: Path) -> str:
@@ -38,9 +55,10 @@ def read_text(file: Path) -> str:
 
     Raises:
         OSError: it cannot be read.
-        UserError: it is neither UTF-8 nor UTF-16.
+        UserError: it is neither UTF-8 nor UTF-16; a UnicodeDecodeError if UTF-16 is torn.
     """
-    return file.read_text(encoding=encoding_of(file))
+    with naming_the_line(file):
+        return file.read_text(encoding=encoding_of(file))
 
 
 def separator_of(file: Path, encoding: str) -> str:

@@ -18,7 +18,7 @@ import datasets
 import pandas as pd
 import pyarrow as pa
 
-from tokendrop.data.encoding import encoding_of, read_text, separator_of
+from tokendrop.data.encoding import encoding_of, naming_the_line, read_text, separator_of
 from tokendrop.errors import UserError, one_line, unknown
 
 DEMO = ("imdb", "rotten_tomatoes")
@@ -75,8 +75,6 @@ def read_file(path: str, columns: Sequence[str] | None = None) -> Table:
             frame = _READERS[suffix](file)
         else:
             frame = _joined(_delimited(file, columns), columns)
-    except UserError:
-        raise
     except (OSError, ValueError, pa.ArrowException, pd.errors.ParserWarning) as error:
         raise UserError(
             f"{path}: not a readable {file.suffix} file ({one_line(error)}); "
@@ -96,7 +94,7 @@ _QUOTING: dict[str, Literal[0, 3]] = {
 def _delimited(file: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
     quoting, encoding = _QUOTING[file.suffix.lower()], encoding_of(file)
     quoted = quoting == csv.QUOTE_MINIMAL
-    with warnings.catch_warnings():
+    with naming_the_line(file), warnings.catch_warnings():
         # rows with more fields than the header: pandas would only warn and cut them
         warnings.simplefilter("error", pd.errors.ParserWarning)
         return pd.read_csv(

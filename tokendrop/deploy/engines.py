@@ -48,18 +48,25 @@ def dense_runs(model: PreTrainedModel, engines: Sequence[str]) -> dict[str, Run]
         }
 
 
+def check_packages(what: str, needed: Sequence[str]) -> None:
+    """
+    Raises:
+        UserError: a package that ``what`` needs is not installed.
+    """
+    if missing := [name for name in needed if not importlib.util.find_spec(name)]:
+        raise UserError(
+            f"{what} needs {' and '.join(missing)}: pip install 'tokendrop[deploy]', or pip "
+            f"install {' '.join(missing)}"
+        )
+
+
 def check_installed(engines: Sequence[str]) -> None:
     """
     Raises:
         UserError: an engine is not installed.
     """
     for engine in engines:
-        needed = [engine, "onnx"]
-        if missing := [name for name in needed if not importlib.util.find_spec(name)]:
-            raise UserError(
-                f"the engine {engine} needs {' and '.join(missing)}: pip install "
-                f"'tokendrop[deploy]', or pip install {' '.join(missing)}"
-            )
+        check_packages(f"the engine {engine}", [engine, "onnx"])
 
 
 def onnxruntime_run(file: Path) -> Run:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import os
@@ -23,6 +22,7 @@ from torch import Tensor
 from tokendrop.deploy import exits
 from tokendrop.deploy.card import write_card
 from tokendrop.deploy.check import Agreement, Rows, agreement, check, exported
+from tokendrop.deploy.engines import check_packages
 from tokendrop.deploy.graph import PaddedEncoder, segments
 from tokendrop.deploy.int8 import quantise
 from tokendrop.errors import UserError, one_line
@@ -113,11 +113,7 @@ def _check(model: TokenDropModel, out: Path, opset: int) -> None:
             f"opset {opset} cannot be exported: use {OLDEST_OPSET} to {NEWEST_OPSET} (before "
             f"{OLDEST_OPSET} there is no operator for layer normalisation)"
         )
-    if missing := [name for name in ("onnx", "onnxruntime") if not importlib.util.find_spec(name)]:
-        raise UserError(
-            f"export needs {' and '.join(missing)}: pip install 'tokendrop[deploy]', or pip "
-            f"install {' '.join(missing)}"
-        )
+    check_packages("export", ["onnx", "onnxruntime"])
     size = sum(p.numel() * p.element_size() for p in model.parameters())
     if size > LARGEST:
         raise UserError(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from lightning.pytorch.cli import instantiate_class
 from lightning.pytorch.loggers import Logger
 
 from tokendrop.errors import UserError, one_line
@@ -37,27 +37,22 @@ def made(spec: Mapping[str, Any], folder: Path, name: str) -> Logger:
             f"loggers: {dict(spec)} is no logger: use csv, wandb, wandb_models, or "
             "{class_path: lightning.pytorch.loggers.TensorBoardLogger, init_args: {}}"
         )
-    given = dict(spec.get("init_args") or {})
+    given, kind = dict(spec.get("init_args") or {}), _class(path)
     try:
-        kind = _class(path)
         parameters = inspect.signature(kind).parameters
         called = "run_name" if "run_name" in parameters else "name"
         # one that counts its versions would begin another one when a training goes on
         usual = {"save_dir": str(folder), called: name, "version": ""}
         known = {k: v for k, v in usual.items() if k in parameters}
-        logger = instantiate_class((), {"class_path": path, "init_args": known | given})
-    except UserError:
-        raise
+        return kind(**(known | given))
     except Exception as error:  # of somebody else's class
         raise UserError(f"loggers: {path} cannot be made ({one_line(error)})") from error
-    assert isinstance(logger, Logger)
-    return logger
 
 
 def _class(path: str) -> type[Logger]:
     module, _, name = path.rpartition(".")
     try:
-        kind = getattr(__import__(module, fromlist=[name]), name)
+        kind = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"loggers: no class {path} ({one_line(error)})") from error
     if not (isinstance(kind, type) and issubclass(kind, Logger)):
