@@ -12,25 +12,15 @@ from tokendrop.cli.lines import lines_of
 from tokendrop.cli.options import MODEL, Parser, add_trust_option
 from tokendrop.cli.training_settings import data_settings
 from tokendrop.data.text_data import TextData
-from tokendrop.data.tokens import Tokeniser
 from tokendrop.deploy.check import Rows
 from tokendrop.deploy.export import NEWEST_OPSET, OLDEST_OPSET, export_onnx
+from tokendrop.deploy.sentences import own_sentences, rows_of
 from tokendrop.errors import UserError
 from tokendrop.models.model import TokenDropModel, load
-from tokendrop.models.prediction import tokenised
-from tokendrop.tasks import kind_named
 
 log = logging.getLogger(__name__)
 
 MOST_ROWS = 64
-SENTENCES = (
-    "Short.",
-    "A quiet film that says little and means a lot.",
-    "The second half drags on, and no actor could have saved a plot as thin as this one.",
-    "I came for the music, stayed for the jokes, and left with the feeling that somebody who had "
-    "never met a teenager wrote about them for two hours; still, the ending made up for most of "
-    "it, and the friends whom I took along want to see it again.",
-)
 
 
 def parser() -> Parser:
@@ -93,7 +83,7 @@ def _rows(model: TokenDropModel, folder: Path, file: str | None) -> Rows:
             texts = list(islice(there, MOST_ROWS))
         if not texts:
             raise UserError(f"{file} holds no texts: give one per line")
-        return _tokenised(model, texts, f"of {file}")
+        return rows_of(model, texts, f"of {file}")
     settings = data_settings(folder)
     if settings.keys() & {"train", "dir"}:
         data = TextData(**settings)
@@ -105,18 +95,4 @@ def _rows(model: TokenDropModel, folder: Path, file: str | None) -> Rows:
         else:
             ids, types = split.input_ids[:MOST_ROWS], split.token_type_ids[:MOST_ROWS]
             return Rows(ids, types, "of its dev split")
-    pairs = [(one, other) for one in SENTENCES for other in SENTENCES]
-    return _tokenised(model, [*((text,) for text in SENTENCES), *pairs], "sentences of our own")
-
-
-def _tokenised(model: TokenDropModel, texts: Sequence[tuple[str, ...]], what: str) -> Rows:
-    kind, tokeniser = (
-        kind_named(model.answering.kind),
-        Tokeniser(model.tokenizer, model.shape.max_tokens),
-    )
-    ids: list[list[int]] = []
-    types: list[list[int]] = []
-    for _, split in tokenised(texts, kind, tokeniser, model.labels, model.answering):
-        ids += split.input_ids
-        types += split.token_type_ids
-    return Rows(ids, types, what)
+    return own_sentences(model)

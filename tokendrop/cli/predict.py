@@ -13,8 +13,10 @@ from rich.text import Text
 
 from tokendrop.cli.lines import lines_of
 from tokendrop.cli.options import Parser, add_model_options
+from tokendrop.deploy.engines import ENGINES
+from tokendrop.deploy.loading import load
 from tokendrop.errors import UserError
-from tokendrop.models.model import load
+from tokendrop.models.answering import AnsweringModel
 from tokendrop.models.placing import DTYPES
 from tokendrop.models.prediction import Prediction
 
@@ -52,6 +54,12 @@ def parser() -> Parser:
         default="fp32",
         help="of the backbone's weights; bf16 is faster on a GPU (default: fp32)",
     )
+    parser.add_argument(
+        "--engine",
+        choices=list(ENGINES),
+        help="what runs it instead of torch, which pays for few texts at a time; the model is "
+        "exported to it first, and what was dropped is not shown",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object per text")
     parser.add_argument("texts", nargs="*", help="texts to classify")
     return parser
@@ -66,10 +74,11 @@ def run(arguments: Sequence[str]) -> None:
         raise UserError("nothing to classify: give a text, or --file FILE with one text per line")
     # a file that cannot be read is found before the model is
     with lines_of(options.file) as lines:
-        model = load(
+        model: AnsweringModel = load(
             options.checkpoint,
+            engine=options.engine,
             trust_reducer=options.trust_reducer,
-            device=_device(options.device),
+            device=_device(options.device, options.engine),
             dtype=options.dtype,
         )
         console = Console()
@@ -93,11 +102,11 @@ def _print(prediction: Prediction | None, as_json: bool, console: Console) -> No
         console.print(*_show(prediction))
 
 
-def _device(name: str) -> str:
+def _device(name: str, engine: str | None) -> str:
     """The device asked for; that a GPU was found is said, for it is not the user's choice."""
     if name != "auto":
         return name
-    if not torch.cuda.is_available():
+    if engine is not None or not torch.cuda.is_available():
         return "cpu"
     print(f"on {torch.cuda.get_device_name()}; --device cpu runs elsewhere", file=sys.stderr)
     return "cuda"
@@ -105,13 +114,15 @@ def _device(name: str) -> str:
 
 def _show(prediction: Prediction) -> tuple[Text, Text]:
     confidence = prediction.probabilities.get(prediction.label)
+    depths = prediction.token_depth or [prediction.row_depth] * len(prediction.tokens)
+    left = f"  left after layer {prediction.row_depth} of {prediction.layers}"
     head = Text.assemble(
         (prediction.label, "bold green"),
         "" if confidence is None else f" {confidence:.1%}",
-        (f"  left after layer {prediction.row_depth} of {prediction.layers}\n", "dim"),
+        (left * bool(prediction.row_depth) + "\n", "dim"),
     )
     body = Text("  ")
-    for token, depth in zip(prediction.tokens, prediction.token_depth, strict=True):
+    for token, depth in zip(prediction.tokens, depths, strict=True):
         joined = token.startswith("##")
         body.append("" if joined or len(body) == 2 else " ")
         body.append(token.removeprefix("##"), _style(depth, prediction.row_depth))

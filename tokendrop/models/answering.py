@@ -8,13 +8,15 @@ from itertools import islice
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tokendrop.data.batching import Batches, consecutive
 from tokendrop.data.names import names_by_id
 from tokendrop.data.split import Split
 from tokendrop.data.tokens import Tokeniser
+from tokendrop.engine.packed import Batch
+from tokendrop.engine.trace import Trace
 from tokendrop.models.prediction import Prediction, Text, checked, is_blank, parts_of, tokenised
 from tokendrop.reducers.base import Shape
 from tokendrop.tasks import Answering, Answers, kind_named
@@ -113,18 +115,19 @@ class AnsweringModel(nn.Module):
         self, split: Split, answers: Answers[Any], batch_size: int
     ) -> Iterator[Prediction]:
         """Predictions for the examples of a split; of several rows that which was answered from."""
-        batches = Batches(split, consecutive(len(split), batch_size))
+        batches = Batches(split, self._cut(split.lengths, batch_size))
         depths: dict[int, list[int]] = {}
         leaving: dict[int, int] = {}
         for number in range(len(batches)):
             batch = batches[number].to(self.backbone.device)
             assert batch.examples is not None
-            encoded = self(batch)
-            answers.update(encoded.logits, batch)
-            rows = batch.examples.tolist()
-            of_rows = encoded.trace.token_depth().split(list(batch.layout.lengths))
-            depths.update(zip(rows, (depth.tolist() for depth in of_rows), strict=True))
-            leaving.update(zip(rows, encoded.trace.row_depth().tolist(), strict=True))
+            logits, trace = self._run(batch)
+            answers.update(logits, batch)
+            if trace is not None:
+                rows = batch.examples.tolist()
+                of_rows = trace.token_depth().split(list(batch.layout.lengths))
+                depths.update(zip(rows, (depth.tolist() for depth in of_rows), strict=True))
+                leaving.update(zip(rows, trace.row_depth().tolist(), strict=True))
         for example in answers.index:
             answer = answers[example]
             tokens: Any = self.tokenizer.convert_ids_to_tokens(split.input_ids[answer.row])
@@ -132,7 +135,16 @@ class AnsweringModel(nn.Module):
                 answer.label,
                 answer.probabilities,
                 tokens,
-                depths[answer.row],
-                leaving[answer.row],
+                depths.get(answer.row, []),
+                leaving.get(answer.row, 0),
                 self.shape.layers,
             )
+
+    def _run(self, batch: Batch) -> tuple[Tensor, Trace | None]:
+        """Logits of a batch, and what was alive where, if that is known."""
+        encoded = self(batch)
+        return encoded.logits, encoded.trace
+
+    def _cut(self, lengths: Sequence[int], batch_size: int) -> list[list[int]]:
+        """The rows of each batch, of rows of these lengths."""
+        return consecutive(len(lengths), batch_size)

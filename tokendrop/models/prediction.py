@@ -23,8 +23,9 @@ class Prediction:
         probabilities: by class name; empty where the answer is no class.
         tokens: the text as the model saw it, special tokens included; of a long context the
             window that the answer is from.
-        token_depth: for each token, the layers it went through; 0 if dropped in the first.
-        row_depth: layers after which the row left.
+        token_depth: for each token, the layers it went through; 0 if dropped in the first. Empty
+            where an engine runs the model, which does not tell.
+        row_depth: layers after which the row left; 0 where an engine does not tell.
         layers: layers of the backbone.
     """
 

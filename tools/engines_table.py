@@ -1,0 +1,210 @@
+"""The table of engines in docs/performance.md: dense and dropping models, by torch and elsewhere.
+
+    python tools/engines_table.py --threads 1 --out table.jsonl
+
+Random weights, methods set to half of the FLOPs; everything in a cell is timed interleaved, on the
+same rows. Cells that the output has already are not timed again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import BertTokenizer, PreTrainedModel
+
+from tokendrop.deploy import exits
+from tokendrop.deploy.check import Rows
+from tokendrop.deploy.engines import Array, Run, dense_runs, openvino_run
+from tokendrop.deploy.export import export_onnx
+from tokendrop.engine.encoder import encode
+from tokendrop.engine.packed import Batch
+from tokendrop.measure.clock import interleave, median_ratio, noise, pad_rows
+from tokendrop.measure.flops import dense_flops, pass_flops
+from tokendrop.measure.provenance import provenance
+from tokendrop.measure.speed import by_hand
+from tokendrop.measure.speed.shapes import (
+    LENGTH_MIXES,
+    MODEL_SHAPES,
+    WORDS,
+    random_model,
+    random_rows,
+)
+from tokendrop.models.backbones import shape_of
+from tokendrop.models.model import TokenDropModel
+from tokendrop.reducers.adapler import AdapLeR
+from tokendrop.reducers.base import Decision, Reducer, Shape, View
+from tokendrop.reducers.dact_bert import DactBert
+from tokendrop.reducers.dense import Dense
+
+SHARE = 0.5
+PACKED, AGAIN = "packed dense", "packed dense again"
+
+
+class AdapLeRByWord(AdapLeR):
+    """AdapLeR that decides, and then lets tokens go at a depth drawn for their id instead, which a
+    graph can do as well.
+    """
+
+    depth: Tensor  # (WORDS,) layers that a token takes part in
+
+    def before_layer(self, view: View) -> Decision | None:
+        super().before_layer(view)
+        ids = view.batch.input_ids[view.layout.tokens]
+        return Decision(keep=(self.depth[ids] > view.layer) | view.layout.is_first)
+
+
+def adapler(shape: Shape) -> Reducer:
+    """As drawn for `tokendrop speed`, but by id."""
+    reducer = AdapLeRByWord()
+    reducer.build(shape)
+    batch = Batch.pack([list(range(WORDS))])
+    drawn = by_hand.adapler(SHARE, batch, shape)
+    assert isinstance(drawn, by_hand.DrawnAdapLeR)
+    reducer.depth = nn.Buffer(drawn.depth)
+    return reducer
+
+
+def dact_bert(model: PreTrainedModel, rows: Sequence[list[int]], shape: Shape) -> Reducer:
+    """With the bias of halting at which these rows leave after half of the layers."""
+    batch = Batch.pack(sorted(rows, key=len))
+    for bias in torch.linspace(4, -6, 200).tolist():
+        torch.manual_seed(0)
+        reducer = DactBert(pooling="mean", halt_bias=bias)
+        reducer.build(shape)
+        left = encode(model, batch, reducer.eval()).trace.row_depth().float().mean()
+        if left <= SHARE * shape.layers:
+            return reducer
+    raise SystemExit("no bias of halting lets these rows leave in time")
+
+
+def tokenizer() -> BertTokenizer:
+    """Of as many words as the random models know."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words = [*special, *(f"w{number}" for number in range(WORDS - len(special)))]
+    return BertTokenizer(vocab={word: number for number, word in enumerate(words)})
+
+
+def main() -> None:
+    """Time the cells that are asked for and are not there."""
+    options = arguments()
+    torch.set_num_threads(options.threads)
+    done = (
+        [json.loads(line) for line in options.out.read_text().splitlines() if line]
+        if (options.out.exists())
+        else []
+    )
+    known = {(row["model"], row["rows"], row["at a time"]) for row in done}
+    for cell in product(options.shapes, options.mixes, options.batch_sizes):
+        if cell not in known:
+            for row in timed(*cell, options.rounds, options.seconds):
+                done.append(row | provenance() | {"threads": options.threads})
+                print(row)
+            options.out.write_text("".join(json.dumps(row) + "\n" for row in done))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shapes", nargs="+", default=list(MODEL_SHAPES), choices=MODEL_SHAPES)
+    parser.add_argument("--mixes", nargs="+", default=["short", "long"], choices=LENGTH_MIXES)
+    parser.add_argument("--batch-sizes", nargs="+", type=int, default=[1, 8, 32])
+    parser.add_argument("--rounds", type=int, default=15, help="at most")
+    parser.add_argument("--seconds", type=float, default=60, help="after which no round begins")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, required=True, help="JSON lines, added to")
+    return parser.parse_args()
+
+
+@torch.no_grad()
+def timed(name: str, mix: str, size: int, rounds: int, seconds: float) -> list[dict[str, Any]]:
+    """Everything in one cell: records with their speed over packed dense."""
+    model, rows = random_model(name), random_rows(mix, max(8, 2 * size))
+    shape = shape_of(model.config, LENGTH_MIXES[mix][1])
+    packed = [Batch.pack(sorted(chunk, key=len)) for chunk in chunks(rows, size)]
+    arrival = [pad_rows(chunk, 0, model.device) for chunk in chunks(rows, size)]
+    by_length = [pad_rows(c, 0, model.device) for c in chunks(sorted(rows, key=len), size)]
+    # by name, what runs a batch, the batches, and the FLOPs' speed-up if it drops
+    contenders: dict[str, tuple[Callable[[Any], object], Sequence[Any], float | None]] = {
+        PACKED: (partial(packed_pass, model, Dense()), packed, None),
+        AGAIN: (partial(packed_pass, model, Dense()), packed, None),
+        "Hugging Face": (lambda batch: model(**batch), arrival, None),
+        "Hugging Face, sorted": (lambda batch: model(**batch), by_length, None),
+    }
+    for engine, run in dense_runs(model, ["onnxruntime", "openvino"]).items():
+        contenders[engine] = (run, numpy(arrival), None)
+        contenders[f"{engine}, sorted"] = (run, numpy(by_length), None)
+    methods = {
+        "adapler": adapler(shape),
+        "dact_bert": dact_bert(model, rows, shape),
+        "length_adaptive": by_hand.length_adaptive(SHARE, packed[0], shape),
+        "power_bert": by_hand.power_bert(SHARE, packed[0], shape),
+    }
+    for method, reducer in methods.items():
+        torch.manual_seed(0)
+        dropping = TokenDropModel(model, reducer, tokenizer(), shape.max_tokens).eval()
+        spent = sum(pass_flops(dropping(b).trace, reducer, model, shape) for b in packed)
+        flops = dense_flops([len(row) for row in rows], model, shape) / spent
+        contenders[method] = (partial(packed_pass, model, reducer), packed, flops)
+        for engine, run in exported(dropping, rows).items():
+            contenders[f"{method}, {engine}, sorted"] = (run, numpy(by_length), flops)
+    calls = {key: partial(each, run, batches) for key, (run, batches, _) in contenders.items()}
+    with torch.inference_mode():
+        times = interleave(calls, rounds, model.device, f"{name}, {mix}, {size}", seconds)
+    return [
+        {
+            "model": name,
+            "rows": mix,
+            "at a time": size,
+            "what": key,
+            "over packed dense": median_ratio(times[PACKED], times[key]),
+            "flops": contenders[key][2],
+            "milliseconds a row": 1000 * statistics.median(times[key]) / len(rows),
+            "noise": noise(times[AGAIN], times[PACKED]),
+            "rounds": len(times[key]),
+        }
+        for key in contenders
+    ]
+
+
+def exported(model: TokenDropModel, rows: Sequence[list[int]]) -> dict[str, Run]:
+    """A method in both engines; one with exits has a driver for ONNX Runtime alone."""
+    with TemporaryDirectory() as place:
+        out = Path(place, "exported")
+        shown = Rows(rows[:8], [[0] * len(row) for row in rows[:8]], "random rows")
+        files = export_onnx(model, out, shown).files
+        found: dict[str, Run] = {"onnxruntime": exits.Model(out, torch.get_num_threads())}
+        if len(files) == 1:
+            found["openvino"] = openvino_run(out / files[0])
+    return found
+
+
+def packed_pass(model: PreTrainedModel, reducer: Reducer, batch: Batch) -> object:
+    return encode(model, batch, reducer)
+
+
+def each(run: Callable[[Any], object], batches: Sequence[Any]) -> None:
+    for batch in batches:
+        run(batch)
+
+
+def numpy(batches: Sequence[dict[str, Tensor]]) -> list[dict[str, Array]]:
+    """What engines read; the dense models know one type of token."""
+    found = [{key: value.numpy() for key, value in batch.items()} for batch in batches]
+    return [batch | {"token_type_ids": 0 * batch["input_ids"]} for batch in found]
+
+
+def chunks(rows: Sequence[list[int]], size: int) -> list[Sequence[list[int]]]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+if __name__ == "__main__":
+    main()
