@@ -71,3 +71,33 @@ def test_what_cannot_be_answered_is_named_by_its_line(
     file.write_text("fine\n\none\ttwo\tthree\n")
     assert "text 3 has 3 parts" in complaint(capsys, *words, str(file))
     assert "--batch-size 0" in complaint(capsys, *words, str(file), "--batch-size", "0")
+
+
+def test_an_interrupted_run_goes_on_behind_its_answers(
+    folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out, whole = (tmp_path / name for name in ("texts.txt", "out.jsonl", "whole.jsonl"))
+    lines = [TEXTS[number % len(TEXTS)] for number in range(9)]
+    lines[3] = ""
+    file.write_text("".join(f"{line}\n" for line in lines))
+    asked = ["predict", "--checkpoint", folder, "--file", str(file), "--batch-size", "1", "--out"]
+    assert main([*asked, str(whole)]) == 0
+    wanted = whole.read_bytes()
+    assert len(wanted.splitlines()) == len(lines)
+    assert capsys.readouterr().out == ""
+    cut = [0, 1, len(wanted.splitlines()[0]) + 1, wanted.find(b"null") + 200, len(wanted)]
+    for size in cut:  # killed here: in a line, behind one, behind a blank one, at the end
+        out.write_bytes(wanted[:size])
+        assert main([*asked, str(out)]) == 0
+        assert out.read_bytes() == wanted
+    out.write_bytes(b"".join(wanted.splitlines(True)[1:5]))
+    assert "is not what this model says" in complaint(capsys, *asked, str(out))
+    out.write_bytes(wanted + wanted)
+    assert "is not what this model says" in complaint(capsys, *asked, str(out))
+    out.write_text("my notes\n")
+    assert "is not what this model says" in complaint(capsys, *asked, str(out))
+    assert out.read_text() == "my notes\n", "somebody else's file is left alone"
+    assert "--out" in complaint(capsys, *asked[:3], "a text", "--out", str(out))
+    assert "cannot write answers" in complaint(capsys, *asked, str(tmp_path / "no" / "out.jsonl"))
+    file.write_text("".join(f"{line}\n" for line in [*lines, "a\tb\tc"]))
+    assert "text 10 has 3 parts" in complaint(capsys, *asked, str(whole))

@@ -17,7 +17,7 @@ DRAWN = 100  # lines between two looks of the bar
 
 
 @contextmanager
-def lines_of(name: str | None) -> Iterator[Iterator[str]]:
+def lines_of(name: str | None, *, printing: bool = True) -> Iterator[Iterator[str]]:
     """Lines of UTF-8; a bar says what is left where a terminal shows nothing else.
 
     A line ends at a line feed, with or without a carriage return before it, and nowhere else: other
@@ -25,6 +25,7 @@ def lines_of(name: str | None) -> Iterator[Iterator[str]]:
 
     Args:
         name: of a file, "-" for standard input, None for no lines.
+        printing: whether answers go to standard output, where a bar would be in their way.
 
     Raises:
         UserError: it cannot be read, or a line is not UTF-8.
@@ -40,7 +41,7 @@ def lines_of(name: str | None) -> Iterator[Iterator[str]]:
         TextColumn("{task.fields[lines]:,} lines, left:"),
         TimeRemainingColumn(),
         console=Console(stderr=True),
-        disable=not sys.stderr.isatty() or sys.stdout.isatty(),
+        disable=not sys.stderr.isatty() or (printing and sys.stdout.isatty()),
         transient=True,
     )
     with _opened(name, shown) as file, bar:

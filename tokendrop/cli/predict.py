@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.text import Text
 
+from tokendrop.cli.answers import as_json, write_answers
 from tokendrop.cli.lines import lines_of
 from tokendrop.cli.options import Parser, add_model_options
 from tokendrop.deploy.engines import ENGINES
@@ -19,9 +19,6 @@ from tokendrop.errors import UserError
 from tokendrop.models.answering import AnsweringModel
 from tokendrop.models.placing import DTYPES
 from tokendrop.models.prediction import Prediction
-
-NOTHING = {field.name: None for field in fields(Prediction)}
-"""In JSON, the answer to a blank line."""
 
 
 def parser() -> Parser:
@@ -61,6 +58,12 @@ def parser() -> Parser:
         "exported to it first, and what was dropped is not shown",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object per text")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="write the answers to --file here, one JSON object per text; a run that was "
+        "interrupted goes on behind those that are there",
+    )
     parser.add_argument("texts", nargs="*", help="texts to classify")
     return parser
 
@@ -72,8 +75,10 @@ def run(arguments: Sequence[str]) -> None:
         raise UserError(f"--batch-size {options.batch_size} is too small: use 1 or more")
     if options.file is None and not options.texts:
         raise UserError("nothing to classify: give a text, or --file FILE with one text per line")
+    if options.out is not None and (options.file is None or options.texts):
+        raise UserError(f"--out {options.out} takes the answers to a --file, and no other texts")
     # a file that cannot be read is found before the model is
-    with lines_of(options.file) as lines:
+    with lines_of(options.file, printing=options.out is None) as lines:
         model: AnsweringModel = load(
             options.checkpoint,
             engine=options.engine,
@@ -81,6 +86,16 @@ def run(arguments: Sequence[str]) -> None:
             device=_device(options.device, options.engine),
             dtype=options.dtype,
         )
+        if options.out is not None:
+            parts = map(_parts, lines)
+            before = write_answers(
+                options.out,
+                parts,
+                lambda texts, first: model.predict_each(texts, options.batch_size, first=first),
+            )
+            if before:
+                print(f"{options.out} had {before:,} answers already", file=sys.stderr)
+            return
         console = Console()
         for prediction in model.predict([_parts(x) for x in options.texts], options.batch_size):
             _print(prediction, options.json, console)
@@ -92,10 +107,10 @@ def _parts(text: str) -> tuple[str, ...]:
     return tuple(text.split("\t"))
 
 
-def _print(prediction: Prediction | None, as_json: bool, console: Console) -> None:
+def _print(prediction: Prediction | None, in_json: bool, console: Console) -> None:
     """An answer, or what stands for that of a blank line."""
-    if as_json:
-        print(json.dumps(NOTHING if prediction is None else asdict(prediction)))
+    if in_json:
+        print(as_json(prediction))
     elif prediction is None:
         console.print("[dim](blank)[/]")
     else:

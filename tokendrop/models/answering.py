@@ -65,13 +65,14 @@ class AnsweringModel(nn.Module):
         return found
 
     def predict_each(
-        self, texts: Iterable[Text], batch_size: int = 32
+        self, texts: Iterable[Text], batch_size: int = 32, *, first: int = 1
     ) -> Iterator[Prediction | None]:
         """Answer for any number of texts, in their order; memory holds a thousand at a time.
 
         Args:
             texts: as in :meth:`predict`.
             batch_size: rows at a time; no answer depends on it.
+            first: number of the first text, by which errors name them.
 
         Yields:
             None for a text that is empty.
@@ -80,7 +81,7 @@ class AnsweringModel(nn.Module):
             UserError: a question has no context, or a text more than two parts.
         """
         kind = kind_named(self.answering.kind)
-        numbered, answered, cut = enumerate(texts, start=1), 0, 0
+        numbered, answered, cut = enumerate(texts, start=first), 0, 0
         while chunk := list(islice(numbered, CHUNK)):
             asked = [(number, text) for number, text in chunk if not is_blank(text)]
             parts = [parts_of(text, kind, f"text {number}") for number, text in asked]
