@@ -1,17 +1,20 @@
 """The table of engines in docs/performance.md: dense and dropping models, by torch and elsewhere.
 
-    python tools/engines_table.py --threads 1 --out table.jsonl
+    python tools/engines_table.py --out table.jsonl
 
-Random weights, methods set to half of the FLOPs; everything in a cell is timed interleaved, on the
-same rows. Cells that the output has already are not timed again.
+Random weights, methods set to half of the FLOPs. Everything in a cell is timed interleaved, on the
+same rows, in seconds of one processor, which other work on the machine does not add to. Cells that
+the output has already are not timed again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 import statistics
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -28,7 +31,7 @@ from tokendrop.deploy.engines import Array, Run, dense_runs, openvino_run
 from tokendrop.deploy.export import export_onnx
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
-from tokendrop.measure.clock import interleave, median_ratio, noise, pad_rows
+from tokendrop.measure.clock import FEWEST_ROUNDS, median_ratio, noise, pad_rows
 from tokendrop.measure.flops import dense_flops, pass_flops
 from tokendrop.measure.provenance import provenance
 from tokendrop.measure.speed import by_hand
@@ -97,17 +100,14 @@ def tokenizer() -> BertTokenizer:
 def main() -> None:
     """Time the cells that are asked for and are not there."""
     options = arguments()
-    torch.set_num_threads(options.threads)
-    done = (
-        [json.loads(line) for line in options.out.read_text().splitlines() if line]
-        if (options.out.exists())
-        else []
-    )
+    torch.set_num_threads(1)
+    there = options.out.read_text().splitlines() if options.out.exists() else []
+    done = [json.loads(line) for line in there]
     known = {(row["model"], row["rows"], row["at a time"]) for row in done}
     for cell in product(options.shapes, options.mixes, options.batch_sizes):
         if cell not in known:
             for row in timed(*cell, options.rounds, options.seconds):
-                done.append(row | provenance() | {"threads": options.threads})
+                done.append(row | provenance())
                 print(row)
             options.out.write_text("".join(json.dumps(row) + "\n" for row in done))
 
@@ -119,7 +119,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[1, 8, 32])
     parser.add_argument("--rounds", type=int, default=15, help="at most")
     parser.add_argument("--seconds", type=float, default=60, help="after which no round begins")
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True, help="JSON lines, added to")
     return parser.parse_args()
 
@@ -127,7 +126,9 @@ def arguments() -> argparse.Namespace:
 @torch.no_grad()
 def timed(name: str, mix: str, size: int, rounds: int, seconds: float) -> list[dict[str, Any]]:
     """Everything in one cell: records with their speed over packed dense."""
-    model, rows = random_model(name), random_rows(mix, max(8, 2 * size))
+    model = random_model(name)
+    # of long rows one batch, so that sorting has nothing to do where there are 8 or more
+    rows = random_rows(mix, max(8, size if mix == "long" else 2 * size))
     shape = shape_of(model.config, LENGTH_MIXES[mix][1])
     packed = [Batch.pack(sorted(chunk, key=len)) for chunk in chunks(rows, size)]
     arrival = [pad_rows(chunk, 0, model.device) for chunk in chunks(rows, size)]
@@ -158,7 +159,7 @@ def timed(name: str, mix: str, size: int, rounds: int, seconds: float) -> list[d
             contenders[f"{method}, {engine}, sorted"] = (run, numpy(by_length), flops)
     calls = {key: partial(each, run, batches) for key, (run, batches, _) in contenders.items()}
     with torch.inference_mode():
-        times = interleave(calls, rounds, model.device, f"{name}, {mix}, {size}", seconds)
+        times = interleaved(calls, rounds, seconds)
     return [
         {
             "model": name,
@@ -173,6 +174,24 @@ def timed(name: str, mix: str, size: int, rounds: int, seconds: float) -> list[d
         }
         for key in contenders
     ]
+
+
+def interleaved(
+    calls: Mapping[str, Callable[[], object]], rounds: int, seconds: float
+) -> dict[str, list[float]]:
+    """Processor seconds of each call in each round, in a random order, after one that warms up."""
+    order, draw, begun = list(calls), random.Random(0), time.perf_counter()
+    times: dict[str, list[float]] = {key: [] for key in order}
+    for number in range(-1, rounds):
+        if number >= FEWEST_ROUNDS and time.perf_counter() - begun > seconds:
+            break
+        draw.shuffle(order)
+        for key in order:
+            before = time.process_time()
+            calls[key]()
+            if number >= 0:
+                times[key].append(time.process_time() - before)
+    return times
 
 
 def exported(model: TokenDropModel, rows: Sequence[list[int]]) -> dict[str, Run]:

@@ -12,9 +12,12 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from tokendrop.cli.options import split_off
 from tokendrop.cli.sweep import read_sweep
+from tokendrop.compare.executors.cluster import Cluster
+from tokendrop.compare.executors.shards import WHOLE, Shard
 from tokendrop.compare.grid.runner import compare
 from tokendrop.compare.grid.settings import Comparison
 from tokendrop.configs import find_config
+from tokendrop.errors import UserError
 from tokendrop.reducers import setting_error
 
 
@@ -34,14 +37,45 @@ def parser() -> ArgumentParser:
         "combination or draw is an operating point, of a Bayesian search the best trial on dev is; "
         "other options override what it says",
     )
+    parser.add_argument(
+        "--executor",
+        choices=["serial", "ray"],
+        default="serial",
+        help="who makes the runs: this process, one after the other, or the workers of a Ray "
+        "cluster, side by side, with equal results",
+    )
+    parser.add_argument(
+        "--address",
+        type=str,
+        help="of the Ray cluster, auto for the one that this machine belongs to (default: workers "
+        "of this machine)",
+    )
+    parser.add_argument(
+        "--resources",
+        type=dict[str, float],
+        default={"cpu": 1.0},
+        help="what a run takes of the cluster: processors, also its threads, and GPUs, which "
+        "fractions share, e.g. '{cpu: 2, gpu: 0.25}'",
+    )
+    parser.add_argument(
+        "--shard",
+        type=str,
+        help="i/n: make every n-th run from the i-th on, as one of n jobs with the same --out; the "
+        "last of them writes the tables",
+    )
     return parser
 
 
 def run(arguments: Sequence[str]) -> None:
     """Parse the command line and compare."""
     comparison, made = parsed_comparison(parser(), _with_sweep(arguments))
-    out = Path(made.out)
-    compare(comparison, out)
+    cluster = None
+    if made.executor == "ray":
+        cluster = Cluster(made.address, made.resources)
+    elif made.address is not None:
+        raise UserError(f"--address {made.address} is of a Ray cluster: add --executor ray")
+    shard = WHOLE if made.shard is None else Shard.parse(made.shard)
+    compare(comparison, Path(made.out), cluster, shard)
     sys.stdout.flush()
 
 

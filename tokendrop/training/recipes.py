@@ -22,6 +22,7 @@ from transformers import PretrainedConfig
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
 from tokendrop.files import make_folder
+from tokendrop.locks import one_at_a_time
 from tokendrop.models import backbones
 from tokendrop.models.checkpoints import check_vocabulary
 from tokendrop.models.model import TokenDropModel, load_with
@@ -117,8 +118,11 @@ def train(
     root: Path,
     make_trainer: MakeTrainer,
     done: Done = unheard,
+    count: int | None = None,
 ) -> list[TrainedStage]:
     """Train a method's whole recipe, beginning with the shared fine-tuning.
+
+    A stage that another process trains is waited for.
 
     Args:
         module: the method and the settings of its training.
@@ -128,6 +132,7 @@ def train(
         make_trainer: gives a trainer for a stage, with these callbacks added. Its device,
             precision and limits of batches are in the stages' keys, and must be the same for all.
         done: is told how much has been done.
+        count: train only so many stages of it, if given.
 
     Returns:
         the stages in order; the last one holds the trained method.
@@ -143,15 +148,17 @@ def train(
     recipe = Recipe(module, data, seed, make_trainer, done)
     trained: list[TrainedStage] = []
     trained_as: dict[str, Any] = {}
-    for planned in stages:
+    for planned in stages[:count]:
         stage, spec, folder = planned.stage, planned.spec, planned.folder
-        if (found := finished(folder)) is None:
-            follows = trained and stage.start == "previous"
-            model = _start(recipe, spec, (trained[-1].model, trained_as) if follows else None)
-            if stage.epochs == 0:
-                found = untrained(recipe, model, stage.name, folder, first=not trained)
-            else:
-                found = train_stage(recipe, model, stage, trained[0] if trained else None, folder)
+        with one_at_a_time(folder):
+            if (found := finished(folder)) is None:
+                follows = trained and stage.start == "previous"
+                model = _start(recipe, spec, (trained[-1].model, trained_as) if follows else None)
+                if stage.epochs == 0:
+                    found = untrained(recipe, model, stage.name, folder, first=not trained)
+                else:
+                    tuned = trained[0] if trained else None
+                    found = train_stage(recipe, model, stage, tuned, folder)
         trained.append(found)
         trained_as = spec
     return trained

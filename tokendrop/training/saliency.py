@@ -26,6 +26,7 @@ from tokendrop.engine.probabilities import Received
 from tokendrop.errors import UserError
 from tokendrop.families import family_of
 from tokendrop.files import whole_file
+from tokendrop.locks import one_at_a_time
 from tokendrop.measure.flops import dense_flops
 from tokendrop.models.model import load_with
 from tokendrop.reducers.base import Reducer, View
@@ -103,29 +104,42 @@ def over_training_rows(
     Returns:
         a (tokens,) tensor per row, in the order of the train split.
     """
+    with one_at_a_time(remembered):
+        if not remembered.is_file():
+            _work_out(score, model_folder, weights, data, remembered, device, done)
+    return list(load_file(remembered)[remembered.stem].split(data.splits["train"].lengths))
+
+
+def _work_out(
+    score: Score,
+    model_folder: Path,
+    weights: Sequence[Path | None],
+    data: TextData,
+    remembered: Path,
+    device: torch.device,
+    done: Done,
+) -> None:
     lengths, passes = data.splits["train"].lengths, PASSES[remembered.stem]
-    if not remembered.is_file():
-        started = time.perf_counter()
-        tuned = load_with(model_folder, Dense())
-        model = tuned.to(device).backbone
-        total = torch.zeros(sum(lengths), device=device)
-        first = torch.tensor([0, *lengths], device=device).cumsum(0)
-        for number, file in enumerate(weights, start=1):
-            if file is not None:
-                model.load_state_dict(load_file(file))
-            note = f"{remembered.stem} {number}/{len(weights)}"
-            loader = data.train_rows_in_order()
-            for on_host in track(loader, note, transient=True, disable=not sys.stdout.isatty()):
-                batch = on_host.to(device, non_blocking=True)
-                places = first[batch.examples][batch.layout.row] + batch.positions
-                total[places] += score(model, batch)
-                done(passes * len(places))
-        with whole_file(remembered) as draft:
-            flops = passes * len(weights) * dense_flops(lengths, model, tuned.shape)
-            total = total.cpu()  # waits until all of it is worked out
-            cost = {"flops": str(flops), "seconds": str(time.perf_counter() - started)}
-            save_file({remembered.stem: total / len(weights)}, draft, metadata=cost)
-    return list(load_file(remembered)[remembered.stem].split(lengths))
+    started = time.perf_counter()
+    tuned = load_with(model_folder, Dense())
+    model = tuned.to(device).backbone
+    total = torch.zeros(sum(lengths), device=device)
+    first = torch.tensor([0, *lengths], device=device).cumsum(0)
+    for number, file in enumerate(weights, start=1):
+        if file is not None:
+            model.load_state_dict(load_file(file))
+        note = f"{remembered.stem} {number}/{len(weights)}"
+        loader = data.train_rows_in_order()
+        for on_host in track(loader, note, transient=True, disable=not sys.stdout.isatty()):
+            batch = on_host.to(device, non_blocking=True)
+            places = first[batch.examples][batch.layout.row] + batch.positions
+            total[places] += score(model, batch)
+            done(passes * len(places))
+    with whole_file(remembered) as draft:
+        flops = passes * len(weights) * dense_flops(lengths, model, tuned.shape)
+        total = total.cpu()  # waits until all of it is worked out
+        cost = {"flops": str(flops), "seconds": str(time.perf_counter() - started)}
+        save_file({remembered.stem: total / len(weights)}, draft, metadata=cost)
 
 
 def cost_of(remembered: Path) -> tuple[int, float]:

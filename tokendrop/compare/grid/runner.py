@@ -6,16 +6,21 @@ on from its last finished epoch.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from tokendrop.compare.executors.cluster import Cluster, run_on
+from tokendrop.compare.executors.jobs import run_jobs, study_jobs
+from tokendrop.compare.executors.shards import WHOLE, Shard
 from tokendrop.compare.grid.continuing import begin_or_continue
 from tokendrop.compare.grid.remaining import Remaining
 from tokendrop.compare.grid.run import check_cell, make_data, run_cell
-from tokendrop.compare.grid.settings import Comparison, grid
+from tokendrop.compare.grid.settings import Cell, Comparison, grid
 from tokendrop.compare.grid.work import Work
 from tokendrop.compare.report.outputs import write_outputs
 from tokendrop.compare.report.summary import print_summary
@@ -23,24 +28,32 @@ from tokendrop.compare.results import records
 from tokendrop.compare.results.floor import floor_path, read_floors, write_floor
 from tokendrop.compare.results.frame import results_frame
 from tokendrop.compare.results.records import Record
-from tokendrop.compare.tuning.tune import check_tuning, tune
+from tokendrop.compare.tuning.outcomes import Trial
+from tokendrop.compare.tuning.tune import DataOf, check_tuning, tune, tune_method, tuned_entries
 from tokendrop.data import TextData
+from tokendrop.locks import one_at_a_time
 from tokendrop.training.tracking import Run, log_comparison, wants_wandb
 
 
-def compare(comparison: Comparison, out: Path) -> list[Record]:
+def compare(
+    comparison: Comparison,
+    out: Path,
+    cluster: Cluster | None = None,
+    shard: Shard = WHOLE,
+) -> list[Record]:
     """Run the grid and write the tables, figures and the report.
 
     Args:
         comparison: what to compare.
         out: output folder; finished runs that lie there are kept, and others may join them.
+        cluster: whose workers do the runs; this process, if not given.
+        shard: which part of the grid to run; the one that finds all others done writes the tables.
 
     Raises:
         UserError: bad input, or a folder that holds runs of other settings.
     """
     cells = {_path(out, cell.run): cell for cell in grid(comparison)}
     begin_or_continue(comparison, out, cells)
-    console = Console(stderr=True)
     tasks: dict[str, TextData] = {}
 
     def data_of(task: str, settings: dict[str, Any]) -> TextData:
@@ -54,27 +67,89 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
             check_cell(comparison, cell, data_of(cell.run.task, cell.data))
     if comparison.tune is not None:
         check_tuning(comparison, data_of)
-        chosen = tune(comparison, out, data_of)
+        studies = _studies(comparison, out, data_of, cluster, shard)
+        chosen = tune(comparison, out, data_of, studies)
         cells = {_path(out, cell.run): cell for cell in grid(comparison, chosen)}
         begin_or_continue(comparison, out, cells)
+    _write_floors(comparison, cells, out, data_of)
+    mine = dict(shard.part(list(cells.items())))
+    missing = {path: cell for path, cell in mine.items() if not path.is_file()}
+    work = Work(comparison, out)
+    units = {
+        cell.run.name: work.units(cell, data_of(cell.run.task, cell.data))
+        for cell in missing.values()
+    }
+    if cluster is None:
+        _run_here(comparison, mine, units, out, data_of)
+    elif missing:
+        jobs = run_jobs(comparison, missing.values(), out, data_of)
+        run_on(cluster, jobs, comparison, out, sum(units.values()), partial(_keep, out))
+    if left := sum(not path.is_file() for path in cells):
+        print(
+            f"{left} of {len(cells)} runs are left to other parts; the last one writes the tables, "
+            f"and so does tokendrop report {out}"
+        )
+        return records.read_records(out)
+    with one_at_a_time(out / "results.csv"):
+        return _report(comparison, out)
+
+
+def _studies(
+    comparison: Comparison, out: Path, data_of: DataOf, cluster: Cluster | None, shard: Shard
+) -> Iterable[list[Trial]] | None:
+    """The trials of all tuned methods, in order; None if this process makes them one by one."""
+    tuned = tuned_entries(comparison)
+    if cluster is not None:
+        jobs, names = study_jobs(comparison, tuned, out, data_of)
+        made = run_on(cluster, jobs, comparison, out)
+        return [made[name] for name in names]
+    if shard == WHOLE:
+        return None
+    for entry in shard.part(tuned):  # those of others after its own, so that all have a share
+        tune_method(comparison, entry, data_of, out, wait=True)
+    return [tune_method(comparison, entry, data_of, out, wait=True) for entry in tuned]
+
+
+def _write_floors(
+    comparison: Comparison, cells: Mapping[Path, Cell], out: Path, data_of: DataOf
+) -> None:
     # a floor is of the same data as the finished runs beside it; alone it may be of others
     measured = {cell.run.task for path, cell in cells.items() if path.is_file()}
     for task, cell in {cell.run.task: cell for cell in cells.values() if comparison.floor}.items():
-        if task not in measured or not floor_path(out, task).is_file():
-            write_floor(task, data_of(task, cell.data), cell.metric, out)
-    work, remaining = Work(comparison, out), Remaining()
-    for path, cell in cells.items():
-        if not path.is_file():
-            units = work.units(cell, data_of(cell.run.task, cell.data))
-            remaining.add(cell.run.name, units)
-    for number, (path, cell) in enumerate(cells.items(), start=1):
-        place = f"[{number}/{len(cells)}] {cell.run.name}"
-        if path.is_file():
+        with one_at_a_time(floor_path(out, task)):
+            if task not in measured or not floor_path(out, task).is_file():
+                write_floor(task, data_of(task, cell.data), cell.metric, out)
+
+
+def _run_here(
+    comparison: Comparison,
+    cells: Mapping[Path, Cell],
+    units: Mapping[str, float],
+    out: Path,
+    data_of: DataOf,
+) -> None:
+    """Make the runs one after the other, but those that are finished."""
+    console, remaining = Console(stderr=True), Remaining()
+    for name, amount in units.items():
+        remaining.add(name, amount)
+    for number, cell in enumerate(cells.values(), start=1):
+        name = cell.run.name
+        place = f"[{number}/{len(cells)}] {name}"
+        if name not in units:
             console.print(f"{place}: done before")
             continue
-        remaining.begin(cell.run.name, place)
+        remaining.begin(name, place)
         data = data_of(cell.run.task, cell.data)
-        records.write_record(run_cell(comparison, cell, data, out, remaining.done), out)
+        _keep(out, run_cell(comparison, cell, data, out, remaining.done))
+
+
+def _keep(out: Path, found: Record | None) -> None:
+    if found is not None:
+        records.write_record(found, out)
+
+
+def _report(comparison: Comparison, out: Path) -> list[Record]:
+    """Write the tables, figures and the report of all runs of a folder."""
     found, floors = records.read_records(out), read_floors(out)
     written = write_outputs(out, found, floors)
     if wants_wandb(comparison.loggers):

@@ -10,6 +10,7 @@ import torch
 from tokendrop.compare.grid.settings import Cell, Comparison
 from tokendrop.compare.grid.work import candidate, module_of, search_folder
 from tokendrop.data import TextData
+from tokendrop.locks import one_at_a_time
 from tokendrop.models.model import TokenDropModel, load_with
 from tokendrop.models.placing import cast_weights
 from tokendrop.reducers import from_spec, with_changes
@@ -47,11 +48,12 @@ def train_stages(
     out: Path,
     tracker: Tracker,
     done: Done = unheard,
+    count: int | None = None,
 ) -> list[TrainedStage]:
-    """The stages of a run's recipe, trained unless that was done before."""
+    """The stages of a run's recipe, all or so many, trained unless that was done before."""
     module = module_of(comparison, cell)
     trainer = recipes.trainer_maker(tracker.loggers, cell.run.name, comparison.precision)
-    return recipes.train(module, data, cell.run.seed, out / "stages", trainer, done)
+    return recipes.train(module, data, cell.run.seed, out / "stages", trainer, done, count)
 
 
 def load_trained(reducer: dict[str, Any], stage: TrainedStage) -> TokenDropModel:
@@ -70,15 +72,17 @@ def _search(
     assert cell.budget is not None
     task = data.make_task(cell.metric)
     each = candidate(cell, data)
-    front = load_search()(
-        model,
-        data.splits["dev"],
-        task,
-        cell.search,
-        search_folder(out, stage.folder),
-        [cell.budget],
-        lambda count: done(each * count),
-    )
+    folder = search_folder(out, stage.folder)
+    with one_at_a_time(folder):
+        front = load_search()(
+            model,
+            data.splits["dev"],
+            task,
+            cell.search,
+            folder,
+            [cell.budget],
+            lambda count: done(each * count),
+        )
     chosen = front.at(cell.budget)
     described = {
         "budget": cell.budget,

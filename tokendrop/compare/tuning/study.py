@@ -69,6 +69,8 @@ class Study:
         seed: int,
         several: bool,
         settings: Mapping[str, Any],
+        *,
+        wait: bool = False,
     ) -> None:
         """
         Args:
@@ -78,6 +80,7 @@ class Study:
             seed: of the draws.
             several: whether faster and better are two objectives, or better is the only one.
             settings: plain data that all its trials share.
+            wait: for another process that has it open.
 
         Raises:
             UserError: the journal is of other settings, is torn, or another process has it open.
@@ -86,7 +89,7 @@ class Study:
         self._first, self._seed, self._several = dict(first), seed, several
         self._ranges = ranges
         self._distributions = {name: _distribution(among) for name, among in ranges.items()}
-        self._lock = _Lock(path)
+        self._lock = _Lock(path, wait)
         try:
             self._study = self._open()
             self._check(settings)
@@ -223,12 +226,12 @@ def _cut_torn_line(path: Path) -> None:
 class _Lock(JournalFileOpenLock):
     """Held as long as a study is open; the system lets go of it when a process is killed."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, wait: bool) -> None:
         make_folder(path.parent)
         super().__init__(str(path))
         self._file = FileLock(f"{path}.lock")
         try:
-            self._file.acquire(timeout=0)
+            self._file.acquire(timeout=-1 if wait else 0)
         except Timeout as error:
             raise UserError(
                 f"{path} is being tuned by another process: wait for it, or name another folder "

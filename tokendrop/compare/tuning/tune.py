@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -41,7 +41,7 @@ def load_study() -> type[Study]:
     try:
         from tokendrop.compare.tuning.study import Study
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] not in ("optuna", "filelock"):
+        if error.name is None or error.name.split(".")[0] != "optuna":
             raise
         raise UserError(f"tuning needs {error.name}: pip install 'tokendrop[tune]'") from error
     return Study
@@ -82,13 +82,25 @@ def check_tuning(comparison: Comparison, data_of: DataOf) -> None:
             )
 
 
-def tune(comparison: Comparison, out: Path, data_of: DataOf) -> dict[tuple[str, str], list[Chosen]]:
+def tuned_entries(comparison: Comparison) -> list[Entry]:
+    """The methods that have a space, on their tasks, in the order in which they are tuned."""
+    return [entry for entry in entries(comparison) if entry.method.space]
+
+
+def tune(
+    comparison: Comparison,
+    out: Path,
+    data_of: DataOf,
+    studies: Iterable[list[Trial]] | None = None,
+) -> dict[tuple[str, str], list[Chosen]]:
     """Tune every method that has a space, or go on where that was interrupted.
 
     Args:
         comparison: with limits, and checked.
-        out: output folder: journals go to ``tuning``, trainings where those of all runs lie.
+        out: output folder, see :func:`tune_method`.
         data_of: gives a task's data; of its test split nothing is read.
+        studies: the trials of each of :func:`tuned_entries`, in order, where they are made
+            elsewhere.
 
     Returns:
         the operating points to run, by task and method.
@@ -99,13 +111,14 @@ def tune(comparison: Comparison, out: Path, data_of: DataOf) -> dict[tuple[str, 
     assert comparison.tune is not None
     console = Console(stderr=True)
     chosen: dict[tuple[str, str], list[Chosen]] = {}
-    tuned = [entry for entry in entries(comparison) if entry.method.space]
-    for task, of_task in groupby(tuned, lambda entry: entry.task):
+    every = tuned_entries(comparison)
+    if studies is None:
+        studies = (tune_method(comparison, entry, data_of, out) for entry in every)
+    tried = zip(every, studies, strict=True)
+    for task, of_task in groupby(tried, lambda one: one[0].task):
         found: dict[str, list[Trial]] = {}
-        for entry in of_task:
+        for entry, trials in of_task:
             speedups = _speedups(entry, comparison.tune)
-            data = data_of(task, entry.data)
-            trials = _tune_method(comparison, entry, speedups, data, out, console)
             points = entry.method.operating_points
             chosen[task, entry.name] = choose(trials, speedups, points)
             if speedups:
@@ -119,22 +132,37 @@ def _speedups(entry: Entry, limits: Tuning) -> list[float]:
     return [] if from_spec(entry.reducer).reference else limits.speedups
 
 
-def _tune_method(
-    comparison: Comparison,
-    entry: Entry,
-    speedups: Sequence[float],
-    data: TextData,
-    out: Path,
-    console: Console,
+def journal(out: Path, entry: Entry) -> Path:
+    """Where the trials of a method on a task are written down."""
+    return out / "tuning" / f"{quote(entry.task)}--{quote(entry.name)}.journal"
+
+
+def tune_method(
+    comparison: Comparison, entry: Entry, data_of: DataOf, out: Path, *, wait: bool = False
 ) -> list[Trial]:
+    """Try settings of a method until its budget is spent, or go on where that was interrupted.
+
+    Args:
+        comparison: with limits, and checked.
+        entry: the method on a task.
+        data_of: gives the task's data; of its test split nothing is read.
+        out: output folder: the journal goes to ``tuning``, trainings where those of all runs lie.
+        wait: for another process that tunes the same.
+
+    Raises:
+        UserError: a journal of other settings, or one that another process writes.
+    """
     limits = comparison.tune
     assert limits is not None
-    space = entry.space()
-    path = out / "tuning" / f"{quote(entry.task)}--{quote(entry.name)}.journal"
+    console = Console(stderr=True)
+    speedups, data = _speedups(entry, limits), data_of(entry.task, entry.data)
+    space, path = entry.space(), journal(out, entry)
     settings = _settings(comparison, entry, data)
     several = bool(speedups)
     study_class = load_study()
-    with study_class(path, space.ranges, space.first, limits.seed, several, settings) as study:
+    with study_class(
+        path, space.ranges, space.first, limits.seed, several, settings, wait=wait
+    ) as study:
         standing = study.within(limits)
         who = f"{entry.name} on {entry.task}"
         progress = Progress(who, entry.metric, limits, speedups, console)

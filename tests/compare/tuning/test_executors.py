@@ -1,0 +1,179 @@
+"""A grid on the workers of a cluster, or in parts, gives what one process gives."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.compare.grid.test_compare import TIMES
+from tests.compare.tuning.conftest import Finished, trials_of
+from tokendrop.cli import main
+from tokendrop.compare.executors import cluster
+from tokendrop.compare.executors.shards import Shard
+
+GRID = """
+backbone: minilm-l6
+random_init: {num_hidden_layers: 2, hidden_size: 16, num_attention_heads: 2, intermediate_size: 32}
+tasks: [rotten_tomatoes]
+data: {train_rows: 64, dev_rows: 32, test_rows: 32, max_length: 32}
+fine_tune: {epochs: 1, learning_rate: 1.0e-2}
+clock: {rows: 32, single_rows: 1, rounds: 1}
+loggers: [csv]
+floor: true
+samples: 2
+methods:
+  dense: {reducer: Dense}
+  adapler: {reducer: AdapLeR, arguments: {epochs: 1}}
+  saliency: {reducer: baselines.SaliencyTopK, arguments: {epochs: 1, ratio: 0.6}}
+  length_adaptive:
+    reducer: LengthAdaptive
+    arguments: {epochs: 1, learning_rate: 1.0e-2, length_basis: row}
+    search:
+      budgets: {most: 0.9, some: 0.85}
+      settings: {generations: 1, population: 3, mutations: 2, crossovers: 2, rows: 32}
+"""
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    folder = tmp_path_factory.mktemp("grid")
+    config, out = folder / "grid.yaml", folder / "out"
+    config.write_text(GRID)
+    assert main(["compare", "--config", str(config), "--out", str(out)]) == 0
+    return Finished(config, out, "")
+
+
+def assert_alike(one: Path, other: Path) -> None:
+    """The results of two folders are equal, but for times."""
+    ours, theirs = (
+        pd.read_csv(folder / "results.csv").drop(columns=TIMES) for folder in (one, other)
+    )
+    pd.testing.assert_frame_equal(ours, theirs, check_exact=False, rtol=1e-6)
+    answers = sorted(path.relative_to(one) for path in one.glob("predictions/**/*.csv"))
+    assert answers
+    for path in answers:
+        assert (one / path).read_bytes() == (other / path).read_bytes()
+
+
+def words(config: Path, out: Path, *more: str) -> list[str]:
+    return ["compare", "--config", str(config), "--out", str(out), *more]
+
+
+def kill_a_worker(out: Path, killed: list[int]) -> None:
+    """Kill a worker of this process's cluster that is in the middle of a training."""
+    deadline = time.monotonic() + 60
+    while not killed and time.monotonic() < deadline:
+        time.sleep(0.02)
+        begun = [path for path in out.glob("stages/*/") if not (path / "done.json").is_file()]
+        for place in Path("/proc").glob("[0-9]*") if begun else []:
+            try:
+                title = (place / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if title.startswith(b"ray::work"):
+                os.kill(int(place.name), signal.SIGKILL)
+                killed.append(int(place.name))
+                break
+
+
+def test_a_tuned_grid_on_workers_of_which_one_is_killed(tuned: Finished, tmp_path: Path) -> None:
+    out, killed = tmp_path / "out", list[int]()
+    hunter = threading.Thread(target=kill_a_worker, args=(out, killed))
+    hunter.start()
+    assert main(words(tuned.config, out, "--executor", "ray")) == 0
+    hunter.join()
+    assert killed
+    assert_alike(out, tuned.out)
+    assert trials_of(out) == trials_of(tuned.out)
+
+
+def test_workers_that_do_not_see_the_folder(
+    grid: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_is_shared", lambda *_: False)
+    out = tmp_path / "out"
+    # one method first, so that a later run begins with what is there
+    few = ["--methods", "{dense: {reducer: Dense}}"]
+    assert main(words(grid.config, out, *few)) == 0
+    assert main(words(grid.config, out, "--executor", "ray")) == 0
+    assert_alike(out, grid.out)
+    for path in grid.out.rglob("*"):
+        if path.is_file() and not path.name.startswith("."):
+            assert (out / path.relative_to(grid.out)).is_file(), path
+
+
+def test_four_parts_in_any_order(
+    grid: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    for part in ("3/4", "1/4", "4/4"):
+        assert main(words(grid.config, out, "--shard", part)) == 0
+        assert "are left to other parts" in capsys.readouterr().out
+        assert not (out / "results.csv").exists()
+    assert main(words(grid.config, out, "--shard", "2/4")) == 0
+    assert_alike(out, grid.out)
+
+
+def test_parts_of_a_tuned_grid_at_once(tuned: Finished, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    parts = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tokendrop.cli", *words(tuned.config, out), "--shard", part],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        for part in ("2/2", "1/2")
+    ]
+    assert [part.wait() for part in parts] == [0, 0]
+    assert_alike(out, tuned.out)
+    assert trials_of(out) == trials_of(tuned.out)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--shard", "3/2"], "--shard 3/2 names no part"),
+        (["--shard", "0/2"], "--shard 0/2 names no part"),
+        (["--shard", "half"], "--shard half names no part"),
+        (["--executor", "ray", "--resources", "{cpu: 1.5}"], "cpu 1.5 of --resources"),
+        (["--executor", "ray", "--resources", "{ram: 1}"], "no resource 'ram': use cpu and gpu"),
+        (["--executor", "ray", "--resources", "{gpu: -1}"], "gpu -1 of --resources"),
+        (["--executor", "ray", "--address", "127.0.0.1:1"], "no Ray cluster at 127.0.0.1:1"),
+        (["--executor", "ray", "--resources", "{cpu: 1000}"], "takes 1000 cpu by --resources"),
+        (["--address", "auto"], "add --executor ray"),
+    ],
+)
+def test_what_is_no_cluster_and_no_part(
+    grid: Finished,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    more: list[str],
+    said: str,
+) -> None:
+    assert main(words(grid.config, tmp_path / "out", *more)) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_ray_is_optional(
+    grid: Finished,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main(words(grid.config, tmp_path / "out", "--executor", "ray")) == 2
+    assert "pip install 'tokendrop[ray]'" in capsys.readouterr().err
+
+
+def test_parts_share_a_grid_without_gap_or_overlap() -> None:
+    every = list(range(7))
+    for of in range(1, 9):
+        parts = [Shard(number, of).part(every) for number in range(1, of + 1)]
+        assert sorted(one for part in parts for one in part) == every

@@ -1,0 +1,176 @@
+"""A grid as jobs that wait for each other: stages that runs share, searches for settings, runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokendrop.compare.grid.run import run_cell
+from tokendrop.compare.grid.settings import Cell, Comparison, Entry
+from tokendrop.compare.grid.train import train_stages
+from tokendrop.compare.grid.work import module_of, search_folder
+from tokendrop.compare.results.records import Record
+from tokendrop.compare.tuning.outcomes import Trial
+from tokendrop.compare.tuning.tune import DataOf, journal, tune_method
+from tokendrop.reducers import from_spec
+from tokendrop.training import recipes
+from tokendrop.training.finished import finished
+from tokendrop.training.tracking import Tracker
+
+Done = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one worker does in one go.
+
+    Attributes:
+        name: of the stage's folder, the study or the run.
+        after: the jobs that it waits for.
+        reads: folders and files of the output folder, made earlier, that it begins with.
+    """
+
+    name: str
+    after: tuple[str, ...]
+    reads: tuple[str, ...]
+
+    def do(self, comparison: Comparison, out: Path, data_of: DataOf, done: Done) -> Any:
+        """
+        Args:
+            comparison: settings common to all runs.
+            out: output folder.
+            data_of: gives a task's data.
+            done: is told how much has been done.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class StageJob(Job):
+    """Trains a stage that runs begin with.
+
+    Attributes:
+        cell: the first of these runs.
+        count: how many stages of its recipe are there afterwards.
+    """
+
+    cell: Cell
+    count: int
+
+    def do(self, comparison: Comparison, out: Path, data_of: DataOf, done: Done) -> None:
+        tracker = Tracker(comparison.loggers, out, self.cell.run)
+        data = data_of(self.cell.run.task, self.cell.data)
+        train_stages(comparison, self.cell, data, out, tracker, done, self.count)
+
+
+@dataclass(frozen=True)
+class RunJob(Job):
+    """Makes a run of the grid, whose stages are there."""
+
+    cell: Cell
+
+    def do(self, comparison: Comparison, out: Path, data_of: DataOf, done: Done) -> Record:
+        data = data_of(self.cell.run.task, self.cell.data)
+        return run_cell(comparison, self.cell, data, out, done)
+
+
+@dataclass(frozen=True)
+class StudyJob(Job):
+    """Makes the trials of a method on a task, one after the other, as one process does."""
+
+    entry: Entry
+
+    def do(self, comparison: Comparison, out: Path, data_of: DataOf, done: Done) -> list[Trial]:
+        return tune_method(comparison, self.entry, data_of, out)
+
+
+def run_jobs(
+    comparison: Comparison, cells: Iterable[Cell], out: Path, data_of: DataOf
+) -> dict[str, Job]:
+    """The jobs of runs, by name, each behind those that it waits for.
+
+    A stage that several runs begin with is one job. Scores of the training rows, which are kept
+    beside the fine-tuning, and a search of which several runs are points, are the work of the first
+    job that asks for them; the others wait for it.
+
+    Args:
+        comparison: settings common to all runs.
+        cells: the runs that are not finished.
+        out: output folder; stages that are finished there are no jobs.
+        data_of: gives a task's data.
+    """
+    found: dict[str, Job] = {}
+    makers: dict[Path, str] = {}  # of scores and searches, the job that makes them
+    for cell in cells:
+        waits: list[str] = []
+        reads: list[str] = []
+        plan = _plan(comparison, cell, out, data_of)
+        scores = from_spec(cell.reducer).token_scores
+        for count, planned in enumerate(plan, start=1):
+            name = planned.folder.name
+            if name in found:
+                waits += [*found[name].after, name]
+            elif finished(planned.folder) is None:
+                if count > 1 and scores is not None:
+                    _wait(waits, makers, plan[0].folder / scores, name)
+                found[name] = StageJob(name, _once(waits), _once(reads), cell, count)
+                waits.append(name)
+            else:
+                reads.append(str(planned.folder.relative_to(out)))
+        if cell.search is not None:
+            place = search_folder(out, plan[-1].folder)
+            reads.append(str(place.relative_to(out)))
+            _wait(waits, makers, place, cell.run.name)
+        found[cell.run.name] = RunJob(cell.run.name, _once(waits), _once(reads), cell)
+    return found
+
+
+def study_jobs(
+    comparison: Comparison, tuned: Sequence[Entry], out: Path, data_of: DataOf
+) -> tuple[dict[str, Job], list[str]]:
+    """The jobs of tuning, by name, and the names of those that give an entry's trials, in order.
+
+    All methods of a task wait for their common start.
+
+    Args:
+        comparison: settings common to all runs.
+        tuned: methods that have a space, on their tasks.
+        out: output folder.
+        data_of: gives a task's data.
+    """
+    found: dict[str, Job] = {}
+    names = []
+    for entry in tuned:
+        first = entry.cell("start", comparison.seeds[0], {})
+        planned = _plan(comparison, first, out, data_of)[0]
+        start, reads = planned.folder.name, [journal(out, entry), out / "stages", out / "search"]
+        if start not in found and finished(planned.folder) is None:
+            found[start] = StageJob(start, (), (), first, 1)
+        name = f"tune {entry.name} on {entry.task}"
+        waits = (start,) if start in found else ()
+        found[name] = StudyJob(name, waits, tuple(str(x.relative_to(out)) for x in reads), entry)
+        names.append(name)
+    return found, names
+
+
+def _plan(comparison: Comparison, cell: Cell, out: Path, data_of: DataOf) -> list[recipes.Planned]:
+    return recipes.plan(
+        module_of(comparison, cell),
+        data_of(cell.run.task, cell.data),
+        cell.run.seed,
+        out / "stages",
+        recipes.trainer_maker([], "", comparison.precision),
+    )
+
+
+def _wait(waits: list[str], makers: dict[Path, str], what: Path, job: str) -> None:
+    """Wait for the job that makes something, or be it."""
+    maker = makers.setdefault(what, job)
+    if maker != job:
+        waits.append(maker)
+
+
+def _once(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
