@@ -47,12 +47,12 @@ class Engine:
     title: str
 
 
-NAMED: dict[EngineName, Engine] = {
+NAMED: dict[str, Engine] = {
     "onnxruntime": Engine("onnxruntime", "onnxruntime fp32", "ONNX Runtime"),
     "onnxruntime-int8": Engine("onnxruntime", "onnxruntime int8", "ONNX Runtime, int8"),
     "openvino": Engine("openvino", "openvino fp32", "OpenVINO"),
 }
-"""Engines as a comparison names them."""
+"""By EngineName, as a comparison names them."""
 
 
 def dense_runs(model: PreTrainedModel, engines: Sequence[str]) -> dict[str, Run]:

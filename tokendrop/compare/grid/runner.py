@@ -13,6 +13,13 @@ from typing import Any
 from rich.console import Console
 
 from tokendrop.compare.grid.continuing import begin_or_continue
+from tokendrop.compare.grid.engines import (
+    check_engines,
+    engine_cells,
+    groups,
+    of_engines,
+    run_engines,
+)
 from tokendrop.compare.grid.remaining import Remaining
 from tokendrop.compare.grid.run import check_cell, make_data, run_cell
 from tokendrop.compare.grid.settings import Comparison, grid
@@ -39,7 +46,8 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
         UserError: bad input, or a folder that holds runs of other settings.
     """
     cells = {_path(out, cell.run): cell for cell in grid(comparison)}
-    begin_or_continue(comparison, out, cells)
+    engines = {_path(out, cell.run): cell for cell in engine_cells(comparison)}
+    begin_or_continue(comparison, out, cells | engines)
     console = Console(stderr=True)
     tasks: dict[str, TextData] = {}
 
@@ -52,11 +60,13 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
     for path, cell in cells.items():
         if not path.is_file():
             check_cell(comparison, cell, data_of(cell.run.task, cell.data))
+    models = groups(engines)
+    check_engines(comparison, [cell for group in models for cell in group], data_of)
     if comparison.tune is not None:
         check_tuning(comparison, data_of)
         chosen = tune(comparison, out, data_of)
         cells = {_path(out, cell.run): cell for cell in grid(comparison, chosen)}
-        begin_or_continue(comparison, out, cells)
+        begin_or_continue(comparison, out, cells | engines)
     # a floor is of the same data as the finished runs beside it; alone it may be of others
     measured = {cell.run.task for path, cell in cells.items() if path.is_file()}
     for task, cell in {cell.run.task: cell for cell in cells.values() if comparison.floor}.items():
@@ -67,6 +77,9 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
         if not path.is_file():
             units = work.units(cell, data_of(cell.run.task, cell.data))
             remaining.add(cell.run.name, units)
+    for group in models:
+        data = data_of(group[0].run.task, group[0].data)
+        remaining.add(group[0].run.name, of_engines(work, comparison, group, data))
     for number, (path, cell) in enumerate(cells.items(), start=1):
         place = f"[{number}/{len(cells)}] {cell.run.name}"
         if path.is_file():
@@ -75,6 +88,12 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
         remaining.begin(cell.run.name, place)
         data = data_of(cell.run.task, cell.data)
         records.write_record(run_cell(comparison, cell, data, out, remaining.done), out)
+    for group in models:
+        run = group[0].run
+        remaining.begin(run.name, f"[engines] {run.task}, seed {run.seed}")
+        data = data_of(run.task, group[0].data)
+        for record in run_engines(comparison, group, data, out, remaining.done):
+            records.write_record(record, out)
     found, floors = records.read_records(out), read_floors(out)
     written = write_outputs(out, found, floors)
     if wants_wandb(comparison.loggers):
