@@ -141,7 +141,7 @@ def _trade_off(
         )
         for method, (color, marker) in looks.items()
     ]
-    handles.append(Line2D([], [], color=theme.faint, lw=5, alpha=0.55, label="best of all"))
+    handles.append(Line2D([], [], color=theme.faint, lw=5, alpha=0.55, label="best of all methods"))
     legend(figure, handles)
     figure.draw_without_rendering()
     for axes, of_task in zip(all_axes, tasks.values(), strict=True):

@@ -13,8 +13,8 @@ from tokendrop.compare.results.resampled import Difference
 from tokendrop.measure.measures import LATENCY, THROUGHPUT_UNPADDED, Measure
 
 WORDS = {
-    THROUGHPUT_UNPADDED: "{} the rows per second at 32 rows",
-    LATENCY: "{} as fast on one row",
+    THROUGHPUT_UNPADDED: "{} as fast at 32 rows",
+    LATENCY: "{} on one row",
 }
 
 
@@ -37,12 +37,12 @@ def yardsticks(standings: Sequence[EngineStanding]) -> Iterator[str]:
 def _faster(one: EngineStanding) -> str:
     point = one.point
     speed = enumerated([WORDS[measure].format(_shown(point, measure)) for measure in one.faster])
-    sentence = f"{point.name} beats packed dense on {point.task} by the clock: {speed}"
+    sentence = f"On {point.task} {point.name} beats packed dense by the clock: {speed}"
     return sentence + (f"; {_lost(one.to_dense)}." if one.to_dense else ".")
 
 
 def _shown(point: Point, measure: Measure) -> str:
-    return f"{measure.show(point.mean(measure))} (noise {point.noise(measure):.2f})"
+    return f"{measure.show(point.mean(measure))} ±{point.noise(measure):.2f}"
 
 
 def _lost(found: Difference) -> str:
