@@ -20,7 +20,7 @@ from transformers import BertTokenizer
 
 import baselines
 from tokendrop.cli import main
-from tokendrop.deploy import exits, export
+from tokendrop.deploy import engines, exits
 from tokendrop.deploy.check import Rows
 from tokendrop.deploy.export import Exported, export_onnx
 from tokendrop.errors import UserError
@@ -141,7 +141,7 @@ def test_the_matrix_is_as_narrow_as_the_longest_row_that_is_left(
     assert hidden.shape[1] == widths[1]
 
 
-@pytest.mark.parametrize("family", ["albert", "distilbert", "electra", "roberta"])
+@pytest.mark.parametrize("family", ["albert", "distilbert", "electra", "mpnet", "roberta"])
 def test_families(family: str, tmp_path: Path) -> None:
     model = model_of(PowerBert(configuration=[9, 4]), family)
     export_onnx(model, tmp_path / "onnx", rows_of([7, 12, 1, 32], 1))
@@ -234,7 +234,7 @@ def test_what_cannot_be_exported_says_why(tmp_path: Path, monkeypatch: pytest.Mo
     assert "PowerBert and FirstK" in refused(both, out)
     assert "use 17 to 20" in refused(Dense(), out, opset=9)
     with monkeypatch.context() as patched:
-        patched.setattr(export, "LARGEST", 1000)
+        patched.setattr(engines, "LARGEST", 1000)
         assert "at most 2 GiB" in refused(Dense(), out)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert "pip install 'tokendrop[deploy]'" in refused(Dense(), out)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from numpy.typing import NDArray
@@ -20,26 +21,56 @@ from transformers import PreTrainedModel
 
 from tokendrop.deploy.int8 import quantise, quiet
 from tokendrop.errors import UserError
+from tokendrop.heads import reads_tokens
 
 Array = NDArray[Any]
 Run = Callable[[Mapping[str, Array]], Array]
 """Logits of padded rows: ``input_ids``, ``attention_mask`` and more that it may read."""
+
+LARGEST = 2 * 1024**3  # bytes of a file in protobuf's format
+
+EngineName = Literal["onnxruntime", "onnxruntime-int8", "openvino"]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine with the type of the weights that it runs.
+
+    Attributes:
+        package: that has to be installed, of ENGINES.
+        run: of what :func:`dense_runs` gives.
+        title: for people.
+    """
+
+    package: str
+    run: str
+    title: str
+
+
+NAMED: dict[str, Engine] = {
+    "onnxruntime": Engine("onnxruntime", "onnxruntime fp32", "ONNX Runtime"),
+    "onnxruntime-int8": Engine("onnxruntime", "onnxruntime int8", "ONNX Runtime, int8"),
+    "openvino": Engine("openvino", "openvino fp32", "OpenVINO"),
+}
+"""By EngineName, as a comparison names them."""
 
 
 def dense_runs(model: PreTrainedModel, engines: Sequence[str]) -> dict[str, Run]:
     """A dense model in some engines, each with as many threads as torch has.
 
     Args:
-        model: a classifier on the processor, in fp32.
+        model: of Hugging Face, on the processor, in fp32, with any of the heads of this package.
         engines: names of ENGINES.
 
     Returns:
-        what runs it, by engine and precision.
+        what runs it, by engine and precision; of a head that reads every token the logits are
+        (B, S, numbers).
 
     Raises:
-        UserError: an engine is not installed.
+        UserError: an engine is not installed, or the model is too large for it.
     """
     check_installed(engines)
+    check_size(model)
     with TemporaryDirectory() as place:
         file = Path(place, "dense.onnx")
         _write(model, file)
@@ -67,6 +98,19 @@ def check_installed(engines: Sequence[str]) -> None:
     """
     for engine in engines:
         check_packages(f"the engine {engine}", [engine, "onnx"])
+
+
+def check_size(model: PreTrainedModel | nn.Module) -> None:
+    """
+    Raises:
+        UserError: an ONNX file cannot hold the weights.
+    """
+    size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+    if size > LARGEST:
+        raise UserError(
+            f"the weights take {size / 1024**3:.1f} GiB, and an ONNX file holds at most 2 GiB: "
+            "take a smaller model"
+        )
 
 
 def onnxruntime_run(file: Path) -> Run:
@@ -124,21 +168,26 @@ ENGINES: dict[str, Callable[[Path, PreTrainedModel], dict[str, Run]]] = {
 
 
 class _Logits(nn.Module):
-    """Hugging Face's model with tensors for answers."""
+    """Hugging Face's model with a tensor for its answer, read by the order of its inputs."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, names: Sequence[str]) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.names = model, names
         self.eval()
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        logits: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
-        return logits
+    def forward(self, *given: Tensor) -> Tensor:
+        answer = self.model(**dict(zip(self.names, given, strict=True)))
+        if "logits" in answer:
+            logits: Tensor = answer.logits
+            return logits
+        return torch.stack([answer.start_logits, answer.end_logits], -1)
 
 
 def _write(model: PreTrainedModel, file: Path) -> None:
-    ids = torch.ones(2, 7, dtype=torch.long)
     mask = torch.tensor([[1] * 7, [1] * 4 + [0] * 3])
+    given = {"input_ids": torch.ones_like(mask), "attention_mask": mask}
+    if getattr(model.config, "type_vocab_size", 0) > 1:
+        given["token_type_ids"] = torch.zeros_like(mask)
     free = {0: "rows", 1: "tokens"}
     used = model.config._attn_implementation
     model.set_attn_implementation("eager")  # the pattern that the optimiser knows
@@ -146,12 +195,15 @@ def _write(model: PreTrainedModel, file: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.onnx.export(
-                _Logits(model),
-                (ids, mask),
+                _Logits(model, list(given)),
+                tuple(given.values()),
                 str(file),
-                input_names=["input_ids", "attention_mask"],
+                input_names=list(given),
                 output_names=["logits"],
-                dynamic_axes={"input_ids": free, "attention_mask": free, "logits": {0: "rows"}},
+                dynamic_axes={
+                    **dict.fromkeys(given, free),
+                    "logits": free if reads_tokens(model) else {0: "rows"},
+                },
                 opset_version=17,
                 dynamo=False,
             )

@@ -22,7 +22,7 @@ from torch import Tensor
 from tokendrop.deploy import exits
 from tokendrop.deploy.card import write_card
 from tokendrop.deploy.check import Agreement, Rows, agreement, check, exported
-from tokendrop.deploy.engines import check_packages
+from tokendrop.deploy.engines import check_packages, check_size
 from tokendrop.deploy.graph import PaddedEncoder, segments
 from tokendrop.deploy.int8 import quantise
 from tokendrop.errors import UserError, one_line
@@ -30,7 +30,6 @@ from tokendrop.files import whole_folder
 from tokendrop.models.model import TokenDropModel
 
 OLDEST_OPSET, NEWEST_OPSET = 17, 20  # layer normalisation is one operator since, and torch's limit
-LARGEST = 2 * 1024**3  # bytes of a file in protobuf's format
 KEY = "tokendrop_export"  # in config.json
 
 
@@ -114,12 +113,7 @@ def _check(model: TokenDropModel, out: Path, opset: int) -> None:
             f"{OLDEST_OPSET} there is no operator for layer normalisation)"
         )
     check_packages("export", ["onnx", "onnxruntime"])
-    size = sum(p.numel() * p.element_size() for p in model.parameters())
-    if size > LARGEST:
-        raise UserError(
-            f"the weights take {size / 1024**3:.1f} GiB, and an ONNX file holds at most 2 GiB: "
-            "export a smaller model"
-        )
+    check_size(model)
     config = out / "config.json"
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
         ours = config.is_file() and KEY in config.read_text(encoding="utf-8")

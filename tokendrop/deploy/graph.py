@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 from tokendrop.deploy.methods import Part, parts_of
 from tokendrop.deploy.padded import AskedOnHost, PaddedLayout
 from tokendrop.engine.packed import Batch
+from tokendrop.engine.positions import looked_up
 from tokendrop.errors import UserError
 from tokendrop.families import family_of
 from tokendrop.heads import reads_tokens
@@ -54,7 +55,11 @@ class PaddedEncoder(nn.Module):
         super().__init__()
         self.model, self.reducer = model, reducer
         self.family = family_of(model)
-        self.parts = parts_of(reducer, shape, self.family.positions(model.config))
+        widest = self.family.positions(model.config)
+        self.parts = parts_of(reducer, shape, widest)
+        relative = self.family.relative(model, Batch.pack([[0] * widest]))
+        # (heads, distances) what is added to the logits, of rows as long as any may be
+        self.by_distance = None if relative is None else relative.by_distance.detach()
         self.start, self.stop, self.depth = start, stop, shape.layers
         self.seen = set[int]()  # layers behind which a row may leave
         self.eval()  # or the exporter leaves the model training
@@ -146,6 +151,7 @@ class _Walk:
     lengths: Tensor  # (B,) the first ones
     width: Tensor  # no row was longer
     memories: list[Any]
+    relative: tuple[PaddedLayout, Tensor] | None = None  # positions of a layout, several layers'
 
     def layer(self, index: int, layer: Any) -> Decision | None:
         """Run a layer; what a method says that lets rows leave behind it, if any does."""
@@ -156,8 +162,10 @@ class _Walk:
             query, key, value = family.project(layer, self.hidden)
             query, key, value = (self.layout.by_head(x) for x in (query, key, value))
             size, wanted = int(query.shape[3]), self._wanted(index)
-            logits = (query * size**-0.5) @ key.transpose(2, 3)
-            shares = (logits + self.layout.bias).softmax(-1)
+            logits = (query * size**-0.5) @ key.transpose(2, 3) + self.layout.bias
+            if self.encoder.by_distance is not None:
+                logits = logits + self._relative(self.encoder.by_distance)
+            shares = logits.softmax(-1)
             context = (shares @ value).transpose(1, 2).reshape(-1, int(query.shape[1]) * size)
             received = None
             if wanted is not None:
@@ -176,6 +184,14 @@ class _Walk:
         if len(leaving) > 1:
             raise UserError("two exits in one chain cannot be exported: take one of them")
         return leaving[0] if leaving else None
+
+    def _relative(self, by_distance: Tensor) -> Tensor:
+        """(B, heads, S, S) what relative positions add; they are those before anything dropped."""
+        if self.relative is None or self.relative[0] is not self.layout:
+            places = self.batch.positions.index_select(0, self.layout.tokens)
+            found = looked_up(by_distance, places.view(self.layout.real.shape))
+            self.relative = self.layout, found
+        return self.relative[1]
 
     def _wanted(self, index: int) -> str | None:
         for number, part in enumerate(self.encoder.parts):

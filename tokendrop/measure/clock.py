@@ -98,16 +98,29 @@ def measure_speed(
     times = interleave(contenders, rounds, device, note)
     largest = max(range(len(chunks)), key=lambda place: sum(map(len, chunks[place])))
     peaks = {name: round(peak_mib(partial(one, largest)), 3) for name, one in passes.items()}
+    return ratios(times) | {
+        "peak_mib": peaks,
+        "batch_size": batch_size,
+        "rows": len(rows),
+        "rounds": rounds,
+    }
+
+
+def ratios(times: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """What follows from the seconds of METHOD and of the dense models that ran beside it.
+
+    Args:
+        times: of each contender, round by round.
+
+    Returns:
+        medians, ratios and noise as in :func:`measure_speed`.
+    """
     return {
         **{name: statistics.median(seconds) for name, seconds in times.items()},
         "speedup_unpadded": median_ratio(times[PACKED_DENSE], times[METHOD]),
         "speedup_padded": median_ratio(times[PADDED], times[METHOD]),
         "packing_speedup": median_ratio(times[PADDED], times[PACKED_DENSE]),
         "noise": noise(times[AGAIN], times[PACKED_DENSE]),
-        "peak_mib": peaks,
-        "batch_size": batch_size,
-        "rows": len(rows),
-        "rounds": rounds,
     }
 
 

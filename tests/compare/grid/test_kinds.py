@@ -75,6 +75,7 @@ def comparison(folder: Path) -> dict[str, Any]:
         "fine_tune": {"epochs": 1, "learning_rate": 1e-3},
         "clock": {"rows": 12, "single_rows": 3, "rounds": 3},
         "loggers": ["csv"],
+        "engines": ["openvino"],
         "methods": {
             "dense": {"reducer": "Dense"},
             "power_and_dact": {"reducer": "Chain", "arguments": {"parts": parts}},
@@ -103,7 +104,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_method_is_measured_on_every_task(made: Path) -> None:
     results = pd.read_csv(made / "results.csv")
-    assert len(results) == 3 * 5
+    assert len(results) == 3 * (5 + 2)
     assert dict(results.groupby("task").metric.first()) == {
         "conll2003": "entity_f1",
         "squad": "f1",
@@ -126,6 +127,14 @@ def test_answers_are_kept_example_by_example(made: Path) -> None:
         assert answers.score.notna().all()
         if task == "squad":
             assert answers.score.mean() == pytest.approx(results.loc[(task, "merging")].value)
+
+
+def test_an_engine_answers_as_dense_whatever_the_head(made: Path) -> None:
+    results = pd.read_csv(made / "results.csv")
+    dense, engine = (results[results.method == name] for name in ("dense", "openvino"))
+    found = engine.merge(dense, on="task", suffixes=("", "_dense"))
+    assert len(found) == 6
+    assert found.value.to_numpy() == pytest.approx(found.value_dense.to_numpy(), abs=1e-6)
 
 
 def test_a_task_that_is_not_compared_is_refused(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -16,8 +17,10 @@ from tests.cli.test_cli import complaint
 from tests.models.test_class_names import TWELVE, answers, classes_case
 from tokendrop.cli import main
 from tokendrop.configs import config_folder
-from tokendrop.measure.measures import THROUGHPUT_UNPADDED
+from tokendrop.measure.measures import MEASURES, THROUGHPUT_UNPADDED
 from tokendrop.testing.tiny import MAX_TOKENS
+
+ENGINES = ["onnxruntime", "onnxruntime-int8"]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +55,7 @@ def options(case: Path, out: Path, **changes: Any) -> list[str]:
 def compared(case: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("compared")
     before = sorted(case.rglob("*"))
-    assert main(["compare", *options(case, out)]) == 0
+    assert main(["compare", *options(case, out, engines=ENGINES)]) == 0
     assert sorted(case.rglob("*")) == before
     return out
 
@@ -88,13 +91,51 @@ def test_only_ramps_and_predictors_are_trained(compared: Path) -> None:
 def test_it_is_chosen_from_and_tested_like_any_other(compared: Path, tmp_path: Path) -> None:
     folder, model = tmp_path / "compared", tmp_path / "chosen"
     shutil.copytree(compared, folder)
-    # the clock of so small a model says nothing
-    (run,) = (folder / "runs").glob("random_drop--*.json")
-    record = json.loads(run.read_text())
-    run.write_text(json.dumps(record | {THROUGHPUT_UNPADDED.name: 9.0}))
+    # the clock of so small a model says nothing; an engine is no candidate, however fast
+    for method, speedup in [("random_drop", 9.0), *((engine, 99.0) for engine in ENGINES)]:
+        for run in (folder / "runs").glob(f"{method}--*.json"):
+            record = json.loads(run.read_text())
+            run.write_text(json.dumps(record | {THROUGHPUT_UNPADDED.name: speedup}))
     words = [str(folder), "--max-loss", "100", "--out", str(model)]
     assert main(["choose", *words]) == 0
+    assert type(tokendrop.load(model).reducer).__name__ == "RandomDrop"
     assert main(["test", "--checkpoint", str(model)]) == 0
+
+
+def test_engines_answer_as_it_does(compared: Path) -> None:
+    results = pd.read_csv(compared / "results.csv").set_index(["method", "operating_point"])
+    dense = results.loc["dense", "default"]
+    for order in ("arrival", "sorted"):
+        whole, small = (results.loc[engine, order] for engine in ENGINES)
+        assert whole["value"] == pytest.approx(dense["value"], abs=1e-6)
+        assert small["value"] == pytest.approx(dense["value"], abs=0.2)
+        assert {"vs_dense_low", "mcnemar_p"} <= set(small.dropna().index)
+        assert whole[[measure.name for measure in MEASURES]].notna().all()
+    assert results.loc[("onnxruntime", "arrival"), "flops_speedup_padded"] == 1
+    assert results.loc[("onnxruntime", "sorted"), "flops_speedup_padded"] > 1
+    exact, rounded = (
+        pd.read_csv(compared / "predictions" / f"{engine}-sorted-own-seed1.csv")
+        for engine in ENGINES
+    )
+    assert list(exact["label"]) == list(rounded["label"])
+    assert not exact.equals(rounded)
+
+
+def test_engines_go_on_where_they_were_killed(compared: Path, case: Path, tmp_path: Path) -> None:
+    folder, lost = tmp_path / "compared", "onnxruntime-int8--sorted--own--seed1.json"
+    shutil.copytree(compared, folder)
+    for path in (folder / "runs").glob("*.json"):
+        if not path.name.startswith(("dense", "onnxruntime")) or path.name == lost:
+            path.unlink()
+    kept = {path: path.read_bytes() for path in (folder / "runs").glob("*.json")}
+    methods = {"dense": {"reducer": "Dense"}}
+    assert main(["compare", *options(case, folder, engines=ENGINES, methods=methods)]) == 0
+    assert {path: path.read_bytes() for path in kept} == kept
+    before, after = (
+        json.loads((place / "runs" / lost).read_text()) for place in (compared, folder)
+    )
+    for name in ("metrics", "flops", "train_flops", "predictions_file"):
+        assert before[name] == after[name]
 
 
 def test_fit_takes_it_too(
@@ -152,15 +193,32 @@ class TestRefusals:
         [
             ({"backbone": "minilm-l6"}, ["no head for classification", "names BertModel"]),
             ({"random_init": {"num_hidden_layers": 1}}, ["random_init draws weights"]),
+            (
+                {"engines": ["openvino"]},
+                ["the engine openvino needs openvino", "pip install 'tokendrop[deploy]'"],
+            ),
+            ({"engines": ["onnxruntime"], "evaluate_in": "bf16"}, ["evaluate_in is bf16"]),
+            ({"engines": ["tensorrt"]}, ["engines", "tensorrt", "onnxruntime-int8"]),
+            (
+                {"engines": ["onnxruntime"], "methods": {"onnxruntime": {"reducer": "Dense"}}},
+                ["methods.onnxruntime has the name of an engine"],
+            ),
         ],
     )
-    def test_what_is_no_finished_model(
+    def test_what_cannot_be_run(
         self,
         changes: dict[str, Any],
         said: list[str],
         case: Path,
         tmp_path: Path,
         capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        found = importlib.util.find_spec
+        monkeypatch.setattr(
+            importlib.util,
+            "find_spec",
+            lambda name, *others: None if name == "openvino" else found(name, *others),
+        )
         line = complaint(capsys, "compare", *options(case, tmp_path, **changes))
         assert all(part in line for part in said)

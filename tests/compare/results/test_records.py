@@ -100,11 +100,6 @@ def test_points_are_means_over_seeds() -> None:
     assert records.points(runs[:1])[0].std(VALUE) is None
 
 
-def test_a_gap_above_zero_is_better() -> None:
-    dense, point = records.points([record(value=0.5), record("m", value=0.6)])
-    assert records.gap(point, dense) == pytest.approx(0.1)
-
-
 def test_every_file_says_that_more_is_better_and_one_that_does_not_is_refused(
     tmp_path: Path,
 ) -> None:

@@ -27,6 +27,7 @@ data: {train_rows: 64, dev_rows: 32, test_rows: 32, max_length: 32}
 fine_tune: {epochs: 1, learning_rate: 1.0e-2}
 clock: {rows: 32, single_rows: 1, rounds: 1}
 loggers: [csv]
+engines: [onnxruntime]
 floor: true
 samples: 2
 methods:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tokendrop.compare.grid.engines import run_engines
 from tokendrop.compare.grid.run import run_cell
 from tokendrop.compare.grid.settings import Cell, Comparison, Entry
 from tokendrop.compare.grid.train import train_stages
@@ -59,10 +60,11 @@ class StageJob(Job):
     cell: Cell
     count: int
 
-    def do(self, comparison: Comparison, out: Path, data_of: DataOf, done: Done) -> None:
+    def do(self, comparison: Comparison, out: Path, data_of: DataOf, done: Done) -> list[Record]:
         tracker = Tracker(comparison.loggers, out, self.cell.run)
         data = data_of(self.cell.run.task, self.cell.data)
         train_stages(comparison, self.cell, data, out, tracker, done, self.count)
+        return []
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,21 @@ class RunJob(Job):
 
     cell: Cell
 
-    def do(self, comparison: Comparison, out: Path, data_of: DataOf, done: Done) -> Record:
+    def do(self, comparison: Comparison, out: Path, data_of: DataOf, done: Done) -> list[Record]:
         data = data_of(self.cell.run.task, self.cell.data)
-        return run_cell(comparison, self.cell, data, out, done)
+        return [run_cell(comparison, self.cell, data, out, done)]
+
+
+@dataclass(frozen=True)
+class EnginesJob(Job):
+    """Makes the runs of the engines on one dense model, whose training is there."""
+
+    cells: tuple[Cell, ...]
+
+    def do(self, comparison: Comparison, out: Path, data_of: DataOf, done: Done) -> list[Record]:
+        run = self.cells[0].run
+        data = data_of(run.task, self.cells[0].data)
+        return list(run_engines(comparison, self.cells, data, out, done))
 
 
 @dataclass(frozen=True)
@@ -87,7 +101,11 @@ class StudyJob(Job):
 
 
 def run_jobs(
-    comparison: Comparison, cells: Iterable[Cell], out: Path, data_of: DataOf
+    comparison: Comparison,
+    cells: Iterable[Cell],
+    models: Iterable[Sequence[Cell]],
+    out: Path,
+    data_of: DataOf,
 ) -> dict[str, Job]:
     """The jobs of runs, by name, each behind those that it waits for.
 
@@ -98,12 +116,15 @@ def run_jobs(
     Args:
         comparison: settings common to all runs.
         cells: the runs that are not finished.
+        models: for each dense model that engines run, their runs that are not finished.
         out: output folder; stages that are finished there are no jobs.
         data_of: gives a task's data.
     """
     found: dict[str, Job] = {}
     makers: dict[Path, str] = {}  # of scores and searches, the job that makes them
-    for cell in cells:
+
+    def trained(cell: Cell) -> tuple[list[str], list[str], Path]:
+        """What a run waits for and reads, once the jobs of its stages are there."""
         waits: list[str] = []
         reads: list[str] = []
         plan = _plan(comparison, cell, out, data_of)
@@ -119,11 +140,19 @@ def run_jobs(
                 waits.append(name)
             else:
                 reads.append(str(planned.folder.relative_to(out)))
+        return waits, reads, plan[-1].folder
+
+    for cell in cells:
+        waits, reads, last = trained(cell)
         if cell.search is not None:
-            place = search_folder(out, plan[-1].folder)
+            place = search_folder(out, last)
             reads.append(str(place.relative_to(out)))
             _wait(waits, makers, place, cell.run.name)
         found[cell.run.name] = RunJob(cell.run.name, _once(waits), _once(reads), cell)
+    for model in models:
+        waits, reads, _ = trained(model[0])
+        name = f"engines on {model[0].run.task}, seed {model[0].run.seed}"
+        found[name] = EnginesJob(name, _once(waits), _once(reads), tuple(model))
     return found
 
 

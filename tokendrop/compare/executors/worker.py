@@ -30,7 +30,7 @@ class Outcome:
     """What a job made.
 
     Attributes:
-        found: what it gave: the record of a run, the trials of a study.
+        found: what it gave: records of runs, or the trials of a study.
         files: what it wrote, packed, where the output folder is not on its machine.
     """
 

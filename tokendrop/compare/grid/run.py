@@ -100,7 +100,7 @@ def run_cell(
     done(sum(data.splits["test"].lengths) + sum(data.splits["dev"].lengths))
     rows = spread(len(data.splits["test"]), comparison.samples)
     shown = model.predict([data.splits["test"].texts[row] for row in rows])
-    trained = [_stage_record(stage) for stage in stages]
+    trained = [stage_record(stage) for stage in stages]
     if searched:
         trained.append(_search_record(searched["search"]))
     batches, singles = _time(comparison.clock, model, data)
@@ -144,7 +144,7 @@ def run_cell(
             note
             for note in (
                 model.reducer.note,
-                _truncation(data),
+                truncation(data),
                 caveat and f"{MARK} {caveat}",
                 kept_all,
             )
@@ -199,7 +199,8 @@ def _time(
     return batches, measure_speed(model, singles, 1, clock.rounds, "time single rows")
 
 
-def _stage_record(stage: TrainedStage) -> dict[str, Any]:
+def stage_record(stage: TrainedStage) -> dict[str, Any]:
+    """What a record says of a stage."""
     curve = [
         {
             "epoch": int(metrics["epoch"]),
@@ -236,7 +237,8 @@ def _kept_all(reducer: Reducer, kept: float) -> str:
     return f"{said}; {cure}." if cure else f"{said}."
 
 
-def _truncation(data: TextData) -> str:
+def truncation(data: TextData) -> str:
+    """How many test texts were cut, "" if none was."""
     cut = data.splits["test"].truncated
     if not cut:
         return ""

@@ -6,7 +6,7 @@ on from its last finished epoch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,13 @@ from tokendrop.compare.executors.cluster import Cluster, run_on
 from tokendrop.compare.executors.jobs import run_jobs, study_jobs
 from tokendrop.compare.executors.shards import WHOLE, Shard
 from tokendrop.compare.grid.continuing import begin_or_continue
+from tokendrop.compare.grid.engines import (
+    check_engines,
+    engine_cells,
+    groups,
+    of_engines,
+    run_engines,
+)
 from tokendrop.compare.grid.remaining import Remaining
 from tokendrop.compare.grid.run import check_cell, make_data, run_cell
 from tokendrop.compare.grid.settings import Cell, Comparison, grid
@@ -53,7 +60,8 @@ def compare(
         UserError: bad input, or a folder that holds runs of other settings.
     """
     cells = {_path(out, cell.run): cell for cell in grid(comparison)}
-    begin_or_continue(comparison, out, cells)
+    engines = {_path(out, cell.run): cell for cell in engine_cells(comparison)}
+    begin_or_continue(comparison, out, cells | engines)
     tasks: dict[str, TextData] = {}
 
     def data_of(task: str, settings: dict[str, Any]) -> TextData:
@@ -65,29 +73,31 @@ def compare(
     for path, cell in cells.items():
         if not path.is_file():
             check_cell(comparison, cell, data_of(cell.run.task, cell.data))
+    check_engines(comparison, [cell for group in groups(engines) for cell in group], data_of)
     if comparison.tune is not None:
         check_tuning(comparison, data_of)
         studies = _studies(comparison, out, data_of, cluster, shard)
         chosen = tune(comparison, out, data_of, studies)
         cells = {_path(out, cell.run): cell for cell in grid(comparison, chosen)}
-        begin_or_continue(comparison, out, cells)
+        begin_or_continue(comparison, out, cells | engines)
     _write_floors(comparison, cells, out, data_of)
     mine = dict(shard.part(list(cells.items())))
-    missing = {path: cell for path, cell in mine.items() if not path.is_file()}
+    missing = [cell for path, cell in mine.items() if not path.is_file()]
+    models = groups(engines, shard.part)
     work = Work(comparison, out)
-    units = {
-        cell.run.name: work.units(cell, data_of(cell.run.task, cell.data))
-        for cell in missing.values()
-    }
+    units = {x.run.name: work.units(x, data_of(x.run.task, x.data)) for x in missing}
+    for group in models:
+        data = data_of(group[0].run.task, group[0].data)
+        units[group[0].run.name] = of_engines(work, comparison, group, data)
     if cluster is None:
-        _run_here(comparison, mine, units, out, data_of)
-    elif missing:
-        jobs = run_jobs(comparison, missing.values(), out, data_of)
+        _run_here(comparison, mine.values(), models, units, out, data_of)
+    elif units:
+        jobs = run_jobs(comparison, missing, models, out, data_of)
         run_on(cluster, jobs, comparison, out, sum(units.values()), partial(_keep, out))
-    if left := sum(not path.is_file() for path in cells):
+    if left := sum(not path.is_file() for path in cells | engines):
         print(
-            f"{left} of {len(cells)} runs are left to other parts; the last one writes the tables, "
-            f"and so does tokendrop report {out}"
+            f"{left} of {len(cells | engines)} runs are left to other parts; the last one writes "
+            f"the tables, and so does tokendrop report {out}"
         )
         return records.read_records(out)
     with one_at_a_time(out / "results.csv"):
@@ -123,16 +133,17 @@ def _write_floors(
 
 def _run_here(
     comparison: Comparison,
-    cells: Mapping[Path, Cell],
+    cells: Collection[Cell],
+    models: Sequence[Sequence[Cell]],
     units: Mapping[str, float],
     out: Path,
     data_of: DataOf,
 ) -> None:
-    """Make the runs one after the other, but those that are finished."""
+    """Make the runs one after the other, but those that are finished and have no units."""
     console, remaining = Console(stderr=True), Remaining()
     for name, amount in units.items():
         remaining.add(name, amount)
-    for number, cell in enumerate(cells.values(), start=1):
+    for number, cell in enumerate(cells, start=1):
         name = cell.run.name
         place = f"[{number}/{len(cells)}] {name}"
         if name not in units:
@@ -140,12 +151,17 @@ def _run_here(
             continue
         remaining.begin(name, place)
         data = data_of(cell.run.task, cell.data)
-        _keep(out, run_cell(comparison, cell, data, out, remaining.done))
+        _keep(out, [run_cell(comparison, cell, data, out, remaining.done)])
+    for group in models:
+        run = group[0].run
+        remaining.begin(run.name, f"[engines] {run.task}, seed {run.seed}")
+        data = data_of(run.task, group[0].data)
+        _keep(out, run_engines(comparison, group, data, out, remaining.done))
 
 
-def _keep(out: Path, found: Record | None) -> None:
-    if found is not None:
-        records.write_record(found, out)
+def _keep(out: Path, found: Iterable[Record]) -> None:
+    for record in found:
+        records.write_record(record, out)
 
 
 def _report(comparison: Comparison, out: Path) -> list[Record]:

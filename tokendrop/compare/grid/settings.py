@@ -16,6 +16,7 @@ from tokendrop.compare.tuning.outcomes import Chosen
 from tokendrop.compare.tuning.settings import Range, Tuning
 from tokendrop.compare.tuning.spaces import Space
 from tokendrop.configs import find_config, read_config
+from tokendrop.deploy.engines import EngineName
 from tokendrop.errors import UserError, unknown
 from tokendrop.measure.clock import Clock
 from tokendrop.models.placing import Dtype
@@ -109,8 +110,7 @@ class Comparison:
         seeds: each gives a run of every method.
         fine_tune: the shared first stage; None (null) takes a backbone that was fine-tuned for the
             task as it is.
-        precision: of training; bf16-mixed takes about half the time on processors and accelerators
-            that have it.
+        precision: of training; bf16-mixed takes about half the time where the hardware has it.
         compile: train with compiled layers, as ``--model.compile`` does.
         patience: end a stage whose dev score has not risen for so many epochs.
         evaluate_in: the weights of the backbone when metrics, FLOPs and time are measured after
@@ -120,6 +120,7 @@ class Comparison:
         task_data: changes for single tasks, by their names, e.g. the dir where one has its files.
         clock: how time is measured.
         loggers: where curves go: csv, wandb, wandb_models, or a logger's class and arguments.
+        engines: run the dense models there too, as yardsticks; see docs/deploy.md.
         floor: also fit TF-IDF with logistic regression to every task, as a line below the tables.
         samples: how many test texts are shown with their dropped tokens.
         tune: speed-ups that the methods with a space are tuned for, and what that may cost each.
@@ -139,6 +140,7 @@ class Comparison:
     task_data: dict[str, dict[str, Any]] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
     loggers: list[LoggerKind] = field(default_factory=lambda: ["csv", "wandb"])
+    engines: list[EngineName] = field(default_factory=list)
     floor: bool = False
     samples: int = 16
     tune: Tuning | None = None

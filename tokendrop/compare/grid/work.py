@@ -92,7 +92,13 @@ def candidate(cell: Cell, data: TextData) -> float:
     return CANDIDATE * sum(dev.lengths[row] for row in draw_rows(dev, cell.search.rows))
 
 
-def timed(clock: Clock, lengths: Sequence[int]) -> float:
-    """Units of timing a run on rows of so many tokens; each contender has a round to warm up."""
+def timed(clock: Clock, lengths: Sequence[int], contenders: int = ROUND) -> float:
+    """Units of timing a run on rows of so many tokens; each contender has a round to warm up.
+
+    Args:
+        clock: how.
+        lengths: of the rows.
+        contenders: dense passes in a round.
+    """
     together, alone = sum(lengths[: clock.rows]), sum(lengths[: clock.single_rows])
-    return (clock.rounds + 1) * ROUND * (together + SINGLE * alone)
+    return (clock.rounds + 1) * contenders * (together + SINGLE * alone)

@@ -124,7 +124,7 @@ def _reliability(
 ) -> Figure:
     figure, (axes,) = subplots(1, height=3.6)
     method = mine[0].point.method
-    axes.set_title(f"{method}, {mine[0].point.task}", loc="left")
+    axes.set_title(f"{mine[0].point.title}, {mine[0].point.task}", loc="left")
     axes.set_xlabel("Stated confidence")
     axes.set_ylabel("Right answers")
     axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))

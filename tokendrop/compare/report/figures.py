@@ -45,16 +45,27 @@ def drawings(
         together: what has colours together, where the records are only a part of it.
     """
     together = together or records
+    # an engine drops nothing and was trained as dense: its place is on the clock
+    ours = [record for record in records if "engine" not in record.details]
     figures: dict[str, Drawing] = {
         shown.name: partial(
-            save, partial(_trade_off, records, saving, shown.axis, statistics, together)
+            save,
+            partial(
+                _trade_off,
+                records if saving.timing else ours,
+                saving,
+                shown.axis,
+                statistics,
+                together,
+            ),
         )
         for saving, shown in TRADE_OFFS
+        if ours
     }
-    if any(share < 1 for record in records for share in record.kept_tokens_per_layer):
-        figures[KEPT_FIGURE] = partial(save, partial(_kept_tokens, records, together))
-    if any(_segments(record) for record in records):
-        figures[TRAINING_FIGURE] = partial(save, partial(_training, records, together))
+    if any(share < 1 for record in ours for share in record.kept_tokens_per_layer):
+        figures[KEPT_FIGURE] = partial(save, partial(_kept_tokens, ours, together))
+    if any(_segments(record) for record in ours):
+        figures[TRAINING_FIGURE] = partial(save, partial(_training, ours, together))
     return figures
 
 
@@ -94,7 +105,8 @@ def _trade_off(
         axes.margins(0.1, 0.14)
         xs = np.array([point.mean(saving) for point in of_task])
         ys = np.array([100 * point.mean(VALUE) for point in of_task])
-        front = pareto_front(list(xs), list(ys))
+        methods = [i for i, point in enumerate(of_task) if not point.engine]
+        front = [methods[i] for i in pareto_front(list(xs[methods]), list(ys[methods]))]
         axes.step(xs[front], ys[front], where="pre", color=theme.faint, lw=5, alpha=0.55, zorder=1)
         if dense := dense_point(of_task):
             level = 100 * dense.mean(VALUE)
@@ -117,11 +129,19 @@ def _trade_off(
             axes.plot(
                 xs[unsure], ys[unsure], ls="", marker=marker, ms=7, color=theme.faint, zorder=3.5
             )
+    titles = {point.method: point.title for of_task in tasks.values() for point in of_task}
     handles = [
-        Line2D([], [], color=color, marker=marker, ms=12 if marker in PLAIN else 7, label=method)
+        Line2D(
+            [],
+            [],
+            color=color,
+            marker=marker,
+            ms=12 if marker in PLAIN else 7,
+            label=titles[method],
+        )
         for method, (color, marker) in looks.items()
     ]
-    handles.append(Line2D([], [], color=theme.faint, lw=5, alpha=0.55, label="best of all"))
+    handles.append(Line2D([], [], color=theme.faint, lw=5, alpha=0.55, label="best of all methods"))
     legend(figure, handles)
     figure.draw_without_rendering()
     for axes, of_task in zip(all_axes, tasks.values(), strict=True):

@@ -41,8 +41,11 @@ def looks_of(records: Iterable[Record], theme: Theme) -> dict[str, Look]:
     """The look of each method of a report.
 
     A known method has the same in every report. Any other one has the colour that its name leads
-    to, or the next one that no method of this report has, as long as there is one.
+    to, or the next one that no method of this report has, as long as there is one. Engines have the
+    colour of the text, as what drops nothing, and a marker of methods.
     """
+    records = list(records)
+    engines = sorted({record.method for record in records if "engine" in record.details})
     methods = {record.method: record.is_reference for record in records}
     found: dict[str, tuple[int, int]] = {
         method: _place(KNOWN.index(method)) for method in sorted(methods) if method in KNOWN
@@ -51,6 +54,8 @@ def looks_of(records: Iterable[Record], theme: Theme) -> dict[str, Look]:
     for method in sorted(methods):
         if methods[method]:
             looks[method] = theme.text, PLAIN[len(looks) % len(PLAIN)]
+        elif method in engines:
+            looks[method] = theme.text, MARKERS[-1 - engines.index(method) % len(MARKERS)]
         elif method not in KNOWN:
             found[method] = _free(method, set(found.values()))
     for method, (color, marker) in sorted(found.items()):

@@ -87,12 +87,12 @@ def page_tables(records: Sequence[Record], statistics: Statistics = NOTHING) -> 
 def best_cells(records: Sequence[Record], frame: pd.DataFrame) -> list[set[str]]:
     """For each row of the table, the columns in which it is the best of its task, dense aside.
 
-    What drops nothing, by design or not, takes no part. Rows that show the same as the best are
-    best too. Without a second method nothing is best.
+    What drops nothing, by design or not, takes no part, and neither do engines. Rows that show the
+    same as the best are best too. Without a second method nothing is best.
     """
     numbers = summary_frame(records)
-    rivals = [
-        not (point.is_reference or point.drops_nothing)
+    takes_part = [
+        not (point.is_reference or point.engine or point.drops_nothing)
         for of_task in by_task(records).values()
         for point in of_task
     ]
@@ -100,7 +100,7 @@ def best_cells(records: Sequence[Record], frame: pd.DataFrame) -> list[set[str]]
     directions = {measure.column: measure.better for measure in (VALUE, *SUMMARY)}
     directions[VS_DENSE] = VALUE.better
     best: list[set[str]] = [set() for _ in range(len(frame))]
-    for _, rows in numbers[rivals].groupby("Task", sort=False):
+    for _, rows in numbers[takes_part].groupby("Task", sort=False):
         places = [int(str(index)) for index in rows.index]
         if len(rows) < 2:
             continue

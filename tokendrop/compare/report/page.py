@@ -16,6 +16,7 @@ from tokendrop.compare.report.panel import TEMPLATES, Findings
 from tokendrop.compare.report.panels import PANELS
 from tokendrop.compare.report.tables import ABOUT, TEXT_COLUMNS, explain, heading, references
 from tokendrop.compare.report.verdict import verdict
+from tokendrop.compare.report.yardsticks import yardsticks
 from tokendrop.compare.results.analysis import NOTHING, Analysis
 from tokendrop.compare.results.floor import Floor
 from tokendrop.compare.results.records import Point, Record, by_task
@@ -58,7 +59,7 @@ def write_report(
     columns = dict.fromkeys(column for table in tables for column in table.columns)
     page = TEMPLATES.get_template("report.html.jinja").render(
         heading=heading(records),
-        verdict=verdict(analysis.budgets),
+        verdict=[*verdict(analysis.budgets), *yardsticks(analysis.engines)],
         tables=tables,
         words=TEXT_COLUMNS,
         any_best=any(table.any_best for table in tables),

@@ -117,7 +117,12 @@ class RecipeTime:
 
 def training_time_panel(findings: Findings) -> Iterator[Panel]:
     """Where the training time went: a bar for each recipe, as long as it took."""
-    trained = [p for p in points(findings.records) if any(run.stages for run in p.runs)]
+    # an engine has the training of dense
+    trained = [
+        point
+        for point in points(findings.records)
+        if not point.engine and any(run.stages for run in point.runs)
+    ]
     longest = max((point.mean(TRAIN_SECONDS) for point in trained), default=0.0) or 1.0
     recipes = []
     for point in trained:

@@ -50,7 +50,7 @@ def name_points(
     points = axes.transData.transform(np.reshape(places, (-1, 2)))
     for point, place, pixel in zip(of_task, places, points, strict=True):
         name: Any = axes.annotate(
-            point.method if alone[point.method] == 1 else point.operating_point,
+            _name(point, alone[point.method] == 1),
             place,
             (0, 0),
             textcoords="offset points",
@@ -83,6 +83,12 @@ def name_points(
                 arrowprops={"arrowstyle": "-", "color": name.get_color(), "lw": 0.7, "shrinkA": 0},
                 in_layout=False,
             )
+
+
+def _name(point: Point, alone: bool) -> str:
+    if point.engine:
+        return f"{point.engine}, {point.operating_point}"
+    return point.method if alone else point.operating_point
 
 
 def _boxes(point: Pixels, width: float, height: float, scale: float) -> Pixels:

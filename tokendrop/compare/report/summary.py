@@ -23,9 +23,9 @@ from tokendrop.compare.report.tables import (
     references,
 )
 from tokendrop.compare.report.verdict import verdict
+from tokendrop.compare.report.yardsticks import yardsticks
 from tokendrop.compare.results import fronts, published
 from tokendrop.compare.results.analysis import NOTHING, Analysis
-from tokendrop.compare.results.budgets import SameBudget
 from tokendrop.compare.results.floor import Floor
 from tokendrop.compare.results.records import Record, by_task, points
 from tokendrop.files import write_text
@@ -51,7 +51,7 @@ def write_summary(
         *references(records),
         *(floor.sentence for floor in floors),
         NOISE,
-        *_same_budget(analysis.budgets),
+        *_same_budget(analysis),
         "## The columns",
         _bullets((column, explain(column)) for column in table.columns),
     ]
@@ -73,10 +73,10 @@ def write_summary(
     return path
 
 
-def _same_budget(budgets: Sequence[SameBudget]) -> list[str]:
+def _same_budget(analysis: Analysis) -> list[str]:
     """What the numbers say, the tables that it is said of, and who beats whom."""
-    parts = []
-    if said := verdict(budgets):
+    parts, budgets = list[str](), analysis.budgets
+    if said := [*verdict(budgets), *yardsticks(analysis.engines)]:
         parts += ["## What the numbers say", " ".join(said)]
     tables = [(found, budget_table(found)) for found in budgets]
     if any(len(table) for _, table in tables):
@@ -131,7 +131,8 @@ def print_summary(
             table.add_row(*cells, style="bold" if cells[0] in plain else None)
         console.print(table)
     floored = [floor.sentence for floor in floors]
-    for sentence in [*references(records), *floored, *verdict(analysis.budgets)]:
+    said = [*verdict(analysis.budgets), *yardsticks(analysis.engines)]
+    for sentence in [*references(records), *floored, *said]:
         console.print(sentence)
     console.print(
         "unpad.: against the same packed encoder with nothing dropped; padded: against the plain "

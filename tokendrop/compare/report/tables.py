@@ -13,7 +13,6 @@ from tokendrop.compare.results.records import (
     Record,
     by_task,
     dense_point,
-    gap,
 )
 from tokendrop.compare.results.statistics import NOTHING, Statistics
 from tokendrop.measure.measures import FLOPS_UNPADDED, SUMMARY, VALUE, Measure
@@ -26,9 +25,11 @@ ABOUT = "≈"
 VS_DENSE = "vs dense"
 
 LEGEND = {
-    "Method": "the reducer that decides what is dropped; `dense` drops nothing.",
+    "Method": "the reducer that decides what is dropped; `dense` drops nothing. In an engine it is "
+    "Hugging Face's model on padded rows: a yardstick, no method.",
     "Point": "the operating point: the setting of the method's knob between quality and compute. "
-    "One that drops nothing keeps more than 98 % of the tokens x layers.",
+    "One that drops nothing keeps more than 98 % of the tokens x layers. Engines have batches of "
+    "rows as they arrive (`arrival`), or `sorted` by length first, which saves padding.",
     "Task": "the data set that the model was trained and tested on.",
     "Seeds": "how many random seeds the row is the mean of.",
     "Metric": "what is measured on the test split.",
@@ -58,14 +59,14 @@ def _summary_row(point: Point, dense: Point | None, statistics: Statistics) -> d
     known = statistics.get((point.task, point.method, point.operating_point))
     compared = known.difference if known else None
     return {
-        "Method": point.method,
+        "Method": point.title,
         "Point": point.operating_point,
         "Task": point.task,
         "Seeds": len(point.runs),
         "Metric": point.runs[0].metric,
         VALUE.column: point.mean(VALUE),
         "Std": point.std(VALUE),
-        VS_DENSE: gap(point, dense) if dense else None,
+        VS_DENSE: point.mean(VALUE) - dense.mean(VALUE) if dense else None,
         "Low": compared.low if compared else None,
         "High": compared.high if compared else None,
         "p": compared.p_value if compared else None,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tokendrop.compare.results.baseline import Baselines, baselines
 from tokendrop.compare.results.budgets import SameBudget, same_budget
+from tokendrop.compare.results.engines import EngineStanding, engine_standings
 from tokendrop.compare.results.floor import Floor
 from tokendrop.compare.results.records import Record, by_task
 from tokendrop.compare.results.resampled import Resampled
@@ -22,11 +23,13 @@ class Analysis:
         statistics: of the points.
         baselines: of the tasks.
         budgets: the methods of each task at the same budgets.
+        engines: what engines give on each task beside them.
     """
 
     statistics: Statistics = field(default_factory=dict)
     baselines: Baselines = field(default_factory=dict)
     budgets: Sequence[SameBudget] = ()
+    engines: Sequence[EngineStanding] = ()
 
 
 NOTHING = Analysis()
@@ -46,9 +49,10 @@ def analyse(records: Sequence[Record], floors: Sequence[Floor], folder: Path) ->
     """
     statistics: dict[Key, PointStatistics] = {}
     levels = baselines(records, floors, folder)
-    budgets = []
+    budgets, engines = [], list[EngineStanding]()
     for task, of_task in by_task(records).items():
         resampled = Resampled(of_task, folder)
         statistics |= task_statistics(of_task, resampled)
         budgets.append(same_budget(of_task, resampled, levels[task]))
-    return Analysis(statistics, levels, budgets)
+        engines += engine_standings(of_task, resampled, budgets[-1].dense_learned)
+    return Analysis(statistics, levels, budgets, engines)

@@ -12,6 +12,7 @@ from typing import Any
 
 from tokendrop.compare.results.baseline import NONE, Baseline
 from tokendrop.compare.results.bootstrap import SIGNIFICANT, holm
+from tokendrop.compare.results.engines import rivals
 from tokendrop.compare.results.records import Point, dense_point
 from tokendrop.compare.results.resampled import Difference, Resampled
 from tokendrop.measure.measures import VALUE
@@ -140,24 +141,26 @@ def same_budget(
         UserError: points that were tested on different examples.
     """
     dense = dense_point(of_task)
-    rivals = [point for point in of_task if not point.is_reference]
+    methods = rivals(of_task)
     references = [
         Standing(point, Compared(_gap(point, dense, resampled)))
         for point in of_task
         if point.is_reference
     ]
-    measured = {point.method for point in rivals if point.on_dev}
+    measured = {point.method for point in methods if point.on_dev}
     budgets = []
     if measured:
-        budgets = [_at_budget(speedup, rivals, dense, resampled) for speedup in budgets_of(of_task)]
+        budgets = [
+            _at_budget(speedup, methods, dense, resampled) for speedup in budgets_of(of_task)
+        ]
     return SameBudget(
         task=of_task[0].task,
         dense=dense,
         references=references,
         baseline=baseline,
         budgets=budgets,
-        without_dev=sorted({point.method for point in rivals} - measured),
-        keep_all=[point for point in rivals if point.drops_nothing],
+        without_dev=sorted({point.method for point in methods} - measured),
+        keep_all=[point for point in methods if point.drops_nothing],
     )
 
 
@@ -191,10 +194,10 @@ def chosen(points: Iterable[Point], speedup: float) -> dict[str, Point]:
 
 
 def _at_budget(
-    speedup: float, rivals: Sequence[Point], dense: Point | None, resampled: Resampled
+    speedup: float, methods: Sequence[Point], dense: Point | None, resampled: Resampled
 ) -> AtBudget:
-    stand = chosen(rivals, speedup)
-    measured = {point.method for point in rivals if point.on_dev}
+    stand = chosen(methods, speedup)
+    measured = {point.method for point in methods if point.on_dev}
     gaps = _corrected([_gap(point, dense, resampled) for point in stand.values()])
     pairs = list(combinations(stand.values(), 2))
     between = _corrected([resampled.difference(*pair) for pair in pairs])

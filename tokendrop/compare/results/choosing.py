@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tokendrop.compare.results.baseline import NONE, Baselines
+from tokendrop.compare.results.engines import rivals
 from tokendrop.compare.results.records import Point, Record, by_task, dense_point
 from tokendrop.compare.results.resampled import Difference, Resampled
 from tokendrop.errors import UserError, unknown
@@ -84,7 +85,7 @@ def choose(
             f"{level.name} ({VALUE.show(level.value)}), so there is nothing that a method could "
             "keep: train longer, or on more rows"
         )
-    others = [point for point in tasks[task] if not point.is_reference]
+    others = rivals(tasks[task])
     faster = [point for point in others if _is_faster(point, min_speedup)]
     # a loss of exactly the limit is within it, whatever its last binary digit
     within = [p for p in faster if _dev_value(reference) - _dev_value(p) <= max_loss + 1e-9]

@@ -10,6 +10,7 @@ import pandas as pd
 from moocore import hypervolume
 
 from tokendrop.compare.results.baseline import NONE, Baselines
+from tokendrop.compare.results.engines import rivals
 from tokendrop.compare.results.records import (
     Point,
     Record,
@@ -68,9 +69,9 @@ def fronts(records: Sequence[Record], baselines: Baselines | None = None) -> lis
     for task, of_task in by_task(records).items():
         dense = dense_point(of_task)
         floor = (baselines or {}).get(task, NONE).value
-        rivals = [point for point in of_task if not point.is_reference]
-        for method in dict.fromkeys(point.method for point in rivals):
-            mine = [point for point in rivals if point.method == method]
+        methods = rivals(of_task)
+        for method in dict.fromkeys(point.method for point in methods):
+            mine = [point for point in methods if point.method == method]
             found.append(_front(task, method, mine, dense, floor))
     return found
 

@@ -187,10 +187,11 @@ class _Version:
 
 
 def ordered(records: Iterable[Record]) -> list[Record]:
-    """Dense first and what else drops nothing, then by method, operating point, task and seed."""
+    """Dense first, what else drops nothing, and engines; then by method, point, task and seed."""
 
     def place(r: Record) -> tuple[Any, ...]:
-        return r.method != DENSE, not r.is_reference, r.method, r.operating_point, r.task, r.seed
+        kind = r.method != DENSE, not r.is_reference, "engine" not in r.details
+        return *kind, r.method, r.operating_point, r.task, r.seed
 
     return sorted(records, key=place)
 
@@ -212,7 +213,17 @@ class Point:
     @property
     def name(self) -> str:
         """The method and, where it has several, its operating point."""
-        return self.method if self.is_reference else f"{self.method} ({self.operating_point})"
+        return self.method if self.is_reference else f"{self.title} ({self.operating_point})"
+
+    @property
+    def title(self) -> str:
+        """The method, or "dense in ONNX Runtime", for people."""
+        return f"dense in {self.engine}" if self.engine else self.method
+
+    @property
+    def engine(self) -> str | None:
+        """What ran the dense model in the place of our own passes, for people."""
+        return self.runs[0].details.get("engine")
 
     @property
     def is_reference(self) -> bool:
@@ -222,7 +233,7 @@ class Point:
     @property
     def drops_nothing(self) -> bool:
         """Whether a method that should drop something keeps nearly all: more than KEEPS_ALL."""
-        return not self.is_reference and self.mean(KEPT_TOKENS) > KEEPS_ALL
+        return not (self.is_reference or self.engine) and self.mean(KEPT_TOKENS) > KEEPS_ALL
 
     @property
     def on_dev(self) -> OnDev | None:
@@ -251,9 +262,8 @@ class Point:
 
     def std(self, measure: Measure) -> float | None:
         """Sample standard deviation over the seeds, None where there is one seed."""
-        if len(self.runs) < 2:
-            return None
-        return statistics.stdev(run.measured(measure) for run in self.runs)
+        values = [run.measured(measure) for run in self.runs]
+        return statistics.stdev(values) if len(values) > 1 else None
 
 
 def points(records: Sequence[Record]) -> list[Point]:
@@ -287,8 +297,3 @@ def dense_point(of_task: Sequence[Point]) -> Point | None:
     if references and len(values) == len(references):
         return references[values.index(max(values))]
     return next(iter(references), None)
-
-
-def gap(point: Point, dense: Point) -> float:
-    """How much better than dense a point is, of the metric; negative is worse."""
-    return point.mean(VALUE) - dense.mean(VALUE)

@@ -201,7 +201,8 @@ def _padded_lengths(chunks: Sequence[Sequence[list[int]]]) -> list[int]:
 
 
 def _numpy(batches: Sequence[dict[str, torch.Tensor]]) -> list[dict[str, Array]]:
-    return [{name: value.numpy() for name, value in batch.items()} for batch in batches]
+    rows = [{name: value.numpy() for name, value in batch.items()} for batch in batches]
+    return [row | {"token_type_ids": row["attention_mask"] * 0} for row in rows]
 
 
 def _each(run: Run, batches: Sequence[dict[str, Array]]) -> None:
