@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 import pandas as pd
 from torch import Tensor
 
+from tokendrop.bounds import Positive
 from tokendrop.data.classes import class_names
 from tokendrop.data.rationales import is_eraser, with_documents
 from tokendrop.data.rows import Rows
@@ -27,7 +28,7 @@ from tokendrop.heads import Head, mean_divergence
 from tokendrop.tasks.answers import Answering, Answers, Scores
 from tokendrop.tasks.resampling import OfResamples, mean
 
-ClassWeights = Literal["balanced"] | list[float]
+ClassWeights = Literal["balanced"] | list[Positive]
 
 
 class Task(ABC):

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from tokendrop.bounds import Count, check
 from tokendrop.data.split import Split
 from tokendrop.engine.compiled import compiled_parts
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.trace import Encoded
-from tokendrop.errors import UserError
 from tokendrop.measure.flops import dense_flops, pass_flops
 from tokendrop.measure.kept import Kept
 from tokendrop.models.model import TokenDropModel
@@ -70,10 +70,7 @@ class TokenDropModule(LightningModule):
         self.fine_tune = fine_tune
         self.random_init = random_init
         self.compiled = compile
-        if patience is not None and patience < 1:
-            raise UserError(
-                f"patience {patience} is too small: use 1 or more epochs, or leave it out"
-            )
+        check({"patience": patience}, {"patience": Count | None})
         self.patience = patience
         # several groups may follow different losses, which one backward pass cannot do
         self.automatic_optimization = False
