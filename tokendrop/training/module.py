@@ -21,7 +21,7 @@ from tokendrop.measure.kept import Kept
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.base import Group, Reducer, Stage, Step
 from tokendrop.tasks import Scores, Task
-from tokendrop.training.loss_watch import LossWatch
+from tokendrop.training.loss_watch import LossWatch, check_weights
 from tokendrop.training.objectives import backward, objectives
 
 FINE_TUNE = Stage("fine_tune", 3, 5e-5, weight_decay=0.01, warmup=0.06, clip=1.0)
@@ -129,6 +129,8 @@ class TokenDropModule(LightningModule):
         for scheduler in _listed(self.lr_schedulers()):
             scheduler.step()
         self.model.reducer.after_step(self.current_epoch)
+        if not terms.is_cuda:  # which would have to be waited for
+            self._check_weights(f"step {index + 1} of epoch {self.current_epoch + 1}")
         self.log_dict(logged, batch_size=len(batch))
         self.log("loss", terms.sum(), batch_size=len(batch), logger=False)
 
@@ -190,7 +192,14 @@ class TokenDropModule(LightningModule):
     # -- evaluation -----------------------------------------------------------------------------
 
     def on_validation_start(self) -> None:
-        self.watch.check()  # before the weights of the epoch are kept
+        # before the weights of the epoch are kept
+        self.watch.check()
+        if self.stage is not None:
+            self._check_weights(f"epoch {self.current_epoch + 1}")
+
+    def _check_weights(self, when: str) -> None:
+        weights = {name: p for group in self.groups for name, p in group.parameters.items()}
+        check_weights(weights, when, self._stage.name)
 
     def validation_step(self, batch: Batch, index: int) -> None:
         self._evaluate(batch, "dev")
