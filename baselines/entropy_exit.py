@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.ramps import Pooling, Ramps, in_batch_order
+from tokendrop.bounds import Count, Positive, Share
 from tokendrop.engine.trace import Trace
 from tokendrop.errors import UserError
 from tokendrop.packed import Batch
@@ -33,10 +34,10 @@ class EntropyExit(Reducer):
 
     def __init__(
         self,
-        threshold: float = 0.4,
+        threshold: Share = 0.4,
         pooling: Pooling = "cls",
-        epochs: int = 3,
-        learning_rate: float = 2e-5,
+        epochs: Count = 3,
+        learning_rate: Positive = 2e-5,
     ) -> None:
         """
         Args:
@@ -57,11 +58,6 @@ class EntropyExit(Reducer):
         if shape.classes < 2:
             raise UserError(
                 "EntropyExit needs at least 2 classes, this head has 1: take PatienceExit"
-            )
-        if not 0 <= self.threshold <= 1:
-            raise UserError(
-                f"threshold {self.threshold} is out of range: it is a share of ln(classes), use 0 "
-                "to 1"
             )
         self.largest_entropy = math.log(shape.classes)
         self.ramps = Ramps(shape, self.pooling)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tokendrop.bounds import Count, Natural, Positive
 from tokendrop.errors import UserError
 from tokendrop.reducers.base import Decision, Reducer, Shape, Stage, View
 
@@ -9,7 +10,9 @@ from tokendrop.reducers.base import Decision, Reducer, Shape, Stage, View
 class FewerLayers(Reducer):
     """Run layers 1 to k for every row and read the head there; no token is dropped."""
 
-    def __init__(self, layers: int = 3, epochs: int = 3, learning_rate: float = 5e-5) -> None:
+    def __init__(
+        self, layers: Count = 3, epochs: Natural = 3, learning_rate: Positive = 5e-5
+    ) -> None:
         """
         Args:
             layers: k, the operating point.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from tokendrop.bounds import Natural, Positive
 from tokendrop.reducers.base import Reducer, Stage
 
 
@@ -17,8 +18,8 @@ class LongerTraining(Reducer):
 
     def __init__(
         self,
-        epochs: int = 3,
-        learning_rate: float = 5e-5,
+        epochs: Natural = 3,
+        learning_rate: Positive = 5e-5,
         start: Literal["previous", "pretrained"] = "previous",
     ) -> None:
         """

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from baselines.ramps import Pooling, Ramps, in_batch_order
+from tokendrop.bounds import Count, Positive
 from tokendrop.engine.trace import Trace
-from tokendrop.errors import UserError
 from tokendrop.packed import Batch
 from tokendrop.reducers.base import Decision, Reducer, Shape, Stage, StageContext, Step, View
 
@@ -48,11 +48,11 @@ class PatienceExit(Reducer):
 
     def __init__(
         self,
-        patience: int = 2,
-        tolerance: float = 0.1,
+        patience: Count = 2,
+        tolerance: Positive = 0.1,
         pooling: Pooling = "cls",
-        epochs: int = 3,
-        learning_rate: float = 3e-5,
+        epochs: Count = 3,
+        learning_rate: Positive = 3e-5,
     ) -> None:
         """
         Args:
@@ -73,10 +73,6 @@ class PatienceExit(Reducer):
         self.whole = False
 
     def build(self, shape: Shape) -> None:
-        if self.patience < 1:
-            raise UserError(f"patience {self.patience} is too small: use 1 or more")
-        if self.tolerance <= 0:
-            raise UserError(f"tolerance {self.tolerance} is out of range: use more than 0")
         self.classes = shape.classes
         self.ramps = Ramps(shape, self.pooling, shared_pooler=True)
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.schedule import ConstantShare
+from tokendrop.bounds import Natural, Positive, PositiveShare
 from tokendrop.reducers.base import Shape, View
 
 
@@ -21,11 +22,11 @@ class RandomDrop(ConstantShare):
 
     def __init__(
         self,
-        ratio: float = 0.8,
+        ratio: PositiveShare = 0.8,
         configuration: list[int] | None = None,
-        draw: int = 0,
-        epochs: int = 3,
-        learning_rate: float = 3e-5,
+        draw: Natural = 0,
+        epochs: Natural = 3,
+        learning_rate: Positive = 3e-5,
     ) -> None:
         """
         Args:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.schedule import ConstantShare
+from tokendrop.bounds import Natural, NonNegative, Positive, PositiveShare
 from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.errors import UserError
 from tokendrop.packed import Batch, Layout, row_softmax, row_sum
@@ -40,11 +41,11 @@ class SaliencyTopK(ConstantShare):
 
     def __init__(
         self,
-        ratio: float = 0.8,
+        ratio: PositiveShare = 0.8,
         configuration: list[int] | None = None,
-        saliency_weight: float = 1.0,
-        epochs: int = 3,
-        learning_rate: float = 3e-5,
+        saliency_weight: NonNegative = 1.0,
+        epochs: Natural = 3,
+        learning_rate: Positive = 3e-5,
     ) -> None:
         """
         Args:

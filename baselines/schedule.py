@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from tokendrop.bounds import Natural, Positive, PositiveShare
 from tokendrop.errors import UserError
 from tokendrop.packed import Layout, top_k
 from tokendrop.reducers.base import Decision, Ranking, Reducer, Shape, Stage, View
@@ -52,10 +53,10 @@ class ConstantShare(Reducer, ABC):
 
     def __init__(
         self,
-        ratio: float = 0.8,
+        ratio: PositiveShare = 0.8,
         configuration: list[int] | None = None,
-        epochs: int = 3,
-        learning_rate: float = 3e-5,
+        epochs: Natural = 3,
+        learning_rate: Positive = 3e-5,
     ) -> None:
         """
         Args:

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tokendrop.bounds import Finite, Natural, NonNegative, Positive
 from tokendrop.engine.probabilities import Received
 from tokendrop.engine.trace import Encoded
 from tokendrop.errors import UserError
@@ -50,13 +51,13 @@ class ThresholdPruning(Reducer):
 
     def __init__(
         self,
-        length_weight: float = 0.05,
-        temperature: float = 1e-3,
-        soft_epochs: int = 1,
-        hard_epochs: int = 5,
-        learning_rate: float = 2e-5,
-        threshold_learning_rate: float | None = None,
-        thresholds: list[float] | None = None,
+        length_weight: NonNegative = 0.05,
+        temperature: Positive = 1e-3,
+        soft_epochs: Natural = 1,
+        hard_epochs: Natural = 5,
+        learning_rate: Positive = 2e-5,
+        threshold_learning_rate: NonNegative | None = None,
+        thresholds: list[Finite] | None = None,
     ) -> None:
         """
         Args:
@@ -81,8 +82,6 @@ class ThresholdPruning(Reducer):
         self.soft = False
 
     def build(self, shape: Shape) -> None:
-        if self.temperature <= 0:
-            raise UserError(f"temperature {self.temperature} is out of range: use more than 0")
         first = torch.arange(shape.layers) * 0.01 / shape.layers  # layers from 0, as in the code
         if self.given is not None:
             if len(self.given) != shape.layers:

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tokendrop.bounds import Bounds
 from tokendrop.engine.trace import Trace
-from tokendrop.errors import UserError
 from tokendrop.packed import Batch, Layout
 from tokendrop.reducers.base import Decision, Reducer, Shape, View
 
@@ -49,7 +49,10 @@ class TokenMerging(Reducer):
     note = "Token merging is not trained: it runs the shared fine-tuned model."
 
     def __init__(
-        self, share: float = 0.1, order: Order = "text", schedule: Schedule = "shrinking"
+        self,
+        share: Annotated[float, Bounds(0, 0.5)] = 0.1,
+        order: Order = "text",
+        schedule: Schedule = "shrinking",
     ) -> None:
         """
         Args:
@@ -67,8 +70,6 @@ class TokenMerging(Reducer):
         self.schedule: Schedule = schedule
 
     def build(self, shape: Shape) -> None:
-        if not 0 <= self.share <= 0.5:
-            raise UserError(f"share {self.share} is out of range: use 0 to 0.5")
         self.head_size = shape.hidden // shape.heads
 
     def start(self, batch: Batch) -> Merged:

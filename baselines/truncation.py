@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tokendrop.errors import UserError
+from tokendrop.bounds import Count, Natural, Positive
 from tokendrop.reducers.base import Decision, Ranking, Reducer, Shape, Stage, View
 
 
 class Truncation(Reducer):
     """Keep positions 0 to k - 1 of each row and drop the rest before the first layer."""
 
-    def __init__(self, tokens: int = 16, epochs: int = 1, learning_rate: float = 3e-5) -> None:
+    def __init__(
+        self, tokens: Count = 16, epochs: Natural = 1, learning_rate: Positive = 3e-5
+    ) -> None:
         """
         Args:
             tokens: k, the operating point; [CLS] counts.
@@ -24,8 +26,6 @@ class Truncation(Reducer):
         self.learning_rate = learning_rate
 
     def build(self, shape: Shape) -> None:
-        if self.tokens < 1:
-            raise UserError(f"truncation to {self.tokens} tokens leaves nothing: keep at least 1")
         self.layers = shape.layers
 
     def before_layer(self, view: View) -> Decision | None:

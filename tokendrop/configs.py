@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,17 @@ from tokendrop.errors import UserError, one_line, unknown
 
 # in an installed package the folder lies inside it, in a source tree beside it
 _PLACES = (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs")
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads 1e-5 as a number, as the options' parser does; YAML 1.1 wants 1.0e-5."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+"),
+    list("-+.0123456789"),
+)
 
 
 def config_folder() -> Path:
@@ -38,6 +51,24 @@ def find_config(kind: str, name: str) -> Path:
     return known[name]
 
 
+def find_configs(kind: str, names: Sequence[str]) -> list[Path]:
+    """Configurations that are told apart by their files' names, without folder and suffix.
+
+    Raises:
+        UserError: there is no such file, or two are called the same.
+    """
+    found: dict[str, Path] = {}
+    for name in names:
+        path = find_config(kind, name)
+        if path.stem in found:
+            raise UserError(
+                f"{found[path.stem]} and {path} are both called {path.stem!r} in tables and "
+                "folders: name each once, and give the files different names"
+            )
+        found[path.stem] = path
+    return list(found.values())
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """A YAML file as a dictionary.
 
@@ -45,8 +76,9 @@ def read_config(path: Path) -> dict[str, Any]:
         UserError: it is not one.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    # RecursionError: lists inside lists inside lists
+    except (OSError, yaml.YAMLError, RecursionError, ValueError) as error:
         raise UserError(f"cannot read {path}: {one_line(error)}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold settings as 'name: value' lines")

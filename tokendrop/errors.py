@@ -22,6 +22,14 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     return UserError(f"unknown {kind} {name!r}: {hint}choose from {', '.join(choices)}")
 
 
+def mistake_behind(error: BaseException) -> UserError | None:
+    """The mistake in the input that another library's error came from, if it did."""
+    at: BaseException | None = error
+    while at is not None and not isinstance(at, UserError):
+        at = at.__cause__
+    return at
+
+
 def one_line(error: BaseException) -> str:
     """The message of another library's error on one line."""
     return " ".join(str(error).split())

@@ -183,5 +183,5 @@ def test_fine_tuning_takes_an_epoch_at_least(
         assert "fine_tune.epochs -1 is too small" in complaint(capsys, *words, "-1")
     methods = "{mine: {reducer: PowerBert, arguments: {search_epochs: -1}}}"
     words = ["compare", "--config", SMOKE, *out, "--methods", methods]
-    assert "stage 'search' of PowerBert has -1 epochs" in complaint(capsys, *words)
+    assert "PowerBert.search_epochs -1 is too small" in complaint(capsys, *words)
     assert not (tmp_path / "out" / "stages").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,10 @@ def changed(folder: Path, name: str, **settings: Any) -> Path:
 
 def parameters(**given: Any) -> dict[str, Any]:
     return {f"model.reducer.init_args.{name}": value for name, value in given.items()}
+
+
+def shares(values: Any, probabilities: Any) -> dict[str, Any]:
+    return {"values": values, "probabilities": probabilities}
 
 
 def points_of(path: Path) -> list[dict[str, Any]]:
@@ -151,6 +156,32 @@ def test_the_best_trial_of_a_bayesian_search_is_run(tmp_path: Path) -> None:
             {"parameters": parameters(tau={"values": [1, 2], "probabilities": [0, 1]})},
             "finds itself",
         ),
+        (
+            {"method": "grid", "parameters": parameters(tau={"values": 3})},
+            "tau.values 3 is no l",
+        ),
+        (
+            {"method": "grid", "parameters": parameters(tau={"values": []})},
+            r"tau.values .. is no",
+        ),
+        (
+            {"method": "random", "parameters": parameters(tau=shares([1, 2], [0.9, 0.3]))},
+            r"tau.probabilities \[0.9, 0.3\] are 2 with a sum of 1.2",
+        ),
+        (
+            {"method": "random", "parameters": parameters(tau=shares([1, 2], [1.0]))},
+            r"tau.probabilities \[1.0\] are 1 .* each of the 2 values",
+        ),
+        (
+            {"method": "random", "parameters": parameters(tau=shares([1, 2], [2, -1]))},
+            r"tau.probabilities \[2, -1\] cannot be used: use a list, each a number, 0 or more",
+        ),
+        ({"parameters": parameters(tau={"min": 0, "max": math.inf})}, "a number 'min' below a"),
+        (
+            {"parameters": parameters(tau={"min": -9, "max": -2, "distribution": "log_uniform"})},
+            "from 0.000123 to 0.135 are its values: use values",
+        ),
+        ({"run_cap": True}, "say 'run_cap: 10'"),
     ],
 )
 def test_what_cannot_run_here_is_refused(
@@ -158,6 +189,13 @@ def test_what_cannot_run_here_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=said):
         read_sweep(changed(tmp_path, "dact_bert.yaml", **settings))
+
+
+def test_exponents_need_no_point(tmp_path: Path) -> None:
+    path = changed(tmp_path, "dact_bert.yaml", method="random", parameters={"tau": 0})
+    ranges = "{min: 1e-5, max: 2E-3}"
+    path.write_text(path.read_text().replace("tau: 0", f"model.reducer.init_args.tau: {ranges}"))
+    assert all(1e-5 <= point["tau"] <= 2e-3 for point in points_of(path))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)

@@ -3,6 +3,7 @@ import json
 import pandas as pd
 import pytest
 import torch
+from transformers import BertTokenizer
 
 from tokendrop.data.questions import read_questions, read_squad
 from tokendrop.data.sources import Table
@@ -225,6 +226,28 @@ def test_overlong_question_is_cut_and_counted(tokenizer, tmp_path):
     assert found.tokens.truncated == 1
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_question_that_leaves_no_room_is_cut_to_half_a_window(tokenizer, side):
+    cutting = BertTokenizer(vocab=tokenizer.get_vocab(), truncation_side=side)
+    pairs = [("is " * 30 + "it", "a film"), ("is it", "a film")]
+    found = Tokeniser(cutting, 23).windows(pairs, 4, "train")
+    assert [len(row) for row in found.tokens.input_ids] == [10 + 2 + 3, 2 + 2 + 3]
+    assert found.tokens.truncated == 1
+
+
+def test_answered_question_whose_context_has_no_token(asked, make, tmp_path):
+    path = squad(tmp_path / "a.json")
+    content = json.loads((tmp_path / "a.json").read_text())
+    paragraph = content["data"][3]["paragraphs"][0]
+    paragraph["context"] = "\u200b\u200d"
+    for one in paragraph["qas"]:
+        one["answers"] = [{"text": "\u200b", "answer_start": 0}]
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    data = make(train=path, task="question_answering", max_length=32, doc_stride=8)
+    with pytest.raises(UserError, match=r"a.json, question id\d+: the tokenizer makes no token"):
+        data.setup()
+
+
 def test_stride_without_room(asked):
     with pytest.raises(UserError, match=r"doc_stride 30 must be below the \d+ tokens.*max_length"):
         asked(doc_stride=30).setup()
@@ -235,6 +258,11 @@ def test_stride_without_room(asked):
     [
         ({"answers": answer(("film", 5))}, r"question q7: the answer 'film' is not at character 5"),
         ({"answers": answer(("film", 900))}, r"question q7: the answer 'film' is not at"),
+        ({"answers": answer(("film", "3"))}, r"question q7: answer_start '3' is no whole number"),
+        ({"answers": answer(("film", 3.5))}, r"question q7: answer_start 3.5 is no whole number"),
+        ({"answers": answer(("film", True))}, r"question q7: answer_start True is no whole number"),
+        ({"answers": answer(("good", -4))}, r"question q7: answer_start -4 is no whole number"),
+        ({"answers": [{"text": "film", "answer_start": [3]}]}, r"question q7: the answers .* no l"),
         ({"answers": answer((" ", 3))}, r"question q7: an answer without text"),
         ({"answers": ["film"]}, r"question q7: the answers 'film' are no lists"),
         ({"answers": [None]}, r"question q7: the answers 'None' are no lists"),

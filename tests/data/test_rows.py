@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tokendrop.data.classes import class_names
 from tokendrop.data.local import with_names
-from tokendrop.data.rows import Rows, class_names, read_classes, read_numbers
+from tokendrop.data.rows import Rows, read_classes, read_numbers
 from tokendrop.data.sources import Table
 from tokendrop.data.splitting import limit, make_splits
 from tokendrop.errors import UserError

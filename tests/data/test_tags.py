@@ -7,7 +7,7 @@ import pytest
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import RobertaTokenizer
 
-from tokendrop.data.rows import class_names
+from tokendrop.data.classes import class_names
 from tokendrop.data.sources import Table, read_hub
 from tokendrop.data.tags import read_conll, read_sentences
 from tokendrop.data.tokens import Tokeniser
@@ -67,10 +67,36 @@ def test_conll_with_windows_line_ends(tmp_path):
     assert [sentence.tags for sentence in rows.labels] == TAGS
 
 
-def test_line_without_tag(tmp_path):
-    (tmp_path / "a").write_text("a O\nfilm\n")
-    with pytest.raises(UserError, match=r"a, line 2: 'film' has no tag"):
+@pytest.mark.parametrize("between", ["\t", " ", "  ", "\t_\t", " _ "])
+def test_a_word_ends_where_the_column_does(tmp_path, make, between):
+    words = ["film", "10\u00a0000", "so\u2028so", "\u3000", "New York" if "\t" in between else "a"]
+    lines = [f"{word}{between}{tag}" for word, tag in zip(words, "ABABA", strict=True)]
+    (tmp_path / "a").write_text("\n".join(lines) + "\n\nfilm\tO\n" * 2)
+    rows = read_sentences(read_conll(str(tmp_path / "a"), "w", "t"), ["w"], "t")
+    assert rows.labels[0].words == words
+    assert rows.labels[0].tags == [*"ABABA"]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("a O\nfilm\n", "line 2: 'film' has no tag"),
+        ("a\tO\nNew film\nb\tO\n", "line 2: 'New film' has no tag.*a tab between"),
+        ("a\tO\n\tO\nb\tO\n", "line 2: the tag 'O' has no word"),
+        ("# id\n1\tAda\t_\tB\n2-3\tisn't\t_\t_\n2\tis\t_\tO\n\n1\tno\t_\tO\n", "line 2: num.*2,4 "),
+        ("0 Ada B\n1 is O\n", "line 1: numbered columns.*cut -f 2,3 "),
+        ("1" + "\t_" * 9 + "\n2" + "\t_" * 9 + "\n", "line 1: CoNLL-U.*cut -f 2,4 > a.conll"),
+    ],
+)
+def test_lines_that_cannot_be_used(tmp_path, content, says):
+    (tmp_path / "a").write_text(content)
+    with pytest.raises(UserError, match=f"a, {says}"):
         read_conll(str(tmp_path / "a"), "w", "t")
+
+
+def test_sentences_that_begin_with_a_number_are_not_numbered(tmp_path):
+    (tmp_path / "a").write_text("1 CD O\n2 CD O\n\n17 CD O\nfilms NN O\n")
+    assert len(read_conll(str(tmp_path / "a"), "w", "t").frame) == 2
 
 
 def test_file_of_no_sentences(tmp_path):
@@ -87,6 +113,10 @@ def test_file_of_no_sentences(tmp_path):
         (["a film"], [["O", "O"]], r"row 1: column 'tokens' holds a str, not a list"),
         ([["a"]], [None], r"row 1: column 'tags' holds nothing, not a list"),
         ([["a", "b"]], [["O", None]], r"row 1: a word without a tag in column 'tags'"),
+        ([["a"], ["b", None]], [["O"], ["O", "O"]], r"row 2: None in the place of a word"),
+        ([["a", ["b"]]], [["O", "O"]], r"row 1: \['b'\] in the place of a word"),
+        ([["a\ud83d"]], [["O"]], r"row 1: half a character, \\ud83d, at place 2 of a word"),
+        ([["a"]], [["B-big city"]], r"row 1: white space in the tag 'B-big city'"),
     ],
 )
 def test_sentences_that_cannot_be_used(words, tags, says):

@@ -48,6 +48,13 @@ def test_other_vocabulary_is_tokenised(tokenizer, tmp_path):
     assert ids[0] != ids[1]
 
 
+def test_the_end_that_is_cut_is_a_part_of_the_key(tokenizer, tmp_path):
+    left = BertTokenizer(vocab=tokenizer.get_vocab(), truncation_side="left")
+    rows = [Tokeniser(t, 6, tmp_path)(TEXTS, "train").input_ids[1] for t in (tokenizer, left)]
+    names = [tokenizer.convert_ids_to_tokens(row)[1:-1] for row in rows]
+    assert names == [TEXTS[1][0].split()[:4], TEXTS[1][0].split()[-4:]]
+
+
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"x" * 99])
 def test_torn_cache_file_is_rebuilt(counting, tmp_path, damage):
     first = Tokeniser(counting, 6, tmp_path)(TEXTS, "train")

@@ -82,6 +82,48 @@ def test_a_question_needs_a_context(text: Any) -> None:
         model.predict([PAIR, text])
 
 
+@pytest.mark.parametrize(
+    "pair", [("where lives adam " * 9, "adam lives in bern"), ("where lives adam", "\u200b")]
+)
+def test_odd_pairs_are_answered(pair: Any) -> None:
+    model = model_of("question_answering", ["LABEL_0", "LABEL_1"], Dense())
+    odd, usual = model.predict([pair, PAIR])
+    assert odd.label in pair[1]
+    assert [usual] == model.predict([PAIR])
+
+
+def test_other_white_space_is_a_part_of_a_word() -> None:
+    model = model_of("token_classification", ["O", "B-PER", "I-PER"], Dense())
+    (found,) = model.predict(["adam\u00a0lives\u2028in  bern\tin\nbern "])
+    assert len(found.label.split()) == 4
+
+
+@pytest.mark.parametrize(
+    ("texts", "size", "says"),
+    [
+        (["adam"], 0, "batch_size 0 cannot be used"),
+        (["adam"], -1, "batch_size -1 cannot be used"),
+        (["adam"], None, "batch_size None cannot be used"),
+        (["adam"], 2.5, "batch_size 2.5 cannot be used"),
+        (None, 2, "takes a list of texts, not None"),
+        ("adam", 2, r"takes a list of texts, not one text: predict\(\['adam'\]\)"),
+        ([None], 2, "text 1 of 1 is None: give a text"),
+        (["adam", 7], 2, "text 2 of 2 is 7: give a text"),
+        (["adam", ["a", "b"]], 2, r"text 2 of 2 is \['a', 'b'\]: give a text, or a tuple of two"),
+        ([("adam", None)], 2, r"text 1 of 1 is \('adam', None\): give a text, or a tuple of two"),
+        ([("adam", "in", "bern")], 2, "text 1 of 1 has 3 parts"),
+        (["adam \ud83d"], 2, r"text 1 of 1 has half a character, \\ud83d, at place 6"),
+    ],
+)
+def test_what_is_no_text_is_refused(texts: Any, size: Any, says: str) -> None:
+    model = model_of("regression", ["LABEL_0"], Dense())
+    with pytest.raises(UserError, match=says):
+        model.predict(texts, size)
+    if isinstance(texts, list):
+        with pytest.raises(UserError, match=re.sub(r" of \d", "", says)):
+            list(model.predict_each(texts, size))
+
+
 def test_a_regression_answers_with_its_number(tmp_path: Path) -> None:
     model = model_of("regression", ["LABEL_0"], Dense())
     (found,) = model.predict([PAIR])

@@ -539,10 +539,10 @@ def test_a_metric_just_one_point_below_does_not_qualify() -> None:
     [
         ({"contribution_weight": -1.0}, "contribution_weight -1.0 .* 0 or more"),
         ({"length_weight": math.nan}, "length_weight nan"),
-        ({"epochs": 0}, "epochs 0 .* more than 0"),
+        ({"epochs": 0}, "epochs 0 .* 1 or more"),
         ({"learning_rate": 0.0}, "learning_rate 0.0"),
         ({"threshold_learning_rate": math.inf}, "threshold_learning_rate inf"),
-        ({"first_threshold": 0.0}, "first_threshold 0.0: use 0.01 to 1"),
+        ({"first_threshold": 0.0}, "first_threshold 0.0 .* 0.01 or more and at most 1"),
     ],
 )
 def test_arguments_out_of_range_are_refused(arguments: dict[str, Any], named: str) -> None:

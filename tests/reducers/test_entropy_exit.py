@@ -133,8 +133,6 @@ def test_in_a_chain_its_ramps_learn_in_its_own_stage() -> None:
     ("reducer", "sizes", "complaint"),
     [
         (EntropyExit(), {"classes": 1}, "at least 2 classes"),
-        (EntropyExit(threshold=-1.0), {}, "threshold -1.0 is out of range"),
-        (EntropyExit(threshold=1.2), {}, r"threshold 1.2 is out of range: it is a share of ln"),
     ],
 )
 def test_what_does_not_fit(reducer: Reducer, sizes: dict[str, int], complaint: str) -> None:

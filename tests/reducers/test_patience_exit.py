@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -133,12 +134,12 @@ def test_the_best_epoch_is_that_of_all_layers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reducer", "complaint"),
+    ("arguments", "complaint"),
     [
-        (PatienceExit(patience=0), "patience 0 is too small"),
-        (PatienceExit(tolerance=0.0), "tolerance 0.0 is out of range"),
+        ({"patience": 0}, "PatienceExit.patience 0 is too small"),
+        ({"tolerance": 0.0}, "PatienceExit.tolerance 0.0 is out of range"),
     ],
 )
-def test_what_does_not_fit(reducer: Reducer, complaint: str) -> None:
+def test_what_does_not_fit(arguments: dict[str, Any], complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
-        built(reducer)
+        PatienceExit(**arguments)

@@ -142,7 +142,6 @@ def test_it_begins_as_the_code_does() -> None:
 @pytest.mark.parametrize(
     ("reducer", "complaint"),
     [
-        (ThresholdPruning(temperature=0.0), "temperature 0.0 is out of range"),
         (ThresholdPruning(thresholds=[0.1]), "are 1 but the backbone has 3 layers"),
     ],
 )

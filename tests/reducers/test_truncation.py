@@ -34,5 +34,5 @@ def test_it_is_the_dense_model_of_the_cut_rows() -> None:
 
 
 def test_it_cannot_keep_nothing() -> None:
-    with pytest.raises(UserError, match="at least 1"):
+    with pytest.raises(UserError, match="tokens 0 is too small"):
         built(Truncation(tokens=0))

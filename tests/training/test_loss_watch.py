@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tokendrop.errors import Diverged
 from tokendrop.training import loss_watch
-from tokendrop.training.loss_watch import LossWatch
+from tokendrop.training.loss_watch import LossWatch, check_weights
 from tokendrop.training.progress import StageBar
 
 
@@ -48,6 +48,14 @@ def test_what_has_arrived_stops_the_next_step(monkeypatch: pytest.MonkeyPatch) -
         ready.append(1)
         with pytest.raises(Diverged, match="step 7 of epoch 1"):
             watch.note(["task"], torch.tensor([0.5]), 7, 0)
+
+
+def test_weights_that_are_no_numbers_are_named() -> None:
+    weights = {"a": torch.ones(3), "none": torch.ones(0), "b": torch.full((2, 2), 1e30)}
+    check_weights(weights, "step 1", "joint")  # whose norm is too large for a number
+    for odd in (torch.nan, torch.inf, -torch.inf):
+        with pytest.raises(Diverged, match="weight b is not a number after step 2 of epoch 1: "):
+            check_weights(weights | {"b": torch.tensor([1.0, odd])}, "step 2 of epoch 1", "joint")
 
 
 def test_the_bar_shows_the_loss() -> None:

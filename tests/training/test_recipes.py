@@ -17,7 +17,7 @@ from baselines import TokenMerging
 from tests.models.test_model import tokenizer
 from tokendrop.data import TextData
 from tokendrop.engine import compiled
-from tokendrop.errors import UserError
+from tokendrop.errors import Diverged, UserError
 from tokendrop.measure.flops import dense_flops
 from tokendrop.reducers.adapler import AdapLeR
 from tokendrop.reducers.base import Decision, Reducer, Stage, View
@@ -101,6 +101,34 @@ def test_a_stage_cut_off_in_an_epoch_ends_as_if_it_had_not_been(
         assert one.flops == other.flops
         for name, weight in weights(one).items():
             torch.testing.assert_close(weights(other)[name], weight, rtol=0, atol=0)
+
+
+class SpoilGradient(Callback):
+    """Let a gradient be no number in one step, as that of a square root at 0 is."""
+
+    weight = "bert.pooler.dense.bias"
+
+    def on_train_batch_start(
+        self, trainer: Trainer, module: LightningModule, batch: object, index: int
+    ) -> None:
+        if (trainer.current_epoch, index) == (1, 2):
+            parameter = module.model.backbone.get_parameter(self.weight)
+            parameter.register_hook(lambda gradient: gradient * torch.nan)
+
+
+def test_a_weight_that_becomes_no_number_ends_the_stage_in_its_last_good_epoch(
+    backbone: str, data: TextData, tmp_path: Path
+) -> None:
+    module = TokenDropModule(Dense(), backbone, fine_tune=replace(FINE_TUNE, clip=None))
+    whole = trained(module, data, tmp_path / "whole")
+    said = rf"weight {SpoilGradient.weight} is not a number after step 3 of epoch 2: .*'fine_tune'"
+    with pytest.raises(Diverged, match=said):
+        trained(module, data, tmp_path / "cut", SpoilGradient())
+    (kept,) = (tmp_path / "cut").glob("fine_tune-*/last.ckpt")
+    state = torch.load(kept, weights_only=True)["state_dict"]
+    assert all(torch.isfinite(weight).all() for weight in state.values())
+    resumed = trained(module, data, tmp_path / "cut")
+    assert resumed[0].curve == whole[0].curve
 
 
 def test_methods_share_the_fine_tuning_and_repeat_no_stage(

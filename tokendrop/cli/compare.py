@@ -17,7 +17,7 @@ from tokendrop.compare.executors.shards import WHOLE, Shard
 from tokendrop.compare.grid.runner import compare
 from tokendrop.compare.grid.settings import Comparison
 from tokendrop.configs import find_config
-from tokendrop.errors import UserError
+from tokendrop.errors import UserError, mistake_behind, one_line
 from tokendrop.reducers import setting_error
 
 
@@ -121,7 +121,10 @@ def parsed_comparison(
         parsed = parser.parse_args(list(arguments))
     except ArgumentError as error:
         raise setting_error(error) from error
-    made = parser.instantiate(parsed)
+    try:
+        made = parser.instantiate(parsed)
+    except ValueError as error:  # of settings that may also be null
+        raise mistake_behind(error) or UserError(one_line(error)) from error
     return Comparison(**{field.name: made[field.name] for field in fields(Comparison)}), made
 
 

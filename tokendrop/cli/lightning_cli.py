@@ -16,7 +16,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from tokendrop.cli.options import Parser, add_model_options
 from tokendrop.cli.training_settings import TRAINING_CONFIG, training_defaults
 from tokendrop.data import TextData
-from tokendrop.errors import UserError, one_line
+from tokendrop.errors import UserError, mistake_behind, one_line
 from tokendrop.measure.measures import FLOPS_UNPADDED, KEPT_TOKENS, LAYERS
 from tokendrop.measure.provenance import provenance
 from tokendrop.models.cards import SIDE_CAR, Figures
@@ -71,6 +71,8 @@ class TokenDropCLI(LightningCLI):
         except UserError:
             raise
         except Exception as error:  # Lightning and its plugins raise all kinds
+            if mistake := mistake_behind(error):
+                raise mistake from error
             if not (culprits := self._culprits()):
                 raise
             raise UserError(

@@ -10,6 +10,7 @@ import dataclasses
 import inspect
 import math
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise, product
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from tokendrop.bounds import Share, check
 from tokendrop.cli.lightning_cli import parse
 from tokendrop.configs import config_folder, read_config
 from tokendrop.data.settings import DataSettings
@@ -62,7 +64,7 @@ def read_sweep(path: Path) -> dict[str, Any]:
     if kind not in ("grid", "random", "bayes"):
         raise UserError(f"{path}: unknown method {kind!r}: use grid, random or bayes")
     cap = sweep.get("run_cap")
-    if kind != "grid" and (not isinstance(cap, int) or cap < 1):
+    if kind != "grid" and (not isinstance(cap, int) or isinstance(cap, bool) or cap < 1):
         raise UserError(f"{path}: method {kind} never ends by itself: say 'run_cap: 10'")
     if kind == "bayes":
         runs = _tuned(path, sweep, arguments, cli.model.metric)
@@ -167,7 +169,10 @@ def _points(
 
 def _choices(path: Path, name: str, given: Mapping[str, Any]) -> list[Any]:
     if "values" in given:
-        return list(given["values"])
+        values = given["values"]
+        if not isinstance(values, list) or not values:
+            raise UserError(f"{path}: {name}.values {values!r} is no list: use 'values: [...]'")
+        return values
     if "value" in given:
         return [given["value"]]
     raise UserError(f"{path}: {name} needs 'values: [...]', or one 'value', in a grid")
@@ -178,7 +183,8 @@ def _draw(path: Path, name: str, given: Mapping[str, Any], generator: np.random.
     among = _range(path, name, given)
     if "choices" in among:
         choices = among["choices"]
-        return choices[generator.choice(len(choices), p=given.get("probabilities"))]
+        shares = _probabilities(path, name, given, len(choices))
+        return choices[generator.choice(len(choices), p=shares)]
     low, high = among["low"], among["high"]
     if isinstance(low, int):
         return int(generator.integers(low, high, endpoint=True))
@@ -187,14 +193,30 @@ def _draw(path: Path, name: str, given: Mapping[str, Any], generator: np.random.
     return float(generator.uniform(low, high))
 
 
+def _probabilities(
+    path: Path, name: str, given: Mapping[str, Any], count: int
+) -> list[float] | None:
+    """How likely each of so many values is, None for all alike."""
+    shares = given.get("probabilities")
+    if shares is None:
+        return None
+    place = f"{path}: {name}."
+    check({"probabilities": shares}, {"probabilities": list[Share]}, place)
+    if len(shares) != count or not math.isclose(sum(shares), 1, abs_tol=1e-6):
+        raise UserError(
+            f"{place}probabilities {shares} are {len(shares)} with a sum of {sum(shares):g}: give "
+            f"each of the {count} values one, with a sum of 1"
+        )
+    return [share / sum(shares) for share in shares]
+
+
 def _range(path: Path, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """A parameter as a range of a comparison's space."""
     if "values" in given or "value" in given:
         return {"choices": _choices(path, name, given)}
     low: Any = given.get("min")
     high: Any = given.get("max")
-    numbers = isinstance(low, int | float) and isinstance(high, int | float)
-    if not numbers or low >= high:
+    if not (_is_number(low) and _is_number(high)) or low >= high:
         raise UserError(f"{path}: {name} needs 'values', or a number 'min' below a 'max'")
     whole = isinstance(low, int) and isinstance(high, int)
     kind = given.get("distribution", "int_uniform" if whole else "uniform")
@@ -205,10 +227,18 @@ def _range(path: Path, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         return ends
     if kind == "log_uniform_values" and low > 0:
         return ends | {"log": True}
-    raise UserError(
-        f"{path}: {name} cannot be drawn as {kind!r} from {low} to {high}: use values, uniform, "
-        "int_uniform, or log_uniform_values above 0"
+    # of the values W&B gives the exponents: of e, as its log_uniform reads them
+    hint = f"; from {math.exp(low):.3g} to {math.exp(high):.3g} are its values" * (
+        kind == "log_uniform" and high < math.log(sys.float_info.max)
     )
+    raise UserError(
+        f"{path}: {name} cannot be drawn as {kind!r} from {low} to {high}{hint}: use values, "
+        "uniform, int_uniform, or log_uniform_values above 0"
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _short(value: Any) -> str:

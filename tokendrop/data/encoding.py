@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 from tokendrop.errors import UserError
 
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_UTF32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+_LOOKED_AT = 1000  # bytes at the start of a file
 
 
 def encoding_of(file: Path) -> str:
@@ -17,9 +20,27 @@ def encoding_of(file: Path) -> str:
 
     Raises:
         OSError: it cannot be read.
+        UserError: it is UTF-32, UTF-16 without its mark, or no text.
     """
     with file.open("rb") as raw:
-        return "utf-16" if raw.read(2) in _UTF16 else "utf-8-sig"
+        start = raw.read(_LOOKED_AT)
+    if start.startswith(_UTF16) and not start.startswith(_UTF32):
+        return "utf-16"
+    if b"\0" in start:
+        raise UserError(
+            f"{file}: neither UTF-8 nor UTF-16 with its mark, but with zero bytes; if it is text, "
+            f"write it anew: iconv -f UTF-16LE -t UTF-8 {file.name} > utf8{file.suffix}"
+        )
+    return "utf-8-sig"
+
+
+def half_a_character(text: str) -> str:
+    """The first lone surrogate of a text, which no file and no tokenizer takes; "" without any."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"half a character, \\u{ord(text[error.start]):04x}, at place {error.start + 1}"
+    return ""
 
 
 @contextmanager
@@ -67,5 +88,5 @@ def separator_of(file: Path, encoding: str) -> str:
     Spreadsheets write ";" where a comma is part of numbers.
     """
     with file.open(encoding=encoding, newline="") as lines:
-        first = lines.readline()
+        first = re.sub(r'"[^"]*"', "", lines.readline())
     return next((mark for mark in (",", ";", "\t") if mark in first), ",")

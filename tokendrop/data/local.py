@@ -7,12 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tokendrop.data.rows import missing, refuse_several
+import numpy as np
+
+from tokendrop.data.formats import DELIMITED, torn_rows
+from tokendrop.data.rows import class_name, missing, refuse_several
 from tokendrop.data.sources import DEMO, Table, read_demo, read_hub
 from tokendrop.errors import UserError
 from tokendrop.tasks import Task
 
 log = logging.getLogger(__name__)
+
+_WITHHELD = {"-1", "-", ""}  # what stands for a label that nobody is told
 
 
 @dataclass(frozen=True)
@@ -109,14 +114,58 @@ class Source:
         if self.dataset is not None:
             found = read_hub(self.dataset, label)
             return {split: _with_text(table, text) for split, table in found.items()}
-        return {split: self._table(split, kind, text, label) for split in self.paths}
+        tables = {split: self._table(split, kind, text, label) for split in self.paths}
+        tables = _reported(tables, label)
+        if self.published is None:
+            return tables
+        classes = self.published.classes
+        return {split: with_names(table, label, classes) for split, table in tables.items()}
 
     def _table(self, split: str, kind: type[Task], text: Sequence[str], label: str) -> Table:
         path, published = self.paths[split], self.published
         if published is None:
             return kind.read_file(path, text, label)
-        table = kind.read_file(path, text, label, published.columns.get(split))
-        return with_names(table, label, published.classes)
+        columns = published.columns.get(split)
+        table = kind.read_file(path, text, label, columns)
+        return _without_torn(table, columns) if Path(path).suffix.lower() in DELIMITED else table
+
+
+def _without_torn(table: Table, columns: Sequence[str] | None) -> Table:
+    """The rows with all fields: nobody can mend a published file."""
+    count = len(columns or table.frame.columns)
+    torn = np.array(torn_rows(Path(table.place).expanduser(), count, columns is None))
+    if len(torn) != len(table.frame) or not torn.any():
+        return table
+    log.warning(
+        "%s: %d rows with fewer fields than columns, torn by line breaks, were left out; the first "
+        "is row %d",
+        *(table.place, torn.sum(), torn.argmax() + 1),
+    )
+    return Table(table.frame[~torn].reset_index(drop=True), table.place, table.names)
+
+
+def _reported(tables: dict[str, Table], label: str) -> dict[str, Table]:
+    """The tables with the dev rows in the place of test rows whose labels are withheld."""
+    marks = {split: _labels(table, label) for split, table in tables.items()}
+    test = marks.get("test", set())
+    # where the training rows have one of these labels, it is a class
+    if not test or not test <= _WITHHELD or test & marks["train"]:
+        return tables
+    dev = tables.get("dev")
+    log.warning(
+        "%s: all labels are withheld (%s), so %s reported",
+        tables["test"].place,
+        " ".join(sorted(map(repr, test))),
+        "rows cut from the training rows are" if dev is None else f"{dev.place} is",
+    )
+    others = {split: table for split, table in tables.items() if split == "train"}
+    return others if dev is None else others | {"test": dev}
+
+
+def _labels(table: Table, label: str) -> set[str]:
+    return (
+        {class_name(cell, None) for cell in table.frame[label]} if label in table.frame else set()
+    )
 
 
 def _with_text(table: Table, columns: Sequence[str]) -> Table:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from tokendrop.data.encoding import read_text
@@ -31,9 +32,10 @@ def read_squad(path: str, text: Sequence[str], label: str) -> Table:
         return read_file(path)
     try:
         content = json.loads(read_text(file))
-    except ValueError:
+    except (ValueError, RecursionError):
         return read_file(path)  # lines, or an error that names the place
-    if not isinstance(content, dict):
+    # of one object, only SQuAD's has articles
+    if not isinstance(content, dict) or not (set(content) & {"data", "version"}):
         return read_file(path)
     rows = []
     at = "the file"
@@ -93,6 +95,8 @@ def read_questions(table: Table, text: Sequence[str], label: str) -> Rows:
 
 def _answers(cell: Any, context: str, at: str) -> tuple[list[str], list[int]]:
     try:
+        if isinstance(cell["text"], str):
+            raise TypeError("a text instead of a list")
         given = list(zip(list(cell["text"]), list(cell["answer_start"]), strict=True))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
@@ -101,10 +105,16 @@ def _answers(cell: Any, context: str, at: str) -> tuple[list[str], list[int]]:
         ) from error
     texts, starts = [], []
     for text, start in given:
-        if not isinstance(text, str) or context[start : start + len(text)] != text:
-            found = context[start : start + len(str(text))]
+        whole = isinstance(start, int | np.integer) and not isinstance(start, bool)
+        if not whole or start < 0:
             raise UserError(
-                f"{at}: the answer {text!r} is not at character {start} of the context, where "
+                f"{at}: answer_start {start!r:.60} is no whole number, 0 or more, that counts the "
+                "characters of the context before the answer; correct it"
+            )
+        if not isinstance(text, str) or context[start : start + len(text)] != text:
+            found = context[start : start + len(str(text))][:60]
+            raise UserError(
+                f"{at}: the answer {text!r:.60} is not at character {start} of the context, where "
                 f"{found!r} stands; correct answer_start"
             )
         if not text.strip():

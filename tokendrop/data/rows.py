@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
-from itertools import chain
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from tokendrop.data.names import repeated
+from tokendrop.data.encoding import half_a_character
 from tokendrop.data.sources import Table, check_columns
 from tokendrop.data.split import Rationale
 from tokendrop.errors import UserError
 
 # of a cell with several labels; the first two are how JSON and Parquet files are read
 _SEVERAL = (list, np.ndarray, dict, tuple, set)
+_LARGEST = float(np.finfo(np.float32).max)  # of a number that models can answer with
 
 
 @dataclass(frozen=True)
@@ -91,6 +90,11 @@ def read_classes(table: Table, text: Sequence[str], label: str) -> Rows:
     texts, numbers = read_texts(table, text, label), list(range(1, len(table.frame) + 1))
     refuse_several(table, label)
     labels = [class_name(value, table.names) for value in table.frame[label].tolist()]
+    for number, name in enumerate(labels, 1):
+        if half := half_a_character(name):
+            refuse(
+                [number], table.place, f"{half} of the label in {_columns([label])}", "correct it"
+            )
     _refuse_unlabelled([name == "" for name in labels], table.place, label)
     names = [[name] for name in labels]
     return Rows(texts, labels, numbers, table.place, names=names, stratified=True)
@@ -169,26 +173,29 @@ def _columns(names: Sequence[str]) -> str:
 
 
 def _text(value: Any, column: str, number: int, place: str) -> str:
-    if isinstance(value, str):
-        return value
     if missing(value):
         return ""
     if isinstance(value, (int, float)):
         return str(value)
     if isinstance(value, (list, np.ndarray)) and all(isinstance(word, str) for word in value):
-        return " ".join(value)
-    raise UserError(
-        f"{place}, row {number}: column {column!r} holds a {type(value).__name__}, not a text; "
-        "choose another with --data.text"
-    )
+        value = " ".join(value)
+    at = f"{place}, row {number}: column {column!r} holds"
+    if not isinstance(value, str):
+        raise UserError(
+            f"{at} a {type(value).__name__}, not a text; choose another with --data.text"
+        )
+    if half := half_a_character(value):
+        raise UserError(f"{at} {half} of the text; correct it")
+    return value
 
 
 def _number(value: Any, column: str, row: int, place: str) -> float:
     try:
-        number = float(value)
-    except (TypeError, ValueError):
+        # Python takes the _ of 1_000, other readers of the file do not
+        number = math.nan if isinstance(value, str) and "_" in value else float(value)
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if not math.isfinite(number):
+    if not abs(number) <= _LARGEST:
         raise UserError(
             f"{place}, row {row}: {value!r} in column {column!r} is not a number; correct it, or "
             "choose the column with --data.label"
@@ -200,48 +207,17 @@ def class_name(value: Any, names: list[str] | None) -> str:
     """The class name of a cell, "" if it has none."""
     if missing(value):
         return ""
+    if isinstance(value, bytes):
+        value = value.decode(errors="surrogateescape")
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # pandas makes floats of integers beside a missing cell
     name = str(value).strip()
     if names is None:
         return name
     # -1 is how the Hub writes "withheld"
-    return names[int(name)] if name.isdigit() and int(name) < len(names) else ""
+    return names[int(name)] if name.isdecimal() and int(name) < len(names) else ""
 
 
 def missing(value: Any) -> bool:
     """Whether a cell is empty, as pandas and the Hub write it."""
     return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
-
-
-def class_names(splits: dict[str, Rows], declared: list[str] | None) -> list[str]:
-    """The classes or tags of the training rows: as declared, else numbers by value, else sorted.
-
-    Raises:
-        UserError: fewer than two classes, two declared ones of one name, or dev or test rows of a
-            class never trained on.
-    """
-    train = splits["train"]
-    if declared is not None and (twice := repeated(declared)):
-        raise UserError(
-            f"{train.place} declares two classes of the name {twice!r}: give each class a name of "
-            "its own"
-        )
-    seen = set(chain.from_iterable(train.names))
-    if len(seen) == 1:
-        raise UserError(
-            f"{train.place}: every training row has the label {min(seen)!r}; "
-            "classification needs at least 2 classes, choose the column with --data.label"
-        )
-    numeric = all(re.fullmatch(r"[+-]?\d+", name) for name in seen)
-    known = declared or sorted(seen, key=lambda name: (int(name) if numeric else 0, name))
-    for rows in (splits["dev"], splits["test"]):
-        for number, names in zip(rows.numbers, rows.names, strict=True):
-            for name in set(names) - seen:
-                listed = [label for label in known if label in seen]
-                raise UserError(
-                    f"{rows.place}, row {number}: label {name!r} does not occur in the training "
-                    f"rows; known are {', '.join(listed[:20])}{', ...' * (len(listed) > 20)}: "
-                    "correct or remove the row, or add such rows to the training data"
-                )
-    return known

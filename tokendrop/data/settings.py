@@ -6,7 +6,9 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, get_type_hints
 
+from tokendrop.bounds import check
 from tokendrop.data.local import Files, Source
 from tokendrop.errors import UserError
 from tokendrop.tasks import KINDS, ClassWeights, Task, kind_named
@@ -102,6 +104,10 @@ class DataSettings:
         Raises:
             UserError: an option out of its range, or no rows to train on named.
         """
+        # whose names may be numbers, as those of classes are
+        others = {name: value for name, value in vars(self).items() if name != "label_map"}
+        check(others, get_type_hints(DataSettings, include_extras=True))
+        check({"label_map": self.label_map}, {"label_map": dict[Any, str] | None})
         self._check_columns()
         for name in self.label_map or {}:
             if isinstance(name, bool):  # what YAML makes of yes, no, on and off

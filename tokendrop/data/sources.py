@@ -5,22 +5,24 @@ Every reader answers with a :class:`Table` and knows nothing of tasks, splits or
 
 from __future__ import annotations
 
-import csv
 import importlib.util
-import json
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import datasets
 import pandas as pd
 import pyarrow as pa
 
-from tokendrop.data.encoding import encoding_of, naming_the_line, read_text, separator_of
+from tokendrop.data.formats import DELIMITED, READERS, read_named
 from tokendrop.errors import UserError, one_line, unknown
 
+# a damaged Parquet file makes its reader raise nearly anything
+_UNREADABLE = (
+    *(OSError, ValueError, LookupError, TypeError, MemoryError, OverflowError),
+    *(pa.ArrowException, pd.errors.ParserWarning),
+)
 DEMO = ("imdb", "rotten_tomatoes")
 _DEV_NAMES = ("validation", "dev", "validation_matched")
 
@@ -65,95 +67,21 @@ def read_file(path: str, columns: Sequence[str] | None = None) -> Table:
     """
     file = existing(path)
     suffix = file.suffix.lower()
-    if suffix not in _READERS:
+    if suffix not in READERS:
         raise UserError(
             f"{path}: cannot tell the format from the suffix {file.suffix!r}; "
-            f"use one of {', '.join(_READERS)}"
+            f"use one of {', '.join(READERS)}"
         )
     try:
-        if columns is None or suffix not in _QUOTING:
-            frame = _READERS[suffix](file)
-        else:
-            frame = _joined(_delimited(file, columns), columns)
-    except (OSError, ValueError, pa.ArrowException, pd.errors.ParserWarning) as error:
+        named = columns is not None and suffix in DELIMITED
+        frame = read_named(file, columns or []) if named else READERS[suffix](file)
+    except _UNREADABLE as error:
+        parquet = suffix == ".parquet"
+        cure = "it may be torn or in another format: write it again" if parquet else "correct it"
         raise UserError(
-            f"{path}: not a readable {file.suffix} file ({one_line(error)}); "
-            "it may be torn or in another format: write it again"
+            f"{path}: not a readable {suffix} file ({one_line(error)}); {cure}"
         ) from error
     return Table(frame, path)
-
-
-# GLUE's files are not quoted: a lone " in a sentence would swallow the lines that follow
-_QUOTING: dict[str, Literal[0, 3]] = {
-    ".csv": csv.QUOTE_MINIMAL,
-    ".tsv": csv.QUOTE_NONE,
-    ".txt": csv.QUOTE_NONE,
-}
-
-
-def _delimited(file: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    quoting, encoding = _QUOTING[file.suffix.lower()], encoding_of(file)
-    quoted = quoting == csv.QUOTE_MINIMAL
-    with naming_the_line(file), warnings.catch_warnings():
-        # rows with more fields than the header: pandas would only warn and cut them
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        return pd.read_csv(
-            file,
-            sep=separator_of(file, encoding) if quoted else "\t",
-            quoting=quoting,
-            header="infer" if columns is None else None,
-            names=None if columns is None else range(len(columns)),
-            dtype=str,
-            keep_default_na=False,  # "null" and "NA" are words
-            index_col=False,
-            encoding=encoding,
-        )
-
-
-def _joined(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """Named columns, those of one name joined by a space."""
-    named: dict[str, pd.Series] = {}
-    for place, name in enumerate(columns):
-        column = frame[place]
-        named[name] = named[name].str.cat(column, sep=" ") if name in named else column
-    return pd.DataFrame(named)
-
-
-def _json(file: Path) -> pd.DataFrame:
-    content = read_text(file)
-    if content.lstrip().startswith("["):
-        rows = json.loads(content)
-        places = [f"entry {number}" for number in range(1, len(rows) + 1)]
-    else:
-        # not splitlines(): it also breaks at characters that are allowed inside a JSON string
-        lines = [(n, line) for n, line in enumerate(content.split("\n"), 1) if line.strip()]
-        rows = [_json_line(number, line) for number, line in lines]
-        places = [f"line {number}" for number, _ in lines]
-    for place, row in zip(places, rows, strict=True):
-        if not isinstance(row, dict):
-            raise ValueError(f"{place} is not an object with named fields")
-    return pd.DataFrame(rows)
-
-
-def _json_line(number: int, line: str) -> Any:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"line {number}: {error}") from error
-
-
-def _parquet(file: Path) -> pd.DataFrame:
-    return pd.read_parquet(file)
-
-
-_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
-    ".csv": _delimited,
-    ".tsv": _delimited,
-    ".txt": _delimited,
-    ".json": _json,
-    ".jsonl": _json,
-    ".parquet": _parquet,
-}
 
 
 def read_demo(name: str) -> Table:
@@ -250,7 +178,8 @@ def check_columns(table: Table, columns: list[str], option: str) -> None:
     """Refuse columns that a table does not have.
 
     Raises:
-        UserError: naming the missing column, the nearest and all columns there are.
+        UserError: naming the missing column, the nearest and all columns there are; or one that
+            there is twice.
     """
     # a file without header has a row of text for its column names
     shown = [" ".join(str(name)[:40].split()) for name in table.frame.columns]
@@ -260,4 +189,8 @@ def check_columns(table: Table, columns: list[str], option: str) -> None:
                 f"{table.place}: {unknown('column', column, shown)}; "
                 f"set it with --data.{option} (a CSV or TSV names its columns in the first line; "
                 "docs/your_data.md says how to name those of a file that does not)"
+            )
+        if list(table.frame.columns).count(column) > 1:
+            raise UserError(
+                f"{table.place}: several columns are called {column!r}; give each a name of its own"
             )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from tokendrop.data.encoding import read_text
+from tokendrop.data.encoding import half_a_character, read_text
 from tokendrop.data.entities import to_iob2
 from tokendrop.data.rows import Rows, class_name, missing, refuse
 from tokendrop.data.sources import Table, check_columns, existing
@@ -19,8 +20,9 @@ from tokendrop.errors import UserError, one_line
 def read_conll(path: str, words: str, tags: str) -> Table:
     """Sentences of a file in the columns of the CoNLL shared tasks.
 
-    A line is a word, then other columns that are not read, and last its tag, separated by white
-    space; a blank line ends a sentence. Lines of -DOCSTART- are left out.
+    A line is a word, then other columns that are not read, and last its tag. Columns have one tab
+    between them where most lines have a tab, so that a word may hold blanks; else blanks or tabs.
+    No other white space parts them. A blank line ends a sentence. Lines of -DOCSTART- are left out.
 
     Args:
         path: the file, with any suffix or none.
@@ -28,25 +30,32 @@ def read_conll(path: str, words: str, tags: str) -> Table:
         tags: the column that gets the tags.
 
     Raises:
-        UserError: no such file, it is no text, or a line has a word without a tag.
+        UserError: no such file, it is no text, its words are numbered, or a line has a word without
+            a tag or a tag without a word.
     """
     file = existing(path)
     try:
         content = read_text(file)
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a readable text file ({one_line(error)})") from error
+    lines = [line if line.strip() else "" for line in content.split("\n")]
+    tabs = 2 * sum("\t" in line for line in lines) > sum(map(bool, lines))
+    rows = [_fields(line, tabs) for line in lines]
+    _refuse_numbered(rows, file)
     sentences: list[tuple[list[str], list[str]]] = [([], [])]
-    for number, line in enumerate(content.split("\n"), 1):
-        fields = line.split()
+    for number, fields in enumerate(rows, 1):
         if not fields or fields[0] == "-DOCSTART-":
             if sentences[-1][0]:
                 sentences.append(([], []))
             continue
-        if len(fields) < 2:
+        at = f"{path}, line {number}"
+        if len(fields) < 2 or not fields[-1]:
             raise UserError(
-                f"{path}, line {number}: {line.strip()!r} has no tag; each line needs a word and, "
-                "as its last column, the tag"
+                f"{at}: {fields[0]!r} has no tag; each line needs a word and, as its last column, "
+                "the tag" + ", with a tab between them as most lines have" * tabs
             )
+        if not fields[0]:
+            raise UserError(f"{at}: the tag {fields[-1]!r} has no word before it; correct the line")
         sentences[-1][0].append(fields[0])
         sentences[-1][1].append(fields[-1])
     if not sentences[-1][0]:
@@ -54,12 +63,46 @@ def read_conll(path: str, words: str, tags: str) -> Table:
     return Table(pd.DataFrame(sentences, columns=[words, tags]), path)
 
 
+def _fields(line: str, tabs: bool) -> list[str]:
+    if not line:
+        return []
+    if not tabs:
+        return re.split(r"[ \t]+", line.strip(" \t"))
+    return [field.strip(" ") for field in line.rstrip(" ").removesuffix("\t").split("\t")]
+
+
+def _refuse_numbered(rows: Sequence[Sequence[str]], file: Path) -> None:
+    """Refuse a file whose first column counts the words, as CoNLL-U's does.
+
+    Raises:
+        UserError: it is one, with a command that takes the words and the tags out of it.
+    """
+    counted = False
+    place, first = 0, 0
+    for number, fields in enumerate(rows, 1):
+        if not fields:
+            place = 0
+        elif not fields[0].startswith("#") and not re.fullmatch(r"\d+[-.]\d+", fields[0]):
+            place += 1
+            if fields[0] not in (str(place), str(place - 1)) or len(fields) < 3:
+                return
+            counted, first = counted or place > 1, first or number
+    if counted:
+        columns = len(rows[first - 1])
+        form, tag = ("CoNLL-U", 4) if columns == 10 else ("numbered columns", columns)
+        raise UserError(
+            f"{file}, line {first}: {form}, where words have numbers before them; write the words "
+            f"and their tags alone: grep -vE '^(#|[0-9]+[-.])' {file.name} | cut -f 2,{tag} > "
+            f"{file.stem}.conll"
+        )
+
+
 def read_sentences(table: Table, text: Sequence[str], label: str) -> Rows:
     """Lists of words, each with a list of tags. Tags in IOB1 become IOB2.
 
     Raises:
         UserError: a column is missing, the table is empty, a cell is no list, a sentence has no
-            words, or not as many tags as words.
+            words, or not as many tags as words; a word is no text, or a tag has white space.
     """
     (words,) = text
     check_columns(table, [words], "text")
@@ -79,6 +122,7 @@ def read_sentences(table: Table, text: Sequence[str], label: str) -> Rows:
     named = [[class_name(tag, table.names) for tag in tags] for _, tags in pairs]
     bare = [number for number, tags in enumerate(named, 1) if "" in tags]
     refuse(bare, table.place, f"a word without a tag in column {label!r}", "tag it")
+    _refuse_odd(table.place, [row for row, _ in pairs], named)
     sentences = [
         Sentence([str(word) for word in row], to_iob2(tags))
         for (row, _), tags in zip(pairs, named, strict=True)
@@ -90,6 +134,22 @@ def read_sentences(table: Table, text: Sequence[str], label: str) -> Rows:
         table.place,
         names=[sentence.tags for sentence in sentences],
     )
+
+
+def _refuse_odd(
+    place: str, sentences: Sequence[Sequence[object]], tags: Sequence[Sequence[str]]
+) -> None:
+    """Refuse words that are none, and tags that cannot stand beside each other."""
+    for number, (row, of_row) in enumerate(zip(sentences, tags, strict=True), 1):
+        for word, tag in zip(row, of_row, strict=True):
+            what = ""
+            if missing(word) or not isinstance(word, str | int | float) or word == "":
+                what = f"{word!r:.60} in the place of a word"
+            elif half := half_a_character(f"{word}{tag}"):
+                what = f"{half} of a word with its tag"
+            elif len(tag.split()) > 1:
+                what = f"white space in the tag {tag!r:.60}"
+            refuse([number] if what else [], place, what, "correct it")
 
 
 def _lists(table: Table, column: str) -> list[list[object]]:

@@ -88,7 +88,7 @@ class TextData(PackedData):
             )
             for name, table in tables.items()
         }
-        seed = settings.split_seed
+        seed, given = settings.split_seed, kind.alike(given)
         whole = make_splits(given, settings.dev_fraction, settings.test_fraction, seed)
         # before rows are limited, so that a small run has the classes of the full one
         labels = kind.class_names(whole, tables["train"].names)

@@ -54,7 +54,10 @@ class Tokeniser:
         backend = json.loads(self._tokenizer.backend_tokenizer.to_str())
         # left behind by the last call, whatever it was
         del backend["truncation"], backend["padding"]
-        return json.dumps([backend, self._max_length], sort_keys=True)
+        # the usual one is left out, so that what earlier versions wrote is found again
+        side = self._tokenizer.truncation_side
+        kept = [backend, self._max_length, *([side] if side != "right" else [])]
+        return json.dumps(kept, sort_keys=True)
 
     def __call__(self, texts: list[tuple[str, ...]], what: str) -> Tokens:
         """Tokenise, or read what an earlier call with the same texts wrote.
@@ -158,16 +161,29 @@ class Tokeniser:
         return self._max_length - self._tokenizer.num_special_tokens_to_add(pair=True) - question
 
     def _questions(self, texts: list[str]) -> tuple[list[str], int, set[int]]:
-        """Questions of 64 tokens at most, the length of the longest, and which were cut."""
+        """Questions of 64 tokens at most, the length of the longest, and which were cut.
+
+        One that would leave a window no room for a context gets half of it.
+        """
+        kept, lengths, cut = self._cut(texts, _QUESTION)
+        long = [number for number, length in enumerate(lengths) if self._room(length) < 1]
+        if long and (half := self._room(0) // 2) > 0:
+            shorter, fewer, _ = self._cut([kept[number] for number in long], half)
+            for number, text, length in zip(long, shorter, fewer, strict=True):
+                kept[number], lengths[number] = text, length
+        return kept, max(lengths), cut.union(long)
+
+    def _cut(self, texts: list[str], most: int) -> tuple[list[str], list[int], set[int]]:
+        """Texts of so many tokens at most, the length of each, and which were cut."""
         found = self._tokenizer(
-            texts, truncation=True, max_length=_QUESTION, add_special_tokens=False
+            texts, truncation=True, max_length=most, add_special_tokens=False
         ).encodings
         cut = {number for number, row in enumerate(found) if row.overflowing}
         kept = [
-            text[: row.offsets[-1][1]] if number in cut else text
+            text[row.offsets[0][0] : row.offsets[-1][1]] if number in cut else text
             for number, (text, row) in enumerate(zip(texts, found, strict=True))
         ]
-        return kept, max(len(row.ids) for row in found), cut
+        return kept, [len(row.ids) for row in found], cut
 
     def _check_room(self, pair: bool) -> None:
         special = self._tokenizer.num_special_tokens_to_add(pair=pair)

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from rich.progress import track
 
+from tokendrop.bounds import Count, check_fields
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
 from tokendrop.measure.held import peak_mib
@@ -40,9 +41,12 @@ class Clock:
         rounds: how often each contender runs; the median of the rounds counts.
     """
 
-    rows: int = 128
-    single_rows: int = 24
-    rounds: int = 7
+    rows: Count = 128
+    single_rows: Count = 24
+    rounds: Count = 7
+
+    def __post_init__(self) -> None:
+        check_fields(self, "clock.")
 
 
 @torch.inference_mode()

@@ -17,7 +17,15 @@ from tokendrop.data.split import Split
 from tokendrop.data.tokens import Tokeniser
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.trace import Trace
-from tokendrop.models.prediction import Prediction, Text, checked, is_blank, parts_of, tokenised
+from tokendrop.models.prediction import (
+    Prediction,
+    Text,
+    check_batch_size,
+    checked,
+    is_blank,
+    parts_of,
+    tokenised,
+)
 from tokendrop.reducers.base import Shape
 from tokendrop.tasks import Answering, Answers, kind_named
 
@@ -57,8 +65,9 @@ class AnsweringModel(nn.Module):
             batch_size: rows at a time; no answer depends on it.
 
         Raises:
-            UserError: a text is empty, or a question has no context.
+            UserError: a text is empty or none, or a question has no context; no batch size.
         """
+        check_batch_size(batch_size)
         parts = checked(texts, kind_named(self.answering.kind))
         found, cut = self._answered(parts, batch_size)
         self._say_what_was_cut(cut, len(parts))
@@ -78,8 +87,9 @@ class AnsweringModel(nn.Module):
             None for a text that is empty.
 
         Raises:
-            UserError: a question has no context, or a text more than two parts.
+            UserError: a question has no context, or a text more than two parts; no batch size.
         """
+        check_batch_size(batch_size)
         kind = kind_named(self.answering.kind)
         numbered, answered, cut = enumerate(texts, start=first), 0, 0
         while chunk := list(islice(numbered, CHUNK)):

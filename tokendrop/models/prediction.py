@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from tokendrop.data.encoding import half_a_character
 from tokendrop.data.split import Split
 from tokendrop.data.tokens import Tokeniser
 from tokendrop.errors import UserError
@@ -41,14 +42,17 @@ def checked(texts: Sequence[Text], kind: type[Task]) -> list[tuple[str, ...]]:
     """The parts of each text.
 
     Raises:
-        UserError: one text instead of a list, an empty text, or one that this kind of task has no
-            answer for.
+        UserError: one text instead of a list, something else than a text, an empty one, or one
+            that this kind of task has no answer for.
     """
     if isinstance(texts, str):
-        raise UserError(f"predict takes a list of texts, not one text: predict([{texts!r}])")
+        raise UserError(f"predict takes a list of texts, not one text: predict([{texts!r:.60}])")
+    if not isinstance(texts, Collection):
+        raise UserError(f"predict takes a list of texts, not {texts!r:.60}")
     found = []
     for number, text in enumerate(texts, start=1):
         place = f"text {number} of {len(texts)}"
+        _check(text, place)
         if is_blank(text):
             raise UserError(f"{place} is empty: leave it out")
         found.append(parts_of(text, kind, place))
@@ -57,19 +61,40 @@ def checked(texts: Sequence[Text], kind: type[Task]) -> list[tuple[str, ...]]:
 
 def is_blank(text: Text) -> bool:
     """Whether there is nothing to answer for."""
-    return not any(part.strip() for part in _parts(text))
+    return not any(not isinstance(part, str) or part.strip() for part in _parts(text))
 
 
 def parts_of(text: Text, kind: type[Task], place: str) -> tuple[str, ...]:
     """The parts of a text that is not blank.
 
     Raises:
-        UserError: this kind of task has no answer for it; it stands at this place.
+        UserError: it is no text, or this kind of task has no answer for it; it stands at this
+            place.
     """
+    _check(text, place)
     parts = _parts(text)
     if complaint := kind.complaint(parts):
         raise UserError(f"{place} {complaint}")
     return parts
+
+
+def _check(text: object, place: str) -> None:
+    parts = text if isinstance(text, tuple) else (text,)
+    for part in parts:
+        if not isinstance(part, str):
+            raise UserError(f"{place} is {text!r:.60}: give a text, or a tuple of two")
+        if half := half_a_character(part):
+            raise UserError(f"{place} has {half}: correct it")
+
+
+def check_batch_size(size: int) -> None:
+    """Raise for no number of rows.
+
+    Raises:
+        UserError: it is not 1 or more.
+    """
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise UserError(f"batch_size {size!r:.60} cannot be used: use a whole number, 1 or more")
 
 
 def _parts(text: Text) -> tuple[str, ...]:

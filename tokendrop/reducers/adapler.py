@@ -12,14 +12,14 @@ Predictors learn the saliency of a fine-tuned model, thresholds learn to shorten
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from tokendrop.bounds import Bounds, Count, NonNegative, Positive
 from tokendrop.engine.by_row import row_max, row_softmax, row_sum
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.trace import Encoded, Trace
@@ -58,17 +58,17 @@ class AdapLeR(Reducer):
 
     def __init__(
         self,
-        contribution_weight: float = 0.005,
-        length_weight: float = 0.0005,
-        epochs: int = 5,
-        learning_rate: float = 3e-5,
-        threshold_learning_rate: float = 5e-4,
+        contribution_weight: NonNegative = 0.005,
+        length_weight: NonNegative = 0.0005,
+        epochs: Count = 5,
+        learning_rate: Positive = 3e-5,
+        threshold_learning_rate: NonNegative = 5e-4,
         init: Literal["pretrained", "finetuned"] = "pretrained",
         lambda_update: Literal["after_step", "epoch_start"] = "after_step",
         reshuffle: bool = False,
         target: Literal["saliency", "attention"] = "saliency",
         share_predictor: bool = False,
-        first_threshold: float = 0.25,
+        first_threshold: Annotated[float, Bounds(LEAST_ETA, 1)] = 0.25,
     ) -> None:
         """
         Args:
@@ -102,14 +102,6 @@ class AdapLeR(Reducer):
         self.saliency: list[Tensor] = []
 
     def build(self, shape: Shape) -> None:
-        may_be_0 = ("contribution_weight", "length_weight", "threshold_learning_rate")
-        for name in (*may_be_0, "epochs", "learning_rate"):
-            value = getattr(self, name)
-            if not 0 <= value < math.inf or (value == 0 and name not in may_be_0):
-                least = "0 or more" if name in may_be_0 else "more than 0"
-                raise UserError(f"{name} {value} is out of range: use {least}")
-        if not LEAST_ETA <= self.first_threshold <= 1:
-            raise UserError(f"first_threshold {self.first_threshold}: use {LEAST_ETA} to 1")
         count = 1 if self.share_predictor else shape.layers
         predictors = [ContributionPredictor(shape.hidden) for _ in range(count)]
         self.contribution_predictors = nn.ModuleList(predictors)

@@ -10,10 +10,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from functools import cache
+from typing import Any, Literal, Self, get_type_hints
 
 from torch import Tensor, nn
 
+from tokendrop.bounds import check
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.probabilities import Received
 from tokendrop.engine.trace import Encoded, Trace
@@ -96,9 +98,15 @@ class Reducer(nn.Module):
     arguments: dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Remember the arguments, from which a saved reducer is made again."""
+        """Check the arguments, and remember them: a saved reducer is made again from them.
+
+        Raises:
+            UserError: a value that is none of its type, or out of the bounds beside it.
+        """
         self = super().__new__(cls)
         given = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs).arguments
+        kind: Any = cls
+        check(given, _hints(kind), f"{cls.__name__}.")
         # with the defaults: in a later version they may be others
         full = {name: given.get(name, default) for name, default in cls.argument_defaults().items()}
         object.__setattr__(self, "arguments", full)
@@ -229,6 +237,15 @@ class Reducer(nn.Module):
 
     def describe(self) -> dict[str, Any]:
         """What was learned, as plain data for logs and records, e.g. a configuration."""
+        return {}
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    """Types of the constructor's arguments; any value will do where somebody's cannot be found."""
+    try:
+        return get_type_hints(kind.__init__, include_extras=True)
+    except NameError:
         return {}
 
 

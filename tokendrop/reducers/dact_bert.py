@@ -20,10 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tokendrop.bounds import Count, Finite, NonNegative, Positive
 from tokendrop.engine.by_row import row_max, row_softmax, row_sum
 from tokendrop.engine.packed import Batch, Layout
 from tokendrop.engine.trace import Encoded, Trace
-from tokendrop.errors import UserError
 from tokendrop.reducers.base import Decision, Group, Reducer, Shape, Stage, StageContext, View
 
 
@@ -73,18 +73,18 @@ class DactBert(Reducer):
 
     def __init__(
         self,
-        tau: float = 5e-3,
-        epochs: int = 3,
-        learning_rate: float = 3e-5,
-        unit_learning_rate: float | None = None,
-        halt_bias: float = 2.197,
-        trunk_width: int | None = None,
+        tau: NonNegative = 5e-3,
+        epochs: Count = 3,
+        learning_rate: Positive = 3e-5,
+        unit_learning_rate: Positive | None = None,
+        halt_bias: Finite = 2.197,
+        trunk_width: Count | None = None,
         share_units: bool = False,
         pooling: Literal["cls", "mean"] = "cls",
         exit_tie: Literal["strict", "nonstrict"] = "strict",
         exit_rule: Literal["paper", "tight"] = "paper",
-        exit_tolerance: float = 0.05,
-        check_every: int = 1,
+        exit_tolerance: NonNegative = 0.05,
+        check_every: Count = 1,
     ) -> None:
         """
         Args:
@@ -121,8 +121,6 @@ class DactBert(Reducer):
         self.check_every = check_every
 
     def build(self, shape: Shape) -> None:
-        if self.check_every < 1:
-            raise UserError(f"check_every {self.check_every} is too small: use 1 or more")
         width = self.trunk_width or shape.hidden
         count = 1 if self.share_units else shape.layers
         self.classes = shape.classes

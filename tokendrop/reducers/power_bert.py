@@ -20,6 +20,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from tokendrop.bounds import Natural, NonNegative, Positive
 from tokendrop.engine.by_row import row_rank, top_k
 from tokendrop.engine.probabilities import Received
 from tokendrop.engine.trace import Encoded
@@ -53,11 +54,11 @@ class PowerBert(Reducer):
 
     def __init__(
         self,
-        mass_weight: float = 1e-3,
-        soft_learning_rate: float = 3e-3,
-        learning_rate: float = 3e-5,
-        search_epochs: int = 3,
-        retrain_epochs: int = 3,
+        mass_weight: NonNegative = 1e-3,
+        soft_learning_rate: Positive = 3e-3,
+        learning_rate: Positive = 3e-5,
+        search_epochs: Natural = 3,
+        retrain_epochs: Natural = 3,
         mass_rounding: Literal["floor", "ceil"] = "floor",
         retention_init: Literal["ones", "length_histogram"] = "ones",
         retention_basis: Literal["absolute", "row"] = "absolute",

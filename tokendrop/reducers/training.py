@@ -8,6 +8,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from tokendrop.bounds import Natural, NonNegative, Positive, Share, ShareBelow1, check_fields
 from tokendrop.engine.trace import Encoded
 from tokendrop.heads import mean_divergence
 
@@ -36,18 +37,21 @@ class Stage:
     """
 
     name: str
-    epochs: int
-    learning_rate: float
+    epochs: Natural
+    learning_rate: NonNegative
     optimizer: Literal["adam", "adamw"] = "adamw"
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    warmup: float = 0.0
+    betas: tuple[ShareBelow1, ShareBelow1] = (0.9, 0.999)
+    eps: Positive = 1e-8
+    weight_decay: NonNegative = 0.0
+    warmup: Share = 0.0
     schedule: Literal["linear", "keras"] = "linear"
-    clip: float | None = None
+    clip: Positive | None = None
     keep: Literal["best", "last"] = "best"
     start: Literal["previous", "pretrained"] = "previous"
     reshuffle: bool = True
+
+    def __post_init__(self) -> None:
+        check_fields(self, f"{self.name}.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,10 @@ from typing import Any, ClassVar, Literal
 import pandas as pd
 from torch import Tensor
 
+from tokendrop.bounds import Positive
+from tokendrop.data.classes import class_names
 from tokendrop.data.rationales import is_eraser, with_documents
-from tokendrop.data.rows import Rows, class_names
+from tokendrop.data.rows import Rows
 from tokendrop.data.sources import Table, read_file
 from tokendrop.data.split import Split
 from tokendrop.data.tokens import Tokeniser
@@ -26,7 +28,7 @@ from tokendrop.heads import Head, mean_divergence
 from tokendrop.tasks.answers import Answering, Answers, Scores
 from tokendrop.tasks.resampling import OfResamples, mean
 
-ClassWeights = Literal["balanced"] | list[float]
+ClassWeights = Literal["balanced"] | list[Positive]
 
 
 class Task(ABC):
@@ -103,6 +105,11 @@ class Task(ABC):
         Raises:
             UserError: a row that cannot be used.
         """
+
+    @classmethod
+    def alike(cls, given: dict[str, Rows]) -> dict[str, Rows]:
+        """The rows of all files, with labels that mean the same written the same."""
+        return given
 
     @classmethod
     def class_names(cls, splits: dict[str, Rows], declared: list[str] | None) -> list[str]:

@@ -19,6 +19,7 @@ from torchmetrics.classification import (
     MulticlassMatthewsCorrCoef,
 )
 
+from tokendrop.data.classes import spelt_alike
 from tokendrop.data.rationales import tokenised_rationales
 from tokendrop.data.rows import Rows, read_classes
 from tokendrop.data.sources import Table
@@ -78,6 +79,10 @@ class SequenceClassification(Task):
     @classmethod
     def read_rows(cls, table: Table, text: Sequence[str], label: str) -> Rows:
         return read_classes(table, text, label)
+
+    @classmethod
+    def alike(cls, given: dict[str, Rows]) -> dict[str, Rows]:
+        return spelt_alike(given)
 
     @classmethod
     def tokenised(

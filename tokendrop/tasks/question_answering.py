@@ -17,6 +17,7 @@ from tokendrop.data.sources import Table
 from tokendrop.data.split import Question, Split, Window
 from tokendrop.data.tokens import Tokeniser
 from tokendrop.engine.packed import Batch, Layout
+from tokendrop.errors import UserError
 from tokendrop.heads import SPAN
 from tokendrop.tasks.answers import Answer, Answering, Answers, Scores
 from tokendrop.tasks.base import ClassWeights, Task
@@ -67,12 +68,22 @@ class QuestionAnswering(Task):
     def tokenised(
         cls, rows: Rows, tokeniser: Tokeniser, labels: Sequence[str], doc_stride: int, what: str
     ) -> Split:
-        """The windows of all questions, with where the first answer to each lies."""
+        """The windows of all questions, with where the first answer to each lies.
+
+        Raises:
+            UserError: also an answered question whose context has no token.
+        """
         found = tokeniser.windows(rows.texts, doc_stride, what)
         windows = [
             Window(number, rows.labels[number], offsets)
             for number, offsets in zip(found.examples, found.offsets, strict=True)
         ]
+        for window in windows:
+            if window.question.answers and not window.offsets[:, 1].any():
+                raise UserError(
+                    f"{rows.place}, question {window.question.id}: the tokenizer makes no token of "
+                    "its context, so no answer can lie there; remove the question"
+                )
         return Split(
             [rows.texts[number] for number in found.examples],
             found.tokens.input_ids,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
@@ -114,8 +115,8 @@ class TokenClassification(Task):
 
     @classmethod
     def unlabelled_rows(cls, texts: list[tuple[str, ...]]) -> Rows:
-        """Words have blanks between them."""
-        sentences = [Sentence(" ".join(text).split(), []) for text in texts]
+        """Words have blanks, tabs or ends of lines between them; other white space is theirs."""
+        sentences = [Sentence(re.findall(r"[^ \t\r\n]+", " ".join(text)), []) for text in texts]
         numbers = list(range(1, len(texts) + 1))
         return Rows([(" ".join(one.words),) for one in sentences], sentences, numbers, "texts")
 

@@ -1,13 +1,13 @@
-"""Sees to it that the loss of every training step is a number, without waiting for a GPU."""
+"""Sees to it that losses and weights of a training are numbers, without waiting for a GPU."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tokendrop.errors import Diverged
 
@@ -71,6 +71,29 @@ class LossWatch:
             raise Diverged(
                 f"the loss is not a number in {noted.where} ({terms}): lower the learning rate of "
                 f"stage {self._stage!r}"
+            )
+
+
+def check_weights(weights: Mapping[str, Tensor], when: str, stage: str) -> None:
+    """Raise if a weight is not finite.
+
+    Args:
+        weights: by name.
+        when: a step or an epoch, in words.
+        stage: that trains them.
+
+    Raises:
+        Diverged: one is not, with its name.
+    """
+    found = {name: weight.detach() for name, weight in weights.items()}
+    # one number says it of all, at a tenth of what isfinite of each would take
+    if torch.isfinite(nn.utils.get_total_norm(list(found.values()))):
+        return
+    for name, weight in found.items():
+        if not torch.isfinite(weight).all():
+            raise Diverged(
+                f"the weight {name} is not a number after {when}: lower the learning rate of "
+                f"stage {stage!r}; the epochs before are kept"
             )
 
 

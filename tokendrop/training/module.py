@@ -11,17 +11,17 @@ from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from tokendrop.bounds import Count, check
 from tokendrop.data.split import Split
 from tokendrop.engine.compiled import compiled_parts
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.trace import Encoded
-from tokendrop.errors import UserError
 from tokendrop.measure.flops import dense_flops, pass_flops
 from tokendrop.measure.kept import Kept
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.base import Group, Reducer, Stage, Step
 from tokendrop.tasks import Scores, Task
-from tokendrop.training.loss_watch import LossWatch
+from tokendrop.training.loss_watch import LossWatch, check_weights
 from tokendrop.training.objectives import backward, objectives
 
 FINE_TUNE = Stage("fine_tune", 3, 5e-5, weight_decay=0.01, warmup=0.06, clip=1.0)
@@ -70,10 +70,7 @@ class TokenDropModule(LightningModule):
         self.fine_tune = fine_tune
         self.random_init = random_init
         self.compiled = compile
-        if patience is not None and patience < 1:
-            raise UserError(
-                f"patience {patience} is too small: use 1 or more epochs, or leave it out"
-            )
+        check({"patience": patience}, {"patience": Count | None})
         self.patience = patience
         # several groups may follow different losses, which one backward pass cannot do
         self.automatic_optimization = False
@@ -132,6 +129,8 @@ class TokenDropModule(LightningModule):
         for scheduler in _listed(self.lr_schedulers()):
             scheduler.step()
         self.model.reducer.after_step(self.current_epoch)
+        if not terms.is_cuda:  # which would have to be waited for
+            self._check_weights(f"step {index + 1} of epoch {self.current_epoch + 1}")
         self.log_dict(logged, batch_size=len(batch))
         self.log("loss", terms.sum(), batch_size=len(batch), logger=False)
 
@@ -193,7 +192,14 @@ class TokenDropModule(LightningModule):
     # -- evaluation -----------------------------------------------------------------------------
 
     def on_validation_start(self) -> None:
-        self.watch.check()  # before the weights of the epoch are kept
+        # before the weights of the epoch are kept
+        self.watch.check()
+        if self.stage is not None:
+            self._check_weights(f"epoch {self.current_epoch + 1}")
+
+    def _check_weights(self, when: str) -> None:
+        weights = {name: p for group in self.groups for name, p in group.parameters.items()}
+        check_weights(weights, when, self._stage.name)
 
     def validation_step(self, batch: Batch, index: int) -> None:
         self._evaluate(batch, "dev")

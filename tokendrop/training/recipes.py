@@ -19,6 +19,7 @@ from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
 from transformers import PretrainedConfig
 
+from tokendrop.bounds import Positive, check
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
 from tokendrop.files import make_folder
@@ -182,16 +183,18 @@ def backbone_config(
 
 
 def check_fine_tune(stage: Stage | None) -> None:
-    """Raise if there is a fine-tuning of no epoch.
+    """Raise if there is a fine-tuning that trains nothing.
 
     Raises:
-        UserError: how many there are.
+        UserError: it has no epoch, or a learning rate of 0.
     """
     if stage is not None and stage.epochs < 1:
         raise UserError(
             f"fine_tune.epochs {stage.epochs} is too small: use 1 or more, or fine_tune: null to "
             "take a model that was fine-tuned for the task as it is"
         )
+    if stage is not None:
+        check({"learning_rate": stage.learning_rate}, {"learning_rate": Positive}, "fine_tune.")
 
 
 def check_stages(reducer: Reducer) -> None:

@@ -82,7 +82,7 @@ def test_what_cannot_be_tuned_is_refused(settings: dict[str, str], said: str) ->
         (["--tune.cost", "0.3"], "tune.cost 0.3 does not cover one training of exits, which begins "
          "with 3 epochs where the fine-tuning has 2: use 1.5 or more"),
         (["--methods", "{exits: {reducer: DactBert, space: {check_every: {low: 0, high: 3}}}}"],
-         "methods.exits.space.check_every has 0: check_every 0 is too small"),
+         "methods.exits.space.check_every has 0: DactBert.check_every 0 is too small"),
         (["--methods", "{exits: {reducer: DactBert, space: {pooling: {choices: [cls, max]}}}}"],
          "methods.exits.space.pooling has 'max': reducer DactBert"),
         (["--methods", "{exits: {reducer: DactBert, space: {tau: {low: 0.5, high: 0.1}}}}"],

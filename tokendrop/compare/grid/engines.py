@@ -14,9 +14,10 @@ from typing import Any, Literal
 import pandas as pd
 import torch
 
+from tokendrop.compare.grid.arguments import Arguments
 from tokendrop.compare.grid.run import stage_record, truncation
 from tokendrop.compare.grid.saving import save_examples
-from tokendrop.compare.grid.settings import Arguments, Cell, Comparison, Method, grid
+from tokendrop.compare.grid.settings import Cell, Comparison, Method, grid
 from tokendrop.compare.grid.train import load_trained, train_stages
 from tokendrop.compare.grid.work import Work, timed
 from tokendrop.compare.results.records import OnDev, Record

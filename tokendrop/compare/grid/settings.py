@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections import UserDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from types import MappingProxyType
 from typing import Any
 
-from jsonargparse import Namespace
-from jsonargparse.typing import register_type
-
+from tokendrop.bounds import Count, Finite, Natural, Seed, check, check_fields
+from tokendrop.compare.grid.arguments import Arguments, unwrapped
 from tokendrop.compare.tuning.outcomes import Chosen
 from tokendrop.compare.tuning.settings import Range, Tuning
 from tokendrop.compare.tuning.spaces import Space
-from tokendrop.configs import find_config, read_config
+from tokendrop.configs import find_config, find_configs, read_config
 from tokendrop.deploy.engines import EngineName
 from tokendrop.errors import UserError, unknown
 from tokendrop.measure.clock import Clock
@@ -30,26 +28,6 @@ from tokendrop.training.recipes import Precision, check_fine_tune
 from tokendrop.training.tracking import Run
 
 
-class Arguments(UserDict[str, Any]):
-    """A reducer's arguments as the parser hands them on: untouched.
-
-    They may describe reducers inside a chain. Of a dictionary's values the parser makes objects
-    where it can, before :func:`from_spec` sees them; a type of its own keeps it from that.
-    """
-
-
-register_type(Arguments, dict, Arguments)
-
-
-def _unwrapped(value: Any) -> Any:
-    """SearchSettings as nested dictionaries and lists."""
-    if isinstance(value, Namespace):
-        return _unwrapped(vars(value))
-    if isinstance(value, Mapping):
-        return {name: _unwrapped(item) for name, item in value.items()}
-    return [_unwrapped(item) for item in value] if isinstance(value, list) else value
-
-
 @dataclass(frozen=True)
 class SearchedPoints:
     """Operating points found by searching the trained model on the dev split.
@@ -60,10 +38,11 @@ class SearchedPoints:
         settings: how to search.
     """
 
-    budgets: dict[str, float] = field(default_factory=dict)
+    budgets: dict[str, Finite] = field(default_factory=dict)
     settings: SearchSettings = field(default_factory=SearchSettings)
 
     def __post_init__(self) -> None:
+        check_fields(self, "search.")
         for budget in self.budgets.values():
             check_budget(budget)
 
@@ -94,8 +73,13 @@ class Method:
     space: dict[str, Range] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        kinds = {"reducer": str, "search": SearchedPoints | None, "space": dict[str, Range]}
+        check(vars(self), kinds, f"{self.reducer}: ")
         for name in ("arguments", "operating_points", "task_arguments"):
-            object.__setattr__(self, name, _unwrapped(getattr(self, name)))
+            given = unwrapped(getattr(self, name))
+            kind = dict[str, Any] if name == "arguments" else dict[str, dict[str, Any]]
+            check({name: given}, {name: kind}, f"{self.reducer}: ")
+            object.__setattr__(self, name, given)
 
 
 @dataclass(frozen=True)
@@ -130,11 +114,11 @@ class Comparison:
     methods: dict[str, Method]
     backbone: str = "minilm-l6"
     random_init: dict[str, Any] | None = None
-    seeds: list[int] = field(default_factory=lambda: [1])
+    seeds: list[Seed] = field(default_factory=lambda: [1])
     fine_tune: Stage | None = FINE_TUNE
     precision: Precision = "32-true"
     compile: bool = False
-    patience: int | None = None
+    patience: Count | None = None
     evaluate_in: Dtype = "fp32"
     data: dict[str, Any] = field(default_factory=dict)
     task_data: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -142,11 +126,16 @@ class Comparison:
     loggers: list[LoggerKind] = field(default_factory=lambda: ["csv", "wandb"])
     engines: list[EngineName] = field(default_factory=list)
     floor: bool = False
-    samples: int = 16
+    samples: Natural = 16
     tune: Tuning | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
+        if not self.methods or not self.tasks:
+            raise UserError("a comparison needs one or more of tasks and of methods: name them")
         check_fine_tune(self.fine_tune)
+        if len(set(self.seeds)) < max(1, len(self.seeds)):
+            raise UserError(f"seeds {self.seeds} cannot be used: name one or more, each once")
         tuned = {name: method for name, method in self.methods.items() if method.space}
         if self.tune is not None:
             self.tune.check()
@@ -238,16 +227,16 @@ def entries(comparison: Comparison) -> Iterator[Entry]:
     """All methods on all tasks, task by task.
 
     Raises:
-        UserError: a task that does not exist.
+        UserError: a task that does not exist, or two of one name.
     """
+    paths = find_configs("task", comparison.tasks)
     for name in comparison.task_data:
         if name not in comparison.tasks:
             raise unknown("task in task_data", name, comparison.tasks)
     for method in comparison.methods.values():
         for name in method.task_arguments:  # a comparison's file may serve one task at a time
             find_config("task", name)
-    for name in comparison.tasks:
-        path = find_config("task", name)
+    for name, path in zip(comparison.tasks, paths, strict=True):
         task = read_config(path)
         own = comparison.task_data.get(name, {})
         data = {**task.get("data", {}), **comparison.data, **own}

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from tokendrop.bounds import Count, Finite, Positive, Seed, check, check_fields
 from tokendrop.errors import UserError
 
 Number = int | float
+_HINTS = dict.fromkeys(("low", "high"), int | Finite | None)
+_HINTS |= {"log": bool, "choices": list[Any] | None}
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Range:
         Raises:
             UserError: what is wrong.
         """
+        # the annotation of the fields would make the parser read whole numbers as others
+        check(vars(self), _HINTS, f"{place}.")
         if self.choices is not None:
             if self.low is not None or self.high is not None or self.log:
                 raise UserError(f"{place} has ends and {self}: leave one of them out")
@@ -85,10 +90,10 @@ class Tuning:
         seed: of the draws.
     """
 
-    speedups: list[float] = field(default_factory=list)
-    cost: float | None = None
-    trials: int | None = None
-    seed: int = 0
+    speedups: list[Finite] = field(default_factory=list)
+    cost: Positive | None = None
+    trials: Count | None = None
+    seed: Seed = 0
 
     def check(self) -> None:
         """Raise if there is nothing to reach or no end.
@@ -96,6 +101,7 @@ class Tuning:
         Raises:
             UserError: what is wrong.
         """
+        check_fields(self, "tune.")
         for speedup in self.speedups:
             if not speedup > 1:
                 raise UserError(f"tune.speedups {speedup:g} saves nothing: use more than 1")
@@ -106,10 +112,6 @@ class Tuning:
                 "tune has no end: give tune.cost, in multiples of the dense fine-tuning, or "
                 "tune.trials"
             )
-        if self.cost is not None and not self.cost > 0:
-            raise UserError(f"tune.cost {self.cost:g} is out of range: use more than 0")
-        if self.trials is not None and self.trials < 1:
-            raise UserError(f"tune.trials {self.trials} is too small: use 1 or more")
 
 
 def _is_plain(value: object) -> bool:

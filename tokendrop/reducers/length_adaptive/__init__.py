@@ -23,11 +23,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from tokendrop.bounds import Natural, Positive, ShareBelow1
 from tokendrop.engine.by_row import top_k
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.probabilities import Received
 from tokendrop.engine.trace import Encoded
-from tokendrop.errors import UserError
 from tokendrop.reducers.base import Decision, Ranking, Reducer, Shape, Stage, Step, View
 from tokendrop.reducers.configuration import check_configuration
 from tokendrop.reducers.moments import received_attention
@@ -71,11 +71,11 @@ class LengthAdaptive(Reducer):
 
     def __init__(
         self,
-        length_drop: float = 0.2,
-        layer_drop: float = 0.2,
-        random_models: int = 2,
-        epochs: int = 5,
-        learning_rate: float = 2e-5,
+        length_drop: ShareBelow1 = 0.2,
+        layer_drop: ShareBelow1 = 0.2,
+        random_models: Natural = 2,
+        epochs: Natural = 5,
+        learning_rate: Positive = 2e-5,
         kl: Literal["reverse", "forward"] = "reverse",
         layer_drop_teacher: bool = True,
         length_basis: Literal["absolute", "row"] = "absolute",
@@ -111,11 +111,6 @@ class LengthAdaptive(Reducer):
         self._plans: Callable[[Batch], Plan] | None = None
 
     def build(self, shape: Shape) -> None:
-        for name, value in (("length_drop", self.length_drop), ("layer_drop", self.layer_drop)):
-            if not 0 <= value < 1:
-                raise UserError(f"{name} {value} is out of range: use 0 or more, and less than 1")
-        if self.random_models < 0:
-            raise UserError(f"random_models {self.random_models} is too small: use 0 or more")
         self.layers, self.longest = shape.layers, shape.max_tokens
         self.configuration = (self.longest,) * self.layers
         if self.given is not None:

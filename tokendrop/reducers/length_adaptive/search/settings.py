@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
-from tokendrop.errors import UserError
+from tokendrop.bounds import Count, Natural, Seed, check_fields
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class SearchSettings:
             well, as the reference does by mistake.
     """
 
-    generations: int = 30
-    population: int = 20
-    mutations: int = 30
-    crossovers: int = 30
-    rows: int = 1000
-    seed: int = 0
+    generations: Natural = 30
+    population: Natural = 20
+    mutations: Natural = 30
+    crossovers: Natural = 30
+    rows: Count = 1000
+    seed: Seed = 0
     pareto_ties: Literal["fixed", "reference"] = "fixed"
 
     @property
@@ -37,7 +37,4 @@ class SearchSettings:
         return self.population + 2 + self.generations * (self.mutations + self.crossovers)
 
     def __post_init__(self) -> None:
-        least = {"rows": 1}
-        for name, value in asdict(self).items():
-            if isinstance(value, int) and value < least.get(name, 0):
-                raise UserError(f"{name} {value} is too small: use {least.get(name, 0)} or more")
+        check_fields(self)

@@ -1,0 +1,90 @@
+"""The classes of labelled rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import chain
+
+from tokendrop.data.names import listed, repeated
+from tokendrop.data.rows import Rows
+from tokendrop.errors import UserError
+
+_MOST_NUMBERS = 20  # with decimals, that are taken for classes
+_DECIMAL = re.compile(r"[+-]?\d+\.?\d*")
+
+
+def spelt_alike(given: dict[str, Rows]) -> dict[str, Rows]:
+    """Rows whose classes are numbers, in dev and test as the training rows write them.
+
+    A table that once had a gap writes 1.0, another 1.
+
+    Args:
+        given: rows with a class name each, "train" among them.
+    """
+    known = set(given["train"].labels)
+    by_number = {_whole(name): name for name in known}
+
+    def spelt(rows: Rows) -> Rows:
+        labels = [
+            name if name in known else by_number.get(_whole(name), name) for name in rows.labels
+        ]
+        return replace(rows, labels=labels, names=[[name] for name in labels])
+
+    return {split: spelt(rows) for split, rows in given.items()}
+
+
+def _whole(name: str) -> str:
+    """A whole number without the decimals that a reader added."""
+    return re.sub(r"\.0*$", "", name) if _DECIMAL.fullmatch(name) else name
+
+
+def _hint(seen: Iterable[str]) -> str:
+    """What else may be meant where all classes are numbers."""
+    if not all(map(_DECIMAL.fullmatch, seen)):
+        return ""
+    return "; if these are amounts and no classes, use --data.task regression"
+
+
+def class_names(splits: dict[str, Rows], declared: list[str] | None) -> list[str]:
+    """The classes or tags of the training rows: as declared, else numbers by value, else sorted.
+
+    Raises:
+        UserError: fewer than two classes, two declared ones of one name, one number written in two
+            ways, many numbers with decimals, or dev or test rows of a class never trained on.
+    """
+    train = splits["train"]
+    if declared is not None and (twice := repeated(declared)):
+        raise UserError(
+            f"{train.place} declares two classes of the name {twice!r}: give each class a name of "
+            "its own"
+        )
+    seen = set(chain.from_iterable(train.names))
+    if len(seen) == 1:
+        raise UserError(
+            f"{train.place}: every training row has the label {min(seen)!r}; "
+            "classification needs at least 2 classes, choose the column with --data.label"
+        )
+    if twice := repeated(list(map(_whole, seen))):
+        raise UserError(
+            f"{train.place}: the number {twice} is written in several ways among the labels: write "
+            "it in one"
+        )
+    if (hint := _hint(seen)) and len(seen) > _MOST_NUMBERS and any("." in _whole(n) for n in seen):
+        raise UserError(
+            f"{train.place}: {len(seen)} different numbers, such as {max(seen, key=len)}, as "
+            f"classes{hint}"
+        )
+    numeric = all(re.fullmatch(r"[+-]?\d+", name) for name in seen)
+    known = declared or sorted(seen, key=lambda name: (int(name) if numeric else 0, name))
+    for rows in (splits["dev"], splits["test"]):
+        for number, names in zip(rows.numbers, rows.names, strict=True):
+            for name in set(names) - seen:
+                there = listed(label for label in known if label in seen)
+                raise UserError(
+                    f"{rows.place}, row {number}: label {name!r} does not occur in the training "
+                    f"rows; known are {there}: correct or remove the row, or add such rows to the "
+                    f"training data{_hint(seen)}"
+                )
+    return known
