@@ -57,11 +57,11 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
             tasks[task] = make_data(settings, comparison.backbone)
         return tasks[task]
 
+    models = groups(engines)
+    check_engines(comparison, [cell for group in models for cell in group], data_of)
     for path, cell in cells.items():
         if not path.is_file():
             check_cell(comparison, cell, data_of(cell.run.task, cell.data))
-    models = groups(engines)
-    check_engines(comparison, [cell for group in models for cell in group], data_of)
     if comparison.tune is not None:
         check_tuning(comparison, data_of)
         chosen = tune(comparison, out, data_of)
