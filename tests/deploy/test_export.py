@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer
 from transformers import BertTokenizer
 
 import baselines
@@ -215,6 +216,27 @@ class OfFixedSize(Reducer):
     def before_layer(self, view: View) -> Decision:
         early = view.batch.positions[view.layout.tokens] < 5
         return Decision(keep=early & torch.ones(len(view.layout.tokens), dtype=torch.bool))
+
+
+def test_rows_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, folder, _ = exported("dact_bert", 3)
+    run = exits.Model(folder)
+    encoded = Tokenizer.from_file(str(folder / "tokenizer.json")).encode("")
+    empty = Rows([encoded.ids], [encoded.type_ids], "an empty text")
+    with torch.inference_mode():
+        wanted = model(empty.packed()).logits.numpy()
+    np.testing.assert_allclose(run(empty.padded()), wanted, atol=1e-4)
+    with pytest.raises(ValueError, match="give one text or more"):
+        run({name: value[:0] for name, value in empty.padded().items()})
+    model.save_pretrained(tmp_path / "model")
+    file = tmp_path / "texts.txt"
+    command = ["export", str(tmp_path / "model"), "--rows", str(file)]
+    for text, told in (("\n  \n", "holds no texts"), ("\na\tb\tc\n", "line 2 has 3 parts")):
+        file.write_text(text)
+        assert main(command) == 2
+        assert told in capsys.readouterr().err
+    file.write_text("\n\u200b\n")  # a line that is not blank, of which no token is left
+    assert main(command) == 0
 
 
 def refused(reducer: Reducer, out: Path, family: str = "bert", **options: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ def test_engines_are_yardsticks_beside_the_methods(
 
 
 def test_an_exported_model_is_timed_against_its_engine(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "plot"]
     tokenizer = BertTokenizer(vocab={word: number for number, word in enumerate(words)})
@@ -154,3 +155,11 @@ def test_an_exported_model_is_timed_against_its_engine(
     assert "PowerBert in openvino fp32, all_128 rows, 1 at a time: " in said
     assert main(["speed", *few, str(folder)]) == 2
     assert "is no exported model" in capsys.readouterr().err
+    (tmp_path / "blank.txt").write_text("\n")
+    assert (
+        main(["speed", *few, str(tmp_path / "onnx"), "--texts", str(tmp_path / "blank.txt")]) == 2
+    )
+    assert "holds no texts" in capsys.readouterr().err
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert main(["speed", *few, str(tmp_path / "onnx")]) == 2
+    assert "the engine onnxruntime needs onnxruntime" in capsys.readouterr().err

@@ -79,10 +79,15 @@ def _rows(model: TokenDropModel, folder: Path, file: str | None) -> Rows:
     """What the files are checked on."""
     if file is not None:
         with lines_of(file) as lines:
-            there = (tuple(text.split("\t")) for text in lines if text.strip())
-            texts = list(islice(there, MOST_ROWS))
-        if not texts:
+            there = ((n, tuple(x.split("\t"))) for n, x in enumerate(lines, 1) if x.strip())
+            found = list(islice(there, MOST_ROWS))
+        if not found:
             raise UserError(f"{file} holds no texts: give one per line")
+        kind = kind_named(model.answering.kind)
+        for line, text in found:
+            if complaint := kind.complaint(text):
+                raise UserError(f"{file}, line {line} {complaint}")
+        texts = [text for _, text in found]
         return rows_of(model, texts, f"of {file}")
     settings = data_settings(folder)
     if settings.keys() & {"train", "dir"}:

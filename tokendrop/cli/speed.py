@@ -212,6 +212,8 @@ def _exported(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     runs = model.runs(options.engines or ["onnxruntime"])
     with lines_of(options.texts) as lines:
         texts = [text for text in lines if text.strip()]
+    if options.texts and not texts:
+        raise UserError(f"{options.texts} holds no texts: give one per line")
     mixes = ["texts"] if texts else options.mixes or ["all_128"]
     for mix, size in product(mixes, options.batch_sizes or [1]):
         for row in time_exported(model, runs, mix, size, options.rounds, options.seconds, texts):

@@ -45,8 +45,13 @@ class Model:
         Args:
             given: (B, width) whole numbers, ``input_ids``, ``attention_mask`` (1, and 0 behind the
                 end of a row) and ``token_type_ids``, which a model without them does not read.
+
+        Raises:
+            ValueError: no rows, or rows without any place.
         """
         state = dict(given)
+        if not np.size(state["input_ids"]):
+            raise ValueError("there are no rows to answer for: give one text or more")
         rows = np.arange(len(state["input_ids"]))
         logits: NDArray[Any] | None = None
         for session in self.sessions:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 import tokendrop
@@ -17,6 +18,7 @@ from tests.cli.test_cli import complaint
 from tests.models.test_class_names import TWELVE, answers, classes_case
 from tokendrop.cli import main
 from tokendrop.configs import config_folder
+from tokendrop.deploy import engines
 from tokendrop.measure.measures import MEASURES, THROUGHPUT_UNPADDED
 from tokendrop.testing.tiny import MAX_TOKENS
 
@@ -222,3 +224,18 @@ class TestRefusals:
         )
         line = complaint(capsys, "compare", *options(case, tmp_path, **changes))
         assert all(part in line for part in said)
+
+    def test_engines_that_cannot_run_the_model_are_refused_before_it_is_trained(
+        self,
+        case: Path,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        words = options(case, tmp_path, engines=["onnxruntime"])
+        with monkeypatch.context() as patched:
+            patched.setattr(engines, "LARGEST", 1000)
+            assert "an ONNX file holds at most 2 GiB" in complaint(capsys, "compare", *words)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        assert "would be measured on the GPU" in complaint(capsys, "compare", *words)
+        assert not (tmp_path / "stages").exists()

@@ -70,10 +70,10 @@ def compare(
             tasks[task] = make_data(settings, comparison.backbone)
         return tasks[task]
 
+    check_engines(comparison, [cell for group in groups(engines) for cell in group], data_of)
     for path, cell in cells.items():
         if not path.is_file():
             check_cell(comparison, cell, data_of(cell.run.task, cell.data))
-    check_engines(comparison, [cell for group in groups(engines) for cell in group], data_of)
     if comparison.tune is not None:
         check_tuning(comparison, data_of)
         studies = _studies(comparison, out, data_of, cluster, shard)

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from tokendrop.deploy import exits
-from tokendrop.deploy.engines import Array, Run, dense_runs, openvino_run
+from tokendrop.deploy.engines import Array, Run, check_installed, dense_runs, openvino_run
 from tokendrop.deploy.export import KEY, Description
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
@@ -76,6 +76,7 @@ class ExportedModel:
         Raises:
             UserError: an engine is not installed, or none of them runs these files.
         """
+        check_installed(engines)
         files, weights = self.described.files, self.described.weights
         own: dict[str, Run] = {}
         if "onnxruntime" in engines:
