@@ -51,7 +51,7 @@ def test_other_vocabulary_is_tokenised(tokenizer, tmp_path):
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"x" * 99])
 def test_torn_cache_file_is_rebuilt(counting, tmp_path, damage):
     first = Tokeniser(counting, 6, tmp_path)(TEXTS, "train")
-    (file,) = tmp_path.iterdir()
+    (file,) = tmp_path.glob("*.parquet")
     whole = file.read_bytes()
     file.write_bytes(damage(whole))
     assert Tokeniser(counting, 6, tmp_path)(TEXTS, "train") == first

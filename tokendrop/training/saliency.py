@@ -7,6 +7,7 @@ output. Attention is what the tokens receive, which needs no label.
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 import torch
 from rich.progress import track
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -25,12 +26,15 @@ from tokendrop.engine.packed import Batch
 from tokendrop.engine.probabilities import Received
 from tokendrop.errors import UserError
 from tokendrop.families import family_of
-from tokendrop.files import whole_file
 from tokendrop.measure.flops import dense_flops
 from tokendrop.models.model import load_with
 from tokendrop.reducers.base import Reducer, View
 from tokendrop.reducers.dense import Dense
+from tokendrop.sums import is_changed
+from tokendrop.training.checkpoints import save_tensors
 from tokendrop.training.work import Done
+
+log = logging.getLogger(__name__)
 
 Gold = Callable[[Tensor, Batch], Tensor]
 Score = Callable[[PreTrainedModel, Batch], Tensor]
@@ -104,7 +108,7 @@ def over_training_rows(
         a (tokens,) tensor per row, in the order of the train split.
     """
     lengths, passes = data.splits["train"].lengths, PASSES[remembered.stem]
-    if not remembered.is_file():
+    if not _is_whole(remembered):
         started = time.perf_counter()
         tuned = load_with(model_folder, Dense())
         model = tuned.to(device).backbone
@@ -120,12 +124,25 @@ def over_training_rows(
                 places = first[batch.examples][batch.layout.row] + batch.positions
                 total[places] += score(model, batch)
                 done(passes * len(places))
-        with whole_file(remembered) as draft:
-            flops = passes * len(weights) * dense_flops(lengths, model, tuned.shape)
-            total = total.cpu()  # waits until all of it is worked out
-            cost = {"flops": str(flops), "seconds": str(time.perf_counter() - started)}
-            save_file({remembered.stem: total / len(weights)}, draft, metadata=cost)
+        flops = passes * len(weights) * dense_flops(lengths, model, tuned.shape)
+        total = total.cpu()  # waits until all of it is worked out
+        cost = {"flops": str(flops), "seconds": str(time.perf_counter() - started)}
+        save_tensors({remembered.stem: total / len(weights)}, remembered, cost)
     return list(load_file(remembered)[remembered.stem].split(lengths))
+
+
+def _is_whole(remembered: Path) -> bool:
+    """Whether scores can be read; if they cannot, which is said, they are worked out again."""
+    if not remembered.is_file():
+        return False
+    try:
+        if not is_changed(remembered):
+            cost_of(remembered)
+            return True
+    except UserError:
+        pass
+    log.warning("%s is torn or was changed: it is worked out again", remembered)
+    return False
 
 
 def cost_of(remembered: Path) -> tuple[int, float]:

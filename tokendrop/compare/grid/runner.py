@@ -23,8 +23,10 @@ from tokendrop.compare.results import records
 from tokendrop.compare.results.floor import floor_path, read_floors, write_floor
 from tokendrop.compare.results.frame import results_frame
 from tokendrop.compare.results.records import Record
+from tokendrop.compare.results.trust import set_aside
 from tokendrop.compare.tuning.tune import check_tuning, tune
 from tokendrop.data import TextData
+from tokendrop.locks import hold
 from tokendrop.training.tracking import Run, log_comparison, wants_wandb
 
 
@@ -36,11 +38,16 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
         out: output folder; finished runs that lie there are kept, and others may join them.
 
     Raises:
-        UserError: bad input, or a folder that holds runs of other settings.
+        UserError: bad input, or a folder that holds runs of other settings or is in use.
     """
+    with hold(out):
+        return _compared(comparison, out)
+
+
+def _compared(comparison: Comparison, out: Path) -> list[Record]:
     cells = {_path(out, cell.run): cell for cell in grid(comparison)}
     begin_or_continue(comparison, out, cells)
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False)
     tasks: dict[str, TextData] = {}
 
     def data_of(task: str, settings: dict[str, Any]) -> TextData:
@@ -60,6 +67,7 @@ def compare(comparison: Comparison, out: Path) -> list[Record]:
     # a floor is of the same data as the finished runs beside it; alone it may be of others
     measured = {cell.run.task for path, cell in cells.items() if path.is_file()}
     for task, cell in {cell.run.task: cell for cell in cells.values() if comparison.floor}.items():
+        set_aside(floor_path(out, task), out, again=True)
         if task not in measured or not floor_path(out, task).is_file():
             write_floor(task, data_of(task, cell.data), cell.metric, out)
     work, remaining = Work(comparison, out), Remaining()

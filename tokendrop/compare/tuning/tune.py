@@ -7,7 +7,6 @@ from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from rich.console import Console
 
@@ -19,6 +18,7 @@ from tokendrop.compare.tuning.spaces import Space
 from tokendrop.compare.tuning.trials import Asked, run_trial
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
+from tokendrop.files import file_name
 from tokendrop.models.backbones import shape_of
 from tokendrop.reducers import from_spec
 from tokendrop.reducers.length_adaptive.search import load_search
@@ -130,7 +130,7 @@ def _tune_method(
     limits = comparison.tune
     assert limits is not None
     space = entry.space()
-    path = out / "tuning" / f"{quote(entry.task)}--{quote(entry.name)}.journal"
+    path = out / "tuning" / f"{file_name(f'{entry.task}--{entry.name}')}.journal"
     settings = _settings(comparison, entry, data)
     several = bool(speedups)
     study_class = load_study()
