@@ -18,7 +18,7 @@ from tokendrop.cli.lightning_cli import (
 )
 from tokendrop.cli.training_settings import TRAINING_CONFIG
 from tokendrop.files import check_target, whole_folder
-from tokendrop.locks import hold
+from tokendrop.holding import hold
 from tokendrop.measure.measures import TRAIN_SECONDS
 from tokendrop.models.cards import SIDE_CAR
 from tokendrop.models.model import load_with

@@ -8,7 +8,7 @@ from pathlib import Path
 from tokendrop.cli.options import Parser
 from tokendrop.compare.report.outputs import write_outputs
 from tokendrop.compare.results.joining import joined_comparisons
-from tokendrop.locks import hold
+from tokendrop.holding import hold
 
 
 def parser() -> Parser:

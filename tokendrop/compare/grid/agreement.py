@@ -19,7 +19,7 @@ from tokendrop.compare.grid.train import train_cell
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
 from tokendrop.files import write_text
-from tokendrop.locks import hold
+from tokendrop.holding import hold
 from tokendrop.measure.provenance import provenance
 from tokendrop.models.model import load_with
 from tokendrop.reducers.dense import Dense

@@ -26,7 +26,7 @@ from tokendrop.compare.results.records import Record
 from tokendrop.compare.results.trust import set_aside
 from tokendrop.compare.tuning.tune import check_tuning, tune
 from tokendrop.data import TextData
-from tokendrop.locks import hold
+from tokendrop.holding import hold
 from tokendrop.training.tracking import Run, log_comparison, wants_wandb
 
 

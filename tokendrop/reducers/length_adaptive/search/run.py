@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tokendrop.data.split import Split
 from tokendrop.files import write_text
-from tokendrop.locks import hold
+from tokendrop.holding import hold
 from tokendrop.measure.provenance import provenance
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.length_adaptive.search.candidates import Candidates, draw_rows
