@@ -1,15 +1,32 @@
-"""Writing so that a kill, a full disk or Ctrl-C leaves the old or the new, never a torn file."""
+"""Writing so that a kill, a full disk or Ctrl-C leaves the old or the new, never a torn file.
+
+What is being written is a *draft*: a hidden file or folder beside its target that says which
+process writes it, so that the next start can remove what a kill left.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
+import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from urllib.parse import quote
 
 from tokendrop.errors import UserError
+from tokendrop.sums import digest, line_of, sum_file
+
+DRAFT = ".draft"
+DAY = 24 * 3600
+LONGEST = 180  # characters of a name, which leaves room for endings
+# file names that Windows takes for devices, whatever their endings are
+_PORTS = [f"{port}{number}" for port in ("com", "lpt") for number in range(10)]
+DEVICES = {"con", "prn", "aux", "nul", *_PORTS}
 
 
 def make_folder(path: str | Path) -> Path:
@@ -29,42 +46,150 @@ def make_folder(path: str | Path) -> Path:
         ) from error
 
 
+def check_target(target: Path) -> None:
+    """Find out whether :func:`whole_folder` will be able to write there.
+
+    Raises:
+        UserError: it will not.
+    """
+    place = _behind_links(target)
+    if place.exists() and not place.is_dir():
+        raise UserError(f"{target} is a file where a folder is to be written: move it away")
+    make_folder(place.parent)
+
+
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """Fill a new folder that appears under its name only once complete.
 
-    An older folder of that name is replaced.
+    An older folder of that name is replaced. Where the name is a link, what it leads to is.
     """
+    target = _behind_links(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    draft = Path(tempfile.mkdtemp(prefix=_mark(), suffix=DRAFT, dir=target.parent))
+    older = draft.with_name(f"{draft.name.removesuffix(DRAFT)}-older{DRAFT}")
     try:
         yield draft
         draft.chmod(0o755)
+        # removing the older one takes time, in which a kill must not find neither
         if target.exists():
-            shutil.rmtree(target)
+            os.replace(target, older)
         os.replace(draft, target)
+    except BaseException:
+        if older.exists() and not target.exists():
+            os.replace(older, target)
+        raise
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        for left in (draft, older):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 @contextmanager
-def whole_file(target: Path) -> Iterator[Path]:
-    """Fill a new file that appears under its name only once complete, in place of an older one."""
+def whole_file(target: Path, *, summed: bool = False) -> Iterator[Path]:
+    """Fill a new file that appears under its name only once complete, in place of an older one.
+
+    Args:
+        target: the file; where it is a link, what that leads to is written.
+        summed: whether its checksum is written beside it, see :mod:`tokendrop.sums`.
+
+    Raises:
+        OSError: it cannot be written; the error names the target.
+    """
+    target = _behind_links(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
-    os.close(handle)
-    draft = Path(name)
+    draft: Path | None = None
     try:
+        handle, name = tempfile.mkstemp(prefix=_mark(), suffix=DRAFT, dir=target.parent)
+        os.close(handle)
+        draft = Path(name)
         yield draft
         with draft.open("rb") as file:
             os.fsync(file.fileno())
         draft.chmod(0o644)
+        line = line_of(digest(draft), target.name) if summed else None
+        # a kill in between leaves a file without a sum, never one with that of another
+        sum_file(target).unlink(missing_ok=True)
         os.replace(draft, target)
+    except OSError as error:
+        if draft is None or error.filename in (None, str(draft), draft):
+            raise OSError(error.errno, error.strerror or str(error), str(target)) from error
+        raise
     finally:
-        draft.unlink(missing_ok=True)
+        if draft is not None:
+            draft.unlink(missing_ok=True)
+    if line is not None:
+        write_text(sum_file(target), line)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a whole text file or leave the old one."""
-    with whole_file(path) as draft:
+def write_text(path: Path, text: str, *, summed: bool = False) -> None:
+    """Write a whole text file or leave the old one, see :func:`whole_file`."""
+    with whole_file(path, summed=summed) as draft:
         draft.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, content: bytes | memoryview, *, summed: bool = False) -> None:
+    """Write a whole file or leave the old one, see :func:`whole_file`."""
+    with whole_file(path, summed=summed) as draft:
+        draft.write_bytes(content)
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove what processes that are gone were writing in a folder and below.
+
+    Drafts of another machine, whose processes cannot be seen from here, go when a day old.
+    """
+    for place, folders, files in os.walk(folder):
+        for name in [name for name in (*folders, *files) if name.endswith(DRAFT)]:
+            draft = Path(place, name)
+            if _is_left(draft):
+                shutil.rmtree(draft, ignore_errors=True)
+                if draft.is_file():
+                    draft.unlink(missing_ok=True)
+        folders[:] = [name for name in folders if not name.endswith(DRAFT)]
+
+
+def _is_left(draft: Path) -> bool:
+    host, process, *_ = [*draft.name.removeprefix(".").split("-"), ""]
+    if host == _host() and process.isdecimal():
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            pass
+        return False
+    try:
+        return time.time() - draft.stat().st_mtime > DAY
+    except OSError:
+        return False
+
+
+def _mark() -> str:
+    return f".{_host()}-{os.getpid()}-"
+
+
+@cache
+def _host() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def _behind_links(target: Path) -> Path:
+    return Path(os.path.realpath(target)) if target.is_symlink() else target
+
+
+def file_name(name: str) -> str:
+    """A name that people chose as a file name on any system, without its ending.
+
+    It names no other folder, has no characters that a system forbids, and is not too long. Usual
+    names stay as they are.
+
+    >>> file_name("1/2")
+    '1%2F2'
+    """
+    quoted = quote(name, safe="=,+@", errors="backslashreplace") or "%"
+    if quoted.split(".")[0].lower() in DEVICES or set(quoted) <= {"."}:
+        quoted = f"%{ord(quoted[0]):02X}{quoted[1:]}"
+    if len(quoted) <= LONGEST:
+        return quoted
+    # a hash in place of the end, so that long names which begin alike stay two
+    return f"{quoted[: LONGEST - 20]}-{hashlib.sha256(quoted.encode()).hexdigest()[:16]}"

@@ -43,6 +43,8 @@ class Theme:
             # the same numbers give the same bytes
             "svg.hashsalt": "tokendrop",
             "text.color": self.text,
+            # a dollar in a name is no formula
+            "text.parse_math": False,
             "xtick.color": self.text,
             "ytick.color": self.text,
         }

@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import BertTokenizer
 
 from tokendrop.data.tokens import Tokeniser
@@ -58,12 +60,32 @@ def test_the_end_that_is_cut_is_a_part_of_the_key(tokenizer, tmp_path):
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"x" * 99])
 def test_torn_cache_file_is_rebuilt(counting, tmp_path, damage):
     first = Tokeniser(counting, 6, tmp_path)(TEXTS, "train")
-    (file,) = tmp_path.iterdir()
+    (file,) = tmp_path.glob("*.parquet")
     whole = file.read_bytes()
     file.write_bytes(damage(whole))
     assert Tokeniser(counting, 6, tmp_path)(TEXTS, "train") == first
     assert counting.calls == 2
     assert file.read_bytes() == whole
+
+
+def test_flipped_or_torn_tokens_are_made_again(tokenizer, tmp_path, caplog):
+    tokens = Tokeniser(tokenizer, 6, tmp_path)(TEXTS, "train")
+    (file,) = tmp_path.glob("*.parquet")
+
+    @given(st.integers(0, 10**6), st.integers(0, 7), st.booleans())
+    def are_made_again(place, bit, torn):
+        caplog.clear()
+        content = bytearray(file.read_bytes())
+        place %= len(content)
+        content[place] ^= 1 << bit
+        file.write_bytes(content[:place] if torn else content)
+        assert Tokeniser(tokenizer, 6, tmp_path)(TEXTS, "train") == tokens
+        assert f"{file} is torn or was changed" in caplog.text
+
+    are_made_again()
+    # as an earlier version wrote them
+    file.with_name(f"{file.name}.sha256").unlink()
+    assert Tokeniser(tokenizer, 6, tmp_path)(TEXTS, "train") == tokens
 
 
 def test_failed_write_leaves_nothing_behind(tokenizer, tmp_path, monkeypatch):

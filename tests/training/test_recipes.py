@@ -468,6 +468,7 @@ def test_a_stage_of_another_version_is_named(backbone: str, data: TextData, tmp_
     (stage,) = trained(module, data, tmp_path)
     marker = stage.folder / "done.json"
     marker.write_text(marker.read_text().replace('"flops"', '"flips"'))
+    (stage.folder / "SHA256SUMS").unlink()
     with pytest.raises(UserError, match="remove its folder to train it again") as error:
         trained(module, data, tmp_path)
     assert str(stage.folder) in str(error.value)

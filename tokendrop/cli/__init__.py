@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from tokendrop.cli.signals import ended_by_signals
 from tokendrop.errors import UserError, unknown
 
 COMMANDS = {
@@ -26,7 +27,10 @@ COMMANDS = {
     "rationale": "compare what methods keep with what people marked as the reason",
 }
 
-CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+CONTINUES = ("fit", "compare", "search", "rationale")
+"""Commands that find what they had done before."""
+
+CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
 
 USAGE = f"""usage: tokendrop COMMAND [options]
 
@@ -42,32 +46,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        the exit code: 0, 2 for a mistake in the input, 130 after Ctrl-C.
+        the exit code: 0, 2 for a mistake in the input, 130 after Ctrl-C, 143 after SIGTERM, 129
+        after SIGHUP.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help"):
         print(USAGE)
         return 0
+    again = "continues from here" if words[0] in CONTINUES else "begins again"
     try:
-        if words[0] not in COMMANDS:
-            raise unknown("command", words[0], COMMANDS)
-        command = importlib.import_module(f"tokendrop.cli.{words[0]}")
-        _quiet()
-        with _each_line_once():
-            command.run(words[1:])
+        with ended_by_signals() as received:
+            try:
+                if words[0] not in COMMANDS:
+                    raise unknown("command", words[0], COMMANDS)
+                command = importlib.import_module(f"tokendrop.cli.{words[0]}")
+                _quiet()
+                with _each_line_once():
+                    command.run(words[1:])
+            except SystemExit as error:
+                # what Lightning makes of Ctrl-C
+                if isinstance(error.__context__, KeyboardInterrupt):
+                    raise KeyboardInterrupt from error
+                raise
     except UserError as error:
         print(f"tokendrop: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("tokendrop: interrupted; the same command continues from here", file=sys.stderr)
-        return 130
+        print(f"tokendrop: interrupted; the same command {again}", file=sys.stderr)
+        return received.exit_code
     except BrokenPipeError:
         return 0
     except OSError as error:
         if error.errno not in CANNOT_WRITE:
             raise
-        cure = "make room or name another folder; the same command continues from here"
-        print(f"tokendrop: error: {error.strerror} ({error.filename}): {cure}", file=sys.stderr)
+        what = f"{error.strerror} ({error.filename})" if error.filename else error.strerror
+        cure = f"make room or name another folder; the same command {again}"
+        print(f"tokendrop: error: {what}: {cure}", file=sys.stderr)
         return 2
     return 0
 

@@ -17,6 +17,7 @@ from tokendrop.deploy.export import NEWEST_OPSET, OLDEST_OPSET, export_onnx
 from tokendrop.deploy.sentences import own_sentences, rows_of
 from tokendrop.errors import UserError
 from tokendrop.models.model import TokenDropModel, load
+from tokendrop.tasks import kind_named
 
 log = logging.getLogger(__name__)
 

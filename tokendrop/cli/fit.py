@@ -17,7 +17,8 @@ from tokendrop.cli.lightning_cli import (
     training_parser,
 )
 from tokendrop.cli.training_settings import TRAINING_CONFIG
-from tokendrop.files import whole_folder
+from tokendrop.files import check_target, whole_folder
+from tokendrop.holding import hold
 from tokendrop.measure.measures import TRAIN_SECONDS
 from tokendrop.models.cards import SIDE_CAR
 from tokendrop.models.model import load_with
@@ -37,7 +38,14 @@ def parser() -> LightningArgumentParser:
 def run(arguments: Sequence[str]) -> None:
     """Parse the command line and train; the result is ``OUT/model``."""
     cli = parse(arguments)
-    out, seed = Path(cli.config.out), int(cli.config.seed_everything)
+    out = Path(cli.config.out)
+    with hold(out):
+        check_target(out / "model")
+        _fit(cli, out)
+
+
+def _fit(cli: TokenDropCLI, out: Path) -> None:
+    seed = int(cli.config.seed_everything)
     method = cli.model.reducer_spec["class_path"].rsplit(".", 1)[-1]
     described = Run(cli.datamodule.settings.dataset or "local", method, "fit", seed)
     tracker = Tracker(cli.config.loggers, out, described)

@@ -8,7 +8,7 @@ from pathlib import Path
 from tokendrop.cli.options import Parser
 from tokendrop.compare.report.outputs import write_outputs
 from tokendrop.compare.results.joining import joined_comparisons
-from tokendrop.files import make_folder
+from tokendrop.holding import hold
 
 
 def parser() -> Parser:
@@ -34,5 +34,5 @@ def run(arguments: Sequence[str]) -> None:
     options = parser().parse_args(arguments)
     records, floors = joined_comparisons([Path(folder) for folder in options.folders])
     out = Path(options.out)
-    make_folder(out)
-    print(write_outputs(out, records, floors).places)
+    with hold(out):
+        print(write_outputs(out, records, floors).places)

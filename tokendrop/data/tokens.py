@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable
 from functools import cached_property
 from itertools import pairwise
@@ -20,7 +21,10 @@ from transformers import PreTrainedTokenizerBase
 from tokendrop.data.split import Tokens, Windows
 from tokendrop.data.words import words_of_tokens
 from tokendrop.errors import UserError
-from tokendrop.files import whole_file
+from tokendrop.files import remove_drafts, whole_file
+from tokendrop.sums import is_changed
+
+log = logging.getLogger(__name__)
 
 _CHUNK = 1000  # rows tokenised between two steps of the progress bar
 _SECONDS_BEFORE_BAR = 3
@@ -268,21 +272,27 @@ def _lists(column: pa.ChunkedArray) -> list[list[int]]:
 
 
 def _read(file: Path, rows: int) -> pa.Table | None:
-    """The remembered table, or None where there is none or it is damaged."""
-    try:
-        table = pq.read_table(file)
-    except (OSError, pa.ArrowException):
+    """The remembered table, or None where there is none or it is damaged, which is said."""
+    if not file.is_file():
         return None
+    try:
+        table = None if is_changed(file) else pq.read_table(file)
+    except (OSError, pa.ArrowException):
+        table = None
     # a text may have several windows
-    return table if table.num_rows >= rows else None
+    if table is None or table.num_rows < rows:
+        log.warning("%s is torn or was changed: its texts are tokenised again", file)
+        return None
+    return table
 
 
 def _write(table: pa.Table, file: Path) -> None:
     try:
-        with whole_file(file) as draft:
+        remove_drafts(file.parent)
+        with whole_file(file, summed=True) as draft:
             pq.write_table(table, draft, compression="zstd")
     except OSError as error:
         raise UserError(
-            f"cannot write to the cache folder {file.parent} ({error.strerror}): name another "
-            "with --data.cache or the environment variable TOKENDROP_CACHE"
+            f"cannot write to the cache folder {file.parent} ({error.strerror or error}): make "
+            "room or name another with --data.cache or the environment variable TOKENDROP_CACHE"
         ) from error

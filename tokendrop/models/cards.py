@@ -31,6 +31,9 @@ METRICS = {
 
 SIDE_CAR = "reducer"
 CARD = "README.md"
+FIGURES = "figures.json"
+REWRITTEN = (CARD, f"{SIDE_CAR}/{FIGURES}")
+"""Files of a model that are written again whenever it is measured."""
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 
 
@@ -119,7 +122,7 @@ def read_figures(folder: Path, reducer: Reducer) -> Figures | None:
 
 
 def _figures_file(folder: Path) -> Path:
-    return folder / SIDE_CAR / "figures.json"
+    return folder / SIDE_CAR / FIGURES
 
 
 def _entries(file: Path) -> list[_Entry]:

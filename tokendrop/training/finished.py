@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tokendrop.files import write_text
+from tokendrop.models.cards import REWRITTEN
 from tokendrop.stored import read_json
+from tokendrop.sums import LIST, changed_of, is_changed, line_of, listed
+
+log = logging.getLogger(__name__)
+
+MARKER = "done.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +68,18 @@ class TrainedStage(Outcome):
 def finished(folder: Path) -> TrainedStage | None:
     """A finished stage, or None. The marker is written last, so what it marks is complete.
 
+    A stage of which a file has changed since is removed, which is said: it is no longer the one
+    that its numbers are of.
+
     Raises:
         UserError: the marker is another version's.
     """
-    marker = folder / "done.json"
+    marker = folder / MARKER
     if not marker.is_file():
+        return None
+    if changed := _changed(folder):
+        log.warning("%s is torn or was changed: its stage is trained again", changed)
+        shutil.rmtree(folder)
         return None
     what = "the mark of a stage that this version trained"
     done = read_json(marker, Outcome, what, "remove its folder to train it again")
@@ -73,5 +89,25 @@ def finished(folder: Path) -> TrainedStage | None:
 def finish(stage: TrainedStage) -> TrainedStage:
     """Mark a stage as finished; all else that is kept of it has to lie in its folder."""
     content = {key: value for key, value in vars(stage).items() if key != "folder"}
-    write_text(stage.folder / "done.json", json.dumps(content, indent=1))
+    text = json.dumps(content, indent=1)
+    files = [file for file in stage.model.rglob("*") if file.is_file()]
+    kept = [file for file in files if file.relative_to(stage.model).as_posix() not in REWRITTEN]
+    marked = line_of(hashlib.sha256(text.encode()).hexdigest(), MARKER)
+    write_text(stage.folder / LIST, listed(stage.folder, kept) + marked)
+    write_text(stage.folder / MARKER, text)
     return stage
+
+
+def _changed(folder: Path) -> Path | None:
+    """What is no longer as it was when the stage ended."""
+    if changed := changed_of(folder):
+        return changed
+    for file in folder.glob("epoch*.safetensors"):
+        if is_changed(file):
+            return file
+    marker = folder / MARKER
+    try:
+        json.loads(marker.read_bytes())
+    except ValueError:
+        return marker
+    return None

@@ -22,8 +22,8 @@ from transformers import PretrainedConfig
 from tokendrop.bounds import Positive, check
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
-from tokendrop.files import make_folder
-from tokendrop.locks import one_at_a_time
+from tokendrop.files import file_name, make_folder
+from tokendrop.holding import one_at_a_time
 from tokendrop.models import backbones
 from tokendrop.models.checkpoints import check_vocabulary
 from tokendrop.models.model import TokenDropModel, load_with
@@ -104,7 +104,9 @@ def plan(
         described = {"after": described, "stage": asdict(stage), "reducer": trained_as}
         if found and reducer.recipe > 1:
             described["recipe"] = reducer.recipe
-        found.append(Planned(stage, trained_as, root / f"{stage.name}-{_key(described)}"))
+        found.append(
+            Planned(stage, trained_as, root / f"{file_name(stage.name)}-{_key(described)}")
+        )
     if len(stages) == 1 and spec != dense:
         folder = root / f"untrained-{_key({'after': described, 'reducer': spec})}"
         # evaluated at its operating point, which is no part of the key

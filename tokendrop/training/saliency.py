@@ -7,6 +7,7 @@ output. Attention is what the tokens receive, which needs no label.
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 import torch
 from rich.progress import track
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -25,13 +26,16 @@ from tokendrop.engine.packed import Batch
 from tokendrop.engine.probabilities import Received
 from tokendrop.errors import UserError
 from tokendrop.families import family_of
-from tokendrop.files import whole_file
-from tokendrop.locks import one_at_a_time
+from tokendrop.holding import one_at_a_time
 from tokendrop.measure.flops import dense_flops
 from tokendrop.models.model import load_with
 from tokendrop.reducers.base import Reducer, View
 from tokendrop.reducers.dense import Dense
+from tokendrop.sums import is_changed
+from tokendrop.training.checkpoints import save_tensors
 from tokendrop.training.work import Done
+
+log = logging.getLogger(__name__)
 
 Gold = Callable[[Tensor, Batch], Tensor]
 Score = Callable[[PreTrainedModel, Batch], Tensor]
@@ -105,7 +109,7 @@ def over_training_rows(
         a (tokens,) tensor per row, in the order of the train split.
     """
     with one_at_a_time(remembered):
-        if not remembered.is_file():
+        if not _is_whole(remembered):
             _work_out(score, model_folder, weights, data, remembered, device, done)
     return list(load_file(remembered)[remembered.stem].split(data.splits["train"].lengths))
 
@@ -135,11 +139,24 @@ def _work_out(
             places = first[batch.examples][batch.layout.row] + batch.positions
             total[places] += score(model, batch)
             done(passes * len(places))
-    with whole_file(remembered) as draft:
-        flops = passes * len(weights) * dense_flops(lengths, model, tuned.shape)
-        total = total.cpu()  # waits until all of it is worked out
-        cost = {"flops": str(flops), "seconds": str(time.perf_counter() - started)}
-        save_file({remembered.stem: total / len(weights)}, draft, metadata=cost)
+    flops = passes * len(weights) * dense_flops(lengths, model, tuned.shape)
+    total = total.cpu()  # waits until all of it is worked out
+    cost = {"flops": str(flops), "seconds": str(time.perf_counter() - started)}
+    save_tensors({remembered.stem: total / len(weights)}, remembered, cost)
+
+
+def _is_whole(remembered: Path) -> bool:
+    """Whether scores can be read; if they cannot, which is said, they are worked out again."""
+    if not remembered.is_file():
+        return False
+    try:
+        if not is_changed(remembered):
+            cost_of(remembered)
+            return True
+    except UserError:
+        pass
+    log.warning("%s is torn or was changed: it is worked out again", remembered)
+    return False
 
 
 def cost_of(remembered: Path) -> tuple[int, float]:

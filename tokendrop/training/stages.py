@@ -7,22 +7,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from safetensors.torch import save_file
 from torch import Tensor
 
+from tokendrop import sums
 from tokendrop.data import TextData
 from tokendrop.data.text_data import StageData
 from tokendrop.errors import UserError
-from tokendrop.files import whole_file
 from tokendrop.measure.flops import dense_flops
 from tokendrop.models import backbones
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.base import Stage, StageContext
+from tokendrop.training.checkpoints import (
+    WholeCheckpoints,
+    read_checkpoint,
+    resumable,
+    save_tensors,
+)
 from tokendrop.training.curves import Curve, GoOn, Patience
 from tokendrop.training.finished import TrainedStage, finish
 from tokendrop.training.module import TokenDropModule
@@ -123,21 +127,24 @@ def train_stage(
     if module.patience is not None and stage.keep == "best":
         callbacks.append(Patience(curve, module.patience))
     trainer = recipe.make_trainer(stage, callbacks)
+    trainer.strategy.checkpoint_io = WholeCheckpoints()
     asked: set[Path] = set()
     model.reducer.enter(stage, _context(recipe, stage, tuned, trainer, asked))
-    resumed = folder / "last.ckpt"
-    if resumed.is_file():
-        _checkpoint(resumed)
+    best_file, last_file = folder / "best.ckpt", folder / "last.ckpt"
+    resumed = resumable(last_file, best_file)
     try:
         with in_one_line():
             trainer.fit(
                 module,
                 StageData(data, recipe.seed, stage.reshuffle),
-                ckpt_path=resumed if resumed.is_file() else None,
+                ckpt_path=last_file if resumed else None,
                 weights_only=True,
             )
     except OSError as error:
-        raise UserError(f"cannot write checkpoints to {folder} ({error.strerror})") from error
+        raise UserError(
+            f"cannot write checkpoints to {folder} ({error.strerror or error}): make room; the "
+            "same command continues from the last whole epoch"
+        ) from error
     except SystemExit as error:
         # Lightning turns Ctrl-C into an exit, which would skip the word on how to go on
         raise KeyboardInterrupt from error
@@ -149,7 +156,7 @@ def train_stage(
     chosen = curve.epochs[-1]
     if stage.keep == "best":
         chosen = max(curve.epochs, key=lambda metrics: metrics["dev/score"])
-        module.load_state_dict(_checkpoint(folder / "best.ckpt")["state_dict"])
+        module.load_state_dict(read_checkpoint(best_file)["state_dict"])
     model.reducer.leave(stage, {k.removeprefix("dev/"): v for k, v in chosen.items()})
     model.save_pretrained(folder / "model")
     scores = {file.stem: cost_of(file) for file in sorted(asked)}
@@ -167,27 +174,9 @@ def train_stage(
             scores={name: cost[0] for name, cost in scores.items()},
         )
     )
-    for checkpoint in (folder / "best.ckpt", resumed):
-        checkpoint.unlink(missing_ok=True)
+    for checkpoint in (best_file, last_file):
+        sums.remove(checkpoint)
     return done
-
-
-def _checkpoint(file: Path) -> dict[str, Any]:
-    """What a checkpoint holds: tensors and plain values, as it may have come from elsewhere.
-
-    Raises:
-        UserError: it is torn, or holds anything else.
-    """
-    try:
-        found: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-        found["state_dict"]
-    # torch tells the ways in which a file can be broken by many exceptions
-    except Exception as error:
-        raise UserError(
-            f"{file} is torn, or no checkpoint of this package ({type(error).__name__}): remove "
-            "it, and the stage is trained from its start"
-        ) from error
-    return found
 
 
 def _context(
@@ -242,5 +231,5 @@ class _EveryEpoch(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, TokenDropModule)
-        with whole_file(self.weights(self.folder, trainer.current_epoch + 1)) as draft:
-            save_file(pl_module.model.backbone.state_dict(), draft)
+        file = self.weights(self.folder, trainer.current_epoch + 1)
+        save_tensors(pl_module.model.backbone.state_dict(), file)

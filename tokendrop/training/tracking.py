@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from lightning.pytorch.loggers import Logger, WandbLogger
 
-from tokendrop.files import write_text
+from tokendrop.files import file_name, write_text
 from tokendrop.measure.measures import MEASURES, VALUE
 from tokendrop.models.prediction import Prediction
 from tokendrop.training.curves import CurveLogger
@@ -51,6 +50,11 @@ class Run:
         return f"{self.method}-{self.operating_point}-{self.task}-seed{self.seed}"
 
     @property
+    def file_name(self) -> str:
+        """The name as that of a file."""
+        return file_name(self.name)
+
+    @property
     def tags(self) -> list[str]:
         tags = (self.task, self.method, self.operating_point, f"seed{self.seed}")
         return list(dict.fromkeys(tag[:TAG_LENGTH] for tag in tags))
@@ -69,13 +73,13 @@ class Tracker:
         self.run, self.with_models = run, "wandb_models" in kinds
         self.loggers: list[Logger] = []
         if "csv" in kinds:
-            self.loggers.append(CurveLogger(folder / "logs", name=run.name, version=""))
+            self.loggers.append(CurveLogger(folder / "logs", name=run.file_name, version=""))
         if wants_wandb(kinds):
             import wandb
 
             logger = WandbLogger(
                 name=run.name,
-                id=_wandb_id(folder, run.name),
+                id=_wandb_id(folder, run.file_name),
                 resume="allow",
                 save_dir=folder,
                 project="tokendrop",
@@ -89,7 +93,9 @@ class Tracker:
             # Lightning always gives it, and W&B warns of its use whatever it is
             logger._wandb_init.pop("anonymous", None)
             self.loggers.append(logger)
-        self._named = [made(x, folder / "logs", run.name) for x in kinds if isinstance(x, dict)]
+        self._named = [
+            made(x, folder / "logs", run.file_name) for x in kinds if isinstance(x, dict)
+        ]
         self.loggers += self._named
 
     def finish(
@@ -144,7 +150,7 @@ def wants_wandb(kinds: Sequence[LoggerKind]) -> bool:
 
 def _wandb_id(folder: Path, name: str) -> str:
     """What W&B knows a run by; the same when it goes on after an interruption."""
-    file = folder / "wandb" / "ids" / f"{quote(name, safe='')}.txt"
+    file = folder / "wandb" / "ids" / f"{name}.txt"
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, uuid.uuid4().hex[:8])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -275,6 +276,7 @@ def test_a_journal_of_something_else_is_refused(
 ) -> None:
     shutil.copytree(tuned.out / "tuning", tmp_path / "tuning")
     (journal,) = (tmp_path / "tuning").glob("*layers.journal")
-    journal.write_text(journal.read_text().replace(before, now))
+    theirs = re.sub(r',"sum":"\w+"', "", journal.read_text())
+    journal.write_text(theirs.replace(before, now))
     with pytest.raises(UserError, match=f"{error}.*: delete it to tune anew"):
         choice(of_methods("layers"), tmp_path, data)

@@ -19,6 +19,7 @@ from tokendrop.compare.grid.train import train_cell
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
 from tokendrop.files import write_text
+from tokendrop.holding import hold
 from tokendrop.measure.provenance import provenance
 from tokendrop.models.model import load_with
 from tokendrop.reducers.dense import Dense
@@ -50,9 +51,14 @@ def compare_rationales(comparison: Comparison, out: Path) -> pd.DataFrame:
             "tokendrop rationale measures in fp32: leave evaluate_in out, which changes nothing "
             "about the training that is found"
         )
-    cells = {out / "rationales" / f"{cell.run.name}.json": cell for cell in grid(comparison)}
+    with hold(out):
+        return _compared(comparison, out)
+
+
+def _compared(comparison: Comparison, out: Path) -> pd.DataFrame:
+    cells = {out / "rationales" / f"{cell.run.file_name}.json": cell for cell in grid(comparison)}
     begin_or_continue(comparison, out, cells)
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False)
     # everything is read and checked before anything is trained
     tasks: dict[str, TextData] = {}
     for path, cell in cells.items():
@@ -69,7 +75,7 @@ def compare_rationales(comparison: Comparison, out: Path) -> pd.DataFrame:
         if path.is_file():
             console.print(f"{place}: done before")
             continue
-        console.print(f"[bold]{place}[/bold]")
+        console.print(place, style="bold")
         data, marked = tasks[cell.run.task], rows[cell.run.task]
         tracker = Tracker(comparison.loggers, out, cell.run)
         stages, model, _ = train_cell(comparison, cell, data, out, tracker)
@@ -78,7 +84,7 @@ def compare_rationales(comparison: Comparison, out: Path) -> pd.DataFrame:
             # runs of one task and seed are neighbours and share it
             judges = {tuned: Judge(fine_tuned, marked, data.settings.batch_size, cell.run.seed)}
         record = _record(comparison, cell, marked, list(measure_agreement(model, judges[tuned])))
-        write_text(path, json.dumps(record, indent=1) + "\n")
+        write_text(path, json.dumps(record, indent=1) + "\n", summed=True)
         settings = record["provenance"]["config"]
         tracker.finish(record["agreement"][0], settings, [], stages[-1].model, cell.metric)
     # what lay there before comes after what was asked for

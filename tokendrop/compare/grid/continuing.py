@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from tokendrop.compare.grid.settings import Cell, Comparison
+from tokendrop.compare.results.trust import set_aside
 from tokendrop.errors import UserError
 from tokendrop.files import make_folder, write_text
 from tokendrop.stored import read_json
@@ -50,6 +51,9 @@ def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Ce
             tuned within other limits since, so that it may be no point of it any more.
     """
     make_folder(out)
+    for folder in sorted({path.parent for path in cells}):
+        for path in sorted(folder.glob("*.json")):
+            set_aside(path, out, again=path in cells)
     common = _as_read({name: asdict(comparison)[name] for name in COMMON})
     tuned = {(cell.run.task, cell.run.method) for cell in cells.values() if cell.tuning}
     for folder in sorted({path.parent for path in cells}):

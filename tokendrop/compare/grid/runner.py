@@ -35,10 +35,11 @@ from tokendrop.compare.results import records
 from tokendrop.compare.results.floor import floor_path, read_floors, write_floor
 from tokendrop.compare.results.frame import results_frame
 from tokendrop.compare.results.records import Record
+from tokendrop.compare.results.trust import set_aside
 from tokendrop.compare.tuning.outcomes import Trial
 from tokendrop.compare.tuning.tune import DataOf, check_tuning, tune, tune_method, tuned_entries
 from tokendrop.data import TextData
-from tokendrop.locks import one_at_a_time
+from tokendrop.holding import hold, one_at_a_time
 from tokendrop.training.tracking import Run, log_comparison, wants_wandb
 
 
@@ -57,8 +58,16 @@ def compare(
         shard: which part of the grid to run; the one that finds all others done writes the tables.
 
     Raises:
-        UserError: bad input, or a folder that holds runs of other settings.
+        UserError: bad input, or a folder that holds runs of other settings or is in use.
     """
+    part = None if shard == WHOLE else f"{shard.number} of {shard.of}"
+    with hold(out, part):
+        return _compared(comparison, out, cluster, shard)
+
+
+def _compared(
+    comparison: Comparison, out: Path, cluster: Cluster | None, shard: Shard
+) -> list[Record]:
     cells = {_path(out, cell.run): cell for cell in grid(comparison)}
     engines = {_path(out, cell.run): cell for cell in engine_cells(comparison)}
     begin_or_continue(comparison, out, cells | engines)
@@ -127,6 +136,7 @@ def _write_floors(
     measured = {cell.run.task for path, cell in cells.items() if path.is_file()}
     for task, cell in {cell.run.task: cell for cell in cells.values() if comparison.floor}.items():
         with one_at_a_time(floor_path(out, task)):
+            set_aside(floor_path(out, task), out, again=True)
             if task not in measured or not floor_path(out, task).is_file():
                 write_floor(task, data_of(task, cell.data), cell.metric, out)
 
@@ -140,7 +150,7 @@ def _run_here(
     data_of: DataOf,
 ) -> None:
     """Make the runs one after the other, but those that are finished and have no units."""
-    console, remaining = Console(stderr=True), Remaining()
+    console, remaining = Console(stderr=True, markup=False), Remaining()
     for name, amount in units.items():
         remaining.add(name, amount)
     for number, cell in enumerate(cells, start=1):

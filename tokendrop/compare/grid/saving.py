@@ -29,8 +29,8 @@ def save_examples(out: Path, run: Run, examples: pd.DataFrame, folder: str) -> s
     Returns:
         the file's path from ``out``.
     """
-    path = out / folder / f"{run.name}.csv"
-    write_text(path, examples.to_csv())
+    path = out / folder / f"{run.file_name}.csv"
+    write_text(path, examples.to_csv(), summed=True)
     return str(path.relative_to(out))
 
 
@@ -51,6 +51,6 @@ def save_fates(
     name = dict(zip(data.labels, model.labels, strict=False))
     labels = {row: name.get(label, label) for row, label in right.items()}
     samples = [sample(one, labels.get(row, ""), vocabulary) for row, one in shown.items()]
-    path = out / "fates" / f"{run.name}.json"
+    path = out / "fates" / f"{run.file_name}.json"
     write_fates(path, found.counts.fates(samples))
     return str(path.relative_to(out))

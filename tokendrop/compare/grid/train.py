@@ -10,7 +10,7 @@ import torch
 from tokendrop.compare.grid.settings import Cell, Comparison
 from tokendrop.compare.grid.work import candidate, module_of, search_folder
 from tokendrop.data import TextData
-from tokendrop.locks import one_at_a_time
+from tokendrop.holding import one_at_a_time
 from tokendrop.models.model import TokenDropModel, load_with
 from tokendrop.models.placing import cast_weights
 from tokendrop.reducers import from_spec, with_changes

@@ -14,6 +14,7 @@ from tokendrop.compare.report.tables import (
     VS_DENSE,
     display_frame,
     heading,
+    in_markdown,
     summary_frame,
 )
 from tokendrop.compare.results.records import Record, by_task, runs_of
@@ -134,7 +135,10 @@ def latex(frame: pd.DataFrame, best: Sequence[set[str]], caption: str) -> str:
 def markdown(frame: pd.DataFrame, best: Sequence[set[str]]) -> str:
     """The table for Markdown; the best of each column in bold."""
     rows = [
-        [f"**{cell}**" if column in columns else cell for column, cell in row.items()]
+        [
+            f"**{in_markdown(cell)}**" if column in columns else in_markdown(cell)
+            for column, cell in row.items()
+        ]
         for columns, row in zip(best, frame.to_dict("records"), strict=True)
     ]
     marked = pd.DataFrame(rows, columns=frame.columns)

@@ -20,6 +20,7 @@ from tokendrop.compare.report.tables import (
     display_frame,
     explain,
     heading,
+    in_markdown,
     references,
 )
 from tokendrop.compare.report.verdict import verdict
@@ -46,10 +47,10 @@ def write_summary(
     """
     table = display_frame(records, analysis.statistics)
     parts = [
-        f"# Comparison: {heading(records)}",
+        f"# Comparison: {in_markdown(heading(records))}",
         _markdown(table),
-        *references(records),
-        *(floor.sentence for floor in floors),
+        *map(in_markdown, references(records)),
+        *(in_markdown(floor.sentence) for floor in floors),
         NOISE,
         *_same_budget(analysis),
         "## The columns",
@@ -61,11 +62,13 @@ def write_summary(
     if notes := notes_of(records):
         parts += [
             "## Notes",
-            "\n".join(f"- {note} ({'; '.join(names)})" for note, names in notes.items()),
+            "\n".join(
+                in_markdown(f"- {note} ({'; '.join(names)})") for note, names in notes.items()
+            ),
         ]
     theirs = published.published_frame(by_task(records))
     if len(theirs):
-        written = theirs.to_markdown(index=False, disable_numparse=True)
+        written = theirs.map(in_markdown).to_markdown(index=False, disable_numparse=True)
         parts += ["## What others have published", published.CAPTION, written]
     parts += ["## Where the numbers come from", _bullets(provenance_of(records).items())]
     path = folder / "summary.md"
@@ -77,13 +80,13 @@ def _same_budget(analysis: Analysis) -> list[str]:
     """What the numbers say, the tables that it is said of, and who beats whom."""
     parts, budgets = list[str](), analysis.budgets
     if said := [*verdict(budgets), *yardsticks(analysis.engines)]:
-        parts += ["## What the numbers say", " ".join(said)]
+        parts += ["## What the numbers say", in_markdown(" ".join(said))]
     tables = [(found, budget_table(found)) for found in budgets]
     if any(len(table) for _, table in tables):
         parts += [f"## {same_budget.TITLE}", same_budget.CAPTION]
     for found, table in tables:
         if len(table):
-            parts += [f"### {found.task}", _markdown(table)]
+            parts += [f"### {in_markdown(found.task)}", _markdown(table)]
             for title, pairs in matrices(found):
                 parts += [f"{title}. {same_budget.MATRIX_CAPTION}", _markdown(pairs)]
     return parts
@@ -91,7 +94,8 @@ def _same_budget(analysis: Analysis) -> list[str]:
 
 def _markdown(table: pd.DataFrame) -> str:
     align = ["left" if column in TEXT_COLUMNS else "right" for column in table.columns]
-    return table.to_markdown(index=False, disable_numparse=True, colalign=align)
+    shown = table.map(in_markdown).rename(columns=in_markdown)
+    return shown.to_markdown(index=False, disable_numparse=True, colalign=align)
 
 
 def _bullets(items: Iterable[tuple[str, str]]) -> str:
@@ -106,7 +110,7 @@ def print_summary(
 ) -> None:
     """Print the summary for the terminal: one table per task."""
     # a file or a pipe has no width, and 80 columns would fold the names
-    console = console or Console(width=None if sys.stdout.isatty() else 140)
+    console = console or Console(width=None if sys.stdout.isatty() else 140, markup=False)
     for task in by_task(records):
         of_task = [record for record in records if record.task == task]
         # the terminal has room for one of the two, and seconds differ between machines

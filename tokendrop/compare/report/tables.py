@@ -45,6 +45,12 @@ LEGEND = {
 }
 
 
+def in_markdown(cell: object) -> str:
+    """A text with names that people chose, which neither end a cell nor are read as HTML."""
+    text = " ".join(str(cell).splitlines())
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
 def summary_frame(records: Sequence[Record], statistics: Statistics = NOTHING) -> pd.DataFrame:
     """One row per method, operating point and task: numbers, means over the seeds."""
     rows = [

@@ -58,7 +58,7 @@ def spread(rows: int, count: int) -> list[int]:
 
 def write_fates(path: Path, fates: Fates) -> None:
     """Write the file, whole or not at all."""
-    write_text(path, json.dumps(asdict(fates), ensure_ascii=False))
+    write_text(path, json.dumps(asdict(fates), ensure_ascii=False), summed=True)
 
 
 def read_fates(path: Path) -> Fates:

@@ -23,7 +23,7 @@ from tokendrop.data import TextData
 from tokendrop.data.split import Split
 from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
-from tokendrop.files import write_text
+from tokendrop.files import file_name, write_text
 from tokendrop.stored import read_json
 from tokendrop.tasks import Task
 
@@ -60,7 +60,7 @@ class Floor:
 
 def floor_path(out: Path, task: str) -> Path:
     """Where the floor of a task is recorded."""
-    return out / "floor" / f"{task}.json"
+    return out / "floor" / f"{file_name(task)}.json"
 
 
 def read_floors(out: Path) -> list[Floor]:
@@ -102,7 +102,7 @@ def write_floor(name: str, data: TextData, metric: str, out: Path) -> None:
     best = max(on_dev, key=on_dev.__getitem__)
     metrics = _metrics(task, test, _logits(models[best], test, count))
     floor = Floor(name, metric, metrics[metric], metrics, best, round(seconds, 3))
-    write_text(floor_path(out, name), json.dumps(asdict(floor), indent=1))
+    write_text(floor_path(out, name), json.dumps(asdict(floor), indent=1), summed=True)
 
 
 def _fit(split: Split, strength: float) -> Pipeline:

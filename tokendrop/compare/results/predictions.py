@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tokendrop.compare.results.records import Record
 from tokendrop.errors import UserError
+from tokendrop.sums import is_changed
 from tokendrop.tasks import kind_named
 
 
@@ -24,6 +25,8 @@ def saved_answers(record: Record, folder: Path) -> pd.DataFrame | None:
     if record.predictions_file is None or not (folder / record.predictions_file).is_file():
         return None
     path = folder / record.predictions_file
+    if is_changed(path):
+        raise UserError(f"{path} is torn or was changed: run the comparison again to make it anew")
     cure = "delete this run's record under runs/ and run again"
     kind = kind_named(record.kind)
     try:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
 
+from tokendrop.compare.results.trust import edited
 from tokendrop.errors import UserError
-from tokendrop.files import write_text
+from tokendrop.files import file_name, write_text
 from tokendrop.measure.measures import FLOPS_UNPADDED, KEPT_TOKENS, VALUE, Measure
 from tokendrop.stored import read_json
 
@@ -150,15 +150,15 @@ def record_path(folder: Path, method: str, operating_point: str, task: str, seed
     >>> record_path(Path("out"), "power_bert", "1/2", "sst2", 0).as_posix()
     'out/runs/power_bert--1%2F2--sst2--seed0.json'
     """
-    names = (quote(part, safe="=,+@") for part in (method, operating_point, task))
-    return folder / "runs" / f"{'--'.join(names)}--seed{seed}.json"
+    name = f"{method}--{operating_point}--{task}--seed{seed}"
+    return folder / "runs" / f"{file_name(name)}.json"
 
 
 def write_record(record: Record, folder: Path) -> Path:
     """Write the record under ``folder/runs``, whole or not at all; returns its path."""
     path = record_path(folder, record.method, record.operating_point, record.task, record.seed)
     text = json.dumps(dataclasses.asdict(record), indent=1, ensure_ascii=False)
-    write_text(path, text)
+    write_text(path, text, summed=True)
     return path
 
 
@@ -178,6 +178,10 @@ def _read(path: Path) -> Record:
         # a record may be a stranger's: it names files of its own folder only
         if file is not None and (Path(str(file)).is_absolute() or ".." in Path(str(file)).parts):
             raise UserError(f"{path} names the file {file}, which is not of its folder: {cure}")
+    if said := edited(path):
+        caveat = "; ".join(filter(None, (record.details.get("caveat"), said)))
+        details = record.details | {"caveat": caveat}
+        return dataclasses.replace(record, details=details, notes=[*record.notes, f"{MARK} {said}"])
     return record
 
 
@@ -268,11 +272,8 @@ class Point:
 
 def points(records: Sequence[Record]) -> list[Point]:
     """Group the runs over their seeds, in the order of the tables."""
-
-    def key(record: Record) -> tuple[str, str, str]:
-        return record.method, record.operating_point, record.task
-
-    return [Point(*name, tuple(runs)) for name, runs in groupby(ordered(records), key)]
+    groups = groupby(ordered(records), lambda r: (r.method, r.operating_point, r.task))
+    return [Point(*name, tuple(runs)) for name, runs in groups]
 
 
 def by_task(records: Sequence[Record]) -> dict[str, list[Point]]:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import optuna
-from filelock import FileLock, Timeout
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -25,16 +24,15 @@ from optuna.distributions import (
 )
 from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from pydantic import ValidationError
 
 from tokendrop.compare.grid.continuing import differences
+from tokendrop.compare.tuning.journal import Journal, Lock
 from tokendrop.compare.tuning.outcomes import WORST, Measured, Outcome, Trial, covers
 from tokendrop.compare.tuning.settings import Range, Tuning
 from tokendrop.errors import UserError, one_line
-from tokendrop.files import make_folder
 from tokendrop.stored import plain
 
 AT_RANDOM = 4  # first trials, since a budget is of the order of ten trainings
@@ -89,7 +87,7 @@ class Study:
         self._first, self._seed, self._several = dict(first), seed, several
         self._ranges = ranges
         self._distributions = {name: _distribution(among) for name, among in ranges.items()}
-        self._lock = _Lock(path, wait)
+        self._lock = Lock(path, wait)
         try:
             self._study = self._open()
             self._check(settings)
@@ -107,9 +105,8 @@ class Study:
 
     def _open(self) -> optuna.Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        _cut_torn_line(self.path)
         try:
-            storage = JournalStorage(JournalFileBackend(str(self.path), lock_obj=self._lock))
+            storage = JournalStorage(Journal(self.path, self._lock))
             if NAME in optuna.get_all_study_names(storage):
                 return optuna.load_study(study_name=NAME, storage=storage)
             directions = [StudyDirection.MAXIMIZE]
@@ -214,36 +211,3 @@ def _distribution(among: Range) -> BaseDistribution:
     if among.is_whole:
         return IntDistribution(int(among.low), int(among.high), log=among.log)
     return FloatDistribution(among.low, among.high, log=among.log)
-
-
-def _cut_torn_line(path: Path) -> None:
-    """Take away what a kill left of the last line, which Optuna could not read."""
-    if path.is_file() and not (content := path.read_bytes()).endswith(b"\n"):
-        with path.open("r+b") as file:
-            file.truncate(content.rfind(b"\n") + 1)
-
-
-class _Lock(JournalFileOpenLock):
-    """Held as long as a study is open; the system lets go of it when a process is killed."""
-
-    def __init__(self, path: Path, wait: bool) -> None:
-        make_folder(path.parent)
-        super().__init__(str(path))
-        self._file = FileLock(f"{path}.lock")
-        try:
-            self._file.acquire(timeout=-1 if wait else 0)
-        except Timeout as error:
-            raise UserError(
-                f"{path} is being tuned by another process: wait for it, or name another folder "
-                "with --out"
-            ) from error
-
-    def acquire(self) -> bool:
-        """It is held already."""
-        return True
-
-    def release(self) -> None:
-        """It is still held."""
-
-    def close(self) -> None:
-        self._file.release()

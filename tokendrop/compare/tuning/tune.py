@@ -7,7 +7,6 @@ from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from rich.console import Console
 
@@ -19,6 +18,7 @@ from tokendrop.compare.tuning.spaces import Space
 from tokendrop.compare.tuning.trials import Asked, run_trial
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
+from tokendrop.files import file_name
 from tokendrop.models.backbones import shape_of
 from tokendrop.reducers import from_spec
 from tokendrop.reducers.length_adaptive.search import load_search
@@ -134,7 +134,7 @@ def _speedups(entry: Entry, limits: Tuning) -> list[float]:
 
 def journal(out: Path, entry: Entry) -> Path:
     """Where the trials of a method on a task are written down."""
-    return out / "tuning" / f"{quote(entry.task)}--{quote(entry.name)}.journal"
+    return out / "tuning" / f"{file_name(f'{entry.task}--{entry.name}')}.journal"
 
 
 def tune_method(

@@ -9,9 +9,10 @@ on short rows many do, share the batch's answers.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -59,6 +60,7 @@ class Candidates:
         reducer.build(model.shape)
         self.reducer = reducer.eval()
         self.task = task
+        self.rows = rows
         self._split = split
         self._model = model
         model.eval()
@@ -72,8 +74,18 @@ class Candidates:
         lengths = [split.lengths[row] for row in rows]
         self.cost = Costs(reducer, model.backbone.config, model.shape, lengths)
 
+    def count_before(self, configurations: Iterable[Configuration]) -> None:
+        """Take the FLOPs of configurations as counted, which an interrupted search had run.
+
+        What it had run and is needed again is run again, but counted once: so a search that was
+        interrupted has the FLOPs of one that was not.
+        """
+        known = list(configurations)
+        for part in self._parts:
+            part.count_before(known)
+
     def scores_and_flops(self, configurations: Sequence[Configuration]) -> tuple[list[float], int]:
-        """The scores, and the FLOPs of what had to be run to find them."""
+        """The scores, and the FLOPs of what had to be run to find them for the first time."""
         before = sum(part.flops for part in self._parts)
         scores = self.scores(configurations)
         return scores, sum(part.flops for part in self._parts) - before
@@ -111,7 +123,7 @@ class _Part:
     """One packed batch.
 
     Attributes:
-        flops: of all that was run so far.
+        flops: of all that was run so far, without what is run again after an interruption.
     """
 
     def __init__(self, model: TokenDropModel, reducer: LengthAdaptive, batch: Batch) -> None:
@@ -120,25 +132,41 @@ class _Part:
         self.batch = batch
         self._lengths = sorted(set(batch.layout.lengths))
         self._answers: dict[Path, Tensor] = {}
+        self._counted: set[Path] = set()
         self.flops = 0
 
     def logits(self, configuration: Configuration) -> Tensor:
         """(B, classes) answers at a configuration that was run before."""
         return self._answers[self._path(configuration)]
 
+    def count_before(self, configurations: Iterable[Configuration]) -> None:
+        """Take the FLOPs of configurations as counted by an earlier run."""
+        self._counted.update(map(self._path, configurations))
+
     def run(self, configurations: Sequence[Configuration]) -> None:
         todo = sorted({self._path(one) for one in configurations} - self._answers.keys())
         before: Path = ()
         states = [self._embedded]
+        flops: dict[Path, int] = {}  # of the last layer of each beginning of a path
         for path in todo:
-            shared = 0
-            while shared < len(before) and before[shared] == path[shared]:
-                shared += 1
+            shared = _shared(before, path)
             del states[shared + 1 :]
             for layer in range(shared, len(path)):
-                states.append(self._layer(states[-1], layer, path[layer]))
+                state, flops[path[: layer + 1]] = self._layer(states[-1], layer, path[layer])
+                states.append(state)
             self._answers[path] = self._answer(states[-1])
             before = path
+        self._count([path for path in todo if path not in self._counted], flops)
+
+    def _count(self, new: Sequence[Path], flops: Mapping[Path, int]) -> None:
+        """Count what these paths alone take, in this order, after those counted before."""
+        if new and not self._counted:
+            self.flops += embedding_flops(sum(self.batch.layout.lengths), self._model.shape)
+        for before, path in pairwise([(), *new]):
+            ends = range(_shared(before, path), len(path))
+            self.flops += sum(flops[path[: end + 1]] for end in ends)
+            self.flops += head_flops(self._model.backbone) * len(self._answers[path])
+        self._counted.update(new)
 
     def _path(self, configuration: Configuration) -> Path:
         """What a configuration means for rows of this batch."""
@@ -154,7 +182,6 @@ class _Part:
     def _embedded(self) -> _State:
         place = {n: i for i, n in enumerate(self._lengths)}
         layout = self.batch.layout
-        self.flops += embedding_flops(sum(layout.lengths), self._model.shape)
         return _State(
             family_of(self._model.backbone).embed(self._model.backbone, self.batch),
             self.batch,
@@ -162,16 +189,17 @@ class _Part:
             tuple(place[n] for n in layout.lengths),
         )
 
-    def _layer(self, state: _State, layer: int, kept: tuple[int, ...]) -> _State:
-        """Run one layer by the encoder's own loop, with all others skipped."""
+    def _layer(self, state: _State, layer: int, kept: tuple[int, ...]) -> tuple[_State, int]:
+        """Run one layer by the encoder's own loop, with all others skipped; also its FLOPs."""
         runs = [index == layer for index in range(self._reducer.layers)]
         lengths = [[kept[place]] * len(runs) for place in state.lengths]
         plan = Plan.of(state.batch.layout.lengths, lengths, runs)
         with self._reducer.following(lambda batch: plan):
             walked = walk(self._model.backbone, state.batch, self._reducer, state.hidden)
+        flops = 0
         for ran in walked.trace.layers:
             fed = sum(ran.feed_forward.lengths)
-            self.flops += layer_flops(ran.attention.lengths, fed, self._model.shape, projected=fed)
+            flops += layer_flops(ran.attention.lengths, fed, self._model.shape, projected=fed)
         rows, tokens = walked.layout.rows, walked.layout.tokens
         batch = Batch(
             state.batch.input_ids[tokens],
@@ -180,12 +208,16 @@ class _Part:
             Layout.of(walked.layout.lengths, state.hidden.device),
         )
         order = tuple(state.lengths[row] for row in walked.layout.origin)
-        return _State(walked.hidden, batch, state.rows[rows], order)
+        return _State(walked.hidden, batch, state.rows[rows], order), flops
 
     def _answer(self, state: _State) -> Tensor:
         backbone = self._model.backbone
         family = family_of(backbone)
         pooled = family.pool(backbone, state.hidden, state.batch.layout)
         logits = family.classify(backbone, pooled).float()
-        self.flops += head_flops(backbone) * len(logits)
         return torch.empty_like(logits).index_copy(0, state.rows, logits)
+
+
+def _shared(one: Path, other: Path) -> int:
+    """How many layers two paths begin with alike."""
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one))

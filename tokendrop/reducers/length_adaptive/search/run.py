@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tokendrop.data.split import Split
-from tokendrop.files import make_folder, write_text
+from tokendrop.files import write_text
+from tokendrop.holding import hold
 from tokendrop.measure.provenance import provenance
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.length_adaptive.search.candidates import Candidates, draw_rows
@@ -63,10 +64,24 @@ def search(
     first = first_population(
         settings.population, reducer.length_drop, model.shape.layers, model.shape.max_tokens
     )
-    smallest, full = candidates.cost.smallest, candidates.cost.full
     candidates.cost.check(budgets)
 
-    make_folder(folder)
+    with hold(folder):
+        return _searched(candidates, first, model, split, task, settings, folder, advanced)
+
+
+def _searched(
+    candidates: Candidates,
+    first: Sequence[Configuration],
+    model: TokenDropModel,
+    split: Split,
+    task: Task,
+    settings: SearchSettings,
+    folder: Path,
+    advanced: Callable[[int], None],
+) -> Front:
+    rows = candidates.rows
+    smallest, full = candidates.cost.smallest, candidates.cost.full
     key = fingerprint(model, split, rows, task.metric)
     children = settings.generations * (settings.mutations + settings.crossovers)
     with _progress() as bar:
@@ -78,6 +93,7 @@ def search(
             advanced(count)
 
         store = Store(path, candidates.scores_and_flops, advance)
+        candidates.count_before(store.known)
         seen: dict[Configuration, None] = {}
 
         def scores(configurations: list[Configuration]) -> list[float]:

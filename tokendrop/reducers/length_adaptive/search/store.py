@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -16,6 +18,8 @@ from tokendrop.errors import UserError
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.length_adaptive.search.front import Configuration
 from tokendrop.stored import parsed
+
+log = logging.getLogger(__name__)
 
 CHUNK = 20  # configurations evaluated between two writes
 
@@ -28,6 +32,8 @@ class _Evaluated:
     score: float
     seconds: float
     flops: float
+    chunk: str | None = None
+    """A checksum of all lines that were written at once; None in files of earlier versions."""
 
 
 class Store:
@@ -47,7 +53,9 @@ class Store:
     ) -> None:
         """
         Args:
-            path: one line of JSON per configuration. A line that a kill left torn is ignored.
+            path: one line of JSON per configuration. Of configurations that were evaluated
+                together all lines must be whole; if one is torn or was changed, all of them are
+                evaluated again.
             evaluate: scores of new configurations, and the FLOPs of finding them.
             advance: told how many configurations are done.
         """
@@ -58,17 +66,26 @@ class Store:
         self.seconds: dict[Configuration, float] = {}
         self.flops: dict[Configuration, float] = {}
         if path.is_file():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                self._read(line)
+            self._read(path)
 
-    def _read(self, line: str) -> None:
-        try:
-            found = parsed(line, _Evaluated)
-        except ValidationError:
-            return
-        self.known[found.configuration] = found.score
-        self.seconds[found.configuration] = found.seconds
-        self.flops[found.configuration] = found.flops
+    def _read(self, path: Path) -> None:
+        lines = [line for line in path.read_bytes().splitlines() if line]
+        read = [found for line in lines if (found := _parsed(line))]
+        lost = len(lines) - len(read)
+        for chunk, group in groupby(read, lambda one: one.chunk):
+            together = list(group)
+            if chunk is not None and chunk != _sum(together):
+                lost += len(together)
+                continue
+            for found in together:
+                self.known[found.configuration] = found.score
+                self.seconds[found.configuration] = found.seconds
+                self.flops[found.configuration] = found.flops
+        if lost:
+            log.warning(
+                "%s: %d of %d lines are torn or were changed, what they said is evaluated again",
+                *(path, lost, len(lines)),
+            )
 
     def scores(self, configurations: Sequence[Configuration]) -> list[float]:
         """Scores of configurations, known or new."""
@@ -92,7 +109,8 @@ class Store:
             _Evaluated(one, score, round(self.seconds[one], 4), self.flops[one])
             for one, score in zip(chunk, scores, strict=True)
         ]
-        lines = [json.dumps(asdict(one)) for one in evaluated]
+        chunk_sum = _sum(evaluated)
+        lines = [json.dumps(asdict(replace(one, chunk=chunk_sum))) for one in evaluated]
         try:
             with self.path.open("a+b") as file:
                 # a line that a kill left torn must not swallow the next one
@@ -100,7 +118,22 @@ class Store:
                     lines.insert(0, "")
                 file.write(("\n".join(lines) + "\n").encode())
         except OSError as error:
-            raise UserError(f"cannot write {self.path} ({error.strerror})") from error
+            raise UserError(
+                f"cannot write {self.path} ({error.strerror}): make room; the same command "
+                "continues from here"
+            ) from error
+
+
+def _parsed(line: bytes) -> _Evaluated | None:
+    try:
+        return parsed(line, _Evaluated)
+    except ValidationError:
+        return None
+
+
+def _sum(together: Sequence[_Evaluated]) -> str:
+    lines = [json.dumps(asdict(replace(one, chunk=None))) for one in together]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def _last_byte(path: Path) -> bytes:

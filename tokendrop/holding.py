@@ -1,0 +1,131 @@
+"""One process at a time in a folder, or at a file; the others are told which, or wait."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from filelock import BaseFileLock, FileLock, Timeout
+
+from tokendrop.errors import UserError
+from tokendrop.files import file_name, make_folder, remove_drafts, write_text
+from tokendrop.stored import read_json
+
+LOCK = ".lock"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who works in a folder."""
+
+    process: int
+    host: str
+    since: str
+    command: str
+
+    def __str__(self) -> str:
+        return f"process {self.process} on {self.host} since {self.since} ({self.command})"
+
+
+@contextmanager
+def hold(folder: Path, part: str | None = None) -> Iterator[None]:
+    """Keep other processes out of a folder, and remove what killed ones left half written there.
+
+    Who holds a folder keeps nobody out of one inside it. The system lets go of what a process held
+    that was killed.
+
+    Args:
+        folder: made if it is not there.
+        part: of the folder's work, which is held instead of all of it: other processes may hold
+            other parts, but none the same or all.
+
+    Raises:
+        UserError: another process holds it, or it cannot be written to.
+    """
+    make_folder(folder)
+    mine = folder / (LOCK if part is None else f"{LOCK}-{file_name(part)}")
+    lock = _acquired(mine, folder)
+    try:
+        others = [folder / LOCK] if part is not None else sorted(folder.glob(f"{LOCK}-*"))
+        for other in others:
+            if other.suffix != ".json":
+                _acquired(other, folder).release()
+        remove_drafts(folder)
+        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        since = datetime.now().astimezone().isoformat(" ", "seconds")
+        held = Holder(os.getpid(), socket.gethostname(), since, command)
+        write_text(_told(mine), json.dumps(asdict(held)))
+        yield
+    finally:
+        _told(mine).unlink(missing_ok=True)
+        lock.release()
+
+
+@contextmanager
+def one_at_a_time(target: Path) -> Iterator[None]:
+    """Hold a file or folder that is about to be made, once no other process does.
+
+    Args:
+        target: what is made; the lock lies beside it.
+
+    Raises:
+        UserError: locks do not work in that folder.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    file = target.with_name(f".{target.name}{LOCK}")
+    try:
+        lock = _locked(file, target.parent)
+    except Timeout:
+        log.info("%s is being made by another process: waiting for it", target)
+        lock = _locked(file, target.parent, wait=True)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _acquired(file: Path, folder: Path) -> BaseFileLock:
+    try:
+        return _locked(file, folder)
+    except Timeout as error:
+        raise UserError(
+            f"{folder} is in use by {_holder(_told(file))}: wait for it, or name another folder "
+            "with --out"
+        ) from error
+
+
+def _locked(file: Path, folder: Path, *, wait: bool = False) -> BaseFileLock:
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        raise
+    except (OSError, NotImplementedError) as error:
+        raise UserError(
+            f"files in {folder} cannot be locked ({error}): name a folder on another file system "
+            "with --out"
+        ) from error
+    return lock
+
+
+def _told(file: Path) -> Path:
+    return file.with_name(f"{file.name}.json")
+
+
+def _holder(file: Path) -> str:
+    try:
+        return str(read_json(file, Holder, "who holds a folder", "wait"))
+    except UserError:
+        # between taking the lock and saying who
+        return "another process"

@@ -1,0 +1,85 @@
+"""Checkpoints of a training that may be cut off, whole and with checksums, or not believed."""
+
+from __future__ import annotations
+
+import logging
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from safetensors.torch import save
+from torch import Tensor
+
+from tokendrop import sums
+from tokendrop.errors import UserError
+from tokendrop.files import write_bytes
+
+log = logging.getLogger(__name__)
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Lightning's checkpoints, of which a kill or a full disk leaves the old or the new one."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        # into memory first: of a full disk torch tells in words of its own
+        buffer = BytesIO()
+        torch.save(checkpoint, buffer)
+        write_bytes(Path(path), buffer.getbuffer(), summed=True)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        sums.remove(Path(path))
+
+
+def resumable(last: Path, best: Path) -> bool:
+    """Whether a training can go on from its last checkpoint.
+
+    If one of the two is torn or was changed, which is said, both are removed: the training begins
+    anew, and would not find the best epoch otherwise.
+    """
+    if not last.is_file():
+        return False
+    try:
+        for file in (last, best):
+            read_checkpoint(file)
+    except UserError as error:
+        log.warning("%s", error)
+        for file in (last, best):
+            sums.remove(file)
+        return False
+    return True
+
+
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """What a checkpoint holds: tensors and plain values, as it may have come from elsewhere.
+
+    Raises:
+        UserError: it is torn, was changed, or holds anything else.
+    """
+    cure = "its stage is trained from its start"
+    if sums.is_changed(file):
+        raise UserError(f"{file} is torn or was changed: {cure}")
+    try:
+        found: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        found["state_dict"]
+    # torch tells the ways in which a file can be broken by many exceptions
+    except Exception as error:
+        raise UserError(
+            f"{file} is torn, or no checkpoint of this package ({type(error).__name__}): {cure}"
+        ) from error
+    return found
+
+
+def save_tensors(
+    tensors: dict[str, Tensor], file: Path, metadata: dict[str, str] | None = None
+) -> None:
+    """Write a safetensors file with its checksum, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    # into memory first: of a full disk the library tells by an error of its own
+    write_bytes(file, save(tensors, metadata), summed=True)
