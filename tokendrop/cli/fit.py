@@ -25,6 +25,7 @@ from tokendrop.reducers import from_spec
 from tokendrop.reducers.base import Stage
 from tokendrop.training import recipes
 from tokendrop.training.finished import TrainedStage
+from tokendrop.training.processes import is_first, one_voice
 from tokendrop.training.progress import progress
 from tokendrop.training.tracking import CHOSEN, Run, Tracker
 
@@ -36,6 +37,11 @@ def parser() -> LightningArgumentParser:
 
 def run(arguments: Sequence[str]) -> None:
     """Parse the command line and train; the result is ``OUT/model``."""
+    with one_voice():
+        _fit(arguments)
+
+
+def _fit(arguments: Sequence[str]) -> None:
     cli = parse(arguments)
     out, seed = Path(cli.config.out), int(cli.config.seed_everything)
     method = cli.model.reducer_spec["class_path"].rsplit(".", 1)[-1]
@@ -53,6 +59,8 @@ def run(arguments: Sequence[str]) -> None:
         )
 
     stages = recipes.train(cli.model, cli.datamodule, seed, out / "stages", make_trainer)
+    if not is_first():
+        return
     _save(cli, stages[-1], out / "model")
     chosen = {k.replace("dev/", CHOSEN): v for k, v in stages[-1].chosen.items()}
     results = chosen | {TRAIN_SECONDS.name: sum(stage.seconds for stage in stages)}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tokendrop.files import write_text
 from tokendrop.stored import read_json
+from tokendrop.training.processes import is_first, wait
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +73,9 @@ def finished(folder: Path) -> TrainedStage | None:
 
 def finish(stage: TrainedStage) -> TrainedStage:
     """Mark a stage as finished; all else that is kept of it has to lie in its folder."""
-    content = {key: value for key, value in vars(stage).items() if key != "folder"}
-    write_text(stage.folder / "done.json", json.dumps(content, indent=1))
-    return stage
+    if is_first():
+        content = {key: value for key, value in vars(stage).items() if key != "folder"}
+        write_text(stage.folder / "done.json", json.dumps(content, indent=1))
+    wait()
+    # the clocks of several processes differ
+    return stage if is_first() else finished(stage.folder) or stage

@@ -30,6 +30,7 @@ from tokendrop.reducers.base import Reducer, Stage
 from tokendrop.reducers.dense import Dense
 from tokendrop.training.finished import TrainedStage, finished
 from tokendrop.training.module import TokenDropModule
+from tokendrop.training.processes import meet
 from tokendrop.training.progress import progress
 from tokendrop.training.stages import (
     MakeTrainer,
@@ -140,6 +141,7 @@ def train(
     data.setup("fit")
     # the method's arguments are checked against the backbone before anything is trained
     stages = plan(module, data, seed, root, make_trainer)
+    meet(make_trainer(stages[0].stage, []))
     recipe = Recipe(module, data, seed, make_trainer, done)
     trained: list[TrainedStage] = []
     trained_as: dict[str, Any] = {}

@@ -30,6 +30,7 @@ from tokendrop.measure.flops import dense_flops
 from tokendrop.models.model import load_with
 from tokendrop.reducers.base import Reducer, View
 from tokendrop.reducers.dense import Dense
+from tokendrop.training.processes import is_first, wait
 from tokendrop.training.work import Done
 
 Gold = Callable[[Tensor, Batch], Tensor]
@@ -104,7 +105,7 @@ def over_training_rows(
         a (tokens,) tensor per row, in the order of the train split.
     """
     lengths, passes = data.splits["train"].lengths, PASSES[remembered.stem]
-    if not remembered.is_file():
+    if is_first() and not remembered.is_file():
         started = time.perf_counter()
         tuned = load_with(model_folder, Dense())
         model = tuned.to(device).backbone
@@ -125,6 +126,7 @@ def over_training_rows(
             total = total.cpu()  # waits until all of it is worked out
             cost = {"flops": str(flops), "seconds": str(time.perf_counter() - started)}
             save_file({remembered.stem: total / len(weights)}, draft, metadata=cost)
+    wait()
     return list(load_file(remembered)[remembered.stem].split(lengths))
 
 
