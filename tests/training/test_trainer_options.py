@@ -28,6 +28,7 @@ __all__ = ["backbone", "data", "reviews"]
 IN_KEY = {"accelerator", "overfit_batches", "limit_train_batches", "limit_val_batches"}
 IN_KEY |= {"precision", "plugins", "deterministic"}
 HARMLESS = {
+    *("devices", "num_nodes"),  # the number of processes is in the key
     *("limit_predict_batches", "limit_test_batches"),
     *("log_every_n_steps", "enable_progress_bar", "enable_model_summary", "profiler"),
     *("default_root_dir", "enable_autolog_hparams", "detect_anomaly", "inference_mode"),

@@ -141,7 +141,8 @@ def train(
     data.setup("fit")
     # the method's arguments are checked against the backbone before anything is trained
     stages = plan(module, data, seed, root, make_trainer)
-    meet(make_trainer(stages[0].stage, []))
+    if not all(finished(planned.folder) for planned in stages):
+        meet(make_trainer(stages[0].stage, []))
     recipe = Recipe(module, data, seed, make_trainer, done)
     trained: list[TrainedStage] = []
     trained_as: dict[str, Any] = {}
