@@ -102,6 +102,8 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.* is deprecated")
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
+    # they are equal in all processes
+    warnings.filterwarnings("ignore", message="It is recommended to use `self.log")
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
 
 

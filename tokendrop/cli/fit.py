@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import yaml
@@ -26,6 +27,7 @@ from tokendrop.reducers import from_spec
 from tokendrop.reducers.base import Stage
 from tokendrop.training import recipes
 from tokendrop.training.finished import TrainedStage
+from tokendrop.training.processes import is_first, one_voice
 from tokendrop.training.progress import progress
 from tokendrop.training.tracking import CHOSEN, Run, Tracker
 
@@ -37,14 +39,19 @@ def parser() -> LightningArgumentParser:
 
 def run(arguments: Sequence[str]) -> None:
     """Parse the command line and train; the result is ``OUT/model``."""
+    with one_voice():
+        _fit(arguments)
+
+
+def _fit(arguments: Sequence[str]) -> None:
     cli = parse(arguments)
     out = Path(cli.config.out)
-    with hold(out):
+    with hold(out) if is_first() else nullcontext():
         check_target(out / "model")
-        _fit(cli, out)
+        _train(cli, out)
 
 
-def _fit(cli: TokenDropCLI, out: Path) -> None:
+def _train(cli: TokenDropCLI, out: Path) -> None:
     seed = int(cli.config.seed_everything)
     method = cli.model.reducer_spec["class_path"].rsplit(".", 1)[-1]
     described = Run(cli.datamodule.settings.dataset or "local", method, "fit", seed)
@@ -61,6 +68,8 @@ def _fit(cli: TokenDropCLI, out: Path) -> None:
         )
 
     stages = recipes.train(cli.model, cli.datamodule, seed, out / "stages", make_trainer)
+    if not is_first():
+        return
     _save(cli, stages[-1], out / "model")
     chosen = {k.replace("dev/", CHOSEN): v for k, v in stages[-1].chosen.items()}
     results = chosen | {TRAIN_SECONDS.name: sum(stage.seconds for stage in stages)}

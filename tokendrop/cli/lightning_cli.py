@@ -25,11 +25,13 @@ from tokendrop.models.model import TokenDropModel, load
 from tokendrop.reducers import setting_error
 from tokendrop.training.loggers import LoggerKind
 from tokendrop.training.module import TokenDropModule
+from tokendrop.training.processes import Processes
 from tokendrop.training.recipes import TRAINER_DEFAULTS
 from tokendrop.training.trainer_options import (
     EVALUATION,
     FIT,
     WHOLE,
+    check_alone,
     check_made,
     limit_of,
     refuse,
@@ -84,7 +86,13 @@ class TokenDropCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         # without a logger Lightning would take one of its own
         none = {"logger": False} if self.config.trainer.logger is None else {}
-        return super().instantiate_trainer(**(none | kwargs))
+        trainer = super().instantiate_trainer(**(none | kwargs))
+        if trainer.world_size > 1:
+            several = {"strategy": Processes(), "use_distributed_sampler": False}
+            return super().instantiate_trainer(**(none | kwargs | several))
+        if self.config.trainer.strategy == "ddp":
+            return super().instantiate_trainer(**(none | kwargs | {"strategy": "auto"}))
+        return trainer
 
     def _culprits(self) -> list[str]:
         """The options that no trainer can be made with, none if they are not to blame."""
@@ -242,6 +250,7 @@ def parse_trained(
         refuse(now, EVALUATION)
 
     cli = parse([*defaults, *words, "--model.backbone", str(folder)], check)
+    check_alone(cli.trainer)
     data = cli.datamodule
     data.follow(model.labels, model.shape.task, str(folder))
     cli.model.begin(model, data.make_task(cli.model.metric), data.splits)

@@ -24,7 +24,7 @@ from tokendrop.configs import config_folder, read_config
 from tokendrop.data.settings import DataSettings
 from tokendrop.errors import UserError
 from tokendrop.training.tracking import CHOSEN
-from tokendrop.training.trainer_options import WHOLE, limit_of
+from tokendrop.training.trainer_options import WHOLE, check_alone, limit_of
 
 # what a parameter may change: the method's arguments, which is what an operating point is
 CHANGEABLE = ("model.reducer.init_args.", "model.reducer.")
@@ -56,6 +56,7 @@ def read_sweep(path: Path) -> dict[str, Any]:
     if task is None:
         raise UserError(f"{path}: the command names no task: add --config=configs/task/NAME.yaml")
     cli = parse(words)
+    check_alone(cli.trainer)
     if limit := limit_of(cli.trainer, *WHOLE):
         raise UserError(f"{path}: a comparison sees all batches: leave {limit} out of the command")
     arguments = {_argument(path, name): given for name, given in sweep["parameters"].items()}

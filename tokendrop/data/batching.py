@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -11,6 +12,25 @@ from tokendrop.data.split import Split
 from tokendrop.engine.packed import Batch
 
 _GROUP = 50  # batches that are sorted by length together: more would make epochs alike
+
+
+@dataclass(frozen=True)
+class Place:
+    """One of the processes of a training, counted from 0."""
+
+    rank: int = 0
+    processes: int = 1
+
+    def of_step(self, rows: Sequence[int]) -> list[int]:
+        """Its share of the rows of a step, of each length about as many as the others have.
+
+        Where there are fewer rows than processes, each has all of them: their mean is then the same
+        in each, and so the mean of that.
+        """
+        return list(rows if len(rows) < self.processes else rows[self.rank :: self.processes])
+
+
+ALONE = Place()
 
 
 class Batches(Dataset[Batch]):
@@ -45,17 +65,23 @@ class Batches(Dataset[Batch]):
         )
 
 
-def consecutive(rows: int, batch_size: int) -> list[list[int]]:
-    """Batches of neighbouring rows in the order of the split."""
-    return _by_rows(range(rows), batch_size)
+def consecutive(rows: int, batch_size: int, place: Place = ALONE) -> list[list[int]]:
+    """Batches of a process' share of the rows, in the order of the split; every row once."""
+    return _by_rows(range(place.rank, rows, place.processes), batch_size)
 
 
 def shuffled_by_length(
-    lengths: Sequence[int], batch_size: int, token_budget: int | None, seed: int, epoch: int
+    lengths: Sequence[int],
+    batch_size: int,
+    token_budget: int | None,
+    seed: int,
+    epoch: int,
+    place: Place = ALONE,
 ) -> list[list[int]]:
     """Batches of rows of similar length, random otherwise; every row once.
 
     The order follows from seed and epoch alone, so a resumed run sees what it would have seen.
+    Several processes share batches that one would have, were its batches so many times as large.
 
     Args:
         lengths: tokens of each row.
@@ -64,7 +90,10 @@ def shuffled_by_length(
             row that is longer is alone in its batch.
         seed: of the run.
         epoch: counted from 0.
+        place: whose share of each step is given.
     """
+    batch_size *= place.processes
+    token_budget = None if token_budget is None else token_budget * place.processes
     random = np.random.default_rng([seed, epoch])
     order: list[int] = random.permutation(len(lengths)).tolist()
     usual = batch_size
@@ -80,7 +109,7 @@ def shuffled_by_length(
         batches = _by_rows(grouped, batch_size)
     else:
         batches = _by_tokens(grouped, lengths, token_budget)
-    return [batches[i] for i in random.permutation(len(batches))]
+    return [place.of_step(batches[i]) for i in random.permutation(len(batches))]
 
 
 def _by_rows(rows: Sequence[int], size: int) -> list[list[int]]:

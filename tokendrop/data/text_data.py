@@ -10,7 +10,7 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
-from tokendrop.data.batching import Batches, consecutive, shuffled_by_length
+from tokendrop.data.batching import ALONE, Batches, Place, consecutive, shuffled_by_length
 from tokendrop.data.names import mapped
 from tokendrop.data.prepared import Prepared, warn_truncated
 from tokendrop.data.rationales import with_rationales
@@ -19,6 +19,7 @@ from tokendrop.data.split import Split
 from tokendrop.data.splitting import limit, make_splits
 from tokendrop.data.tokens import Tokeniser
 from tokendrop.engine.packed import Batch
+from tokendrop.errors import UserError
 from tokendrop.models.backbones import load_tokenizer
 from tokendrop.tasks import Answering, Task
 
@@ -30,6 +31,11 @@ class PackedData(LightningDataModule):
         self, batch: Batch, device: torch.device, dataloader_idx: int
     ) -> Batch:
         return batch.to(device, non_blocking=True)
+
+    @property
+    def place(self) -> Place:
+        """Which of the processes of the trainer this is."""
+        return Place(self.trainer.global_rank, self.trainer.world_size) if self.trainer else ALONE
 
 
 class TextData(PackedData):
@@ -168,13 +174,13 @@ class TextData(PackedData):
         """
         return self._ready.fingerprint
 
-    def train_batches(self, seed: int, epoch: int) -> DataLoader[Batch]:
-        """Batches of rows of similar length, in the order that seed and epoch say."""
+    def train_batches(self, seed: int, epoch: int, place: Place = ALONE) -> DataLoader[Batch]:
+        """A process' share of batches of rows of similar length, in the order of seed and epoch."""
         split, settings = self.splits["train"], self.settings
         return _loader(
             split,
             shuffled_by_length(
-                split.lengths, settings.batch_size, settings.token_budget, seed, epoch
+                split.lengths, settings.batch_size, settings.token_budget, seed, epoch, place
             ),
         )
 
@@ -183,29 +189,38 @@ class TextData(PackedData):
 
         The trainer must ask again every epoch: ``reload_dataloaders_every_n_epochs=1``.
         """
-        return self.train_batches(
-            self.settings.seed, self.trainer.current_epoch if self.trainer else 0
-        )
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        return self.train_batches(self.settings.seed, epoch, self.place)
 
     def train_rows_in_order(self) -> DataLoader[Batch]:
         """The train split in its own order, for what is worked out once per example."""
-        return self._in_order("train")
+        return self.in_order("train")
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The dev split in its own order."""
-        return self._in_order("dev")
+        return self.in_order("dev", self.place)
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """The test split in its own order."""
-        return self._in_order("test")
+        return self.in_order("test", self.place)
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """The test split in its own order."""
-        return self._in_order("test")
+        return self.in_order("test", self.place)
 
-    def _in_order(self, name: str) -> DataLoader[Batch]:
+    def in_order(self, name: str, place: Place = ALONE) -> DataLoader[Batch]:
+        """A process' share of a split in its own order.
+
+        Raises:
+            UserError: some process would have no row.
+        """
         split = self.splits[name]
-        return _loader(split, consecutive(len(split), self.settings.batch_size))
+        if len(split) < place.processes:
+            raise UserError(
+                f"the {name} split has {len(split)} rows for {place.processes} processes: use "
+                f"trainer.devices {len(split)} or fewer"
+            )
+        return _loader(split, consecutive(len(split), self.settings.batch_size, place))
 
 
 class StageData(PackedData):
@@ -226,11 +241,11 @@ class StageData(PackedData):
     def train_dataloader(self) -> DataLoader[Batch]:
         """The training batches of the trainer's epoch; it must ask again every epoch."""
         epoch = self.trainer.current_epoch if self.trainer and self.reshuffle else 0
-        return self.data.train_batches(self.seed, epoch)
+        return self.data.train_batches(self.seed, epoch, self.place)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The dev split in its own order."""
-        return self.data.val_dataloader()
+        return self.data.in_order("dev", self.place)
 
 
 def _loader(split: Split, cut: list[list[int]]) -> DataLoader[Batch]:

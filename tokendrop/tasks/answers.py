@@ -80,7 +80,8 @@ class Scores(Metric):
         Args:
             answers: reads what is scored.
         """
-        super().__init__()
+        # what several processes answered is brought together before it is scored
+        super().__init__(sync_on_compute=False)
         self._answers = answers
         self._waiting: list[tuple[Tensor, Batch]] = []
 

@@ -243,6 +243,14 @@ class Task(ABC):
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """The mean loss of a pass, a scalar."""
 
+    def loss_weight(self, batch: Batch) -> Tensor | int:
+        """What :meth:`loss` is divided by, so that means over parts of a batch can be joined."""
+        return len(batch)
+
+    def divergence_weight(self, batch: Batch) -> Tensor | int:
+        """What :meth:`divergence` is divided by."""
+        return len(batch)
+
     @abstractmethod
     def gold(self, logits: Tensor, batch: Batch) -> Tensor:
         """The logits of the right answers, summed: what saliency takes the gradient of."""

@@ -137,11 +137,18 @@ class SequenceClassification(Task):
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Mean cross-entropy of (B, classes) logits over the rows, weighted by class."""
         assert batch.labels is not None
-        weights = None
-        if self.class_weights is not None:
-            weights = torch.tensor(self.class_weights, dtype=logits.dtype)
-            weights = weights.to(logits.device, non_blocking=True)
+        weights = None if self.class_weights is None else self._weights_at(logits)
         return F.cross_entropy(logits, batch.labels, weights)
+
+    def loss_weight(self, batch: Batch) -> Tensor | int:
+        assert batch.labels is not None
+        if self.class_weights is None:
+            return len(batch)
+        return self._weights_at(torch.empty(0, device=batch.labels.device))[batch.labels].sum()
+
+    def _weights_at(self, like: Tensor) -> Tensor:
+        weights = torch.tensor(self.class_weights, dtype=like.dtype)
+        return weights.to(like.device, non_blocking=True)
 
     def gold(self, logits: Tensor, batch: Batch) -> Tensor:
         assert batch.labels is not None
@@ -193,12 +200,12 @@ class ClassScores(Scores):
         self.split = split
         self.order = order
         classes = len(labels)
-        f1: Metric = MulticlassF1Score(classes, average="macro")
+        f1: Metric = MulticlassF1Score(classes, average="macro", sync_on_compute=False)
         if classes == 2:
             # it reads the predicted class, not the probabilities
             f1 = _BinaryF1(labels.index(order[1]))
-        accuracy = MulticlassAccuracy(classes, average="micro")
-        matthews = _MatthewsScore(classes)
+        accuracy = MulticlassAccuracy(classes, average="micro", sync_on_compute=False)
+        matthews = _MatthewsScore(classes, sync_on_compute=False)
         self.metrics = MetricCollection({"accuracy": accuracy, "f1": f1, "matthews": matthews})
 
     def compute(self) -> dict[str, Tensor]:
@@ -231,7 +238,7 @@ class _BinaryF1(BinaryF1Score):
     """F1 of one of two classes from probabilities of both."""
 
     def __init__(self, positive: int) -> None:
-        super().__init__()
+        super().__init__(sync_on_compute=False)
         self.positive = positive
 
     def update(self, preds: Tensor, target: Tensor) -> None:

@@ -158,6 +158,13 @@ class TokenClassification(Task):
         total = F.cross_entropy(logits, batch.labels, ignore_index=IGNORED, reduction="sum")
         return total / (batch.labels != IGNORED).sum().clamp_min(1)
 
+    def loss_weight(self, batch: Batch) -> Tensor:
+        assert batch.labels is not None
+        return (batch.labels != IGNORED).sum()
+
+    def divergence_weight(self, batch: Batch) -> Tensor:
+        return self.loss_weight(batch)
+
     def gold(self, logits: Tensor, batch: Batch) -> Tensor:
         assert batch.labels is not None
         scored = batch.labels != IGNORED

@@ -13,6 +13,7 @@ from lightning.pytorch.loggers.csv_logs import CSVLogger, ExperimentWriter
 
 from tokendrop.files import whole_file
 from tokendrop.training.module import TokenDropModule
+from tokendrop.training.processes import is_first, total
 
 
 class Curve(Callback):
@@ -32,7 +33,7 @@ class Curve(Callback):
             return
         assert isinstance(pl_module, TokenDropModule)
         self.seconds += time.perf_counter() - self.started
-        self.flops = self._earlier_flops + pl_module.train_flops
+        self.flops = self._earlier_flops + total(pl_module.train_flops, pl_module.device)
         metrics = {k: round(float(v), 6) for k, v in trainer.callback_metrics.items()}
         self.epochs.append({"epoch": trainer.current_epoch + 1, **metrics})
 
@@ -134,6 +135,8 @@ class GoOn(Callback):
             logger.save()
 
     def _begin(self, trainer: Trainer) -> None:
+        if not is_first():
+            return
         for logger in _curves(trainer):
             logger.experiment.go_on(self._stage, trainer.current_epoch)
 

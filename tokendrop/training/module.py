@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from tokendrop.reducers.base import Group, Reducer, Stage, Step
 from tokendrop.tasks import Scores, Task
 from tokendrop.training.loss_watch import LossWatch, check_weights
 from tokendrop.training.objectives import backward, objectives
+from tokendrop.training.processes import Draws, Part, gather, several, total
 
 FINE_TUNE = Stage("fine_tune", 3, 5e-5, weight_decay=0.01, warmup=0.06, clip=1.0)
 
@@ -98,14 +100,18 @@ class TokenDropModule(LightningModule):
         self.scores = nn.ModuleDict({k: task.scores(split) for k, split in evaluated.items()})
         self.kept = Kept(model.shape.layers)
         self.flops = torch.zeros(2, dtype=torch.long)
-        self.train_flops = 0  # of all passes since, backward ones included; it only grows
+        # of all passes of this process since, backward ones included; it only grows
+        self.train_flops = 0
+        self.draws: Draws | None = None
 
     # -- training -------------------------------------------------------------------------------
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # not at the start of the epoch: loaders draw a number when they begin, sooner or later
         if batch_idx == 0:
-            torch.manual_seed(self.seed * 100_003 + self.current_epoch)
+            seed = self.seed * 100_003 + self.current_epoch
+            torch.manual_seed(seed)
+            self.draws = Draws(seed) if several() else None
 
     def training_step(self, batch: Batch, index: int) -> None:
         step = Step(
@@ -113,6 +119,9 @@ class TokenDropModule(LightningModule):
             self._task_loss,
             lambda one, other: self.task.divergence(one, other, batch),
         )
+        part = Part.of(batch, self.task) if several() else None
+        if part is not None:
+            step = part.weighted(step)
         self.model.reducer.before_step(self.current_epoch)
         self._optimizers(lambda optimizer: optimizer.zero_grad())
         logged: dict[str, Tensor] = {}
@@ -121,7 +130,13 @@ class TokenDropModule(LightningModule):
             for name, loss in losses.items():
                 logged[f"train/{name}"] = logged.get(f"train/{name}", 0) + loss.detach()
         terms = torch.stack(list(logged.values()))
+        if part is not None:
+            parameters = [p for group in self.groups for p in group.parameters.values()]
+            terms = part.average(parameters, terms)
+            logged = dict(zip(logged, terms, strict=True))
         self.watch.note(list(logged), terms, index, self.current_epoch)
+        if part is not None:
+            self.watch.check()  # all processes stop in the same step
         if self._stage.clip is not None:
             for group in self.groups:
                 nn.utils.clip_grad_norm_(group.parameters.values(), self._stage.clip)
@@ -141,7 +156,8 @@ class TokenDropModule(LightningModule):
         once for each objective: three times the pass for the usual one objective. A pass without
         gradients costs itself alone.
         """
-        with compiled_parts(self.compiled):
+        own_draws = nullcontext() if self.draws is None else self.draws.own()
+        with compiled_parts(self.compiled), own_draws:
             encoded = self.model(batch)
         model = self.model
         passes = 1 + len(objectives(self.groups)) if encoded.logits.requires_grad else 0
@@ -218,7 +234,7 @@ class TokenDropModule(LightningModule):
         dense = dense_flops(encoded.trace.start.lengths, model.backbone, model.shape)
         self.flops += torch.tensor([dense, reduced])
         self.train_flops += reduced  # what the epochs of a stage are chosen by is part of its cost
-        self.log(f"{split}/loss", self._task_loss(encoded), batch_size=len(batch))
+        self.log(f"{split}/loss", self._task_loss(encoded), batch_size=len(batch), sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
         metrics = self._finish("dev")
@@ -235,6 +251,7 @@ class TokenDropModule(LightningModule):
         """Log what the pass over a split gave and cost, and begin anew."""
         scores = self.scores[split]
         assert isinstance(scores, Scores)
+        gather(scores.answers.found)
         found = {name: float(value) for name, value in scores.compute().items()}
         scores.reset()
         metrics = found | self._cost()
@@ -243,7 +260,8 @@ class TokenDropModule(LightningModule):
 
     def _cost(self) -> dict[str, float]:
         """What the passes since the last call cost and kept."""
-        kept, (dense, reduced) = self.kept.compute(), self.flops.tolist()
+        kept = self.kept.compute()
+        dense, reduced = (total(int(flops), self.device) for flops in self.flops)
         self.kept.reset()
         self.flops.zero_()
         return {

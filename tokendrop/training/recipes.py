@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +33,7 @@ from tokendrop.reducers.base import Reducer, Stage
 from tokendrop.reducers.dense import Dense
 from tokendrop.training.finished import TrainedStage, finished
 from tokendrop.training.module import TokenDropModule
+from tokendrop.training.processes import is_first, meet
 from tokendrop.training.progress import progress
 from tokendrop.training.stages import (
     MakeTrainer,
@@ -148,12 +150,14 @@ def train(
     data.setup("fit")
     # the method's arguments are checked against the backbone before anything is trained
     stages = plan(module, data, seed, root, make_trainer)
+    if not all(finished(planned.folder) for planned in stages):
+        meet(make_trainer(stages[0].stage, []))
     recipe = Recipe(module, data, seed, make_trainer, done)
     trained: list[TrainedStage] = []
     trained_as: dict[str, Any] = {}
     for planned in stages[:count]:
         stage, spec, folder = planned.stage, planned.spec, planned.folder
-        with one_at_a_time(folder):
+        with one_at_a_time(folder) if is_first() else nullcontext():
             if (found := finished(folder)) is None:
                 follows = trained and stage.start == "previous"
                 model = _start(recipe, spec, (trained[-1].model, trained_as) if follows else None)

@@ -33,6 +33,7 @@ from tokendrop.reducers.base import Reducer, View
 from tokendrop.reducers.dense import Dense
 from tokendrop.sums import is_changed
 from tokendrop.training.checkpoints import save_tensors
+from tokendrop.training.processes import is_first, wait
 from tokendrop.training.work import Done
 
 log = logging.getLogger(__name__)
@@ -108,9 +109,11 @@ def over_training_rows(
     Returns:
         a (tokens,) tensor per row, in the order of the train split.
     """
-    with one_at_a_time(remembered):
-        if not _is_whole(remembered):
-            _work_out(score, model_folder, weights, data, remembered, device, done)
+    if is_first():
+        with one_at_a_time(remembered):
+            if not _is_whole(remembered):
+                _work_out(score, model_folder, weights, data, remembered, device, done)
+    wait()
     return list(load_file(remembered)[remembered.stem].split(data.splits["train"].lengths))
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from tokendrop import sums
 from tokendrop.data import TextData
+from tokendrop.data.batching import Place
 from tokendrop.data.text_data import StageData
 from tokendrop.errors import UserError
 from tokendrop.measure.flops import dense_flops
@@ -30,6 +31,7 @@ from tokendrop.training.checkpoints import (
 from tokendrop.training.curves import Curve, GoOn, Patience
 from tokendrop.training.finished import TrainedStage, finish
 from tokendrop.training.module import TokenDropModule
+from tokendrop.training.processes import is_first, wait
 from tokendrop.training.saliency import (
     Score,
     batch_attention,
@@ -76,7 +78,8 @@ def untrained(
     trainer = recipe.make_trainer(Stage(name, 1, 0.0), [GoOn(name), Steps(recipe.done)])
     with in_one_line():
         (chosen,) = trainer.validate(recipe.module, recipe.data, verbose=False)
-    model.save_pretrained(folder / "model")
+    if is_first():
+        model.save_pretrained(folder / "model")
     train, dev = (
         dense_flops(splits[split].lengths, model.backbone, model.shape)
         for split in ("train", "dev")
@@ -158,7 +161,9 @@ def train_stage(
         chosen = max(curve.epochs, key=lambda metrics: metrics["dev/score"])
         module.load_state_dict(read_checkpoint(best_file)["state_dict"])
     model.reducer.leave(stage, {k.removeprefix("dev/"): v for k, v in chosen.items()})
-    model.save_pretrained(folder / "model")
+    wait()  # until all have read the best weights
+    if is_first():
+        model.save_pretrained(folder / "model")
     scores = {file.stem: cost_of(file) for file in sorted(asked)}
     costs = [(curve.flops, curve.seconds), *scores.values()]
     flops, seconds = sum(cost[0] for cost in costs), sum(cost[1] for cost in costs)
@@ -174,8 +179,9 @@ def train_stage(
             scores={name: cost[0] for name, cost in scores.items()},
         )
     )
-    for checkpoint in (best_file, last_file):
-        sums.remove(checkpoint)
+    if is_first():
+        for checkpoint in (best_file, last_file):
+            sums.remove(checkpoint)
     return done
 
 
@@ -190,7 +196,8 @@ def _context(
     data = recipe.data
     split = data.splits["train"]
     lengths = torch.tensor(split.lengths)
-    steps = len(data.train_batches(recipe.seed, 0)) * stage.epochs
+    place = Place(processes=trainer.world_size)  # all take as many steps
+    steps = len(data.train_batches(recipe.seed, 0, place)) * stage.epochs
     task = data.make_task(recipe.module.metric)
     ends = (min(split.labels), max(split.labels)) if task.head.output == "number" else (0.0, 1.0)
     if tuned is None:
@@ -231,5 +238,7 @@ class _EveryEpoch(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, TokenDropModule)
+        if not is_first():
+            return
         file = self.weights(self.folder, trainer.current_epoch + 1)
         save_tensors(pl_module.model.backbone.state_dict(), file)

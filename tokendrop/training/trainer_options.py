@@ -24,7 +24,7 @@ from lightning.pytorch.plugins import MixedPrecision, Precision
 
 from tokendrop.errors import UserError, one_line
 
-ONE_DEVICE = "everything runs on one device: leave it out (CUDA_VISIBLE_DEVICES says which)"
+ONE_DEVICE = "evaluation runs on one device: leave it out (CUDA_VISIBLE_DEVICES says which)"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,14 @@ EVALUATION = {
 }
 """What spoils every use of a trainer."""
 
-FIT = EVALUATION | {
+_PLACES = ("devices", "num_nodes", "strategy")
+FIT = {name: rule for name, rule in EVALUATION.items() if name not in _PLACES} | {
+    "strategy": Rule(
+        _only("auto", "single_device", "ddp"),
+        "several processes train with trainer.strategy ddp, which holds the whole model in each "
+        "and averages the gradients of every method; split models and spawned processes are not "
+        "supported",
+    ),
     "limit_train_batches": Rule(_some, _NONE_LEFT),
     "max_epochs": Rule(_only(None), _LENGTH),
     "min_epochs": Rule(_only(None), _LENGTH),
@@ -167,14 +174,22 @@ def shown(name: str, value: Any) -> str:
     return f"trainer.{name} {text}"
 
 
-def check_made(trainer: Trainer) -> None:
-    """Raise for what is known only of a whole trainer: what "auto" and -1 mean, what plugins do.
+def check_alone(trainer: Trainer) -> None:
+    """Raise for several devices, which are known only of a whole trainer: "auto" and -1.
 
     Raises:
-        UserError: several devices, or a plugin's precision.
+        UserError: how many there are.
     """
-    if (count := trainer.num_devices * trainer.num_nodes) > 1:
+    if (count := trainer.world_size) > 1:
         raise UserError(f"trainer.devices means {count} devices here: use trainer.devices 1")
+
+
+def check_made(trainer: Trainer) -> None:
+    """Raise for what is known only of a whole trainer: what its plugins do.
+
+    Raises:
+        UserError: a plugin's precision.
+    """
     if trainer.precision not in PRECISIONS:
         raise UserError(
             f"trainer.plugins of precision {trainer.precision} cannot be used: {_PRECISION}"
@@ -197,6 +212,8 @@ def decisive(trainer: Trainer) -> dict[str, Any]:
         settings = {k: str(v) for k, v in vars(plugin).items() if isinstance(v, _SETTINGS)}
         made = type(plugin)
         found["precision_plugin"] = {"class_path": f"{made.__module__}.{made.__name__}"} | settings
+    if trainer.world_size > 1:
+        found["processes"] = trainer.world_size
     if torch.are_deterministic_algorithms_enabled():
         found["deterministic"] = True
     return {"precision": trainer.precision} | ({"trainer": found} if found else {})

@@ -1,0 +1,202 @@
+"""One training on several processes: each has a share of every batch's rows and the whole model.
+
+Gradients are averaged here by one all-reduce a step instead of by PyTorch's wrapper around a model.
+The wrapper sees neither gradients that are asked for (groups of parameters with different losses)
+nor several passes in a step, and dies of parameters that a pass left out.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import torch
+from lightning import Trainer
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor, distributed, nn
+
+from tokendrop.engine.packed import Batch
+from tokendrop.errors import UserError
+from tokendrop.reducers.base import Step
+from tokendrop.tasks import Task
+
+# others wait while the first one works out what methods ask about the training rows
+LONGEST_WAIT = timedelta(days=1)
+
+
+class Processes(DDPStrategy):
+    """Lightning's processes, without the wrapper around the model."""
+
+    def __init__(self) -> None:
+        super().__init__(timeout=LONGEST_WAIT)
+
+    def configure_ddp(self) -> None:
+        """Begin everywhere with the weights of the first process."""
+        assert isinstance(self.model, nn.Module)
+        for tensor in (*self.model.parameters(), *self.model.buffers()):
+            distributed.broadcast(tensor.data, 0)
+
+
+def meet(trainer: Trainer) -> None:
+    """Start the processes of a trainer, unless somebody has, and wait for them.
+
+    Raises:
+        UserError: a trainer whose processes would each wrap the model in their own way.
+    """
+    strategy = trainer.strategy
+    if trainer.world_size == 1:
+        return
+    if not isinstance(strategy, Processes):
+        raise UserError(
+            f"{type(strategy).__name__} cannot train on {trainer.world_size} processes: give the "
+            "trainer strategy=tokendrop.training.processes.Processes() and "
+            "use_distributed_sampler=False"
+        )
+    if not several():
+        assert strategy.launcher is not None
+        strategy.launcher.launch(strategy.setup_environment, trainer=trainer)
+
+
+def several() -> bool:
+    """Whether this training runs on several processes, which have met."""
+    return (
+        distributed.is_available()
+        and distributed.is_initialized()
+        and distributed.get_world_size() > 1
+    )
+
+
+def is_first() -> bool:
+    """Whether this process writes and speaks."""
+    return not rank_zero_only.rank  # type: ignore[attr-defined]
+
+
+def wait() -> None:
+    """Until all processes are here."""
+    if several():
+        distributed.barrier()
+
+
+def total(number: int, device: torch.device) -> int:
+    """The sum of a number over the processes."""
+    if not several():
+        return number
+    numbers = torch.tensor(number, device=device)
+    distributed.all_reduce(numbers)
+    return int(numbers)
+
+
+def gather(found: dict[int, Any]) -> None:
+    """Add what the other processes found, each about other examples."""
+    if several():
+        everyones: list[Any] = [None] * distributed.get_world_size()
+        distributed.all_gather_object(everyones, found)
+        for one in everyones:
+            found.update(one)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What a process has of a step's rows, so that means over all processes are those of all rows.
+
+    Attributes:
+        rows: its share of them, a scalar.
+        loss, divergence: what makes the mean over its share of what these are means of (rows,
+            tokens, or weights of classes) one that counts as much as its share of the rows.
+    """
+
+    rows: Tensor
+    loss: Tensor
+    divergence: Tensor
+
+    @classmethod
+    def of(cls, batch: Batch, task: Task) -> Part:
+        """That of this process; all have to ask."""
+        device = batch.input_ids.device
+        counted = (len(batch), task.loss_weight(batch), task.divergence_weight(batch))
+        own = torch.stack([torch.as_tensor(n, device=device).float() for n in counted])
+        whole = own.clone()
+        distributed.all_reduce(whole)
+        rows, loss, divergence = own / whole.clamp_min(torch.finfo(whole.dtype).tiny)
+        return cls(rows, loss / rows, divergence / rows)
+
+    def weighted(self, step: Step) -> Step:
+        """The step, with terms that count by rows."""
+        return replace(
+            step,
+            task_loss=lambda encoded: self.loss * step.task_loss(encoded),
+            divergence=lambda one, other: self.divergence * step.divergence(one, other),
+        )
+
+    def average(self, parameters: Sequence[nn.Parameter], terms: Tensor) -> Tensor:
+        """Average gradients and loss terms over the processes.
+
+        A parameter that no process has a gradient of is left without one, as in one process, so
+        that its optimiser passes it over.
+
+        Args:
+            parameters: whose gradients become those of all rows.
+            terms: (n,) loss terms of this process.
+
+        Returns:
+            (n,) those of all rows.
+        """
+        held = [parameter.grad for parameter in parameters]
+        has = terms.new_tensor([float(gradient is not None) for gradient in held])
+        pieces = [
+            (torch.zeros_like(parameter) if gradient is None else gradient).flatten()
+            for parameter, gradient in zip(parameters, held, strict=True)
+        ]
+        sums = torch.cat([*pieces, has, terms]) * self.rows
+        distributed.all_reduce(sums)
+        *gradients, has, terms = sums.split([*map(len, pieces), len(has), len(terms)])
+        for parameter, gradient, any_has in zip(parameters, gradients, has.tolist(), strict=True):
+            parameter.grad = gradient.view_as(parameter) if any_has else None
+        return terms
+
+
+class Draws:
+    """Random numbers of this process alone, for dropout, beside those that all share.
+
+    What a method draws between its passes, as a sub-model of the step, is the same everywhere.
+    """
+
+    def __init__(self, seed: int) -> None:
+        own = seed + 1_000_000_007 * (1 + distributed.get_rank())
+        self._state = torch.Generator().manual_seed(own).get_state()
+        torch.cuda.manual_seed(own)  # where methods draw nothing between passes
+
+    @contextmanager
+    def own(self) -> Iterator[None]:
+        shared = torch.get_rng_state()
+        torch.set_rng_state(self._state)
+        try:
+            yield
+        finally:
+            self._state = torch.get_rng_state()
+            torch.set_rng_state(shared)
+
+
+@contextmanager
+def one_voice() -> Iterator[None]:
+    """Let only the first process speak; the others end with a code.
+
+    Mistakes of the user are the same in all processes.
+    """
+    if is_first():
+        yield
+        return
+    logging.disable(logging.ERROR)
+    try:
+        with redirect_stdout(StringIO()):
+            yield
+    except UserError as error:
+        raise SystemExit(2) from error
+    except KeyboardInterrupt as error:
+        raise SystemExit(130) from error
