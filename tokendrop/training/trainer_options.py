@@ -6,7 +6,8 @@ stage's key (:func:`decisive`). The others are harmless: they change what is sho
 (log_every_n_steps, enable_progress_bar, enable_model_summary, profiler, detect_anomaly,
 default_root_dir, enable_autolog_hparams), what another command does (limit_test_batches,
 limit_predict_batches), how fast the same numbers are found (benchmark, inference_mode), or what
-only several devices have (sync_batchnorm, use_distributed_sampler).
+only several devices have (sync_batchnorm, use_distributed_sampler; of devices and num_nodes the
+number of processes is in the key).
 """
 
 from __future__ import annotations
