@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # four times the processor's time
 COMPARE := OMP_WAIT_POLICY=passive $(BIN)/tokendrop compare
 
-.PHONY: compare compare-full test lint setup setup-tests clean
+.PHONY: compare compare-full test fuzz audit lint setup setup-tests clean
 
 compare: OUT ?= runs/demo
 compare: setup
@@ -18,6 +18,16 @@ compare-full: setup
 
 test: setup-tests lint
 	$(BIN)/pytest -n 2
+
+# hours; FUZZ=0.01 tries a hundredth of it
+fuzz: FUZZ ?= 1
+fuzz: setup-tests
+	TOKENDROP_FUZZ=$(FUZZ) $(BIN)/pytest --maxfail 20 tests/trust tests/trust/fuzz_long.py
+
+# known holes in the packages of requirements.txt, which a service outside tells
+audit: setup
+	$(PIP) pip-audit
+	$(BIN)/pip-audit --requirement requirements.txt --no-deps
 
 lint: setup-tests
 	$(BIN)/ruff check .

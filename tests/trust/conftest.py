@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.data.conftest import tokenizer  # noqa: F401
 from tests.trust.trials import FULL, TRIED
 
 
