@@ -39,7 +39,7 @@ def test_what_beats_packed_dense_and_a_method_is_said(tmp_path: Path) -> None:
     first, second = said(tmp_path, *runs)
     assert first == (
         "On reviews dense in ONNX Runtime, int8 (sorted) beats packed dense by the clock: 2.00x "
-        "±0.02 as fast at 32 rows and 1.80x ±0.05 on one row; its answers cannot be told from "
+        "±0.02 at 32 rows and 1.80x ±0.05 on one row; its answers cannot be told from "
         "those of dense (+0.00 to +0.00 points)."
     )
     assert second == (

@@ -12,10 +12,7 @@ from tokendrop.compare.results.records import Point
 from tokendrop.compare.results.resampled import Difference
 from tokendrop.measure.measures import LATENCY, THROUGHPUT_UNPADDED, Measure
 
-WORDS = {
-    THROUGHPUT_UNPADDED: "{} as fast at 32 rows",
-    LATENCY: "{} on one row",
-}
+WORDS = {THROUGHPUT_UNPADDED: "{} at 32 rows", LATENCY: "{} on one row"}
 
 
 def yardsticks(standings: Sequence[EngineStanding]) -> Iterator[str]:
