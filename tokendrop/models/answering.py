@@ -15,6 +15,7 @@ from tokendrop.data.batching import Batches, consecutive
 from tokendrop.data.names import names_by_id
 from tokendrop.data.split import Split
 from tokendrop.data.tokens import Tokeniser
+from tokendrop.engine.trace import Encoded
 from tokendrop.models.prediction import (
     Prediction,
     Text,
@@ -25,7 +26,7 @@ from tokendrop.models.prediction import (
     tokenised,
 )
 from tokendrop.reducers.base import Shape
-from tokendrop.tasks import Answering, Answers, kind_named
+from tokendrop.tasks import Answer, Answering, Answers, kind_named
 
 CHUNK = 1000  # texts in memory where there are any number of them
 
@@ -61,6 +62,10 @@ class AnsweringModel(nn.Module):
                 longer ones are cut to ``max_length``, contexts into windows. A tagger's text has
                 blanks between its words.
             batch_size: rows at a time; no answer depends on it.
+
+        Returns:
+            the answers in the order of the texts; one has the label "" where the numbers of the
+            model are not finite, which is said.
 
         Raises:
             UserError: a text is empty or none, or a question has no context; no batch size.
@@ -126,6 +131,7 @@ class AnsweringModel(nn.Module):
         batches = Batches(split, consecutive(len(split), batch_size))
         depths: dict[int, list[int]] = {}
         leaving: dict[int, int] = {}
+        broken: set[int] = set()
         for number in range(len(batches)):
             batch = batches[number].to(self.backbone.device)
             assert batch.examples is not None
@@ -135,8 +141,17 @@ class AnsweringModel(nn.Module):
             of_rows = encoded.trace.token_depth().split(list(batch.layout.lengths))
             depths.update(zip(rows, (depth.tolist() for depth in of_rows), strict=True))
             leaving.update(zip(rows, encoded.trace.row_depth().tolist(), strict=True))
+            broken.update(row for row, fine in zip(rows, _finite(encoded), strict=True) if not fine)
+        if broken:
+            log.warning(
+                "%d of %d rows have no answer, for the model's numbers are not finite there: are "
+                "all of its weights?",
+                *(len(broken), len(split)),
+            )
         for example in answers.index:
             answer = answers[example]
+            if answer.row in broken:
+                answer = Answer("", {}, answer.row)
             tokens: Any = self.tokenizer.convert_ids_to_tokens(split.input_ids[answer.row])
             yield Prediction(
                 answer.label,
@@ -146,3 +161,12 @@ class AnsweringModel(nn.Module):
                 leaving[answer.row],
                 self.shape.layers,
             )
+
+
+def _finite(encoded: Encoded) -> list[bool]:
+    """For each row of a batch whether its logits are finite."""
+    finite = encoded.logits.isfinite().all(1)
+    lengths = list(encoded.batch.layout.lengths)
+    if len(finite) == len(lengths):  # one for each row; else for each token
+        return list(finite.tolist())
+    return [bool(row.all()) for row in finite.cpu().split(lengths)]
