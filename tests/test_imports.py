@@ -73,6 +73,7 @@ def test_engine_families_and_methods_know_nothing_of_what_is_built_on_them() -> 
 def test_the_names_that_methods_elsewhere_import_are_there() -> None:
     wanted = {
         "tokendrop": "load register",
+        "tokendrop.bounds": "Bounds Count Finite Natural NonNegative Positive Share",
         "tokendrop.data": "TextData",
         "tokendrop.packed": "Batch Layout row_max row_rank row_softmax row_sum top_k",
         "tokendrop.reducers.base": "Decision Group Ranking Reducer Setting Shape Stage Step View",

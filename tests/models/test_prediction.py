@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,24 @@ def test_other_white_space_is_a_part_of_a_word() -> None:
     model = model_of("token_classification", ["O", "B-PER", "I-PER"], Dense())
     (found,) = model.predict(["adam\u00a0lives\u2028in  bern\tin\nbern "])
     assert len(found.label.split()) == 4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("odd", [math.nan, math.inf])
+def test_a_row_whose_numbers_are_not_finite_has_no_answer(
+    kind: str, odd: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    labels = ["O", "B-PER"] if KINDS[kind].named else ["LABEL_0", "LABEL_1"][: 1 + (kind[0] == "q")]
+    model = model_of(kind, labels, PowerBert(configuration=[4, 3, 3]))
+    other = ("lives adam in", "bern in adam lives in")
+    (before,) = model.predict([other])
+    with torch.no_grad():
+        model.backbone.get_input_embeddings().weight[WORDS.index("where")] = odd
+    spoiled, found = model.predict([PAIR, other])
+    assert (spoiled.label, spoiled.probabilities) == ("", {})
+    assert before.label == found.label != ""
+    assert before.probabilities == pytest.approx(found.probabilities)
+    assert re.search(r"1 of \d rows have no answer", caplog.text)
 
 
 @pytest.mark.parametrize(

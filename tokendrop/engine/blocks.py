@@ -52,8 +52,8 @@ class Blocks:
 
     Attributes:
         shapes: (rows, width) of each block.
-        source: (S,) the packed token that each slot reads; a padding slot reads any. None if
-            slots are tokens.
+        source: (S,) the packed token that each slot reads; a padding slot reads its row's first,
+            so that a state that is no number spoils no other row. None if slots are tokens.
         real: (S,) the attention mask: false at padding slots, None if there are none.
         slots: (T,) the slot of each packed token, None if slots are tokens.
     """
@@ -71,7 +71,7 @@ class Blocks:
         if widths == list(lengths):
             return cls(shapes)
         slots = spread(lengths, starts(widths))
-        source, real = np.zeros(sum(widths), dtype=np.int64), np.zeros(sum(widths), dtype=bool)
+        source, real = np.repeat(starts(lengths), widths), np.zeros(sum(widths), dtype=bool)
         source[slots], real[slots] = np.arange(len(slots)), True
         return cls(shapes, *(torch.from_numpy(x).to(device) for x in (source, real, slots)))
 

@@ -57,9 +57,10 @@ def top_k(
     """The best tokens of each row, ``counts`` (R,) of them or all there are, as a (T,) mask.
 
     With ``keep_first`` a row's first token, [CLS], is always among them. Of equal scores the
-    earlier token is the better one.
+    earlier token is the better one, and a score that is no number is the worst.
     """
     matrix = layout.pad(scores.float(), -torch.inf)
+    matrix = matrix.masked_fill(matrix.isnan(), -torch.inf)
     if keep_first:
         matrix = torch.cat([matrix.new_full((len(matrix), 1), torch.inf), matrix[:, 1:]], 1)
     return layout.unpad(_ranks(matrix) < layout.on_device(counts)[:, None])

@@ -27,7 +27,7 @@ from tokendrop.models.prediction import (
     tokenised,
 )
 from tokendrop.reducers.base import Shape
-from tokendrop.tasks import Answering, Answers, kind_named
+from tokendrop.tasks import Answer, Answering, Answers, kind_named
 
 CHUNK = 1000  # texts in memory where there are any number of them
 
@@ -63,6 +63,10 @@ class AnsweringModel(nn.Module):
                 longer ones are cut to ``max_length``, contexts into windows. A tagger's text has
                 blanks between its words.
             batch_size: rows at a time; no answer depends on it.
+
+        Returns:
+            the answers in the order of the texts; one has the label "" where the numbers of the
+            model are not finite, which is said.
 
         Raises:
             UserError: a text is empty or none, or a question has no context; no batch size.
@@ -129,18 +133,29 @@ class AnsweringModel(nn.Module):
         batches = Batches(split, self._cut(split.lengths, batch_size))
         depths: dict[int, list[int]] = {}
         leaving: dict[int, int] = {}
+        broken: set[int] = set()
         for number in range(len(batches)):
             batch = batches[number].to(self.backbone.device)
             assert batch.examples is not None
             logits, trace = self._run(batch)
             answers.update(logits, batch)
+            rows = batch.examples.tolist()
+            finite = _finite(logits, list(batch.layout.lengths))
+            broken.update(row for row, fine in zip(rows, finite, strict=True) if not fine)
             if trace is not None:
-                rows = batch.examples.tolist()
                 of_rows = trace.token_depth().split(list(batch.layout.lengths))
                 depths.update(zip(rows, (depth.tolist() for depth in of_rows), strict=True))
                 leaving.update(zip(rows, trace.row_depth().tolist(), strict=True))
+        if broken:
+            log.warning(
+                "%d of %d rows have no answer, for the model's numbers are not finite there: are "
+                "all of its weights?",
+                *(len(broken), len(split)),
+            )
         for example in answers.index:
             answer = answers[example]
+            if answer.row in broken:
+                answer = Answer("", {}, answer.row)
             tokens: Any = self.tokenizer.convert_ids_to_tokens(split.input_ids[answer.row])
             yield Prediction(
                 answer.label,
@@ -159,3 +174,11 @@ class AnsweringModel(nn.Module):
     def _cut(self, lengths: Sequence[int], batch_size: int) -> list[list[int]]:
         """The rows of each batch, of rows of these lengths."""
         return consecutive(len(lengths), batch_size)
+
+
+def _finite(logits: Tensor, lengths: list[int]) -> list[bool]:
+    """For each row of a batch whether its logits are finite."""
+    finite = logits.isfinite().all(1)
+    if len(finite) == len(lengths):  # one for each row; else for each token
+        return list(finite.tolist())
+    return [bool(row.all()) for row in finite.cpu().split(lengths)]

@@ -131,8 +131,7 @@ class Comparison:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if not self.methods or not self.tasks:
-            raise UserError("a comparison needs one or more of tasks and of methods: name them")
+        check({"methods": self.methods}, {"methods": dict[str, Any]})
         check_fine_tune(self.fine_tune)
         if len(set(self.seeds)) < max(1, len(self.seeds)):
             raise UserError(f"seeds {self.seeds} cannot be used: name one or more, each once")
@@ -227,8 +226,11 @@ def entries(comparison: Comparison) -> Iterator[Entry]:
     """All methods on all tasks, task by task.
 
     Raises:
-        UserError: a task that does not exist, or two of one name.
+        UserError: nothing to compare, a task that does not exist, or two of one name.
     """
+    for name in ("tasks", "methods"):
+        if not getattr(comparison, name):
+            raise UserError(f"a comparison of no {name}: name one or more with --{name}")
     paths = find_configs("task", comparison.tasks)
     for name in comparison.task_data:
         if name not in comparison.tasks:
