@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, fields
+from pathlib import Path
 
 import pytest
 from jsonargparse import ArgumentParser
@@ -63,4 +64,23 @@ def test_arguments_for_a_task_that_does_not_exist_are_refused() -> None:
         ["imdb"], {"dense": Method("Dense", task_arguments={"imbd": {"epochs": 1}})}
     )
     with pytest.raises(UserError, match="imbd"):
+        list(grid(comparison))
+
+
+@pytest.mark.parametrize(
+    ("tasks", "says"),
+    [
+        (["imdb", "imdb"], "imdb.yaml are both called 'imdb'"),
+        (["imdb", "FOLDER/imdb.yaml"], "FOLDER/imdb.yaml are both called 'imdb'"),
+        ([], "a comparison of no tasks"),
+    ],
+)
+def test_tasks_that_cannot_be_told_apart_are_refused(
+    tmp_path: Path, tasks: list[str], says: str
+) -> None:
+    (tmp_path / "imdb.yaml").write_text("data: {dataset: imdb}")
+    comparison = Comparison(
+        [task.replace("FOLDER", str(tmp_path)) for task in tasks], {"dense": Method("Dense")}
+    )
+    with pytest.raises(UserError, match=says.replace("FOLDER", str(tmp_path))):
         list(grid(comparison))
