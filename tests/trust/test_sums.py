@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,10 @@ from hypothesis import strategies as st
 from tests.compare.synthetic import record
 from tokendrop.compare.results.records import read_records, write_record
 from tokendrop.compare.results.trust import CHANGED, EDITED, set_aside
+from tokendrop.compare.tuning.journal import Journal, Lock
 from tokendrop.files import write_text
+from tokendrop.reducers.length_adaptive.search.front import Configuration
+from tokendrop.reducers.length_adaptive.search.store import Store
 from tokendrop.sums import is_changed
 from tokendrop.training.checkpoints import WholeCheckpoints, resumable, save_tensors
 from tokendrop.training.finished import MARKER, TrainedStage, finish, finished
@@ -142,6 +145,74 @@ def test_a_stage_of_an_earlier_version_is_found(tmp_path: Path) -> None:
     (stage.folder / "SHA256SUMS").unlink()
     (stage.folder / "epoch1.safetensors.sha256").unlink()
     assert finished(stage.folder) == stage
+
+
+# -- files that grow ----------------------------------------------------------------------------
+
+
+def test_what_a_search_store_says_is_evaluated_or_known_from_before(tmp_path: Path) -> None:
+    path, wanted = tmp_path / "evaluated.jsonl", [(n, n // 2) for n in range(30)]
+
+    def evaluate(those: Sequence[Configuration]) -> tuple[list[float], int]:
+        return [sum(one) / 7 for one in those], 100 * len(those)
+
+    def opened() -> Store:
+        return Store(path, evaluate, lambda _: None)
+
+    first = opened()
+    scores = first.scores(wanted)
+    whole = path.read_bytes()
+
+    @given(DAMAGE)
+    def is_right(how: Damage) -> None:
+        path.write_bytes(damaged(whole, how))
+        again = opened()
+        # of what was evaluated together nothing is believed if some of it is not whole
+        assert len(again.known) in (0, 10, 20, 30)
+        assert again.scores(wanted) == scores
+        assert again.flops == first.flops
+        assert opened().known == first.known
+
+    is_right()
+    for end in (1, 2):
+        path.write_bytes(whole[:-end])
+        assert opened().scores(wanted) == scores
+        assert opened().known == first.known
+
+
+def test_a_store_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "evaluated.jsonl"
+    line = {"configuration": [3, 2], "score": 0.5, "seconds": 1.0, "flops": 9.0}
+    path.write_text(json.dumps(line) + "\n" + '{"configuration": [3')
+    assert Store(path, lambda _: ([], 0), lambda _: None).known == {(3, 2): 0.5}
+
+
+def test_a_journal_is_believed_up_to_what_is_damaged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "x.journal"
+    lock = Lock(path)
+    entries = [{"op_code": n, "value": n / 7, "name": "layers"} for n in range(5)]
+
+    def read() -> list[dict[str, object]]:
+        found = Journal(path, lock).read_logs(0)
+        return [{key: one[key] for key in one if key != "sum"} for one in found]
+
+    Journal(path, lock).append_logs(entries)
+    whole = path.read_bytes()
+
+    @given(DAMAGE)
+    def is_right(how: Damage) -> None:
+        path.write_bytes(damaged(whole, how))
+        caplog.clear()
+        found = read()
+        line = whole[: how[0] % len(whole)].count(b"\n")
+        assert found[:line] == entries[:line]
+        values = [{key: one[key] for key in one if key in entries[0]} for one in found]
+        assert values == entries[: len(found)]
+
+    is_right()
+    lock.close()
 
 
 # -- a record that was edited by hand -----------------------------------------------------------

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from tokendrop.data.split import Split
 from tokendrop.errors import UserError
+from tokendrop.files import write_text
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.length_adaptive.search.front import Configuration
 from tokendrop.stored import parsed
@@ -69,23 +70,26 @@ class Store:
             self._read(path)
 
     def _read(self, path: Path) -> None:
-        lines = [line for line in path.read_bytes().splitlines() if line]
+        content = path.read_bytes()
+        lines = [line for line in content.splitlines() if line]
         read = [found for line in lines if (found := _parsed(line))]
-        lost = len(lines) - len(read)
+        kept: list[_Evaluated] = []
         for chunk, group in groupby(read, lambda one: one.chunk):
             together = list(group)
-            if chunk is not None and chunk != _sum(together):
-                lost += len(together)
-                continue
-            for found in together:
-                self.known[found.configuration] = found.score
-                self.seconds[found.configuration] = found.seconds
-                self.flops[found.configuration] = found.flops
-        if lost:
+            if chunk is None or chunk == _sum(together):
+                kept += together
+        for found in kept:
+            self.known[found.configuration] = found.score
+            self.seconds[found.configuration] = found.seconds
+            self.flops[found.configuration] = found.flops
+        if lost := len(lines) - len(kept):
             log.warning(
                 "%s: %d of %d lines are torn or were changed, what they said is evaluated again",
                 *(path, lost, len(lines)),
             )
+        # what a kill left of a line must not swallow the next one
+        if lost or not content.endswith(b"\n"):
+            write_text(path, "".join(f"{json.dumps(asdict(one))}\n" for one in kept))
 
     def scores(self, configurations: Sequence[Configuration]) -> list[float]:
         """Scores of configurations, known or new."""
@@ -112,10 +116,7 @@ class Store:
         chunk_sum = _sum(evaluated)
         lines = [json.dumps(asdict(replace(one, chunk=chunk_sum))) for one in evaluated]
         try:
-            with self.path.open("a+b") as file:
-                # a line that a kill left torn must not swallow the next one
-                if file.tell() and _last_byte(self.path) != b"\n":
-                    lines.insert(0, "")
+            with self.path.open("ab") as file:
                 file.write(("\n".join(lines) + "\n").encode())
         except OSError as error:
             raise UserError(
@@ -134,12 +135,6 @@ def _parsed(line: bytes) -> _Evaluated | None:
 def _sum(together: Sequence[_Evaluated]) -> str:
     lines = [json.dumps(asdict(replace(one, chunk=None))) for one in together]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
-
-
-def _last_byte(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(-1, 2)
-        return file.read(1)
 
 
 def fingerprint(model: TokenDropModel, split: Split, rows: Sequence[int], metric: str) -> str:
