@@ -200,3 +200,7 @@ def one_voice() -> Iterator[None]:
         raise SystemExit(2) from error
     except KeyboardInterrupt as error:
         raise SystemExit(130) from error
+    except RuntimeError as error:
+        if "Connection closed by peer" not in str(error):
+            raise
+        raise SystemExit(1) from error  # the first process has ended, and has said why
