@@ -10,6 +10,7 @@ import pytest
 
 from tests.compare.synthetic import grid, record
 from tokendrop.compare.report.page import write_report
+from tokendrop.compare.report.summary import print_summary, write_summary
 from tokendrop.themes import LIGHT
 
 EVIL = "<script>alert('x')</script>"
@@ -103,3 +104,13 @@ def test_a_report_of_runs_without_training(tmp_path: Path) -> None:
     path = write_report(tmp_path, [record(stages=[], train_seconds=0.0)]).path
     headings = read(path.read_text(encoding="utf-8")).headings
     assert not {"Training", "Where the training time went"} & set(headings)
+
+
+def test_names_that_people_chose_break_neither_the_tables_nor_a_figure(tmp_path: Path) -> None:
+    odd = "a|b <script>alert(1)</script> $x_{$ [/red]"
+    records = [record(), record(odd, point="p\nq", flops=2.0)]
+    written = write_summary(tmp_path, records).read_text(encoding="utf-8")
+    print_summary(records)
+    assert "<script>" not in written
+    rows = [line for line in written.splitlines() if line.startswith("| a\\|b")]
+    assert any("p q" in row for row in rows)
