@@ -72,7 +72,7 @@ def test_training_order_follows_the_epoch_of_the_trainer(make, train):
     data, again = make(train=train, batch_size=5), make(train=train, batch_size=5)
     first = examples(data.train_dataloader())
     assert examples(again.train_dataloader()) == first
-    again.trainer = SimpleNamespace(current_epoch=1)
+    again.trainer = SimpleNamespace(current_epoch=1, global_rank=0, world_size=1)
     assert examples(again.train_dataloader()) != first
     assert sorted(chain.from_iterable(examples(again.train_dataloader()))) == list(range(96))
     assert examples(make(train=train, batch_size=5, seed=1).train_dataloader()) != first

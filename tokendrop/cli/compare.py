@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import get_type_hints
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
@@ -121,6 +122,9 @@ def parsed_comparison(
         parsed = parser.parse_args(list(arguments))
     except ArgumentError as error:
         raise setting_error(error) from error
+    for name, kind in get_type_hints(Comparison).items():
+        if is_dataclass(kind) and parsed[name] is None:
+            raise UserError(f"{name} null cannot be used: leave it out, or name what it sets")
     try:
         made = parser.instantiate(parsed)
     except ValueError as error:  # of settings that may also be null

@@ -65,6 +65,9 @@ class TokenDropCLI(LightningCLI):
         self.parser = training_parser()
 
     def before_instantiate_classes(self) -> None:
+        for name in ("trainer", "model", "data"):
+            if self.config.get(name) is None:
+                raise UserError(f"{name} null cannot be used: leave it out, or name what it sets")
         self._check(self)
 
     def instantiate_classes(self) -> None:
