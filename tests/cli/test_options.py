@@ -25,7 +25,7 @@ __all__ = ["reviews"]
 
 # values of every type that an option has; the first one that an option takes is tried
 VALUES = ("3", "0.25", "true", "tests", "[csv]", "[3]", "[0.5, 0.9]", "{x: 1}", "{}")
-VALUES += ("minilm-l6:long:32", "null")
+VALUES += ("minilm-l6:long:32", "[openvino]", "null")
 SMOKE = str(config_folder() / "compare" / "smoke.yaml")
 BASE = str(config_folder() / "base.yaml")
 

@@ -193,7 +193,7 @@ def attack_comparison() -> None:
     ):
         restored(OUT, Path("out"))
         shutil.rmtree("out/runs")
-        for stage in Path("out/stages").iterdir():
+        for stage in Path("out/stages").glob("*/"):
             (stage / "done.json").unlink()
             spoil(stage)
         attempt("compare", f"a stage's {what}", lambda: main(["compare", *config]))

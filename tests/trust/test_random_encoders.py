@@ -62,7 +62,7 @@ def token_reducers(draw: Draw, layers: int) -> Reducer:
         lambda: PowerBert(configuration=kept, retention_basis="row"),
         lambda: LengthAdaptive(configuration=kept),
         lambda: LengthAdaptive(configuration=kept, length_basis="row"),
-        lambda: AdapLeR(first_threshold=draw(st.floats(0.0, 1.0))),
+        lambda: AdapLeR(first_threshold=draw(st.floats(0.01, 1.0))),
         lambda: baselines.AttentionTopK(share),
         lambda: baselines.FirstK(share),
         lambda: baselines.RandomDrop(share),

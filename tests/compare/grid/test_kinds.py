@@ -141,7 +141,9 @@ def test_a_task_that_is_not_compared_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = {"tasks": ["rotten_tomatoes"], "task_data": {"sst2": {"dir": "x"}}}
-    (tmp_path / "one.yaml").write_text(yaml.safe_dump({**settings, "methods": {}}))
+    (tmp_path / "one.yaml").write_text(
+        yaml.safe_dump({**settings, "methods": {"dense": {"reducer": "Dense"}}})
+    )
     arguments = ["compare", "--config", str(tmp_path / "one.yaml"), "--out", str(tmp_path / "out")]
     assert main(arguments) == 2
     assert "unknown task in task_data 'sst2'" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import re
+import signal
 import socket
 import sys
 import time
@@ -133,6 +134,7 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
             raise
         raise UserError("--executor ray needs Ray: pip install 'tokendrop[ray]'") from error
     local = {} if cluster.address else {"include_dashboard": False}
+    asked = signal.getsignal(signal.SIGTERM)
     try:
         _knock(cluster.address)
         ray.init(
@@ -146,6 +148,8 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
             f"there is no Ray cluster at {cluster.address or 'this machine'} ({one_line(error)}): "
             "start one with 'ray start --head', or leave out --address"
         ) from error
+    # Ray would leave without a word
+    signal.signal(signal.SIGTERM, asked)
     try:
         _check_enough(ray.cluster_resources(), cluster.resources)
         yield ray

@@ -22,7 +22,7 @@ SUM = "sum"
 class Lock(JournalFileOpenLock):
     """Held as long as a study is open; the system lets go of it when a process is killed."""
 
-    def __init__(self, path: Path, wait: bool) -> None:
+    def __init__(self, path: Path, wait: bool = False) -> None:
         make_folder(path.parent)
         super().__init__(str(path))
         self._file = FileLock(f"{path}.lock")
