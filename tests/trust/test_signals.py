@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import time
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,39 +15,45 @@ import tokendrop.cli.search
 from tokendrop.cli import main
 from tokendrop.holding import hold
 
+ALONE = """
+import os, signal, sys, time, types
+from pathlib import Path
+from tokendrop.cli import main
+from tokendrop.holding import hold
 
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
-@pytest.mark.parametrize(
-    ("command", "said"), [("search", "continues from here"), ("report", "begins again")]
-)
-def test_a_signal_ends_a_command(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    command: str,
-    said: str,
-    name: str,
-    code: int,
-) -> None:
-    number = getattr(signal, name)
+place = Path(sys.argv[1])
+for command in ("search", "report"):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name)
+        before = signal.getsignal(number)
 
-    def works(_: object) -> None:
-        with hold(tmp_path):
-            os.kill(os.getpid(), number)
-            time.sleep(5)
+        def works(_):
+            with hold(place):
+                os.kill(os.getpid(), number)
+                time.sleep(5)
 
-    monkeypatch.setattr(f"tokendrop.cli.{command}.run", works)
-    # as Python starts, whatever the tests before have left
-    begun = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
-    before = signal.signal(number, begun)
-    try:
-        assert main([command]) == code
-        assert signal.getsignal(number) == begun
-    finally:
-        signal.signal(number, before)
-    error = capsys.readouterr().err
-    assert error == f"tokendrop: interrupted; the same command {said}\n"
-    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+        sys.modules[f"tokendrop.cli.{command}"] = types.SimpleNamespace(run=works)
+        print(command, name, main([command]))
+        assert signal.getsignal(number) == before
+        assert [path.name for path in place.iterdir()] == [".lock"]
+"""
+
+
+def test_a_signal_ends_a_command(tmp_path: Path) -> None:
+    # in a process of its own: a test before may have left signals to a library
+    words = [sys.executable, "-c", ALONE, str(tmp_path)]
+    ended = subprocess.run(words, check=False, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines() == [
+        f"{command} {name} {code}"
+        for command in ("search", "report")
+        for name, code in (("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129))
+    ]
+    assert ended.stderr.splitlines() == [
+        f"tokendrop: interrupted; the same command {said}"
+        for said in ("continues from here", "begins again")
+        for _ in range(3)
+    ]
     with hold(tmp_path):
         pass
 
