@@ -149,26 +149,45 @@ def train(
     make_folder(root)
     data.setup("fit")
     # the method's arguments are checked against the backbone before anything is trained
-    stages = plan(module, data, seed, root, make_trainer)
-    if not all(finished(planned.folder) for planned in stages):
+    stages = plan(module, data, seed, root, make_trainer)[:count]
+    # looked for once, because all that a stage left is read for it
+    known = [finished(planned.folder) for planned in stages]
+    if None in known:
         meet(make_trainer(stages[0].stage, []))
     recipe = Recipe(module, data, seed, make_trainer, done)
     trained: list[TrainedStage] = []
     trained_as: dict[str, Any] = {}
-    for planned in stages[:count]:
-        stage, spec, folder = planned.stage, planned.spec, planned.folder
-        with one_at_a_time(folder) if is_first() else nullcontext():
-            if (found := finished(folder)) is None:
-                follows = trained and stage.start == "previous"
-                model = _start(recipe, spec, (trained[-1].model, trained_as) if follows else None)
-                if stage.epochs == 0:
-                    found = untrained(recipe, model, stage.name, folder, first=not trained)
-                else:
-                    tuned = trained[0] if trained else None
-                    found = train_stage(recipe, model, stage, tuned, folder)
+    for planned, found in zip(stages, known, strict=True):
+        if found is None:
+            follows = trained and planned.stage.start == "previous"
+            before = (trained[-1].model, trained_as) if follows else None
+            found = _trained(recipe, planned, before, trained[0] if trained else None)
         trained.append(found)
-        trained_as = spec
+        trained_as = planned.spec
     return trained
+
+
+def _trained(
+    recipe: Recipe,
+    planned: Planned,
+    before: tuple[Path, dict[str, Any]] | None,
+    tuned: TrainedStage | None,
+) -> TrainedStage:
+    """Train a stage, or find it once another process has.
+
+    Args:
+        recipe, planned: what it is a part of, and the stage.
+        before: the model that it begins with and what that was trained as, if it begins with one.
+        tuned: the shared fine-tuning, None if it is that.
+    """
+    stage, folder = planned.stage, planned.folder
+    with one_at_a_time(folder) if is_first() else nullcontext():
+        if (found := finished(folder)) is not None:
+            return found
+        model = _start(recipe, planned.spec, before)
+        if stage.epochs == 0:
+            return untrained(recipe, model, stage.name, folder, first=tuned is None)
+        return train_stage(recipe, model, stage, tuned, folder)
 
 
 def backbone_config(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
@@ -15,12 +13,12 @@ import pandas as pd
 import torch
 
 from tokendrop.compare.grid.arguments import Arguments
+from tokendrop.compare.grid.recording import Begun, record_of
 from tokendrop.compare.grid.run import stage_record, truncation
-from tokendrop.compare.grid.saving import save_examples
 from tokendrop.compare.grid.settings import Cell, Comparison, Method, grid
 from tokendrop.compare.grid.train import load_trained, train_stages
 from tokendrop.compare.grid.work import Work, timed
-from tokendrop.compare.results.records import OnDev, Record
+from tokendrop.compare.results.records import Record
 from tokendrop.data import TextData
 from tokendrop.data.batching import Batches
 from tokendrop.deploy.check import Rows
@@ -34,7 +32,6 @@ from tokendrop.deploy.engines import (
 from tokendrop.errors import UserError
 from tokendrop.measure.engine_clock import ORDERS, in_order, measure_engines
 from tokendrop.measure.flops import dense_flops
-from tokendrop.measure.provenance import provenance
 from tokendrop.models.model import TokenDropModel
 from tokendrop.tasks import Task, kind_named
 from tokendrop.training import recipes
@@ -136,7 +133,7 @@ def run_engines(
     Yields:
         the record of each run.
     """
-    started, begun = datetime.now(UTC), time.perf_counter()
+    begun = Begun()
     tracker = Tracker(_loggers(comparison), out, cells[0].run)
     stages = train_stages(comparison, cells[0], data, out, tracker, done)
     model, clock = load_trained(cells[0].reducer, stages[-1]), comparison.clock
@@ -158,55 +155,30 @@ def run_engines(
         )
         done(_tokens(data))
         batch, single = batches[run.method, order], singles[run.method, order]
-        settings = asdict(comparison) | asdict(cell)
-        record = Record(
-            method=run.method,
-            operating_point=run.operating_point,
-            task=run.task,
-            kind=data.task,
-            seed=run.seed,
-            metric=cell.metric,
-            value=found.metrics[cell.metric],
-            metrics=found.metrics,
-            flops_speedup_padded=found.flops["padded_dense"] / found.flops["method"],
-            flops_speedup_unpadded=found.flops["packed_dense"] / found.flops["method"],
-            throughput_speedup_padded=batch["speedup_padded"],
-            throughput_speedup_unpadded=batch["speedup_unpadded"],
-            latency_speedup_b1=single["speedup_unpadded"],
+        record = record_of(
+            comparison,
+            cell,
+            data,
+            out,
+            begun,
+            test=found,
+            dev=on_dev,
+            batches=batch,
+            singles=single,
+            stages=trained,
             kept_tokens_mean=1.0,
             layers_mean=float(model.shape.layers),
             kept_tokens_per_layer=[1.0] * model.shape.layers,
-            train_seconds=sum(stage.seconds for stage in stages),
-            train_flops=sum(stage.flops for stage in stages),
-            examples_eval=len(found.examples),
-            flops=found.flops,
-            timing={"batch32": batch, "batch1": single},
-            stages=trained,
             details={
                 "engine": engine.title,
                 "engine_version": version(engine.package),
                 "model": str(stages[-1].model.relative_to(out)),
             },
             notes=[note for note in (NOTE, truncation(data)) if note],
-            provenance=provenance()
-            | {
-                "config": settings,
-                "seed": run.seed,
-                "evaluate_in": comparison.evaluate_in,
-                "started": started.isoformat(timespec="seconds"),
-                "wall_seconds": round(time.perf_counter() - begun, 2),
-            },
-            predictions_file=save_examples(out, run, found.examples, "predictions"),
-            dev=OnDev(
-                value=on_dev.metrics[cell.metric],
-                metrics=on_dev.metrics,
-                flops_speedup_unpadded=on_dev.flops["packed_dense"] / on_dev.flops["method"],
-                examples=len(on_dev.examples),
-                predictions_file=save_examples(out, run, on_dev.examples, "predictions/dev"),
-            ),
         )
         if cell is not cells[0]:
             tracker = Tracker(_loggers(comparison), out, run)
+        settings = record.provenance["config"]
         tracker.finish(asdict(record), settings, [], stages[-1].model, cell.metric)
         yield record
 

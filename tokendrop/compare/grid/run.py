@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
 
 from tokendrop.compare.grid.evaluate import evaluate
-from tokendrop.compare.grid.saving import save_examples, save_fates
+from tokendrop.compare.grid.recording import Begun, record_of
+from tokendrop.compare.grid.saving import save_fates
 from tokendrop.compare.grid.settings import Cell, Comparison
 from tokendrop.compare.grid.train import train_cell
 from tokendrop.compare.grid.work import timed
 from tokendrop.compare.results.fates import spread
-from tokendrop.compare.results.records import KEEPS_ALL, MARK, OnDev, Record
+from tokendrop.compare.results.records import KEEPS_ALL, MARK, Record
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
 from tokendrop.measure.clock import Clock, measure_speed
 from tokendrop.measure.measures import SPEEDUPS
-from tokendrop.measure.provenance import provenance
 from tokendrop.models.backbones import shape_of
 from tokendrop.models.cards import Figures, write_figures
 from tokendrop.models.model import TokenDropModel
@@ -90,8 +88,7 @@ def run_cell(
         out: output folder; stages, logs and predictions go there.
         done: is told how much has been done, in the units of :mod:`tokendrop.training.work`.
     """
-    started, begun = datetime.now(UTC), time.perf_counter()
-    run = cell.run
+    begun, run = Begun(), cell.run
     tracker = Tracker(comparison.loggers, out, run)
     stages, model, searched = train_cell(comparison, cell, data, out, tracker, done)
     task = data.make_task(cell.metric)
@@ -105,34 +102,24 @@ def run_cell(
         trained.append(_search_record(searched["search"]))
     batches, singles = _time(comparison.clock, model, data)
     done(timed(comparison.clock, data.splits["test"].lengths))
-    settings = asdict(comparison) | asdict(cell)
     caveat = model.reducer.caveat()
     kept_all = _kept_all(model.reducer, found.kept["tokens"])
     if kept_all:
         log.warning("%s: %s", run.name, kept_all)
-    record = Record(
-        method=run.method,
-        operating_point=run.operating_point,
-        task=run.task,
-        kind=data.task,
-        seed=run.seed,
-        metric=cell.metric,
-        value=found.metrics[cell.metric],
-        metrics=found.metrics,
-        flops_speedup_padded=found.flops["padded_dense"] / found.flops["method"],
-        flops_speedup_unpadded=found.flops["packed_dense"] / found.flops["method"],
-        throughput_speedup_padded=batches["speedup_padded"],
-        throughput_speedup_unpadded=batches["speedup_unpadded"],
-        latency_speedup_b1=singles["speedup_unpadded"],
+    record = record_of(
+        comparison,
+        cell,
+        data,
+        out,
+        begun,
+        test=found,
+        dev=on_dev,
+        batches=batches,
+        singles=singles,
+        stages=trained,
         kept_tokens_mean=found.kept["tokens"],
         layers_mean=found.kept["layers"],
         kept_tokens_per_layer=found.kept["per_layer"],
-        train_seconds=sum(stage["seconds"] for stage in trained),
-        train_flops=sum(stage["flops"] for stage in trained),
-        examples_eval=len(found.examples),
-        flops=found.flops,
-        timing={"batch32": batches, "batch1": singles},
-        stages=trained,
         details=model.reducer.describe()
         | searched
         | ({"tuning": cell.tuning} if cell.tuning else {})
@@ -150,26 +137,11 @@ def run_cell(
             )
             if note
         ],
-        provenance=provenance()
-        | {
-            "config": settings,
-            "seed": run.seed,
-            "evaluate_in": comparison.evaluate_in,
-            "started": started.isoformat(timespec="seconds"),
-            "wall_seconds": round(time.perf_counter() - begun, 2),
-        },
-        predictions_file=save_examples(out, run, found.examples, "predictions"),
         fates_file=save_fates(out, run, found, dict(zip(rows, shown, strict=True)), model, data),
-        dev=OnDev(
-            value=on_dev.metrics[cell.metric],
-            metrics=on_dev.metrics,
-            flops_speedup_unpadded=on_dev.flops["packed_dense"] / on_dev.flops["method"],
-            examples=len(on_dev.examples),
-            predictions_file=save_examples(out, run, on_dev.examples, "predictions/dev"),
-        ),
     )
     model.figures = _figures(record, comparison.backbone)
     write_figures(stages[-1].model, model.summary)
+    settings = record.provenance["config"]
     tracker.finish(asdict(record), settings, shown, stages[-1].model, cell.metric)
     return record
 
