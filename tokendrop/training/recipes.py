@@ -150,8 +150,7 @@ def train(
     data.setup("fit")
     # the method's arguments are checked against the backbone before anything is trained
     stages = plan(module, data, seed, root, make_trainer)[:count]
-    # looked for once, because all that a stage left is read for it
-    known = [finished(planned.folder) for planned in stages]
+    known = [finished(planned.folder) for planned in stages]  # reads all of a stage, so once
     if None in known:
         meet(make_trainer(stages[0].stage, []))
     recipe = Recipe(module, data, seed, make_trainer, done)
@@ -176,16 +175,17 @@ def _trained(
     """Train a stage, or find it once another process has.
 
     Args:
-        recipe, planned: what it is a part of, and the stage.
+        recipe: what it is a part of.
+        planned: the stage.
         before: the model that it begins with and what that was trained as, if it begins with one.
         tuned: the shared fine-tuning, None if it is that.
     """
-    stage, folder = planned.stage, planned.folder
+    folder = planned.folder
     with one_at_a_time(folder) if is_first() else nullcontext():
         if (found := finished(folder)) is not None:
             return found
         model = _start(recipe, planned.spec, before)
-        if stage.epochs == 0:
+        if (stage := planned.stage).epochs == 0:
             return untrained(recipe, model, stage.name, folder, first=tuned is None)
         return train_stage(recipe, model, stage, tuned, folder)
 
