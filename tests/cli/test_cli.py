@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,11 @@ def complaint(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     lines = [x for x in capsys.readouterr().err.splitlines() if x.startswith("tokendrop: error")]
     assert len(lines) == 1
     return lines[0]
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"tokendrop {version('tokendrop')}\n"
 
 
 def test_help_names_every_command_without_loading_torch() -> None:

@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 
 from tokendrop.cli.signals import ended_by_signals
 from tokendrop.errors import UserError, unknown
@@ -20,6 +21,7 @@ COMMANDS = {
     "predict": "classify texts and show which tokens were dropped where",
     "compare": "train, evaluate and time a grid of methods; write the tables and the report",
     "report": "put the folders of several comparisons into one report",
+    "leaderboard": "check the runs of a comparison and write them as rows that others can add to",
     "export": "write a trained model as ONNX files that drop in other engines too",
     "choose": "take the fastest model of a comparison that loses at most so much",
     "speed": "time the methods at given kept shares, without training",
@@ -37,9 +39,9 @@ USAGE = f"""usage: tokendrop COMMAND [options]
 Compare token-dropping and early-exit methods for BERT-like encoders.
 
 commands:
-{chr(10).join(f"  {name:<11}{what}" for name, what in COMMANDS.items())}
+{chr(10).join(f"  {name:<12}{what}" for name, what in COMMANDS.items())}
 
-'tokendrop COMMAND --help' lists the options of a command."""
+'tokendrop COMMAND --help' lists the options of a command, 'tokendrop --version' the version."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help"):
         print(USAGE)
+        return 0
+    if words[0] == "--version":
+        print(f"tokendrop {version('tokendrop')}")
         return 0
     again = "continues from here" if words[0] in CONTINUES else "begins again"
     try:

@@ -1,0 +1,127 @@
+"""Report, leaderboard and site as a reader sees them; ``make test-browser`` builds the site."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.conftest import Open
+from tests.compare.leaderboard.made import entries
+from tests.compare.report.test_panels import saved
+from tests.compare.synthetic import grid
+from tokendrop.compare.leaderboard.page import write_page
+from tokendrop.compare.report.page import write_report
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).parents[2]
+FAULTS = (Path(__file__).parent / "faults.js").read_text(encoding="utf-8")
+SITE = ROOT / "build" / "site"
+
+
+def faults(page: Page) -> list[str]:
+    found: list[str] = page.evaluate(FAULTS)
+    return found
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    runs = [*grid(seeds=(1, 2)), *grid("a_second_task_with_a_long_name", seeds=(1, 2))]
+    made = [saved(folder, run, exits=True, drops=True, classes=True) for run in runs]
+    return write_report(folder, made).path
+
+
+@pytest.fixture(scope="module")
+def leaderboard(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("leaderboard") / "leaderboard.html"
+    write_page(path, entries())
+    return path
+
+
+def test_the_report_is_whole(report: Path, opened: Open, looks: dict[str, Any]) -> None:
+    with opened(report, **looks) as page:
+        assert not faults(page)
+        for folded in page.locator("summary").all():
+            folded.click()
+        assert not faults(page)
+
+
+def test_buttons_show_what_is_left_after_a_layer(report: Path, opened: Open) -> None:
+    with opened(report) as page:
+        page.add_style_tag(content=".words .t { transition: none !important }")
+        words = page.locator(".words").first.locator(".t")
+
+        def faint() -> list[bool]:
+            shades = [word.evaluate("w => getComputedStyle(w).opacity") for word in words.all()]
+            return [float(shade) < 0.5 for shade in shades]
+
+        # " a" was dropped in the first layer, " slow" in the second
+        page.get_by_text("after layer 1", exact=True).click()
+        assert faint() == [False, True, False, False, False]
+        page.get_by_text("after layer 2", exact=True).click()
+        assert faint() == [False, True, True, False, False]
+
+
+def test_the_leaderboard_is_whole(leaderboard: Path, opened: Open, looks: dict[str, Any]) -> None:
+    with opened(leaderboard, **looks) as page:
+        assert not faults(page)
+        for folded in page.locator("summary").all():
+            folded.click()
+        assert not faults(page)
+
+
+def column(page: Page, name: str) -> list[str]:
+    cells = page.locator(f'tbody tr:not([hidden]) td[data-label="{name}"]')
+    return [str(cell.get_attribute("data-key")) for cell in cells.all()]
+
+
+def test_columns_sort_both_ways(leaderboard: Path, opened: Open, looks: dict[str, Any]) -> None:
+    with opened(leaderboard, **looks) as page:
+        flops = sorted(map(float, column(page, "FLOPs")), reverse=True)
+        page.get_by_role("button", name="FLOPs", exact=True).click()
+        assert list(map(float, column(page, "FLOPs"))) == flops
+        page.get_by_role("button", name="FLOPs", exact=True).click()
+        assert list(map(float, column(page, "FLOPs"))) == flops[::-1]
+        page.get_by_role("button", name="Method", exact=True).click()
+        methods = column(page, "Method")
+        assert methods == sorted(methods)
+        # dense has no difference to itself, which is neither the best nor the worst
+        for _ in range(2):
+            page.get_by_role("button", name="vs dense", exact=True).click()
+            assert column(page, "vs dense")[-1] == ""
+
+
+def test_filters_and_fronts(leaderboard: Path, opened: Open) -> None:
+    with opened(leaderboard) as page:
+        whole = len(column(page, "Task"))
+        page.locator("select[name=task]").select_option("films")
+        assert set(column(page, "Task")) == {"films"}
+        page.get_by_text("front by FLOPs").click()
+        on_front = set(zip(column(page, "Method"), column(page, "FLOPs"), strict=True))
+        assert on_front
+        assert not {method for method, _ in on_front} & {"beaten", "dense in ONNX Runtime"}
+        assert page.locator("#count").inner_text() == f"{len(on_front)} of {whole} rows"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "index.html",
+        "docs/concepts.html",
+        "docs/reference/adapler.html",
+        "docs/reference/reducers.html",
+        "docs/study/index.html",
+        "docs/study/leaderboard.html",
+        "docs/performance.html",
+        "docs/architecture.html",
+    ],
+)
+def test_the_site_can_be_read_from_the_disk(path: str, opened: Open, looks: dict[str, Any]) -> None:
+    assert SITE.is_dir(), "build the site first: make docs"
+    with opened(SITE / path, **looks) as page:
+        assert not faults(page)
+        assert page.locator("h1").first.inner_text()

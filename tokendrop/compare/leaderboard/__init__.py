@@ -1,0 +1,1 @@
+"""The leaderboard: points of many comparisons on one page, each with what made it."""

@@ -1,0 +1,175 @@
+"""The leaderboard as one page that needs nothing beside it: sorting, filters, fronts."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from tokendrop.compare.leaderboard.entries import Entry
+from tokendrop.compare.report.tables import ABOUT, show_gap
+from tokendrop.compare.results.fronts import pareto_front
+from tokendrop.files import write_text
+from tokendrop.measure.measures import VALUE
+
+HERE = Path(__file__).parent
+TEMPLATES = Environment(
+    # the looks are the report's
+    loader=FileSystemLoader([HERE, HERE.parent / "report"]),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What quality is held against, and among whom.
+
+    Attributes:
+        name: of the choice on the page.
+        title: for people.
+        saved: of an entry, more is better.
+        among: entries with the same are on one front.
+    """
+
+    name: str
+    title: str
+    saved: Callable[[Entry], float]
+    among: Callable[[Entry], Hashable]
+
+
+def _of_task(entry: Entry) -> Hashable:
+    return entry.task, entry.encoder, entry.metric, entry.train_rows, entry.examples
+
+
+def _of_machine(entry: Entry) -> Hashable:
+    return _of_task(entry), entry.hardware
+
+
+AXES = (
+    Axis("flops", "FLOPs", lambda entry: entry.flops, _of_task),
+    Axis("clock_32", "32 rows at a time", lambda entry: entry.clock_32, _of_machine),
+    Axis("clock_1", "one row alone", lambda entry: entry.clock_1, _of_machine),
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell: its text, what stands small below it, and what it is sorted by."""
+
+    text: str
+    below: str = ""
+    key: float | str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """An entry on the page, with the names of the axes on whose fronts it is."""
+
+    entry: Entry
+    cells: list[Cell]
+    fronts: list[str]
+
+
+COLUMNS = {
+    "Task": "the data set, how many of its rows were trained on, and how many of the test split "
+    "were answered.",
+    "Encoder": "the pretrained model that all methods of the comparison began with.",
+    "Method": "the method, and its operating point. A dense model in an engine is a yardstick: it "
+    "is on no front.",
+    "Metric": "on the test split, with the 95 % interval over seeds and examples.",
+    "vs dense": "the difference to the dense model of the same comparison in points of a per cent, "
+    "with its 95 % interval from paired resamples. Where that holds 0, the two are not told apart.",
+    "FLOPs": "times fewer than the same packed encoder with nothing dropped.",
+    "32 rows": "times more rows per second than that encoder, 32 rows at a time.",
+    "1 row": "times faster than that encoder on one row alone.",
+    "Training": "FLOPs of all training, in multiples of the fine-tuning that the methods share.",
+    "Tuning": "what finding the setting took, in multiples of the same; by hand: nobody counted.",
+    "Seeds": "how many random seeds the numbers are means of.",
+    "Made with": "the hardware; the commit of tokendrop and the command lie below it.",
+}
+TEXT = ("Task", "Encoder", "Method", "Made with")
+
+
+def fronts(entries: Sequence[Entry], axis: Axis) -> set[int]:
+    """The places of entries that no other of their group beats; engines take no part."""
+    groups: dict[Hashable, list[int]] = {}
+    for place, entry in enumerate(entries):
+        if entry.kind != "engine":
+            groups.setdefault(axis.among(entry), []).append(place)
+    found = set[int]()
+    for places in groups.values():
+        saved = [axis.saved(entries[place]) for place in places]
+        values = [entries[place].value for place in places]
+        found |= {places[index] for index in pareto_front(saved, values)}
+    return found
+
+
+def _span(low: float | None, high: float | None, show: Callable[[float], str]) -> str:
+    return "" if low is None or high is None else f"{show(low)} to {show(high)}"
+
+
+def _clock(ratio: float, noise: float) -> Cell:
+    about = ABOUT if abs(ratio - 1) <= noise else ""
+    return Cell(f"{about}{ratio:.2f}x", f"±{noise:.2f}", ratio)
+
+
+def _percent(value: float) -> str:
+    return VALUE.show(value).removesuffix(" %")
+
+
+def _row(entry: Entry, on: list[str]) -> Row:
+    gap = Cell("") if entry.gap is None else Cell(show_gap(entry.gap), key=entry.gap)
+    seeds = len(entry.seeds.split())
+    trials, _, cost = entry.tuning.partition(", ")
+    cells = [
+        Cell(entry.task, f"{entry.train_rows} / {entry.examples} rows", entry.task),
+        Cell(entry.encoder, key=entry.encoder),
+        Cell(entry.method, entry.point, entry.method),
+        Cell(
+            VALUE.show(entry.value),
+            f"{_span(entry.value_low, entry.value_high, _percent)}, {entry.metric}",
+            entry.value,
+        ),
+        Cell(gap.text, _span(entry.gap_low, entry.gap_high, show_gap), gap.key),
+        Cell(f"{entry.flops:.2f}x", key=entry.flops),
+        _clock(entry.clock_32, entry.noise_32),
+        _clock(entry.clock_1, entry.noise_1),
+        Cell(f"{entry.train_cost:.2f}", key=entry.train_cost),
+        Cell(trials, cost, entry.tuning),
+        Cell(str(seeds), key=seeds),
+        Cell(entry.hardware, key=entry.hardware),
+    ]
+    return Row(entry, cells, on)
+
+
+def write_page(path: Path, entries: Sequence[Entry]) -> None:
+    """Write the page.
+
+    Args:
+        path: of the HTML file.
+        entries: of any number of comparisons, at least one.
+    """
+    on_front = {axis.name: fronts(entries, axis) for axis in AXES}
+    rows = [
+        _row(entry, [name for name, places in on_front.items() if place in places])
+        for place, entry in enumerate(entries)
+    ]
+    choices = {
+        "task": sorted({entry.task for entry in entries}),
+        "encoder": sorted({entry.encoder for entry in entries}),
+        "hardware": sorted({entry.hardware for entry in entries}),
+    }
+    script = (HERE / "leaderboard.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    page = TEMPLATES.get_template("leaderboard.html.jinja").render(
+        rows=rows, columns=COLUMNS, text=TEXT, choices=choices, axes=AXES, about=ABOUT,
+        script=script, digest=digest,
+    )  # fmt: skip
+    write_text(path, page)
