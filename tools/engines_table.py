@@ -2,9 +2,9 @@
 
     python tools/engines_table.py --out table.jsonl
 
-Random weights, methods set to half of the FLOPs. Everything in a cell is timed interleaved, on the
-same rows, in seconds of one processor, which other work on the machine does not add to. Cells that
-the output has already are not timed again.
+Random weights, methods set to half of the FLOPs. In a cell, all dense models and then each method are timed
+interleaved with packed dense, on the same rows, in seconds of one processor, which other work on
+the machine does not add to. Cells that the output has already are not timed again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -123,9 +123,44 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+Contenders = dict[str, tuple[Callable[[Any], object], Sequence[Any], float | None]]
+"""By name, what runs a batch, the batches, and the FLOPs' speed-up if it drops."""
+
+
 @torch.no_grad()
 def timed(name: str, mix: str, size: int, rounds: int, seconds: float) -> list[dict[str, Any]]:
     """Everything in one cell: records with their speed over packed dense."""
+    found = list[dict[str, Any]]()
+    for contenders, rows in groups(name, mix, size):
+        calls = {key: partial(each, run, batches) for key, (run, batches, _) in contenders.items()}
+        with torch.inference_mode():
+            times = interleaved(calls, rounds, seconds)
+        known = {record["what"] for record in found}
+        found += [
+            {
+                "model": name,
+                "rows": mix,
+                "at a time": size,
+                "what": key,
+                "over packed dense": median_ratio(times[PACKED], times[key]),
+                "flops": contenders[key][2],
+                "milliseconds a row": 1000 * statistics.median(times[key]) / rows,
+                "noise": noise(times[AGAIN], times[PACKED]),
+                "rounds": len(times[key]),
+            }
+            for key in contenders
+            if key not in known
+        ]
+        del contenders, calls  # before the next engines take theirs
+    return found
+
+
+def groups(name: str, mix: str, size: int) -> Iterator[tuple[Contenders, int]]:
+    """What is timed together, each time with packed dense, and the number of rows.
+
+    Dense models and the methods one by one, since an engine keeps the memory that its longest batch
+    took: all at once want 18 GiB at 32 long rows.
+    """
     model = random_model(name)
     # of long rows one batch, so that sorting has nothing to do where there are 8 or more
     rows = random_rows(mix, max(8, size if mix == "long" else 2 * size))
@@ -133,16 +168,19 @@ def timed(name: str, mix: str, size: int, rounds: int, seconds: float) -> list[d
     packed = [Batch.pack(sorted(chunk, key=len)) for chunk in chunks(rows, size)]
     arrival = [pad_rows(chunk, 0, model.device) for chunk in chunks(rows, size)]
     by_length = [pad_rows(c, 0, model.device) for c in chunks(sorted(rows, key=len), size)]
-    # by name, what runs a batch, the batches, and the FLOPs' speed-up if it drops
-    contenders: dict[str, tuple[Callable[[Any], object], Sequence[Any], float | None]] = {
+    orders = {"": arrival, ", sorted": by_length} if len(packed) > 1 else {"": arrival}
+    dense: Contenders = {
         PACKED: (partial(packed_pass, model, Dense()), packed, None),
         AGAIN: (partial(packed_pass, model, Dense()), packed, None),
-        "Hugging Face": (lambda batch: model(**batch), arrival, None),
-        "Hugging Face, sorted": (lambda batch: model(**batch), by_length, None),
     }
-    for engine, run in dense_runs(model, ["onnxruntime", "openvino"]).items():
-        contenders[engine] = (run, numpy(arrival), None)
-        contenders[f"{engine}, sorted"] = (run, numpy(by_length), None)
+    contenders = dict(dense)
+    engines = dense_runs(model, ["onnxruntime", "openvino"])
+    for order, batches in orders.items():
+        contenders[f"Hugging Face{order}"] = (lambda batch: model(**batch), batches, None)
+        for engine, run in engines.items():
+            contenders[f"{engine}{order}"] = (run, numpy(batches), None)
+    yield contenders, len(rows)
+    del contenders, engines, run
     methods = {
         "adapler": adapler(shape),
         "dact_bert": dact_bert(model, rows, shape),
@@ -154,26 +192,13 @@ def timed(name: str, mix: str, size: int, rounds: int, seconds: float) -> list[d
         dropping = TokenDropModel(model, reducer, tokenizer(), shape.max_tokens).eval()
         spent = sum(pass_flops(dropping(b).trace, reducer, model, shape) for b in packed)
         flops = dense_flops([len(row) for row in rows], model, shape) / spent
-        contenders[method] = (partial(packed_pass, model, reducer), packed, flops)
-        for engine, run in exported(dropping, rows).items():
-            contenders[f"{method}, {engine}, sorted"] = (run, numpy(by_length), flops)
-    calls = {key: partial(each, run, batches) for key, (run, batches, _) in contenders.items()}
-    with torch.inference_mode():
-        times = interleaved(calls, rounds, seconds)
-    return [
-        {
-            "model": name,
-            "rows": mix,
-            "at a time": size,
-            "what": key,
-            "over packed dense": median_ratio(times[PACKED], times[key]),
-            "flops": contenders[key][2],
-            "milliseconds a row": 1000 * statistics.median(times[key]) / len(rows),
-            "noise": noise(times[AGAIN], times[PACKED]),
-            "rounds": len(times[key]),
+        elsewhere = {
+            f"{method}, {engine}, sorted": (run, numpy(by_length), flops)
+            for engine, run in exported(dropping, rows).items()
         }
-        for key in contenders
-    ]
+        own = {method: (partial(packed_pass, model, reducer), packed, flops)}
+        yield dense | own | elsewhere, len(rows)
+        del elsewhere
 
 
 def interleaved(
