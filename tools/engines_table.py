@@ -2,9 +2,10 @@
 
     python tools/engines_table.py --out table.jsonl
 
-Random weights, methods set to half of the FLOPs. In a cell, all dense models and then each method are timed
-interleaved with packed dense, on the same rows, in seconds of one processor, which other work on
-the machine does not add to. Cells that the output has already are not timed again.
+Random weights, methods set to half of the FLOPs. In a cell, all dense models and then
+each method are timed interleaved with packed dense, on the same rows, in seconds of one processor,
+which other work on the machine does not add to. Cells that the output has already are not timed
+again.
 """
 
 from __future__ import annotations
