@@ -188,12 +188,14 @@ def test_they_answer_or_are_refused(
         with contextlib.suppress(FileNotFoundError, IsADirectoryError, OSError):
             done.append(damage(data.draw, folder))
     before = sorted(os.listdir(place))
-    with minutes(1), contextlib.chdir(place):
+    with minutes(4), contextlib.chdir(place):
         model, _ = outcome("folders", lambda: tokendrop.load(folder))
         if model is not None:
             answers, _ = outcome("folders, answers", lambda: model.predict(TEXTS))
             for answer in answers or []:
-                assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-3)
+                # none where the model's numbers are not finite, which is said
+                total = sum(answer.probabilities.values())
+                assert total == (pytest.approx(1, abs=1e-3) if answer.label else 0)
         code = ended(["predict", "--checkpoint", str(folder), *TEXTS])
         assert code in ((0, 2) if model is not None else (2,))
         if data.draw(st.integers(0, 3)) == 0:
