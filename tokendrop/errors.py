@@ -22,6 +22,11 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     return UserError(f"unknown {kind} {name!r}: {hint}choose from {', '.join(choices)}")
 
 
+def no_settings(name: str) -> UserError:
+    """An error for a group of settings that is null, a number, a text or a list."""
+    return UserError(f"{name} must be settings by their names: name what it sets, or leave it out")
+
+
 def mistake_behind(error: BaseException) -> UserError | None:
     """The mistake in the input that another library's error came from, if it did."""
     at: BaseException | None = error

@@ -69,7 +69,8 @@ def changed_of(folder: Path) -> Path | None:
         # a name with a flipped bit is one that nothing has
         path = Path(folder, name.decode(errors="replace").replace("\0", "?"))
         try:
-            if _known(path).encode() != wanted:
+            # a list may be a stranger's, and a device has no end
+            if not path.is_file() or _known(path).encode() != wanted:
                 return path
         except OSError:
             return path

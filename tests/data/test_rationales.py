@@ -70,6 +70,18 @@ def test_rows_without_evidence_still_have_their_document(tmp_path):
             annotation([evidence(0, 1), evidence(0, 1, "b.txt")]),
             r"row 1: it is about 2 documents \(a.txt, b.txt\)",
         ),
+        (annotation([evidence("0", 2)]), r"row 1: its evidences .*'start_token': '0'"),
+        (annotation([evidence(True, 2)]), "row 1: its evidences"),
+        (annotation([evidence(0, 2.5)]), "row 1: its evidences"),
+        (annotation([evidence(0, 1, 7)]), "row 1: its evidences"),
+        (annotation([{"docid": "a.txt", "end_token": 3}]), "row 1: its evidences"),
+        (annotation([["a.txt", 0, 3]]), "row 1: its evidences"),
+        (annotation([]) | {"evidences": None}, r"row 1: its evidences \(None\)"),
+        (annotation([]) | {"evidences": "[[]]"}, "row 1: its evidences"),
+        (annotation([]) | {"evidences": {"a.txt": [0, 3]}}, "row 1: its evidences"),
+        (annotation([], docids="a.txt"), "row 1: its docids .* not a list of names"),
+        (annotation([], docids=[3]), r"row 1: its docids \(\[3\]\)"),
+        (annotation([evidence(0, 1, "a\0b")]), "row 1: cannot read its document .*null"),
     ],
 )
 def test_annotations_that_cannot_be_used(tmp_path, line, says):

@@ -249,6 +249,8 @@ class TestSideCars:
         model_of(Chain([PowerBert(configuration=[6, 4, 2]), DactBert()])).save_pretrained(
             tmp_path / "model"
         )
+        # as of people who change weights and say so
+        (tmp_path / "model" / "SHA256SUMS").unlink()
         return tmp_path / "model"
 
     def test_no_weights_of_the_reducer(self, trained: Path) -> None:

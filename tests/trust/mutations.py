@@ -1,7 +1,9 @@
-"""What disks, editors and other programs do to the bytes of a file."""
+"""What disks, editors and other programs do to files, and slips to settings."""
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -37,3 +39,35 @@ def mutated(draw: Draw, content: bytes) -> bytes:
             flipped = content[place] ^ (1 << draw(st.integers(0, 7)))
             content = content[:place] + bytes([flipped]) + content[place + 1 :]
     return content
+
+
+odd = st.sampled_from(
+    [
+        *(None, math.nan, math.inf, -math.inf, -1, 0, 1, 2.5, 1e-5, "1e-5", "", "x", True, [], {}),
+        *([1], [0, 0], {"x": 1}, 10**30, "\u2028", "../x", "a" * 300, [[1]], "null"),
+    ]
+)
+values = st.recursive(
+    odd | st.floats() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=4,
+)
+
+
+@st.composite
+def changed(draw: Draw, settings: Any) -> Any:
+    """Settings of which one entry, somewhere, has another value, is gone or is new."""
+    settings = copy.deepcopy(settings)
+    here = settings
+    while isinstance(here, dict) and here:
+        key = draw(st.sampled_from(sorted(here, key=str)))
+        if isinstance(here[key], dict) and here[key] and draw(st.booleans()):
+            here = here[key]
+            continue
+        kind = draw(st.sampled_from(["value", "value", "value", "gone", "new"]))
+        if kind == "gone":
+            del here[key]
+        else:
+            here[key if kind == "value" else draw(st.text(max_size=6))] = draw(values)
+        break
+    return settings

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import baselines
+from tests.trust.mutations import changed, values
 from tests.trust.trials import outcome, tried
 from tokendrop.cli.compare import comparison_parser, parsed_comparison
 from tokendrop.compare.grid.settings import Cell, grid
@@ -21,40 +19,8 @@ from tokendrop.reducers import REDUCERS, from_spec
 from tokendrop.reducers.base import Reducer
 from tokendrop.testing.tiny import tiny_shape
 
-Draw = Callable[..., Any]
 CLASSES = [*REDUCERS, *(f"baselines.{name}" for name in baselines.__all__)]
 CONFIGS = sorted((config_folder() / "compare").glob("*.yaml"))
-
-odd = st.sampled_from(
-    [
-        *(None, math.nan, math.inf, -math.inf, -1, 0, 1, 2.5, 1e-5, "1e-5", "", "x", True, [], {}),
-        *([1], [0, 0], {"x": 1}, 10**30, "\u2028", "../x", "a" * 300, [[1]], "null"),
-    ]
-)
-values = st.recursive(
-    odd | st.floats() | st.integers() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
-    max_leaves=4,
-)
-
-
-@st.composite
-def changed(draw: Draw, settings: Any) -> Any:
-    """Settings of which one entry, somewhere, has another value, is gone or is new."""
-    settings = copy.deepcopy(settings)
-    here = settings
-    while isinstance(here, dict) and here:
-        key = draw(st.sampled_from(sorted(here, key=str)))
-        if isinstance(here[key], dict) and here[key] and draw(st.booleans()):
-            here = here[key]
-            continue
-        kind = draw(st.sampled_from(["value", "value", "value", "gone", "new"]))
-        if kind == "gone":
-            del here[key]
-        else:
-            here[key if kind == "value" else draw(st.text(max_size=6))] = draw(values)
-        break
-    return settings
 
 
 @tried(few=60, full=2_500)

@@ -9,13 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import baselines
+from tests.cli.test_cli import complaint
 from tokendrop.compare.grid.settings import Comparison, Method, SearchedPoints
 from tokendrop.compare.tuning.settings import Range, Tuning
+from tokendrop.configs import find_config
 from tokendrop.data.settings import DataSettings
 from tokendrop.errors import UserError
 from tokendrop.measure.clock import Clock
@@ -127,6 +130,34 @@ def test_files_are_held_to_the_same(make: Callable[..., object], value: Any) -> 
         with pytest.raises(UserError, match="mass_weight") as refused:
             make(one)
         assert "\n" not in str(refused.value)
+
+
+# what the odd file comes behind
+BEFORE = {"fit": [], "compare": ["--config", str(find_config("compare", "smoke"))]}
+
+
+@pytest.mark.parametrize("value", ["null", "[]", "3", ".nan"])
+@pytest.mark.parametrize(
+    ("command", "group"),
+    [("fit", "model"), ("fit", "data"), ("fit", "trainer"), ("compare", "clock")],
+)
+def test_settings_that_are_none_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, group: str, value: str
+) -> None:
+    (tmp_path / "odd.yaml").write_text(f"{group}: {value}\n")
+    words = [*BEFORE[command], "--config", str(tmp_path / "odd.yaml")]
+    assert group in complaint(capsys, command, *words)
+
+
+@pytest.mark.parametrize(
+    ("command", "name"), [("fit", "out"), ("fit", "loggers"), ("compare", "out")]
+)
+def test_a_value_that_null_cannot_stand_for_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, name: str
+) -> None:
+    (tmp_path / "odd.yaml").write_text(f"{name}: null\n")
+    words = [*BEFORE[command], "--config", str(tmp_path / "odd.yaml")]
+    assert f"{name} null cannot be used" in complaint(capsys, command, *words)
 
 
 @pytest.mark.parametrize("patience", [0, -1, math.nan, "x", True])

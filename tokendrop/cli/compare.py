@@ -18,7 +18,7 @@ from tokendrop.compare.executors.shards import WHOLE, Shard
 from tokendrop.compare.grid.runner import compare
 from tokendrop.compare.grid.settings import Comparison
 from tokendrop.configs import find_config
-from tokendrop.errors import UserError, mistake_behind, one_line
+from tokendrop.errors import UserError, mistake_behind, no_settings, one_line
 from tokendrop.reducers import setting_error
 
 
@@ -122,9 +122,11 @@ def parsed_comparison(
         parsed = parser.parse_args(list(arguments))
     except ArgumentError as error:
         raise setting_error(error) from error
+    if parsed.out is None:
+        raise UserError("out null cannot be used: leave it out, or name a folder")
     for name, kind in get_type_hints(Comparison).items():
-        if is_dataclass(kind) and parsed[name] is None:
-            raise UserError(f"{name} null cannot be used: leave it out, or name what it sets")
+        if is_dataclass(kind) and not isinstance(parsed[name], Namespace):
+            raise no_settings(name)
     try:
         made = parser.instantiate(parsed)
     except ValueError as error:  # of settings that may also be null

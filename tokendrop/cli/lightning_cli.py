@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import lightning
-from jsonargparse import ArgumentError
+from jsonargparse import ArgumentError, Namespace
 from lightning import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from tokendrop.cli.options import Parser, add_model_options
 from tokendrop.cli.training_settings import TRAINING_CONFIG, training_defaults
 from tokendrop.data import TextData
-from tokendrop.errors import UserError, mistake_behind, one_line
+from tokendrop.errors import UserError, mistake_behind, no_settings, one_line
 from tokendrop.measure.measures import FLOPS_UNPADDED, KEPT_TOKENS, LAYERS
 from tokendrop.measure.provenance import provenance
 from tokendrop.models.cards import SIDE_CAR, Figures
@@ -66,8 +66,11 @@ class TokenDropCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         for name in ("trainer", "model", "data"):
+            if not isinstance(self.config.get(name), Namespace):
+                raise no_settings(name)
+        for name in ("out", "loggers"):
             if self.config.get(name) is None:
-                raise UserError(f"{name} null cannot be used: leave it out, or name what it sets")
+                raise UserError(f"{name} null cannot be used: leave it out, or give a value")
         self._check(self)
 
     def instantiate_classes(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from types import FrameType
 from typing import NoReturn
 
 NAMES = ("SIGTERM", "SIGHUP")
+AGAIN = 0.05  # seconds until what was lost is tried again
 
 
 class Received:
@@ -37,13 +39,34 @@ def ended_by_signals() -> Iterator[Received]:
         signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
+    def lost(unraisable: sys.UnraisableHookArgs) -> None:
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            tell(unraisable)
+            return
+        # Python drops what is raised while it clears away an object, and the command would go on
+        if received.number in before:
+            signal.signal(received.number, end)
+        timer = threading.Timer(AGAIN, _send, [received.number])
+        timer.daemon = True
+        timer.start()
+
+    tell = sys.unraisablehook
     # only the main thread is told of signals
     if threading.current_thread() is threading.main_thread():
+        sys.unraisablehook = lost
         for number in (getattr(signal, name, None) for name in NAMES):
             if number is not None and signal.getsignal(number) == signal.SIG_DFL:
                 before[number] = signal.signal(number, end)
     try:
         yield received
     finally:
+        sys.unraisablehook = tell
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _send(number: int) -> None:
+    if hasattr(signal, "pthread_kill"):  # which also ends a wait
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    else:
+        signal.raise_signal(number)

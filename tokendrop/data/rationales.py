@@ -20,7 +20,7 @@ from tokendrop.data.rows import Rows, missing
 from tokendrop.data.sources import Table
 from tokendrop.data.split import IGNORED, Rationale, Tokens
 from tokendrop.data.tokens import Tokeniser
-from tokendrop.errors import UserError
+from tokendrop.errors import UserError, one_line
 
 DOCUMENT, MARKS = "document", "rationale"  # columns that the reader of ERASER's form adds
 
@@ -38,8 +38,8 @@ def with_documents(table: Table) -> Table:
     white space separates, as the evidence counts them.
 
     Raises:
-        UserError: a document that is missing or unreadable, evidence in several documents or
-            outside its document.
+        UserError: a document that is missing or unreadable, evidence in several documents, outside
+            its document, or in another form than the release has.
     """
     folder = Path(table.place).expanduser().parent / "docs"
 
@@ -50,9 +50,9 @@ def with_documents(table: Table) -> Table:
     documents, marks = [], []
     for number, row in enumerate(table.frame.to_dict("records"), 1):
         place = f"{table.place}, row {number}"
-        spans = list(chain.from_iterable(row["evidences"]))
-        names = list(dict.fromkeys(span["docid"] for span in spans))
-        names = names or list(_given(row.get("docids"))) or [str(row["annotation_id"])]
+        spans = _spans(row["evidences"], place)
+        names = list(dict.fromkeys(document for document, _, _ in spans))
+        names = names or _documents(row.get("docids"), place) or [str(row["annotation_id"])]
         if len(names) > 1:
             raise UserError(
                 f"{place}: it is about {len(names)} documents ({', '.join(names)}); only rows "
@@ -60,14 +60,14 @@ def with_documents(table: Table) -> Table:
             )
         try:
             words = words_of(names[0])
-        except (OSError, UnicodeDecodeError) as error:
+        # ValueError: it is no text, or its name is none of a file
+        except (OSError, ValueError) as error:
             raise UserError(
-                f"{place}: cannot read its document {folder / names[0]} ({error}); the folder "
-                "'docs' of the release belongs beside the file"
+                f"{place}: cannot read its document {str(folder / names[0])!r} "
+                f"({one_line(error)}); the folder 'docs' of the release belongs beside the file"
             ) from error
         marked = [False] * len(words)
-        for span in spans:
-            start, end = span["start_token"], span["end_token"]
+        for _, start, end in spans:
             if not 0 <= start <= end <= len(words):  # the release has a few empty ones
                 raise UserError(
                     f"{place}: evidence from word {start} to {end} is not inside its document "
@@ -80,8 +80,49 @@ def with_documents(table: Table) -> Table:
     return Table(table.frame.assign(**added), table.place, table.names)
 
 
-def _given(cell: Any) -> Sequence[str]:
-    return () if missing(cell) else cell
+def _spans(cell: Any, place: str) -> list[tuple[str, int, int]]:
+    """Document, first word and word behind the last one of each piece of evidence."""
+    try:
+        # lists of JSON, arrays of Parquet
+        found = [
+            (span["docid"], span["start_token"], span["end_token"])
+            for span in chain.from_iterable(cell)
+        ]
+        whole = all(
+            isinstance(document, str) and _whole(start) and _whole(end)
+            for document, start, end in found
+        )
+    except (TypeError, KeyError, IndexError):
+        whole = False
+    if not whole:
+        raise UserError(
+            f"{place}: its evidences ({_short(cell)}) are not lists of stretches with a docid, and "
+            "whole numbers as start_token and end_token, as in ERASER's release: correct the row, "
+            "or leave it out"
+        )
+    return found
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _documents(cell: Any, place: str) -> list[str]:
+    """The documents that a row names, none if it does not."""
+    if missing(cell):
+        return []
+    names: list[Any] = list(cell) if isinstance(cell, (list, np.ndarray)) else [None]
+    if not all(isinstance(name, str) for name in names):
+        raise UserError(
+            f"{place}: its docids ({_short(cell)}) are not a list of names of documents: correct "
+            "the row, or leave it out"
+        )
+    return names
+
+
+def _short(cell: Any) -> str:
+    shown = one_line(ValueError(repr(cell)))
+    return shown if len(shown) <= 60 else f"{shown[:60]}..."
 
 
 def with_rationales(rows: Rows, table: Table, text: Sequence[str], column: str | None) -> Rows:

@@ -20,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 from tokendrop.data.names import listed, names_by_id, repeated
 from tokendrop.errors import UserError, one_line
 from tokendrop.families import supported
+from tokendrop.sums import LIST, changed_of
 from tokendrop.tasks import Task
 
 _POINTER = b"version https://git-lfs.github.com/spec/"
@@ -105,8 +106,14 @@ def read_model(
         the model, and the names of the tensors of its head that are new and random.
 
     Raises:
-        UserError: there are no weights, torn ones, or those of something else.
+        UserError: there are no weights, torn ones, those of something else, or others than the
+            folder's checksums are of.
     """
+    if changed := changed_of(Path(place)):
+        raise UserError(
+            f"{changed} is missing, torn, or not what was saved there ({LIST} beside it is of "
+            f"something else): restore the file, or remove {LIST} if you changed it yourself"
+        )
     with _quiet_loading(), _named(place, "model"):
         model, report = auto.from_pretrained(
             place,

@@ -32,6 +32,7 @@ from tokendrop.models.side_car import WEIGHTS, SideCar, load_weights, read_side_
 from tokendrop.reducers import with_changes
 from tokendrop.reducers.base import Reducer
 from tokendrop.reducers.stored import stored_reducer
+from tokendrop.sums import LIST, listed
 from tokendrop.tasks import Answering, kind_named, kind_of
 
 log = logging.getLogger(__name__)
@@ -147,6 +148,10 @@ class TokenDropModel(AnsweringModel):
                 (side_car / "config.json").write_text(json.dumps(described, indent=1) + "\n")
                 save_file(self.reducer.state_dict(), side_car / WEIGHTS)
                 cards.write_figures(draft, self.summary)
+                # what people correct by hand has none, nor has what nothing is read from
+                weights = [*draft.glob("*.safetensors")]
+                weights += [side_car / WEIGHTS] if self.reducer.state_dict() else []
+                (draft / LIST).write_text(listed(draft, weights))
         except (OSError, SafetensorError) as error:
             raise UserError(f"cannot save the model to {folder}: {one_line(error)}") from error
 

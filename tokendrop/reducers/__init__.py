@@ -11,7 +11,7 @@ from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
 
-from tokendrop.errors import UserError, one_line, unknown
+from tokendrop.errors import UserError, no_settings, one_line, unknown
 from tokendrop.reducers.base import Reducer
 
 REDUCERS: dict[str, type[Reducer]] = {}
@@ -75,6 +75,9 @@ def from_spec(spec: dict[str, Any]) -> Reducer:
 def setting_error(error: ArgumentError) -> UserError:
     """The parser's complaint about settings, a reducer among them, on one line."""
     message = re.sub(r'Parser key "([\w.]+)":', r"\1:", one_line(error))
+    # settings that others are linked to
+    if found := re.search(r'^Key "(\w+)\.[\w.]+" not found in namespace', message):
+        return no_settings(found.group(1))
     if found := re.search(r"^([\w.]+):.*Expected a dot import path string: (\w+)", message, re.S):
         place, name = found.groups()
         if place.endswith("reducer"):

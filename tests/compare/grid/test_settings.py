@@ -84,3 +84,22 @@ def test_tasks_that_cannot_be_told_apart_are_refused(
     )
     with pytest.raises(UserError, match=says.replace("FOLDER", str(tmp_path))):
         list(grid(comparison))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("power", "half-x"), ("power-half", "x")),
+        (("power", "half--x"), ("power--half", "x")),
+    ],
+)
+def test_runs_whose_files_would_have_one_name_are_refused(
+    one: tuple[str, str], other: tuple[str, str]
+) -> None:
+    def made(*named: tuple[str, str]) -> Comparison:
+        methods = {name: Method("Dense", operating_points={point: {}}) for name, point in named}
+        return Comparison(["rotten_tomatoes"], methods)
+
+    assert len(list(grid(made(one, (other[0], "y"))))) == 2
+    with pytest.raises(UserError, match=f"method '{one[0]}' at '{one[1]}' .* the same files"):
+        list(grid(made(one, other)))

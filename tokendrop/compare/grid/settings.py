@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tokendrop.bounds import Count, Finite, Natural, Seed, check, check_fields
+from tokendrop.compare.grid.apart import Apart
 from tokendrop.compare.grid.arguments import Arguments, unwrapped
 from tokendrop.compare.tuning.outcomes import Chosen
 from tokendrop.compare.tuning.settings import Range, Tuning
@@ -261,16 +262,19 @@ def grid(
             their spaces are checked and nothing else.
 
     Raises:
-        UserError: a task or a reducer that does not exist, arguments it does not take, or a space
-            over what cannot be tuned.
+        UserError: a task or a reducer that does not exist, arguments it does not take, a space over
+            what cannot be tuned, or runs whose files would have one name.
     """
+    apart = Apart()
     for task, of_task in groupby(entries(comparison), lambda entry: entry.task):
         every = list(of_task)
         for seed in comparison.seeds:
             for entry in every:
                 if entry.method.space and not chosen:
                     entry.space()
-                yield from _cells(entry, seed, chosen.get((task, entry.name), []))
+                for cell in _cells(entry, seed, chosen.get((task, entry.name), [])):
+                    apart.add(cell.run)
+                    yield cell
 
 
 def _cells(entry: Entry, seed: int, chosen: Sequence[Chosen]) -> Iterator[Cell]:
