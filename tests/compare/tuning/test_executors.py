@@ -8,10 +8,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import ray
 
 from tests.compare.grid.test_compare import TIMES
 from tests.compare.tuning.conftest import Finished, trials_of
@@ -19,37 +21,77 @@ from tokendrop.cli import main
 from tokendrop.compare.executors import cluster
 from tokendrop.compare.executors.shards import Shard
 
-GRID = """
+SMALL = """
 backbone: minilm-l6
 random_init: {num_hidden_layers: 2, hidden_size: 16, num_attention_heads: 2, intermediate_size: 32}
 tasks: [rotten_tomatoes]
-data: {train_rows: 64, dev_rows: 32, test_rows: 32, max_length: 32}
+seeds: [1]
+data: {train_rows: 48, dev_rows: 24, test_rows: 24, max_length: 24}
 fine_tune: {epochs: 1, learning_rate: 1.0e-2}
-clock: {rows: 32, single_rows: 1, rounds: 1}
+clock: {rows: 16, single_rows: 1, rounds: 1}
+samples: 0
+"""
+GRID = (
+    SMALL
+    + """
 loggers: [csv]
 engines: [onnxruntime]
-floor: true
-samples: 2
 methods:
   dense: {reducer: Dense}
-  adapler: {reducer: AdapLeR, arguments: {epochs: 1}}
   saliency: {reducer: baselines.SaliencyTopK, arguments: {epochs: 1, ratio: 0.6}}
   length_adaptive:
     reducer: LengthAdaptive
     arguments: {epochs: 1, learning_rate: 1.0e-2, length_basis: row}
     search:
       budgets: {most: 0.9, some: 0.85}
-      settings: {generations: 1, population: 3, mutations: 2, crossovers: 2, rows: 32}
+      settings: {generations: 1, population: 3, mutations: 2, crossovers: 2, rows: 24}
 """
+)
+TUNED = (
+    SMALL
+    + """
+loggers: []
+tune: {speedups: [1.2], cost: 2.2}
+methods:
+  layers:
+    reducer: baselines.FewerLayers
+    arguments: {layers: 1, epochs: 1}
+    space: {learning_rate: {low: 1.0e-3, high: 3.0e-2, log: true}}
+  merging:
+    reducer: baselines.TokenMerging
+    operating_points: {some: {share: 0.3}, half: {share: 0.5}}
+    space: {order: {choices: [text, reference]}}
+"""
+)
+
+
+def finished(folder: Path, settings: str) -> Finished:
+    """A comparison made by one process."""
+    config, out = folder / "settings.yaml", folder / "out"
+    config.write_text(settings)
+    assert main(["compare", "--config", str(config), "--out", str(out)]) == 0
+    return Finished(config, out, "")
 
 
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    folder = tmp_path_factory.mktemp("grid")
-    config, out = folder / "grid.yaml", folder / "out"
-    config.write_text(GRID)
-    assert main(["compare", "--config", str(config), "--out", str(out)]) == 0
-    return Finished(config, out, "")
+    return finished(tmp_path_factory.mktemp("grid"), GRID)
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    return finished(tmp_path_factory.mktemp("tuned"), TUNED)
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[None]:
+    """Workers that one comparison leaves to the next, since each takes seconds to import."""
+    with pytest.MonkeyPatch.context() as patch:
+        begin, end = ray.init, ray.shutdown
+        patch.setattr(ray, "init", lambda **how: ray.is_initialized() or begin(num_cpus=2, **how))
+        patch.setattr(ray, "shutdown", lambda: None)
+        yield
+        end()
 
 
 def assert_alike(one: Path, other: Path) -> None:
@@ -85,6 +127,7 @@ def kill_a_worker(out: Path, killed: list[int]) -> None:
                 break
 
 
+@pytest.mark.usefixtures("workers")
 def test_a_tuned_grid_on_workers_of_which_one_is_killed(tuned: Finished, tmp_path: Path) -> None:
     out, killed = tmp_path / "out", list[int]()
     hunter = threading.Thread(target=kill_a_worker, args=(out, killed))
@@ -96,6 +139,19 @@ def test_a_tuned_grid_on_workers_of_which_one_is_killed(tuned: Finished, tmp_pat
     assert trials_of(out) == trials_of(tuned.out)
 
 
+@pytest.mark.usefixtures("workers")
+def test_trials_in_batches_are_those_of_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = finished(tmp_path, TUNED.replace("cost: 2.2", "batch: 2, cost: 2.2"))
+    monkeypatch.setattr(cluster, "_is_shared", lambda *_: False)
+    out = tmp_path / "workers"
+    assert main(words(one.config, out, "--executor", "ray")) == 0
+    assert_alike(out, one.out)
+    assert trials_of(out) == trials_of(one.out)
+
+
+@pytest.mark.usefixtures("workers")
 def test_workers_that_do_not_see_the_folder(
     grid: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

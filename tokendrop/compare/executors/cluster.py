@@ -23,12 +23,11 @@ from rich.table import Table
 
 from tokendrop.compare.executors.jobs import Job
 from tokendrop.compare.executors.shipping import pack, unpack
-from tokendrop.compare.executors.worker import Board, Outcome, Place, work
+from tokendrop.compare.executors.worker import Board, Place, as_task, outcome_of
 from tokendrop.compare.grid.remaining import EVERY, about
 from tokendrop.compare.grid.settings import Comparison
 from tokendrop.errors import UserError, one_line
 
-RETRIES = 3  # how often a job begins again whose worker was lost
 WAITED = 10.0  # seconds for a cluster's address to answer
 
 
@@ -87,9 +86,9 @@ def run_on(
         out = out.resolve()
         shared = _is_shared(ray, out)
         cpu, gpu = (cluster.resources.get(name, 0.0) for name in ("cpu", "gpu"))
-        place = Place(os.getcwd(), [path for path in sys.path if path], max(1, int(cpu)))
+        place = Place(os.getcwd(), [path for path in sys.path if path], cpu, gpu)
         board = ray.remote(num_cpus=0)(Board).remote()
-        task = ray.remote(num_cpus=cpu, num_gpus=gpu, max_retries=RETRIES)(work)
+        task = as_task(ray, place)
         given = ray.put(comparison)
         there: dict[str, Any] = {}
 
@@ -105,14 +104,15 @@ def run_on(
             if not shared:
                 packed += [earlier(other) for other in job.reads]
             seen = out if shared else None
-            waiting[name] = task.remote(given, job, seen, place, board, *packed)
+            this = task.options(num_cpus=0, num_gpus=0) if job.only_waits else task
+            waiting[name] = this.remote(given, job, seen, place, board, *packed)
         names = {ref: name for name, ref in waiting.items()}
         progress = _Progress(board, ray, len(jobs), units)
         while names:
             ready, _ = ray.wait(list(names), timeout=EVERY)
             for ref in ready:
                 name = names.pop(ref)
-                outcome = _result(ray, ref, name)
+                outcome = outcome_of(ray, ref, name)
                 if outcome.files is not None:
                     unpack(outcome.files, out)
                 found[name] = outcome.found
@@ -187,27 +187,6 @@ def _is_shared(ray: Any, out: Path) -> bool:
         return all(ray.get(asked))
     finally:
         mark.unlink()
-
-
-def _result(ray: Any, ref: Any, name: str) -> Outcome:
-    """What a job made.
-
-    Raises:
-        UserError: what it raised, or its worker was lost too often.
-    """
-    try:
-        found: Outcome = ray.get(ref)
-    except ray.exceptions.RayTaskError as error:
-        cause = error.cause
-        if isinstance(cause, UserError):
-            raise UserError(f"{name}: {cause}") from error
-        raise
-    except ray.exceptions.RayError as error:
-        raise UserError(
-            f"{name}: its worker was lost {RETRIES + 1} times ({one_line(error)[:200]}); what is "
-            "finished stays: run again"
-        ) from error
-    return found
 
 
 class _Progress:

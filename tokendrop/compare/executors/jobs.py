@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from tokendrop.compare.grid.settings import Cell, Comparison, Entry
 from tokendrop.compare.grid.train import train_stages
 from tokendrop.compare.grid.work import module_of, search_folder
 from tokendrop.compare.results.records import Record
-from tokendrop.compare.tuning.outcomes import Trial
+from tokendrop.compare.tuning.outcomes import Outcome, Trial
+from tokendrop.compare.tuning.trials import Asked, run_trial
 from tokendrop.compare.tuning.tune import DataOf, journal, tune_method
 from tokendrop.reducers import from_spec
 from tokendrop.training import recipes
@@ -21,6 +22,8 @@ from tokendrop.training.finished import finished
 from tokendrop.training.tracking import Tracker
 
 Done = Callable[[float], None]
+Beside = Callable[[Sequence["Job"]], list[Any]]
+"""Does jobs on workers of their own, side by side, and gives what each gave."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,21 @@ class Job:
     after: tuple[str, ...]
     reads: tuple[str, ...]
 
-    def do(self, comparison: Comparison, out: Path, data_of: DataOf, done: Done) -> Any:
+    @property
+    def only_waits(self) -> bool:
+        """Whether its work is done by other jobs that it asks for."""
+        return False
+
+    def do(
+        self, comparison: Comparison, out: Path, data_of: DataOf, done: Done, beside: Beside
+    ) -> Any:
         """
         Args:
             comparison: settings common to all runs.
             out: output folder.
             data_of: gives a task's data.
             done: is told how much has been done.
+            beside: does jobs that this one waits for.
         """
         raise NotImplementedError
 
@@ -60,7 +71,9 @@ class StageJob(Job):
     cell: Cell
     count: int
 
-    def do(self, comparison: Comparison, out: Path, data_of: DataOf, done: Done) -> list[Record]:
+    def do(
+        self, comparison: Comparison, out: Path, data_of: DataOf, done: Done, beside: Beside
+    ) -> list[Record]:
         tracker = Tracker(comparison.loggers, out, self.cell.run)
         data = data_of(self.cell.run.task, self.cell.data)
         train_stages(comparison, self.cell, data, out, tracker, done, self.count)
@@ -73,7 +86,9 @@ class RunJob(Job):
 
     cell: Cell
 
-    def do(self, comparison: Comparison, out: Path, data_of: DataOf, done: Done) -> list[Record]:
+    def do(
+        self, comparison: Comparison, out: Path, data_of: DataOf, done: Done, beside: Beside
+    ) -> list[Record]:
         data = data_of(self.cell.run.task, self.cell.data)
         return [run_cell(comparison, self.cell, data, out, done)]
 
@@ -84,20 +99,59 @@ class EnginesJob(Job):
 
     cells: tuple[Cell, ...]
 
-    def do(self, comparison: Comparison, out: Path, data_of: DataOf, done: Done) -> list[Record]:
+    def do(
+        self, comparison: Comparison, out: Path, data_of: DataOf, done: Done, beside: Beside
+    ) -> list[Record]:
         run = self.cells[0].run
         data = data_of(run.task, self.cells[0].data)
         return list(run_engines(comparison, self.cells, data, out, done))
 
 
 @dataclass(frozen=True)
+class TrialJob(Job):
+    """Makes a trial of a method.
+
+    Attributes:
+        asked: what is tried.
+        paid: scores of the training rows that earlier trials have paid for.
+    """
+
+    asked: Asked
+    paid: frozenset[str]
+
+    def do(
+        self, comparison: Comparison, out: Path, data_of: DataOf, done: Done, beside: Beside
+    ) -> Outcome:
+        cell = self.asked.cell
+        return run_trial(comparison, self.asked, data_of(cell.run.task, cell.data), out, self.paid)
+
+
+@dataclass(frozen=True)
 class StudyJob(Job):
-    """Makes the trials of a method on a task, one after the other, as one process does."""
+    """Makes the trials of a method on a task, in the order of one process.
+
+    Attributes:
+        entry: the method on its task.
+        batch: trials that are made side by side; a single one is made by the job itself.
+    """
 
     entry: Entry
+    batch: int
 
-    def do(self, comparison: Comparison, out: Path, data_of: DataOf, done: Done) -> list[Trial]:
-        return tune_method(comparison, self.entry, data_of, out)
+    @property
+    def only_waits(self) -> bool:
+        return self.batch > 1
+
+    def do(
+        self, comparison: Comparison, out: Path, data_of: DataOf, done: Done, beside: Beside
+    ) -> list[Trial]:
+        def trials(every: Sequence[Asked], paid: Collection[str]) -> list[Outcome]:
+            return beside(
+                [TrialJob(one.cell.run.name, (), (), one, frozenset(paid)) for one in every]
+            )
+
+        side_by_side = trials if self.batch > 1 else None
+        return tune_method(comparison, self.entry, data_of, out, side_by_side=side_by_side)
 
 
 def run_jobs(
@@ -179,7 +233,9 @@ def study_jobs(
             found[start] = StageJob(start, (), (), first, 1)
         name = f"tune {entry.name} on {entry.task}"
         waits = (start,) if start in found else ()
-        found[name] = StudyJob(name, waits, tuple(str(x.relative_to(out)) for x in reads), entry)
+        read = tuple(str(path.relative_to(out)) for path in reads)
+        assert comparison.tune is not None
+        found[name] = StudyJob(name, waits, read, entry, comparison.tune.batch)
         names.append(name)
     return found, names
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from tokendrop.compare.executors.shipping import changed, pack, state, unpack
 from tokendrop.compare.grid.run import make_data
 from tokendrop.compare.grid.settings import Comparison
 from tokendrop.data import TextData
+from tokendrop.errors import UserError, one_line
 
+RETRIES = 3  # how often a job begins again whose worker was lost
 TOLD = 1.0  # seconds between two messages of a job on how far it is
 
 
@@ -45,18 +48,20 @@ class Place:
     Attributes:
         folder: that process's working directory, for files that are named from there.
         modules: where it imports from, for reducers of the user's own.
-        threads: of torch.
+        cpu: processors that a job takes, also the threads of torch.
+        gpu: GPUs that it takes.
     """
 
     folder: str
     modules: list[str]
-    threads: int
+    cpu: float
+    gpu: float
 
     def enter(self) -> None:
         sys.path += [place for place in self.modules if place not in sys.path]
         if os.path.isdir(self.folder):
             os.chdir(self.folder)
-        torch.set_num_threads(self.threads)
+        torch.set_num_threads(max(1, int(self.cpu)))
 
 
 class Board:
@@ -106,9 +111,10 @@ def work(
     def data_of(task: str, settings: dict[str, Any]) -> TextData:
         return _data(json.dumps(settings), comparison.backbone)
 
+    beside = partial(_side_by_side, comparison, out, place, board)
     try:
         if out is not None:
-            return Outcome(job.do(comparison, out, data_of, done), None)
+            return Outcome(job.do(comparison, out, data_of, done, partial(beside, out)), None)
         with tempfile.TemporaryDirectory(prefix="tokendrop-") as scratch:
             folder = Path(scratch)
             for one in packed:
@@ -116,10 +122,57 @@ def work(
                 assert files is not None
                 unpack(files, folder)
             before = state(folder)
-            found = job.do(comparison, folder, data_of, done)
+            found = job.do(comparison, folder, data_of, done, partial(beside, folder))
             return Outcome(found, pack(folder, changed(folder, before)))
     finally:
         board.end.remote(job.name)
+
+
+def as_task(ray: Any, place: Place) -> Any:
+    """What does a job on some worker that has what it takes."""
+    return ray.remote(num_cpus=place.cpu, num_gpus=place.gpu, max_retries=RETRIES)(work)
+
+
+def outcome_of(ray: Any, ref: Any, name: str) -> Outcome:
+    """What a job made.
+
+    Raises:
+        UserError: what it raised, or its worker was lost too often.
+    """
+    try:
+        found: Outcome = ray.get(ref)
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, UserError):
+            raise UserError(f"{name}: {cause}") from error
+        raise
+    except ray.exceptions.RayError as error:
+        raise UserError(
+            f"{name}: its worker was lost {RETRIES + 1} times ({one_line(error)[:200]}); what is "
+            "finished stays: run again"
+        ) from error
+    return found
+
+
+def _side_by_side(
+    comparison: Comparison,
+    out: Path | None,
+    place: Place,
+    board: Any,
+    folder: Path,
+    jobs: Sequence[Job],
+) -> list[Any]:
+    """Do jobs that a job waits for, on workers of their own."""
+    ray: Any = importlib.import_module("ray")
+    task, seen = as_task(ray, place), []
+    if out is None:
+        seen = [ray.put(pack(folder, [folder / "stages", folder / "search"]))]
+    waiting = [task.remote(comparison, job, out, place, board, *seen) for job in jobs]
+    outcomes = [outcome_of(ray, ref, job.name) for ref, job in zip(waiting, jobs, strict=True)]
+    for outcome in outcomes:
+        if outcome.files is not None:
+            unpack(outcome.files, folder)
+    return [outcome.found for outcome in outcomes]
 
 
 @cache

@@ -88,12 +88,15 @@ class Tuning:
             of one epoch of it where a model is taken as it is (fine_tune: null).
         trials: most trials of one method.
         seed: of the draws.
+        batch: trials of a method that are drawn at once, before any of them is trained, so that
+            they can be trained side by side; 1 learns from each trial before the next is drawn.
     """
 
     speedups: list[Finite] = field(default_factory=list)
     cost: Positive | None = None
     trials: Count | None = None
     seed: Seed = 0
+    batch: Count = 1
 
     def check(self) -> None:
         """Raise if there is nothing to reach or no end.

@@ -1,16 +1,19 @@
 """The trials of one method on one task, drawn by Optuna and kept in a journal.
 
 What is drawn depends on the seed and on the trials before alone, so a journal that a kill cut off
-goes on as if it had not been. A journal has trials of four kinds: those that were measured; draws
-of values that had been measured before; draws that the budget did not cover any more; and what was
-running when it was killed. Only the first two decide what is drawn next.
+goes on as if it had not been. A journal has trials of three kinds: those that were measured; draws
+of values that had been measured before; and draws that the budget did not cover any more. Only the
+first two decide what is drawn next.
+
+Trials are drawn in batches: those of one batch know nothing of what the others gave, so that they
+can be trained side by side.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -38,7 +41,7 @@ from tokendrop.stored import plain
 AT_RANDOM = 4  # first trials, since a budget is of the order of ten trainings
 REPEATS = 20  # draws of known values in succession, after which a space holds nothing new
 NAME = "tuning"  # of the study in its journal
-OUTCOME, KNOWN, DEARER = "outcome", "known", "dearer"
+OUTCOME, BATCH, KNOWN, DEARER = "outcome", "batch", "known", "dearer"
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,19 @@ class Standing:
         trials: that the limits allow.
         left: what they have left of the cost, in multiples of the dense fine-tuning.
         ended: whether there can be no more of them.
+        batch: the number of the last batch, 0 before the first.
+        begun: how many of the trials are of that batch.
+        before: what was left of the cost when it began, less the estimates of its trials.
+        repeats: draws of known values since the last trial.
     """
 
     trials: list[Trial]
     left: float
     ended: bool
+    batch: int
+    begun: int
+    before: float
+    repeats: int
 
 
 class Study:
@@ -87,12 +98,11 @@ class Study:
         self._first, self._seed, self._several = dict(first), seed, several
         self._ranges = ranges
         self._distributions = {name: _distribution(among) for name, among in ranges.items()}
+        self._directions = [StudyDirection.MAXIMIZE] + [StudyDirection.MINIMIZE] * several
         self._lock = Lock(path, wait)
         try:
             self._study = self._open()
             self._check(settings)
-            for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                self._study.tell(trial.number, state=TrialState.FAIL)
         except BaseException:
             self._lock.close()
             raise
@@ -109,10 +119,9 @@ class Study:
             storage = JournalStorage(Journal(self.path, self._lock))
             if NAME in optuna.get_all_study_names(storage):
                 return optuna.load_study(study_name=NAME, storage=storage)
-            directions = [StudyDirection.MAXIMIZE]
-            if self._several:
-                directions.append(StudyDirection.MINIMIZE)
-            return optuna.create_study(storage=storage, study_name=NAME, directions=directions)
+            return optuna.create_study(
+                storage=storage, study_name=NAME, directions=self._directions
+            )
         except (ValueError, KeyError) as error:
             raise UserError(
                 f"{self.path} is not a journal of trials ({one_line(error)}): delete it to tune "
@@ -139,21 +148,26 @@ class Study:
         """
         trials: list[Trial] = []
         repeats, left = 0, math.inf if limits.cost is None else limits.cost
+        batch, begun, before, ended = 0, 0, left, False
         for told in self._study.get_trials(deepcopy=False):
             if len(trials) == limits.trials or repeats == REPEATS:
                 break
             if told.state == TrialState.COMPLETE:
                 outcome = self._outcome(told)
-                if not covers(left, outcome.estimate):
-                    return Standing(trials, left, ended=True)
+                # of versions without batches, each is one
+                if (of := told.user_attrs.get(BATCH, batch + 1)) != batch:
+                    batch, begun, before = of, 0, left
+                if ended := not covers(before, outcome.estimate):
+                    break
                 trials.append(Trial(len(trials) + 1, dict(told.params), outcome))
-                left -= outcome.cost
+                begun, before, left = begun + 1, before - outcome.estimate, left - outcome.cost
                 repeats = 0
             elif KNOWN in told.user_attrs:
                 repeats += 1
-            elif not covers(left, told.user_attrs.get(DEARER, 0)):
-                return Standing(trials, left, ended=True)
-        return Standing(trials, left, len(trials) == limits.trials or repeats == REPEATS)
+            elif ended := not covers(left, told.user_attrs.get(DEARER, 0)):
+                break
+        ended |= len(trials) == limits.trials or repeats == REPEATS
+        return Standing(trials, left, ended, batch, begun, before, repeats)
 
     def _outcome(self, told: optuna.trial.FrozenTrial) -> Outcome:
         """What a trial gave; a journal may be a stranger's, so it says no more than it should."""
@@ -167,40 +181,75 @@ class Study:
         except ValidationError as error:
             raise UserError(cure) from error
 
-    def ask(self) -> optuna.Trial:
-        """Draw the next trial."""
-        trials = self._study.get_trials(deepcopy=False)
-        done = sum(t.state == TrialState.COMPLETE or KNOWN in t.user_attrs for t in trials)
-        if not done and all(t.state != TrialState.WAITING for t in trials):
-            self._study.enqueue_trial(self._first)
-        # a sampler's own state would be lost in a kill
-        seed = (self._seed * 100_003 + done) % 2**32
-        self._study.sampler = TPESampler(seed=seed, n_startup_trials=AT_RANDOM)
-        return self._study.ask(self._distributions)
+    def draw(
+        self, trials: Sequence[Trial], beside: Sequence[Mapping[str, Any]], ahead: int
+    ) -> dict[str, Any]:
+        """Draw the values of a trial.
 
-    def tell(self, trial: optuna.Trial, outcome: Outcome) -> None:
-        """Write down what a trial gave.
-
-        Of several points Optuna is told the one that covers most of the metric and the FLOPs, of
-        one that could not be trained the worst metric.
+        Args:
+            trials: whose outcomes are known.
+            beside: values of the batch that were drawn before, whose outcomes are not.
+            ahead: draws that are not written down yet.
         """
-        trial.set_user_attr(OUTCOME, asdict(outcome))
-        points = outcome.points or [Measured(None, WORST, 1.0)]
-        if not self._several:
-            self._study.tell(trial, max(point.value for point in points))
-            return
-        most = max(points, key=lambda point: point.value * (1 - 1 / point.speedup))
-        self._study.tell(trial, [most.value, 1 / most.speedup])
+        told = self._study.get_trials(deepcopy=False)
+        done = sum(t.state == TrialState.COMPLETE or KNOWN in t.user_attrs for t in told)
+        if not done + ahead:
+            return dict(self._first)
+        # a sampler's own state would be lost in a kill
+        seed = (self._seed * 100_003 + done + ahead) % 2**32
+        sampler = TPESampler(seed=seed, n_startup_trials=AT_RANDOM)
+        # a study of what may be known, in which the others of the batch are still running
+        known = optuna.create_study(directions=self._directions, sampler=sampler)
+        known.add_trials([self._complete(trial.values, trial.outcome) for trial in trials])
+        for values in beside:
+            known.enqueue_trial(dict(values))
+            known.ask(self._distributions)
+        return dict(known.ask(self._distributions).params)
 
-    def drop(self, trial: optuna.Trial, *, dearer: float | None = None) -> None:
+    def tell(self, values: Mapping[str, Any], outcome: Outcome, batch: int) -> None:
+        """Write down what a trial gave, and in which batch it was drawn."""
+        told = {OUTCOME: asdict(outcome), BATCH: batch}
+        self._study.add_trial(self._complete(values, outcome, told))
+
+    def drop(self, values: Mapping[str, Any], *, dearer: float | None = None) -> None:
         """Write down that a draw is not tried.
 
         Args:
-            trial: the draw.
+            values: that were drawn.
             dearer: the estimate of its cost, if that is why; else its values were known.
         """
-        trial.set_user_attr(*(KNOWN, True) if dearer is None else (DEARER, dearer))
-        self._study.tell(trial, state=TrialState.FAIL)
+        why = {KNOWN: True} if dearer is None else {DEARER: dearer}
+        self._study.add_trial(self._trial(values, TrialState.FAIL, None, why))
+
+    def _complete(
+        self, values: Mapping[str, Any], outcome: Outcome, told: dict[str, Any] | None = None
+    ) -> optuna.trial.FrozenTrial:
+        """A trial as Optuna has it.
+
+        Of several points it is told the one that covers most of the metric and the FLOPs, of one
+        that could not be trained the worst metric.
+        """
+        points = outcome.points or [Measured(None, WORST, 1.0)]
+        most = max(points, key=lambda point: point.value * (1 - 1 / point.speedup))
+        reached = [most.value, 1 / most.speedup]
+        if not self._several:
+            reached = [max(point.value for point in points)]
+        return self._trial(values, TrialState.COMPLETE, reached, told)
+
+    def _trial(
+        self,
+        values: Mapping[str, Any],
+        state: TrialState,
+        reached: list[float] | None,
+        told: dict[str, Any] | None,
+    ) -> optuna.trial.FrozenTrial:
+        return optuna.trial.create_trial(
+            state=state,
+            params=dict(values),
+            distributions=self._distributions,
+            values=reached,
+            user_attrs=told,
+        )
 
 
 def _distribution(among: Range) -> BaseDistribution:

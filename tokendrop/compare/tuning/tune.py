@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tokendrop.compare.grid.settings import Comparison, Entry, entries
-from tokendrop.compare.tuning.outcomes import Chosen, Trial, best, choose, covers
+from tokendrop.compare.tuning.outcomes import Chosen, Outcome, Trial, best, choose, covers
 from tokendrop.compare.tuning.progress import Progress
 from tokendrop.compare.tuning.settings import Tuning
 from tokendrop.compare.tuning.spaces import Space
@@ -26,25 +27,30 @@ from tokendrop.reducers.length_adaptive.search.costs import searchable
 from tokendrop.training import recipes
 
 if TYPE_CHECKING:
+    from tokendrop.compare.tuning.batches import Batch
     from tokendrop.compare.tuning.study import Study
 
 DataOf = Callable[[str, dict[str, Any]], TextData]
 """Gives the data of a task, by its name and settings."""
 
+TryAll = Callable[[Sequence[Asked], Collection[str]], list[Outcome]]
+"""Makes the trials of a batch, given the scores of the training rows that are paid for."""
 
-def load_study() -> type[Study]:
-    """The class of a method's trials, which needs optional packages.
+
+def load_study() -> tuple[type[Study], Callable[..., Batch | None]]:
+    """The class of a method's trials and what draws them, which need optional packages.
 
     Raises:
         UserError: one of them is not installed.
     """
     try:
+        from tokendrop.compare.tuning.batches import next_batch
         from tokendrop.compare.tuning.study import Study
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != "optuna":
             raise
         raise UserError(f"tuning needs {error.name}: pip install 'tokendrop[tune]'") from error
-    return Study
+    return Study, next_batch
 
 
 def check_tuning(comparison: Comparison, data_of: DataOf) -> None:
@@ -138,7 +144,13 @@ def journal(out: Path, entry: Entry) -> Path:
 
 
 def tune_method(
-    comparison: Comparison, entry: Entry, data_of: DataOf, out: Path, *, wait: bool = False
+    comparison: Comparison,
+    entry: Entry,
+    data_of: DataOf,
+    out: Path,
+    *,
+    wait: bool = False,
+    side_by_side: TryAll | None = None,
 ) -> list[Trial]:
     """Try settings of a method until its budget is spent, or go on where that was interrupted.
 
@@ -148,6 +160,7 @@ def tune_method(
         data_of: gives the task's data; of its test split nothing is read.
         out: output folder: the journal goes to ``tuning``, trainings where those of all runs lie.
         wait: for another process that tunes the same.
+        side_by_side: makes the trials of a batch; this process does, one by one, if not given.
 
     Raises:
         UserError: a journal of other settings, or one that another process writes.
@@ -159,7 +172,12 @@ def tune_method(
     space, path = entry.space(), journal(out, entry)
     settings = _settings(comparison, entry, data)
     several = bool(speedups)
-    study_class = load_study()
+    study_class, next_batch = load_study()
+
+    def one_by_one(trials: Sequence[Asked], paid: Collection[str]) -> list[Outcome]:
+        return [run_trial(comparison, asked, data, out, paid) for asked in trials]
+
+    make = side_by_side or one_by_one
     with study_class(
         path, space.ranges, space.first, limits.seed, several, settings, wait=wait
     ) as study:
@@ -167,20 +185,17 @@ def tune_method(
         who = f"{entry.name} on {entry.task}"
         progress = Progress(who, entry.metric, limits, speedups, console)
         progress.begin(standing.trials, standing.left)
+        price = partial(_asked, comparison, entry, space)
         while not standing.ended:
-            drawn = study.ask()
-            if any(trial.values == drawn.params for trial in standing.trials):
-                study.drop(drawn)
-                standing = study.within(limits)
-                continue
-            asked = _asked(comparison, entry, space, standing.trials, drawn.params)
-            if not covers(standing.left, asked.estimate):
-                study.drop(drawn, dearer=asked.estimate)
+            batch = next_batch(study, standing, limits, price)
+            if batch is None:
                 break
-            paid = {name for trial in standing.trials for name in trial.outcome.scores}
-            study.tell(drawn, run_trial(comparison, asked, data, out, paid))
-            standing = study.within(limits)
-            progress.tried(standing.trials, standing.left)
+            # what others of the batch pay for is not known to them
+            paid = {name for trial in batch.known for name in trial.outcome.scores}
+            batch.tell(study, make(batch.asked, paid))
+            before, standing = len(standing.trials), study.within(limits)
+            for count in range(before, len(standing.trials)):
+                progress.tried(standing.trials[: count + 1], standing.left)
     return standing.trials
 
 
@@ -189,14 +204,25 @@ def _asked(
     entry: Entry,
     space: Space,
     trials: Sequence[Trial],
+    beside: Sequence[Mapping[str, Any]],
     values: Mapping[str, Any],
 ) -> Asked:
-    """A trial with these values: what of it is new, and what it may cost."""
+    """A trial with these values: what of it is new, and what it may cost.
+
+    Args:
+        comparison: settings common to all runs.
+        entry: the method on a task.
+        space: of the method.
+        trials: whose outcomes are known.
+        beside: values of trials of the same batch that come before it.
+        values: of the trial.
+    """
 
     def training(of: Mapping[str, Any]) -> dict[str, Any]:
         return from_spec(space.at(of)).spec(trained=True)
 
-    seen = any(training(trial.values) == training(values) for trial in trials)
+    earlier = [*(trial.values for trial in trials), *beside]
+    seen = any(training(of) == training(values) for of in earlier)
     epochs = 0 if seen else space.epochs(values)
     outcomes = [trial.outcome for trial in trials]
     dense = 1 / comparison.epochs_of_unit
@@ -204,7 +230,7 @@ def _asked(
     measuring = max((one.measuring for one in outcomes), default=0.0)
     method = entry.method
     return Asked(
-        entry.cell(f"trial{len(trials) + 1}", comparison.seeds[0], values),
+        entry.cell(f"trial{len(earlier) + 1}", comparison.seeds[0], values),
         method.operating_points,
         method.search.settings if method.search is not None else None,
         epochs,
@@ -215,13 +241,14 @@ def _asked(
 def _settings(comparison: Comparison, entry: Entry, data: TextData) -> dict[str, Any]:
     """All that what trials give depends on, beside their values."""
     assert comparison.tune is not None
+    batch = comparison.tune.batch
     return {
         "space": {name: asdict(among) for name, among in entry.method.space.items()},
         "reducer": entry.reducer,
         "recipe": from_spec(entry.reducer).recipe,
         "operating_points": entry.method.operating_points,
         "search": asdict(entry.method.search) if entry.method.search is not None else None,
-        "tune": {"seed": comparison.tune.seed},
+        "tune": {"seed": comparison.tune.seed} | ({"batch": batch} if batch > 1 else {}),
         "seed": comparison.seeds[0],
         "backbone": comparison.backbone,
         "random_init": comparison.random_init,
