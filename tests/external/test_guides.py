@@ -1,0 +1,60 @@
+"""The guides to families and kinds of task, as a reader would follow them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_cli import SMALL
+from tests.external.documents import ROOT, block
+from tokendrop.families import FAMILIES
+from tokendrop.testing.tiny import CONFIGS
+
+A_FAMILY = ROOT / "docs" / "write_a_family.md"
+A_TASK = ROOT / "docs" / "write_a_task.md"
+KINDS = ROOT / "tests" / "tasks"
+
+
+@pytest.fixture
+def without_ernie() -> Iterator[None]:
+    yield
+    for known in (FAMILIES, CONFIGS):
+        known.pop("ernie", None)
+
+
+@pytest.mark.usefixtures("without_ernie")
+def test_the_family_of_the_guide_is_held_to_the_contract() -> None:
+    scope: dict[str, Callable[[], None]] = {}
+    exec(block(A_FAMILY, "python", 'FAMILIES["ernie"]'), scope)
+    exec(block(A_FAMILY, "python", "def test_ernie"), scope)
+    scope["test_ernie"]()
+
+
+@pytest.mark.parametrize("name", ["stars", "balanced"])
+def test_the_guide_shows_kinds_that_are_tested(name: str) -> None:
+    assert block(A_TASK, "python", f"class {name.capitalize()}(") == (
+        KINDS / f"{name}.py"
+    ).read_text(encoding="utf-8")
+
+
+def test_the_script_of_the_guide_trains_and_answers(tmp_path: Path) -> None:
+    (tmp_path / "stars.py").write_text((KINDS / "stars.py").read_text(encoding="utf-8"))
+    (tmp_path / "with_stars.py").write_text(block(A_TASK, "python", "raise SystemExit"))
+    lines = [f"a {['dull', 'fine', 'great'][n % 3]} film {n // 3},{1 + n % 3}" for n in range(45)]
+    (tmp_path / "reviews.csv").write_text("\n".join(["review,stars", *lines]))
+
+    def run(*words: str) -> str:
+        command = [sys.executable, "with_stars.py", *words]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    data = ["--data.task", "stars", "--data.train", "reviews.csv", "--model.metric", "closeness"]
+    run("fit", *SMALL, *data, "--out", "out")
+    said = run("predict", "--checkpoint", "out/model", "--json", "a fine film")
+    assert set(json.loads(said)["label"]) == {"*"}
