@@ -6,6 +6,7 @@ process writes it, so that the next start can remove what a kill left.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -22,6 +23,7 @@ from tokendrop.errors import UserError
 from tokendrop.sums import digest, line_of, sum_file
 
 DRAFT = ".draft"
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DAY = 24 * 3600
 LONGEST = 180  # characters of a name, which leaves room for endings
 # file names that Windows takes for devices, whatever their endings are
@@ -63,13 +65,17 @@ def whole_folder(target: Path) -> Iterator[Path]:
     """Fill a new folder that appears under its name only once complete.
 
     An older folder of that name is replaced. Where the name is a link, what it leads to is.
+
+    Raises:
+        OSError: it cannot be written.
     """
     target = _behind_links(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=_mark(), suffix=DRAFT, dir=target.parent))
     older = draft.with_name(f"{draft.name.removesuffix(DRAFT)}-older{DRAFT}")
     try:
-        yield draft
+        with _no_room_is_said(target):
+            yield draft
         draft.chmod(0o755)
         # removing the older one takes time, in which a kill must not find neither
         if target.exists():
@@ -102,7 +108,8 @@ def whole_file(target: Path, *, summed: bool = False) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=_mark(), suffix=DRAFT, dir=target.parent)
         os.close(handle)
         draft = Path(name)
-        yield draft
+        with _no_room_is_said(target):
+            yield draft
         with draft.open("rb") as file:
             os.fsync(file.fileno())
         draft.chmod(0o644)
@@ -119,6 +126,20 @@ def whole_file(target: Path, *, summed: bool = False) -> Iterator[Path]:
             draft.unlink(missing_ok=True)
     if line is not None:
         write_text(sum_file(target), line)
+
+
+@contextmanager
+def _no_room_is_said(target: Path) -> Iterator[None]:
+    """Libraries of other languages tell of a full disk by exceptions of their own."""
+    try:
+        yield
+    except (OSError, UserError):
+        raise
+    except Exception as error:
+        for number in NO_ROOM:
+            if os.strerror(number) in str(error):
+                raise OSError(number, os.strerror(number), str(target)) from error
+        raise
 
 
 def write_text(path: Path, text: str, *, summed: bool = False) -> None:

@@ -73,6 +73,29 @@ def hold(folder: Path, part: str | None = None) -> Iterator[None]:
 
 
 @contextmanager
+def one_writer(target: Path) -> Iterator[None]:
+    """Keep other processes from writing a folder that appears at once, see :func:`whole_folder`.
+
+    What killed ones left half written there is removed.
+
+    Args:
+        target: the folder; the lock lies beside it while this process writes.
+
+    Raises:
+        UserError: another process writes it, or there is no place to write to.
+    """
+    make_folder(target.absolute().parent)
+    file = target.with_name(f".{target.name}{LOCK}")
+    lock = _acquired(file, target)
+    try:
+        remove_drafts(target.absolute().parent)
+        yield
+    finally:
+        lock.release()
+        file.unlink(missing_ok=True)
+
+
+@contextmanager
 def one_at_a_time(target: Path) -> Iterator[None]:
     """Hold a file or folder that is about to be made, once no other process does.
 

@@ -50,13 +50,18 @@ def test_a_grid_ends_in_an_ordinary_comparison(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # the paths in the file are found from anywhere
-    words = ["--sweep", "power_bert", *SMALL, "--out", str(tmp_path / "out")]
+    whole = read_sweep(FOLDER / "power_bert.yaml")["methods"]["power_bert"]["operating_points"]
+    assert len(whole) == 6
+    assert "mass_weight=0.002,soft_learning_rate=0.03" in whole
+    given = parameters(mass_weight={"values": [0.002]}, soft_learning_rate={"values": [0.03, 0.2]})
+    path = changed(tmp_path, "power_bert.yaml", parameters=given)
+    words = ["--sweep", str(path), *SMALL, "--out", str(tmp_path / "out")]
     assert main(["compare", *words]) == 0
     results = pd.read_csv(tmp_path / "out" / "results.csv")
-    assert results.method.tolist() == ["dense"] + ["power_bert"] * 6
-    assert "mass_weight=0.002,soft_learning_rate=0.03" in set(results.operating_point)
+    assert results.method.tolist() == ["dense"] + ["power_bert"] * 2
+    assert "soft_learning_rate=0.03" in results.operating_point[1]
     assert (tmp_path / "out" / "report.html").is_file()
-    assert len(list((tmp_path / "out" / "stages").glob("search-*"))) == 6
+    assert len(list((tmp_path / "out" / "stages").glob("search-*"))) == 2
 
 
 def test_draws_run(tmp_path: Path) -> None:

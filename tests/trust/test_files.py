@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +14,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import BertTokenizer
 
+from tests.deploy.test_export import exported
+from tests.models.test_model import model_of
+from tokendrop.deploy.int8 import quantise
 from tokendrop.errors import UserError
 from tokendrop.files import (
     check_target,
@@ -23,7 +28,8 @@ from tokendrop.files import (
     whole_folder,
     write_text,
 )
-from tokendrop.holding import hold
+from tokendrop.holding import hold, one_writer
+from tokendrop.reducers.dact_bert import DactBert
 from tokendrop.sums import is_changed
 from tokendrop.training.checkpoints import WholeCheckpoints, save_tensors
 
@@ -143,6 +149,43 @@ def test_a_full_disk_is_an_error_that_names_the_file_and_leaves_the_old_one(
     assert len(list(tmp_path.iterdir())) == 2
 
 
+@pytest.mark.parametrize("most", [100, 1000, 20_000, 150_000])
+def test_a_disk_that_is_full_at_any_file_of_a_model_leaves_the_old_one(
+    tmp_path: Path, most: int
+) -> None:
+    resource = pytest.importorskip("resource")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"word{n}" for n in range(9000))]
+    model = model_of(DactBert())
+    # of some libraries below the error is one of the system, of others it is not
+    model.tokenizer = BertTokenizer(vocab={word: n for n, word in enumerate(words)})
+    model.save_pretrained(tmp_path / "model")
+    sizes = {file.name: file.stat().st_size for file in (tmp_path / "model").rglob("*.*")}
+    assert 20_000 < sizes["model.safetensors"] < 150_000 < sizes["tokenizer.json"]
+    old = (tmp_path / "model" / "model.safetensors").read_bytes()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        with pytest.raises(UserError, match=r"cannot save the model to .*File too large"):
+            model.save_pretrained(tmp_path / "model")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() == old
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_int8_on_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    _, folder, _ = exported("power_bert", 3)
+    file = Path(shutil.copy(folder / "model.onnx", tmp_path))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(UserError, match=r"model\.onnx cannot be quantised.*make room"):
+            quantise(file, file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 # -- one process in a folder --------------------------------------------------------------------
 
 
@@ -180,3 +223,16 @@ def test_parts_are_held_side_by_side(tmp_path: Path) -> None:
                 pass
     with hold(tmp_path):
         pass
+
+
+def test_one_process_writes_a_folder_that_appears_at_once(tmp_path: Path) -> None:
+    target = tmp_path / "model-onnx"
+    with one_writer(target):
+        assert not target.exists()
+        with pytest.raises(UserError, match=f"{target} is in use by"), one_writer(target):
+            pass
+        with one_writer(tmp_path / "another"):
+            pass
+    with one_writer(target):
+        pass
+    assert list(tmp_path.iterdir()) == []

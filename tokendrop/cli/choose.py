@@ -18,6 +18,7 @@ from tokendrop.compare.results.records import MARK, Record, read_records
 from tokendrop.compare.results.resampled import Difference
 from tokendrop.errors import UserError
 from tokendrop.files import whole_folder
+from tokendrop.holding import one_writer
 from tokendrop.measure.measures import (
     FLOPS_UNPADDED,
     KEPT_TOKENS,
@@ -73,6 +74,12 @@ def run(arguments: Sequence[str]) -> None:
             f"{options.folder} holds no runs of 'tokendrop compare': name a folder given to its "
             "--out"
         )
+    with one_writer(options.out):
+        _check_new(options.out)
+        _choose(options, records)
+
+
+def _choose(options: argparse.Namespace, records: list[Record]) -> None:
     limits = options.max_loss / 100, options.min_speedup
     levels = baselines(records, read_floors(options.folder), options.folder)
     choice = choose(records, options.folder, *limits, options.task, levels)
@@ -89,8 +96,12 @@ def _check(options: argparse.Namespace) -> None:
         raise UserError(
             f"--min-speedup {options.min_speedup:g} is no speed-up: use 1 or more, e.g. 1.5"
         )
-    if options.out.exists():
-        raise UserError(f"{options.out} is there already: name a new folder with --out")
+    _check_new(options.out)
+
+
+def _check_new(out: Path) -> None:
+    if out.exists():
+        raise UserError(f"{out} is there already: name a new folder with --out")
 
 
 def _write(run: Record, folder: Path, out: Path, trusted: bool) -> None:

@@ -16,6 +16,7 @@ from tokendrop.deploy.check import Rows
 from tokendrop.deploy.export import NEWEST_OPSET, OLDEST_OPSET, export_onnx
 from tokendrop.deploy.sentences import own_sentences, rows_of
 from tokendrop.errors import UserError
+from tokendrop.holding import one_writer
 from tokendrop.models.model import TokenDropModel, load
 from tokendrop.tasks import kind_named
 
@@ -63,7 +64,8 @@ def run(arguments: Sequence[str]) -> None:
     beside = folder.resolve() if folder.is_dir() else Path(folder.name)
     out = options.out or beside.with_name(f"{beside.name}-onnx")
     rows = _rows(model, folder, options.rows)
-    written = export_onnx(model, out, rows, int8=options.int8, opset=options.opset)
+    with one_writer(out):
+        written = export_onnx(model, out, rows, int8=options.int8, opset=options.opset)
     found = written.agreement
     print(
         f"{', '.join(written.files)} answer as the model on {found.rows} rows ({found.what}): "
