@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import tokendrop
@@ -101,3 +102,31 @@ def test_an_interrupted_run_goes_on_behind_its_answers(
     assert "cannot write answers" in complaint(capsys, *asked, str(tmp_path / "no" / "out.jsonl"))
     file.write_text("".join(f"{line}\n" for line in [*lines, "a\tb\tc"]))
     assert "text 10 has 3 parts" in complaint(capsys, *asked, str(whole))
+
+
+def test_a_dataset_is_read_as_it_comes(
+    folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, file, out = (tmp_path / name for name in ("data", "texts.txt", "out.jsonl"))
+    data.mkdir()
+    texts = [TEXTS[number % len(TEXTS)] for number in range(6)]
+    rows = pd.DataFrame({"text": [*texts[:3], None, *texts[3:]], "stars": 3})
+    rows.to_parquet(data / "test.parquet")
+    file.write_text("".join(f"{line}\n" for line in [*texts[:3], "", *texts[3:]]))
+    # rounding depends on what is beside a row
+    one = ["--batch-size", "1"]
+    words = ["predict", "--checkpoint", folder, "--dataset"]
+    asked = [*words, str(data), "--out", str(out), *one]
+    assert main(asked) == 0
+    wanted = out.read_bytes()
+    found = [json.loads(line) for line in wanted.splitlines()]
+    assert found == answers(folder, file, capsys, *one)
+    out.write_bytes(wanted[: len(wanted) // 2])
+    assert main(asked) == 0
+    assert out.read_bytes() == wanted
+    assert "column 'stars' holds a int" in complaint(capsys, *asked, "--column", "stars")
+    assert "'label'" in complaint(capsys, *asked, "--column", "label")
+    assert "'train'" in complaint(capsys, *words, f"{data}::train")
+    assert "cannot load the dataset" in complaint(capsys, *words, str(tmp_path / "none"))
+    assert "leave one of them out" in complaint(capsys, *asked, "--file", str(file))
+    assert "--column text is of" in complaint(capsys, *words[:3], "a text", "--column", "text")

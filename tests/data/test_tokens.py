@@ -1,3 +1,6 @@
+import hashlib
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,6 +37,22 @@ def test_second_process_does_not_tokenise_again(counting, tmp_path):
     # a new object, as in another process; the tokenizer now carries the first call's truncation
     assert Tokeniser(counting, 6, tmp_path)(TEXTS, "train") == first
     assert counting.calls == 1
+
+
+def test_results_are_named_as_earlier_versions_named_them(tokenizer, tmp_path):
+    tokeniser = Tokeniser(tokenizer, 6, tmp_path)
+    tokeniser(TEXTS, "train")
+    key = json.dumps([tokeniser.identity, {}, TEXTS])
+    assert (tmp_path / f"{hashlib.sha256(key.encode()).hexdigest()}.parquet").is_file()
+
+
+def test_rows_are_lists_that_can_be_taken_from_either_end(tokenizer):
+    ids = Tokeniser(tokenizer, 6)(TEXTS, "train").input_ids
+    rows = tokenizer([text for (text,) in TEXTS], truncation=True, max_length=6)["input_ids"]
+    assert list(ids) == rows == [ids[0], *ids[1:]]
+    assert ids[-1] == rows[-1]
+    with pytest.raises(IndexError):
+        ids[3]
 
 
 def test_other_texts_or_length_are_tokenised(counting, tmp_path):

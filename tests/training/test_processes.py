@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from tests.contract.test_contract import _all_reducers
 from tests.models.test_model import tokenizer
 from tokendrop.data import TextData
 from tokendrop.data.batching import Place, consecutive, shuffled_by_length
+from tokendrop.deploy.loading import load
 from tokendrop.errors import UserError
 from tokendrop.reducers.base import Reducer, Stage
 from tokendrop.reducers.chain import Chain
@@ -26,10 +30,12 @@ from tokendrop.reducers.length_adaptive import LengthAdaptive
 from tokendrop.reducers.power_bert import PowerBert
 from tokendrop.testing.tiny import tiny_model
 from tokendrop.training import recipes
+from tokendrop.training.finished import TrainedStage
 from tokendrop.training.module import TokenDropModule
 from tokendrop.training.processes import Processes, meet
 from tokendrop.training.recipes import TRAINER_DEFAULTS
 
+ROOT = Path(__file__).parents[2]
 FINE_TUNE = Stage("fine_tune", 1, 1e-3, weight_decay=0.01, warmup=0.1, clip=1.0)
 
 
@@ -58,6 +64,19 @@ class Weights(Callback):
 
 def train_all(folder: Path, processes: int, rank: int = 0) -> None:
     """Train every method, and write what this process ended with."""
+    found = {}
+    for name, make in METHODS.items():
+        weights = Weights()
+        stages = train(make(), folder, processes, folder / f"of_{processes}", weights)
+        numbers = [stage.chosen for stage in stages]
+        found[name] = {"weights": weights.found, "chosen": numbers}
+    (folder / f"{processes}_{rank}.json").write_text(json.dumps(found))
+
+
+def train(
+    reducer: Reducer, folder: Path, processes: int, out: Path, callback: Callback
+) -> list[TrainedStage]:
+    """Train a method on the rows of a folder."""
     data = TextData(
         train=str(folder / "rows.csv"),
         dev=str(folder / "dev.csv"),
@@ -70,39 +89,43 @@ def train_all(folder: Path, processes: int, rank: int = 0) -> None:
     several: dict[str, Any] = {}
     if processes > 1:
         several = {"devices": processes, "use_distributed_sampler": False}
-    found = {}
-    for name, make in METHODS.items():
-        weights = Weights()
 
-        def trainer(stage: Stage, callbacks: list[Callback], weights: Weights = weights) -> Trainer:
-            return Trainer(
-                **TRAINER_DEFAULTS | several,
-                strategy=Processes() if several else "auto",
-                accelerator="cpu",
-                max_epochs=stage.epochs,
-                logger=False,
-                enable_progress_bar=False,
-                callbacks=[*callbacks, weights],
-                reload_dataloaders_every_n_epochs=1,
-            )
+    def trainer(stage: Stage, callbacks: list[Callback]) -> Trainer:
+        return Trainer(
+            **TRAINER_DEFAULTS | several,
+            strategy=Processes() if several else "auto",
+            accelerator="cpu",
+            max_epochs=stage.epochs,
+            logger=False,
+            enable_progress_bar=False,
+            callbacks=[*callbacks, callback],
+            reload_dataloaders_every_n_epochs=1,
+        )
 
-        module = TokenDropModule(make(), str(folder / "backbone"), fine_tune=FINE_TUNE)
-        stages = recipes.train(module, data, 1, folder / f"of_{processes}", trainer)
-        numbers = [stage.chosen for stage in stages]
-        found[name] = {"weights": weights.found, "chosen": numbers}
-    (folder / f"{processes}_{rank}.json").write_text(json.dumps(found))
+    module = TokenDropModule(reducer, str(folder / "backbone"), fine_tune=FINE_TUNE)
+    return recipes.train(module, data, 1, out, trainer)
 
 
-def _one_of_two(local_rank: int, folder: Path, port: int) -> None:
+def _one_of_two(local_rank: int, train: Callable[..., None], port: int, *more: Any) -> None:
     where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
     os.environ.update(where, NODE_RANK="0", LOCAL_RANK=str(local_rank))
     torch.set_num_threads(1)
-    train_all(folder, 2, local_rank)
+    train(*more, local_rank)
+
+
+def on_two(train: Callable[..., None], *more: Any) -> None:
+    """Call this in two processes, with the rank of each as the last argument."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    multiprocessing.start_processes(
+        _one_of_two, (train, port, *more), nprocs=2, start_method="fork"
+    )
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, Any]:
-    """What one process found of each method, and each of two."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny backbone, training rows and dev rows."""
     folder = tmp_path_factory.mktemp("processes")
     dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     tiny_model("bert", **dropout).base_model.save_pretrained(folder / "backbone")
@@ -112,10 +135,13 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, Any]:
     bad = [f"the plot is thin {'but ' * n},bad" for n in range(1, 10)]
     (folder / "rows.csv").write_text("\n".join(["text,label", *good, *bad]))
     (folder / "dev.csv").write_text("\n".join(["text,label", *good[:9:2], *bad[:7:2]]))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    multiprocessing.start_processes(_one_of_two, (folder, port), nprocs=2, start_method="fork")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(folder: Path) -> tuple[Any, Any, Any]:
+    """What one process found of each method, and each of two."""
+    on_two(train_all, folder, 2)
     train_all(folder, 1)
     one, first, second = (
         json.loads((folder / f"{name}.json").read_text()) for name in ("1_0", "2_0", "2_1")
@@ -134,6 +160,53 @@ def test_two_processes_end_alike_and_as_one(method: str, found: tuple[Any, Any, 
             del of["dev/loss"]  # a mean over batches, in each of which classes have their weights
         # what merging compares is counted by the width of batches, which are smaller here
         assert theirs == pytest.approx(alone, rel=2e-3)
+
+
+class Kill(Callback):
+    """Kills its process in the second epoch of a stage."""
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.current_epoch == 1 and batch_idx == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def train_long(folder: Path, out: Path, killed: bool, rank: int) -> None:
+    """Two epochs of a method that draws a sub-model a step; write the weights they end with."""
+    weights = Weights()
+    reducer = LengthAdaptive(epochs=2, layer_drop=0.5)
+    train(reducer, folder, 2, out, Kill() if killed else weights)
+    (out / f"{rank}.json").write_text(json.dumps(weights.found[-1]))
+
+
+def test_killed_in_both_processes_it_goes_on_as_if_it_had_not_been(folder: Path) -> None:
+    whole, out = folder / "whole", folder / "killed"
+    on_two(train_long, folder, whole, False)
+    with pytest.raises(multiprocessing.ProcessExitedException):
+        on_two(train_long, folder, out, True)
+    on_two(train_long, folder, out, False)
+    expected = (whole / "0.json").read_text()
+    assert [(out / f"{rank}.json").read_text() for rank in (0, 1)] == [expected] * 2
+
+
+def test_fit_starts_the_processes_itself(folder: Path) -> None:
+    words = ["--data.train", "rows.csv", "--data.dev", "dev.csv", "--data.test", "dev.csv"]
+    words += ["--data.max_length", "24", "--data.batch_size", "2", "--model.backbone", "backbone"]
+    words += ["--model.fine_tune.epochs", "1", "--loggers", "[]", "--out", "fitted"]
+    words += ["--trainer.devices", "2", "--trainer.accelerator", "cpu"]
+    done = subprocess.run(
+        [sys.executable, "-m", "tokendrop.cli", "fit", *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    # one voice, and the whole model
+    assert done.stdout.count("accuracy on dev") == 1
+    model = load(str(folder / "fitted" / "model"))
+    assert model.predict(["we laughed a lot"])[0].label in {"good", "bad"}
 
 
 def test_processes_share_the_batches_that_one_would_have() -> None:

@@ -147,7 +147,7 @@ def training_parser() -> LightningArgumentParser:
         "--seed_everything",
         type=bool | int,
         default=1,
-        help="decides all random numbers; true draws it",
+        help="decides all random numbers; true is the PL_GLOBAL_SEED of the environment, or 0",
     )
     _add_trainer(parser)
     parser.add_lightning_class_args(TokenDropModule, "model")

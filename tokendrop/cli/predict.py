@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from rich.text import Text
 from tokendrop.cli.answers import as_json, write_answers
 from tokendrop.cli.lines import lines_of
 from tokendrop.cli.options import Parser, add_model_options
+from tokendrop.data.sources import stream_hub
 from tokendrop.deploy.engines import ENGINES
 from tokendrop.deploy.loading import load
 from tokendrop.errors import UserError
@@ -35,6 +36,17 @@ def parser() -> Parser:
         "--file",
         help="a file of any size with one text per line, in UTF-8, - for standard input; a blank "
         "line has an answer without a label",
+    )
+    parser.add_argument(
+        "--dataset",
+        metavar="NAME[:CONFIG[:SPLIT]]",
+        help="instead of a file, a dataset of the Hub of any size, read as it comes (default: its "
+        "test split)",
+    )
+    parser.add_argument(
+        "--column",
+        action="append",
+        help="of the --dataset that has the texts; two of them for pairs (default: text)",
     )
     parser.add_argument(
         "--batch-size",
@@ -61,8 +73,8 @@ def parser() -> Parser:
     parser.add_argument(
         "--out",
         type=Path,
-        help="write the answers to --file here, one JSON object per text; a run that was "
-        "interrupted goes on behind those that are there",
+        help="write the answers to --file or --dataset here, one JSON object per text; a run that "
+        "was interrupted goes on behind those that are there",
     )
     parser.add_argument("texts", nargs="*", help="texts to classify")
     return parser
@@ -73,12 +85,22 @@ def run(arguments: Sequence[str]) -> None:
     options = parser().parse_args(arguments)
     if options.batch_size < 1:
         raise UserError(f"--batch-size {options.batch_size} is too small: use 1 or more")
-    if options.file is None and not options.texts:
+    named = [option for option in (options.file, options.dataset) if option is not None]
+    if not named and not options.texts:
         raise UserError("nothing to classify: give a text, or --file FILE with one text per line")
-    if options.out is not None and (options.file is None or options.texts):
-        raise UserError(f"--out {options.out} takes the answers to a --file, and no other texts")
-    # a file that cannot be read is found before the model is
+    if len(named) > 1:
+        raise UserError("--file and --dataset both name texts: leave one of them out")
+    if options.column and options.dataset is None:
+        raise UserError(f"--column {options.column[0]} is of a --dataset, and none is named")
+    if options.out is not None and (not named or options.texts):
+        raise UserError(
+            f"--out {options.out} takes the answers to a --file or --dataset, and no other texts"
+        )
+    # texts that cannot be read are found before the model is
     with lines_of(options.file, printing=options.out is None) as lines:
+        parts: Iterator[tuple[str, ...]] = map(_parts, lines)
+        if options.dataset is not None:
+            parts = stream_hub(options.dataset, options.column or ["text"])
         model: AnsweringModel = load(
             options.checkpoint,
             engine=options.engine,
@@ -87,7 +109,6 @@ def run(arguments: Sequence[str]) -> None:
             dtype=options.dtype,
         )
         if options.out is not None:
-            parts = map(_parts, lines)
             before = write_answers(
                 options.out,
                 parts,
@@ -99,7 +120,7 @@ def run(arguments: Sequence[str]) -> None:
         console = Console()
         for prediction in model.predict([_parts(x) for x in options.texts], options.batch_size):
             _print(prediction, options.json, console)
-        for answer in model.predict_each(map(_parts, lines), options.batch_size):
+        for answer in model.predict_each(parts, options.batch_size):
             _print(answer, options.json, console)
 
 

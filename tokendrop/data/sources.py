@@ -6,8 +6,9 @@ Every reader answers with a :class:`Table` and knows nothing of tasks, splits or
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -123,19 +124,7 @@ def read_hub(dataset: str, label: str) -> dict[str, Table]:
         UserError: the dataset cannot be loaded, or has no training split.
     """
     name, config, reported = (*dataset.split(":"), "", "")[:3]
-    try:
-        found = datasets.load_dataset(name, config or None)
-    except ConnectionError as error:
-        raise UserError(
-            f"cannot load the dataset {dataset!r}: no hub ({one_line(error)}); use the installed "
-            f"demo data ({' or '.join(DEMO)}) or local files with --data.train"
-        ) from error
-    # the builders of datasets pass on whatever their many readers raise
-    except Exception as error:
-        raise UserError(
-            f"cannot load the dataset {dataset!r} ({one_line(error)}); name a dataset of the hub "
-            "as 'name' or 'name:config', or give local files with --data.train"
-        ) from error
+    found = _loaded(dataset, name, config)
     if "train" not in found:
         raise UserError(
             f"the dataset {dataset!r} has no split 'train', only {', '.join(found)}; "
@@ -156,6 +145,71 @@ def read_hub(dataset: str, label: str) -> dict[str, Table]:
     elif not _labelled(tables.get("test"), label):
         tables.pop("test", None)
     return tables
+
+
+def stream_hub(dataset: str, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The texts of a dataset of the Hub, read as they come; nothing is kept.
+
+    Args:
+        dataset: "name", "name:config" or "name:config:split"; of its test split without one.
+        columns: whose texts are the parts of each.
+
+    Returns:
+        the parts of each row; an empty one for a cell without a text.
+
+    Raises:
+        UserError: the dataset cannot be loaded, or has no such split or column; later, that it
+            cannot be read any further, or that a cell holds no text.
+    """
+    name, config, split = (*dataset.split(":"), "", "")[:3]
+    found, split = _loaded(dataset, name, config, streaming=True), split or "test"
+    if split not in found:
+        raise unknown(f"split of {name!r} (name:config:split)", split, found)
+    rows = _rows(found[split], dataset)
+    first = list(islice(rows, 1))
+    for column in columns if first else ():
+        if column not in first[0]:
+            raise unknown(f"column of {dataset!r} (--column)", column, first[0])
+    return _texts(chain(first, rows), dataset, columns)
+
+
+def _texts(rows: Iterator[Any], dataset: str, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    for number, row in enumerate(rows, start=1):
+        for column in columns:
+            if not isinstance(row[column], str | None):
+                raise UserError(
+                    f"{dataset}, row {number}: column {column!r} holds a "
+                    f"{type(row[column]).__name__}, not a text; choose another with --column"
+                )
+        yield tuple(row[column] or "" for column in columns)
+
+
+def _rows(found: Any, dataset: str) -> Iterator[Any]:
+    """Rows of a stream, which may end at any of them."""
+    try:
+        yield from found
+    # of the many readers and the network
+    except Exception as error:
+        raise UserError(
+            f"the dataset {dataset!r} cannot be read any further ({one_line(error)}): the same "
+            "command goes on behind the answers in --out"
+        ) from error
+
+
+def _loaded(dataset: str, name: str, config: str, **how: Any) -> Any:
+    try:
+        return datasets.load_dataset(name, config or None, **how)
+    except ConnectionError as error:
+        raise UserError(
+            f"cannot load the dataset {dataset!r}: no hub ({one_line(error)}); use the installed "
+            f"demo data ({' or '.join(DEMO)}) or local files with --data.train"
+        ) from error
+    # the builders of datasets pass on whatever their many readers raise
+    except Exception as error:
+        raise UserError(
+            f"cannot load the dataset {dataset!r} ({one_line(error)}); name a dataset of the hub "
+            "as 'name' or 'name:config', or give local files with --data.train"
+        ) from error
 
 
 def _hub_table(found: Any, dataset: str, split: str, label: str) -> Table:

@@ -6,12 +6,50 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 IGNORED = -100  # label of a token that is not scored: special tokens, further pieces of a word
+
+
+class Numbers(Sequence[list[int]]):
+    """Whole numbers of N rows, e.g. token ids, one behind the other in 4 bytes each.
+
+    A row is made into a list when it is asked for: lists of all rows take ten times the memory.
+    """
+
+    def __init__(self, flat: NDArray[np.int32], ends: NDArray[np.int32]) -> None:
+        """
+        Args:
+            flat: the numbers of all rows.
+            ends: N + 1, where each row begins, and the end of the last.
+        """
+        self._flat, self._ends = flat, ends
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, row: int) -> list[int]: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> list[list[int]]: ...
+
+    def __getitem__(self, row: int | slice) -> list[int] | list[list[int]]:
+        if isinstance(row, slice):
+            return [self[one] for one in range(*row.indices(len(self)))]
+        if not -len(self) <= row < len(self):
+            raise IndexError(row)
+        place = row % len(self)
+        numbers: list[int] = self._flat[self._ends[place] : self._ends[place + 1]].tolist()
+        return numbers
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -24,8 +62,8 @@ class Tokens:
         truncated: how many texts lost their end.
     """
 
-    input_ids: list[list[int]]
-    token_type_ids: list[list[int]]
+    input_ids: Sequence[list[int]]
+    token_type_ids: Sequence[list[int]]
     truncated: int
 
 
@@ -131,8 +169,8 @@ class Split:
     """
 
     texts: list[tuple[str, ...]]
-    input_ids: list[list[int]]
-    token_type_ids: list[list[int]]
+    input_ids: Sequence[list[int]]
+    token_type_ids: Sequence[list[int]]
     labels: list[Any]  # int, float, list[int] or tuple[int, int], by the kind of task
     truncated: int
     sentences: list[Sentence] | None = None

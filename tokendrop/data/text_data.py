@@ -88,22 +88,24 @@ class TextData(PackedData):
         settings = self.settings
         kind, text, label = settings.kind, settings.text_columns, settings.label_column
         tables = settings.source.tables(kind, text, label)
-        given = {
-            name: with_rationales(
-                kind.read_rows(table, text, label), table, text, settings.rationale
-            )
-            for name, table in tables.items()
-        }
-        seed, given = settings.split_seed, kind.alike(given)
-        whole = make_splits(given, settings.dev_fraction, settings.test_fraction, seed)
+        named, given = tables["train"].names, {}
+        # a table is needed no longer once its rows are read
+        for name in list(tables):
+            table = tables.pop(name)
+            rows = kind.read_rows(table, text, label)
+            given[name] = with_rationales(rows, table, text, settings.rationale)
+        del table, rows
+        seed = settings.split_seed
+        whole = make_splits(kind.alike(given), settings.dev_fraction, settings.test_fraction, seed)
+        del given
         # before rows are limited, so that a small run has the classes of the full one
-        labels = kind.class_names(whole, tables["train"].names)
+        labels = kind.class_names(whole, named)
         names = mapped(labels, settings.label_map or {}, whole["train"].place)
         labels = list(names.values())
         tokeniser = self._tokeniser()
         splits: dict[str, Split] = {}
-        for name, every in whole.items():
-            rows = limit(every, settings.row_limits[name], seed)
+        for name in list(whole):
+            rows = limit(whole.pop(name), settings.row_limits[name], seed)
             if settings.label_map is not None:
                 rows = kind.renamed(rows, names)
             splits[name] = kind.tokenised(rows, tokeniser, labels, settings.doc_stride, name)

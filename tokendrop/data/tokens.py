@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 from transformers import PreTrainedTokenizerBase
 
-from tokendrop.data.split import Tokens, Windows
+from tokendrop.data.split import Numbers, Tokens, Windows
 from tokendrop.data.words import words_of_tokens
 from tokendrop.errors import UserError
 from tokendrop.files import remove_drafts, whole_file
@@ -83,7 +82,7 @@ class Tokeniser:
 
     def words(
         self, sentences: list[list[str]], what: str, before: list[str] | None = None
-    ) -> tuple[Tokens, list[list[int]]]:
+    ) -> tuple[Tokens, Sequence[list[int]]]:
         """Tokenise sentences that are already cut into words.
 
         Args:
@@ -109,7 +108,7 @@ class Tokeniser:
 
         parts = [sentences] if before is None else [before, sentences]
         table = self._remembered(list(zip(*parts, strict=True)), {"words": True}, split, what)
-        return _tokens(table), _lists(table["words"])
+        return _tokens(table), _numbers(table["words"])
 
     def windows(self, pairs: list[tuple[str, ...]], stride: int, what: str) -> Windows:
         """Tokenise questions with their contexts, a long context in overlapping windows.
@@ -151,11 +150,8 @@ class Tokeniser:
 
         table = self._remembered(pairs, {"stride": stride}, windowed, what)
         starts, ends = (_arrays(table[name]) for name in ("starts", "ends"))
-        return Windows(
-            _tokens(table),
-            table["example"].to_pylist(),
-            [np.stack(both, 1) for both in zip(starts, ends, strict=True)],
-        )
+        offsets = [np.stack(both, 1) for both in zip(starts, ends, strict=True)]
+        return Windows(_tokens(table), table["example"].to_pylist(), offsets)
 
     def context_room(self, question: str) -> int:
         """Tokens of a context that a window has room for beside a question."""
@@ -220,13 +216,20 @@ class Tokeniser:
         """The rows of a table by what went into them: tokenizer, texts, and how."""
         if self._folder is None:
             return _tokenise(texts, encode, what)
-        key = [self.identity, how, texts]
-        file = self._folder / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()}.parquet"
+        file = self._folder / f"{self._key(texts, how)}.parquet"
         table = _read(file, len(texts))
         if table is None:
             table = _tokenise(texts, encode, what)
             _write(table, file)
         return table
+
+    def _key(self, texts: list[Any], how: _Row) -> str:
+        """A hash of ``[identity, how, texts]`` as JSON, which is never whole in memory."""
+        key = hashlib.sha256(json.dumps([self.identity, how]).removesuffix("]").encode())
+        for number, text in enumerate(texts):
+            key.update(f"{', ' if number else ', ['}{json.dumps(text)}".encode())
+        key.update(b"]]")
+        return key.hexdigest()
 
 
 def _tokenise(texts: list[Any], encode: Callable[[Any], list[_Row]], what: str) -> pa.Table:
@@ -253,8 +256,8 @@ def _tokenise(texts: list[Any], encode: Callable[[Any], list[_Row]], what: str) 
 def _tokens(table: pa.Table) -> Tokens:
     cut = zip(table["example"].to_pylist(), table["truncated"].to_pylist(), strict=True)
     return Tokens(
-        _lists(table["input_ids"]),
-        _lists(table["token_type_ids"]),
+        _numbers(table["input_ids"]),
+        _numbers(table["token_type_ids"]),
         len({example for example, truncated in cut if truncated}),
     )
 
@@ -264,11 +267,9 @@ def _arrays(column: pa.ChunkedArray) -> list[NDArray[np.int32]]:
     return np.split(rows.values.to_numpy(), rows.offsets.to_numpy()[1:-1])
 
 
-def _lists(column: pa.ChunkedArray) -> list[list[int]]:
-    # through one flat list: pyarrow's own conversion takes seconds for some million tokens
+def _numbers(column: pa.ChunkedArray) -> Numbers:
     rows = column.combine_chunks()
-    flat, ends = rows.values.to_numpy().tolist(), rows.offsets.to_numpy().tolist()
-    return [flat[start:end] for start, end in pairwise(ends)]
+    return Numbers(rows.values.to_numpy(), rows.offsets.to_numpy())
 
 
 def _read(file: Path, rows: int) -> pa.Table | None:
