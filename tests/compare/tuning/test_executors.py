@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,11 +109,9 @@ def words(config: Path, out: Path, *more: str) -> list[str]:
     return ["compare", "--config", str(config), "--out", str(out), *more]
 
 
-def kill_a_worker(out: Path, killed: list[int]) -> None:
+def kill_a_worker(out: Path, killed: list[int], over: threading.Event) -> None:
     """Kill a worker of this process's cluster that is in the middle of a training."""
-    deadline = time.monotonic() + 60
-    while not killed and time.monotonic() < deadline:
-        time.sleep(0.02)
+    while not killed and not over.wait(0.02):
         begun = [path for path in out.glob("stages/*/") if not (path / "done.json").is_file()]
         for place in Path("/proc").glob("[0-9]*") if begun else []:
             try:
@@ -129,11 +126,13 @@ def kill_a_worker(out: Path, killed: list[int]) -> None:
 
 @pytest.mark.usefixtures("workers")
 def test_a_tuned_grid_on_workers_of_which_one_is_killed(tuned: Finished, tmp_path: Path) -> None:
-    out, killed = tmp_path / "out", list[int]()
-    hunter = threading.Thread(target=kill_a_worker, args=(out, killed))
+    out, killed, over = tmp_path / "out", list[int](), threading.Event()
+    hunter = threading.Thread(target=kill_a_worker, args=(out, killed, over))
     hunter.start()
-    assert main(words(tuned.config, out, "--executor", "ray")) == 0
+    code = main(words(tuned.config, out, "--executor", "ray"))
+    over.set()
     hunter.join()
+    assert code == 0
     assert killed
     assert_alike(out, tuned.out)
     assert trials_of(out) == trials_of(tuned.out)
