@@ -58,3 +58,13 @@ def _seeds() -> None:
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports of a test that looks at no figure."""
+    from matplotlib.figure import Figure
+
+    from tests.drawing import undrawn
+
+    monkeypatch.setattr(Figure, "savefig", undrawn)
