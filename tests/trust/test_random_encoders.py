@@ -38,13 +38,13 @@ LAYERS = 3
 
 
 @st.composite
-def rows(draw: Draw) -> list[Row]:
-    """One to eight rows of one token up to the longest."""
+def rows(draw: Draw, unlike: bool) -> list[Row]:
+    """One to eight rows of one token up to the longest, with no token twice if they are unlike."""
     lengths = draw(st.lists(st.integers(1, MAX_TOKENS), min_size=1, max_size=8))
     word = st.integers(FIRST_WORD, VOCABULARY - 1)
     found = []
     for length in lengths:
-        ids = draw(st.lists(word, min_size=length, max_size=length))
+        ids = draw(st.lists(word, min_size=length, max_size=length, unique=unlike))
         second = draw(st.integers(0, length))
         found.append(Row(ids, [int(place >= second) for place in range(length)], 0))
     return found
@@ -106,11 +106,13 @@ def model_of(family: str) -> PreTrainedModel:
 
 
 @tried(few=60, full=10_000)
-@given(st.data(), st.sampled_from(sorted(CONFIGS)), st.integers(0, 99), rows())
+@given(st.data(), st.sampled_from(sorted(CONFIGS)), st.integers(0, 99))
 def test_alone_and_in_a_batch_it_answers_the_same(
-    data: st.DataObject, family: str, seed: int, given_rows: list[Row]
+    data: st.DataObject, family: str, seed: int
 ) -> None:
     reducer, model = data.draw(reducers(LAYERS)), model_of(family)
+    # without positions in the embeddings equal tokens score alike, and rounding would choose
+    given_rows = data.draw(rows(unlike=family == "modernbert"))
     torch.manual_seed(seed)
     reducer.build(tiny_shape())
     for weight in reducer.parameters():
