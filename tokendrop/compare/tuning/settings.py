@@ -8,7 +8,6 @@ from typing import Any
 from tokendrop.bounds import Count, Finite, Positive, Seed, check, check_fields
 from tokendrop.errors import UserError
 
-Number = int | float
 _HINTS = dict.fromkeys(("low", "high"), int | Finite | None)
 _HINTS |= {"log": bool, "choices": list[Any] | None}
 
@@ -24,8 +23,9 @@ class Range:
         choices: instead, all values there are.
     """
 
-    low: Number | None = None
-    high: Number | None = None
+    # of any type for the parser: of int | float it has made 1.0 out of 1, by what else had run before
+    low: Any = None
+    high: Any = None
     log: bool = False
     choices: list[Any] | None = None
 
@@ -38,7 +38,6 @@ class Range:
         Raises:
             UserError: what is wrong.
         """
-        # the annotation of the fields would make the parser read whole numbers as others
         check(vars(self), _HINTS, f"{place}.")
         if self.choices is not None:
             if self.low is not None or self.high is not None or self.log:
