@@ -23,7 +23,7 @@ class Range:
         choices: instead, all values there are.
     """
 
-    # of any type for the parser: of int | float it has made 1.0 out of 1, by what else had run before
+    # any type: the parser has made 1.0 out of 1 for int | float, where float | int came before
     low: Any = None
     high: Any = None
     log: bool = False
