@@ -11,7 +11,7 @@ import json
 import pickle
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -173,27 +173,30 @@ def attack_comparison() -> None:
     """Records, stages, search stores and floors of a folder that somebody else's run left."""
     config = ["--config", str(OUT / "comparison.yaml"), "--out", "out"]
 
-    def again(route: str, what: str) -> None:
-        # a comparison measures again what it does not believe
-        attempt("report", what, lambda: main(["report", "out", "--out", "report"]))
-        attempt("compare", what, lambda: main(["compare", *config]))
+    def again(what: str, by: Sequence[str] = ("report", "compare")) -> None:
+        if "report" in by:
+            attempt("report", what, lambda: main(["report", "out", "--out", "report"]))
+        if "compare" in by:  # which measures again what it does not believe
+            attempt("compare", what, lambda: main(["compare", *config]))
 
     def first_record() -> Path:
         return min(Path("out/runs").glob("*.json"))
 
     payload = payloads(MARKER)[0]
-    for field in ("method", "metrics", "stages", "details", "provenance", "timing", "fates_file"):
+    fields = ("method", "metrics", "stages", "details", "provenance", "timing", "fates_file")
+    for number, field in enumerate(fields):
         restored(OUT, Path("out"))
         edited(first_record(), **{field: payload})
-        again("records", f"a record's {field}")
+        # both read records by the same function
+        again(f"a record's {field}", ["report"] if number % 2 else ["compare"])
     for name in ("predictions_file", "fates_file"):
         restored(OUT, Path("out"))
         edited(first_record(), **{name: "../model/config.json"})
-        again("records", f"a record's {name} outside")
+        again(f"a record's {name} outside")
     restored(OUT, Path("out"))
     for file in Path("out/fates").glob("*.json"):
         file.write_text(json.dumps(payload))
-    again("fates", "fates")
+    again("fates")
     for what, spoil in (
         ("checkpoint", lambda stage: (stage / "last.ckpt").write_bytes(pickle.dumps(Exploit()))),
         ("marker", lambda stage: (stage / "done.json").write_text(json.dumps(payload))),
