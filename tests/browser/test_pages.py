@@ -27,6 +27,15 @@ def faults(page: Page) -> list[str]:
     return found
 
 
+def assert_whole(path: Path, opened: Open, looks: dict[str, Any]) -> None:
+    """Sound as it is opened, and with all that is folded shown."""
+    with opened(path, **looks) as page:
+        assert not faults(page)
+        for folded in page.locator("summary").all():
+            folded.click()
+        assert not faults(page)
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
@@ -43,11 +52,7 @@ def leaderboard(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_report_is_whole(report: Path, opened: Open, looks: dict[str, Any]) -> None:
-    with opened(report, **looks) as page:
-        assert not faults(page)
-        for folded in page.locator("summary").all():
-            folded.click()
-        assert not faults(page)
+    assert_whole(report, opened, looks)
 
 
 def test_buttons_show_what_is_left_after_a_layer(report: Path, opened: Open) -> None:
@@ -67,11 +72,7 @@ def test_buttons_show_what_is_left_after_a_layer(report: Path, opened: Open) -> 
 
 
 def test_the_leaderboard_is_whole(leaderboard: Path, opened: Open, looks: dict[str, Any]) -> None:
-    with opened(leaderboard, **looks) as page:
-        assert not faults(page)
-        for folded in page.locator("summary").all():
-            folded.click()
-        assert not faults(page)
+    assert_whole(leaderboard, opened, looks)
 
 
 def column(page: Page, name: str) -> list[str]:

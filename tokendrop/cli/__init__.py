@@ -13,6 +13,7 @@ from importlib.metadata import version
 
 from tokendrop.cli.signals import ended_by_signals
 from tokendrop.errors import UserError, unknown
+from tokendrop.files import NO_ROOM
 
 COMMANDS = {
     "fit": "train a method's whole recipe on a task",
@@ -32,7 +33,7 @@ COMMANDS = {
 CONTINUES = ("fit", "compare", "search", "rationale")
 """Commands that find what they had done before."""
 
-CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
+CANNOT_WRITE = (*NO_ROOM, errno.EACCES, errno.EROFS)
 
 USAGE = f"""usage: tokendrop COMMAND [options]
 

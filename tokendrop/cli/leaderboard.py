@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def run(arguments: Sequence[str]) -> None:
     entries: list[Entry] = entries_of(folders) if folders else []
     for file in files:
         entries += read_entries(file)
-    twice = {entry.name for entry in entries if [e.name for e in entries].count(entry.name) > 1}
+    twice = [name for name, times in Counter(e.name for e in entries).items() if times > 1]
     if twice and out.suffix == ".csv":
         raise UserError(f"{min(twice)} is in several of the sources: name each row once")
     make_folder(out.parent)

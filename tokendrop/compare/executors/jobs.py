@@ -150,7 +150,7 @@ class StudyJob(Job):
                 [TrialJob(one.cell.run.name, (), (), one, frozenset(paid)) for one in every]
             )
 
-        side_by_side = trials if self.batch > 1 else None
+        side_by_side = trials if self.only_waits else None
         return tune_method(comparison, self.entry, data_of, out, side_by_side=side_by_side)
 
 

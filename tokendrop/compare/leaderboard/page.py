@@ -8,23 +8,15 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from tokendrop.compare.leaderboard.entries import Entry
+from tokendrop.compare.report.panel import REPORT, templates
 from tokendrop.compare.report.tables import ABOUT, show_gap
 from tokendrop.compare.results.fronts import pareto_front
 from tokendrop.files import write_text
 from tokendrop.measure.measures import VALUE
 
 HERE = Path(__file__).parent
-TEMPLATES = Environment(
-    # the looks are the report's
-    loader=FileSystemLoader([HERE, HERE.parent / "report"]),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+TEMPLATES = templates(HERE, REPORT)  # the looks are the report's
 
 
 @dataclass(frozen=True)
@@ -33,12 +25,14 @@ class Axis:
 
     Attributes:
         name: of the choice on the page.
+        column: that shows it.
         title: for people.
         saved: of an entry, more is better.
         among: entries with the same are on one front.
     """
 
     name: str
+    column: str
     title: str
     saved: Callable[[Entry], float]
     among: Callable[[Entry], Hashable]
@@ -53,9 +47,9 @@ def _of_machine(entry: Entry) -> Hashable:
 
 
 AXES = (
-    Axis("flops", "FLOPs", lambda entry: entry.flops, _of_task),
-    Axis("clock_32", "32 rows at a time", lambda entry: entry.clock_32, _of_machine),
-    Axis("clock_1", "one row alone", lambda entry: entry.clock_1, _of_machine),
+    Axis("flops", "FLOPs", "FLOPs", lambda entry: entry.flops, _of_task),
+    Axis("clock_32", "32 rows", "32 rows at a time", lambda entry: entry.clock_32, _of_machine),
+    Axis("clock_1", "1 row", "one row alone", lambda entry: entry.clock_1, _of_machine),
 )
 
 
@@ -162,14 +156,13 @@ def write_page(path: Path, entries: Sequence[Entry]) -> None:
         for place, entry in enumerate(entries)
     ]
     choices = {
-        "task": sorted({entry.task for entry in entries}),
-        "encoder": sorted({entry.encoder for entry in entries}),
-        "hardware": sorted({entry.hardware for entry in entries}),
+        name: sorted({getattr(entry, name) for entry in entries})
+        for name in ("task", "encoder", "hardware")
     }
     script = (HERE / "leaderboard.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = TEMPLATES.get_template("leaderboard.html.jinja").render(
         rows=rows, columns=COLUMNS, text=TEXT, choices=choices, axes=AXES, about=ABOUT,
-        script=script, digest=digest,
+        axis_of={axis.column: axis.name for axis in AXES}, script=script, digest=digest,
     )  # fmt: skip
     write_text(path, page)

@@ -14,13 +14,21 @@ from markupsafe import Markup
 from tokendrop.compare.results.analysis import Analysis
 from tokendrop.compare.results.records import Record
 
-TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+REPORT = Path(__file__).parent
+
+
+def templates(*folders: Path) -> Environment:
+    """The templates of pages that lie in some folders; of equal names the first one's."""
+    return Environment(
+        loader=FileSystemLoader(folders),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+TEMPLATES = templates(REPORT)
 
 
 @dataclass(frozen=True)
