@@ -27,7 +27,7 @@ test-browser: docs
 # hours; FUZZ=0.01 tries a hundredth of it
 fuzz: FUZZ ?= 1
 fuzz: setup-tests
-	TOKENDROP_FUZZ=$(FUZZ) $(BIN)/pytest --maxfail 20 tests/trust tests/trust/fuzz_long.py
+	TOKENDROP_FUZZ=$(FUZZ) $(BIN)/pytest --maxfail 20 -o 'python_files=test_*.py fuzz_*.py' tests/trust
 
 # known holes in the packages of requirements.txt, which a service outside tells
 audit: setup

@@ -25,6 +25,9 @@ METHODS = ["dense", "power_bert", "adapler", "length_adaptive", "truncation"]
 ENDS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 DISKS = (0.1, 8, 20, 30)  # MB
 
+# what a shell starts in the background ignores it, and so would the commands that are ended here
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def smoke() -> str:
     whole = yaml.safe_load(Path(SMOKE).read_text(encoding="utf-8"))

@@ -25,7 +25,9 @@ place = Path(sys.argv[1])
 for command in ("search", "report"):
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name)
-        before = signal.getsignal(number)
+        # what a shell starts in the background ignores the first
+        before = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
+        signal.signal(number, before)
 
         def works(_):
             with hold(place):
