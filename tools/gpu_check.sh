@@ -35,6 +35,7 @@ step() {
     timeout --kill-after 5 "$limit" "$@" > "$out/$name.log" 2>&1
     code=$?
     case $code in 0) state=ok ;; 124 | 137) state="out of time" ;; *) state="failed ($code)" ;; esac
+    grep -m 5 FAILED "$out/$name.log" | cut -c1-200
     tail -n 3 "$out/$name.log" | cut -c1-200
     echo "-- $name: $state, $((SECONDS - begun)) s"
     printf '%s\t%s\t%s\n' "$name" "$state" "$((SECONDS - begun))" >> "$out/steps.tsv"
@@ -49,7 +50,8 @@ if [ -n "${DATA:-}" ]; then
     compare+=(--task_data "{rotten_tomatoes: {dataset: null, train: $DATA}}")
 fi
 speed=("$PYTHON" -m tokendrop.cli speed --device "$device" --json "$out/speed.json")
-pytest=("$PYTHON" -m pytest -q -p no:cacheprovider --maxfail 40 "${together[@]}")
+# each test has its line, so that what fails is known although time runs out
+pytest=("$PYTHON" -m pytest -v -p no:cacheprovider --maxfail 40 "${together[@]}")
 few="Dense or PowerBert-some or AdapLeR-peaked or DactBert-mean"
 
 step machine 60 "$PYTHON" -c '
@@ -66,7 +68,9 @@ if torch.cuda.is_available():
     print(card.name, f"{card.total_memory / 2**30:.0f} GiB", "CUDA", torch.version.cuda)
 '
 if [ "$device" = cuda ]; then
-    step kernels 100 "${pytest[@]}" -m gpu tests/engine tests/training tests/contract/test_kernels.py
+    # files by name: others need packages that are for trainings elsewhere
+    step kernels 100 "${pytest[@]}" -m gpu tests/engine tests/training/test_module.py \
+        tests/models/test_prediction.py tests/contract/test_kernels.py
     step contract 100 "${pytest[@]}" -m gpu tests/contract/test_contract.py -k "[bert or [modernbert"
     step speed 240 "${speed[@]}" --seconds 3 --compile
     step comparison 120 "${compare[@]}"

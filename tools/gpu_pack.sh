@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that a GPU machine without network lacks, in one folder of some 60 MB: docs/gpu.md.
+# Everything that a GPU machine without network lacks, in one folder of some 65 MB: docs/gpu.md.
 #
 #   tools/gpu_pack.sh FOLDER [PYTHON_VERSION]
 #
@@ -20,7 +20,8 @@ done
     --implementation cp "${platforms[@]}" --constraint requirements.txt --dest "$folder/wheels" \
     jsonargparse docstring_parser typeshed_client importlib_resources datasets dill multiprocess \
     moocore platformdirs cffi pycparser optuna alembic Mako colorlog sqlalchemy greenlet \
-    pydantic pydantic_core annotated_types typing_inspection
+    pydantic pydantic_core annotated_types typing_inspection \
+    pymoo cma alive_progress about_time graphemeu Deprecated wrapt autograd
 "$python" -m pip wheel --quiet --no-deps --constraint requirements.txt --wheel-dir "$folder/wheels" \
     seqeval
 
