@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
+from tokendrop.data.cells import loose, missing
 from tokendrop.data.encoding import half_a_character, read_text
 from tokendrop.data.entities import to_iob2
-from tokendrop.data.rows import Rows, class_name, missing, refuse
+from tokendrop.data.lazy import Made
+from tokendrop.data.rows import Rows, class_name, refuse
 from tokendrop.data.sources import Table, check_columns, existing
 from tokendrop.data.split import Sentence
 from tokendrop.errors import UserError, one_line
 
 
-def read_conll(path: str, words: str, tags: str) -> Table:
+def read_conll(path: str, words: str, tags: str, folder: Path | None = None) -> Table:
     """Sentences of a file in the columns of the CoNLL shared tasks.
 
     A line is a word, then other columns that are not read, and last its tag. Columns have one tab
@@ -28,6 +29,7 @@ def read_conll(path: str, words: str, tags: str) -> Table:
         path: the file, with any suffix or none.
         words: the column of the table that gets the words.
         tags: the column that gets the tags.
+        folder: for the file that holds the rows, see :func:`tokendrop.data.cells.mapped`.
 
     Raises:
         UserError: no such file, it is no text, its words are numbered, or a line has a word without
@@ -60,7 +62,7 @@ def read_conll(path: str, words: str, tags: str) -> Table:
         sentences[-1][1].append(fields[-1])
     if not sentences[-1][0]:
         sentences.pop()
-    return Table(pd.DataFrame(sentences, columns=[words, tags]), path)
+    return Table(loose([words, tags], sentences, folder), path)
 
 
 def _fields(line: str, tabs: bool) -> list[str]:
@@ -107,37 +109,40 @@ def read_sentences(table: Table, text: Sequence[str], label: str) -> Rows:
     (words,) = text
     check_columns(table, [words], "text")
     check_columns(table, [label], "label")
-    if table.frame.empty:
+    if not len(table):
         raise UserError(f"{table.place}: no sentences; give a file with at least one")
-    columns = [_lists(table, column) for column in (words, label)]
-    pairs = list(zip(*columns, strict=True))
-    empty = [number for number, (row, _) in enumerate(pairs, 1) if not row]
+    for column in (words, label):
+        _refuse_no_lists(table, column)
+    empty = [number for number, row in enumerate(table[words], 1) if not len(row)]
     refuse(empty, table.place, "a sentence without words", "remove it")
-    for number, (row, tags) in enumerate(pairs, 1):
+    pairs = (table[words], table[label])
+    for number, (row, tags) in enumerate(zip(*pairs, strict=True), 1):
         if len(row) != len(tags):
             raise UserError(
                 f"{table.place}, row {number}: {len(row)} words in column {words!r} but "
                 f"{len(tags)} tags in column {label!r}; give every word its tag"
             )
-    named = [[class_name(tag, table.names) for tag in tags] for _, tags in pairs]
-    bare = [number for number, tags in enumerate(named, 1) if "" in tags]
+
+    def named(tags: Sequence[object]) -> list[str]:
+        return [class_name(tag, table.names) for tag in tags]
+
+    bare = [number for number, tags in enumerate(table[label], 1) if "" in named(tags)]
     refuse(bare, table.place, f"a word without a tag in column {label!r}", "tag it")
-    _refuse_odd(table.place, [row for row, _ in pairs], named)
-    sentences = [
-        Sentence([str(word) for word in row], to_iob2(tags))
-        for (row, _), tags in zip(pairs, named, strict=True)
-    ]
+    _refuse_odd(table.place, table[words], map(named, table[label]))
+    sentences = Made(
+        lambda row, tags: Sentence([str(word) for word in row], to_iob2(named(tags))), *pairs
+    )
     return Rows(
-        [(" ".join(sentence.words),) for sentence in sentences],
+        Made(lambda sentence: (" ".join(sentence.words),), sentences),
         sentences,
-        list(range(1, len(sentences) + 1)),
+        range(1, len(table) + 1),
         table.place,
-        names=[sentence.tags for sentence in sentences],
+        names=Made(lambda sentence: sentence.tags, sentences),
     )
 
 
 def _refuse_odd(
-    place: str, sentences: Sequence[Sequence[object]], tags: Sequence[Sequence[str]]
+    place: str, sentences: Iterable[Sequence[object]], tags: Iterable[Sequence[str]]
 ) -> None:
     """Refuse words that are none, and tags that cannot stand beside each other."""
     for number, (row, of_row) in enumerate(zip(sentences, tags, strict=True), 1):
@@ -152,17 +157,14 @@ def _refuse_odd(
             refuse([number] if what else [], place, what, "correct it")
 
 
-def _lists(table: Table, column: str) -> list[list[object]]:
-    cells = []
-    for number, cell in enumerate(table.frame[column].tolist(), 1):
+def _refuse_no_lists(table: Table, column: str) -> None:
+    for number, cell in enumerate(table[column], 1):
         if not isinstance(cell, (list, np.ndarray)):
             held = "nothing" if missing(cell) else f"a {type(cell).__name__}"
             raise UserError(
                 f"{table.place}, row {number}: column {column!r} holds {held}, not a list with an "
                 "entry for each word; choose another with --data.text or --data.label"
             )
-        cells.append(list(cell))
-    return cells
 
 
 def is_conll(path: str) -> bool:
