@@ -46,7 +46,7 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
     """The lines that are not blank, with their numbers."""
     # not splitlines(): it also breaks at characters that are allowed inside a JSON string
     with file.open(encoding=encoding_of(file)) as lines:
-        yield from ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+        yield from ((n, line.rstrip("\n")) for n, line in enumerate(lines, 1) if line.strip())
 
 
 class _Fields:

@@ -22,14 +22,15 @@ class Numbers(Sequence[list[int]]):
     A row is made into a list when it is asked for: lists of all rows take ten times the memory.
     """
 
-    def __init__(self, parts: Sequence[tuple[NDArray[Any], NDArray[np.int32]]]) -> None:
+    def __init__(self, parts: Iterable[tuple[Any, Any]]) -> None:
         """
         Args:
-            parts: of some rows each the numbers of all; and where each row begins among them, and
-                the end of the last.
+            parts: of some rows each, two arrays: the numbers of all, and where each row begins
+                among them with the end of the last.
         """
-        self._parts = parts
-        self._starts = [0, *accumulate(len(ends) - 1 for _, ends in parts)]
+        # which give Python's numbers faster than arrays do
+        self._parts = [(memoryview(flat), memoryview(ends)) for flat, ends in parts]
+        self._starts = [0, *accumulate(len(ends) - 1 for _, ends in self._parts)]
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -41,7 +42,7 @@ class Numbers(Sequence[list[int]]):
         for row in rows:
             flat.extend(row)
             ends.append(len(flat))
-        return cls([(np.asarray(flat), np.asarray(ends))])
+        return cls([(flat, ends)])
 
     @property
     def lengths(self) -> list[int]:
@@ -59,9 +60,11 @@ class Numbers(Sequence[list[int]]):
             return [self[one] for one in range(*row.indices(len(self)))]
         if not -len(self) <= row < len(self):
             raise IndexError(row)
-        row %= len(self)
+        if row < 0:
+            row += len(self)
         part = bisect_right(self._starts, row) - 1
-        (flat, ends), place = self._parts[part], row - self._starts[part]
+        flat, ends = self._parts[part]
+        place = row - self._starts[part]
         numbers: list[int] = flat[ends[place] : ends[place + 1]].tolist()
         return numbers
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sys
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -39,10 +40,9 @@ def make_splits(
     """
     train = given["train"]
     hashes = _hashes(train.normalised, seed)
-    own = hashes if train.shared is None else _hashes(train.groups, seed)
+    grouped = hashes if train.shared is None else _hashes(train.groups, seed)
     others = [_hashes(rows.groups, seed) for name, rows in given.items() if name != "train"]
-    groups = _numbered(np.concatenate([own, *others]))
-    groups, held_out = np.split(groups, [len(train)])
+    groups, held_out = np.split(_numbered(np.concatenate([grouped, *others])), [len(train)])
     del others
     fresh = np.flatnonzero(~np.isin(groups, held_out))
     if len(fresh) < len(train):
@@ -53,16 +53,18 @@ def make_splits(
     fractions = {"dev": dev_fraction, "test": test_fraction}
     missing = {name: part for name, part in fractions.items() if name not in given}
     if missing:
-        distinct = fresh[np.sort(np.unique(_numbered(hashes[fresh]), return_index=True)[1])]
+        texts = (groups if train.shared is None else _numbered(hashes))[fresh]
+        distinct = fresh[np.sort(np.unique(texts, return_index=True)[1])]
         if len(distinct) < len(fresh):
             log.info("%s: %d duplicate rows were removed", train.place, len(fresh) - len(distinct))
         fresh = distinct
-    train, hashes, groups = train.take(fresh), hashes[fresh], groups[fresh]
+    train, groups, order = train.take(fresh), groups[fresh], _ascending(hashes[fresh])
     splits = dict(given)
     if train.stratified:
-        order = _stratified(train.labels, _ascending(hashes))
+        order = _stratified(train.labels, order)
     else:
-        order = _together(own[fresh], _ascending(hashes))
+        order = _together(grouped[fresh], order)
+    del hashes, grouped
     for name, part in missing.items():
         count = max(1, round(part * len(train)))
         while count < len(order) and groups[order[count]] == groups[order[count - 1]]:
@@ -84,12 +86,14 @@ def limit(rows: Rows, count: int | None, seed: int) -> Rows:
 
 
 def _hashes(texts: Iterable[str], seed: int) -> Hashes:
-    """(N, 4) the hash of each text, in numbers that are in its order."""
+    """(N, 2) the hash of each text, in numbers that are in its order."""
     # random by a hash of the text: no library's random stream can change the splits of old results
     digests = bytearray()
     for text in texts:
-        digests += hashlib.sha256(f"{seed} {text}".encode(errors="replace")).digest()
-    return np.frombuffer(digests, ">u8").astype(np.uint64).reshape(-1, 4)
+        # half of it tells any two texts apart
+        digests += hashlib.sha256(f"{seed} {text}".encode(errors="replace")).digest()[:16]
+    hashes = np.frombuffer(digests, np.uint64).reshape(-1, 2)
+    return hashes.byteswap(inplace=True) if sys.byteorder == "little" else hashes
 
 
 def _ascending(hashes: Hashes) -> Order:
@@ -100,9 +104,9 @@ def _ascending(hashes: Hashes) -> Order:
 def _numbered(hashes: Hashes) -> Order:
     """(N,) a number for each hash, the same for equal ones."""
     order = _ascending(hashes)
-    new = (hashes[order][1:] != hashes[order][:-1]).any(1)
-    numbers = np.empty(len(order), np.intp)
-    numbers[order] = np.cumsum(np.concatenate([np.zeros(min(1, len(order)), bool), new]))
+    rising = hashes[order]
+    numbers = np.zeros(len(order), np.intp)
+    numbers[order[1:]] = np.cumsum((rising[1:] != rising[:-1]).any(1))
     return numbers
 
 
