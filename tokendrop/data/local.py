@@ -124,7 +124,10 @@ class Source:
             return {"train": read_demo(self.dataset, folder)}
         if self.dataset is not None:
             found = read_hub(self.dataset, label)
-            return {split: _with_text(table, text) for split, table in found.items()}
+            return {
+                split: replace(_with_text(table, text), folder=folder)
+                for split, table in found.items()
+            }
         tables = {split: self._table(split, kind, text, label, folder) for split in self.paths}
         tables = _reported(tables, label)
         if self.published is None:

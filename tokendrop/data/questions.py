@@ -63,7 +63,7 @@ def read_squad(path: str, text: Sequence[str], label: str, folder: Path | None =
             f"{path}, after {at}: not in the form of SQuAD ({one_line(error)} is missing); it has "
             "data, paragraphs with a context, and qas with id, question and answers"
         ) from error
-    return Table(loose(["id", *text, label], rows, folder), path)
+    return Table(loose(["id", *text, label], rows, folder), path, folder=folder)
 
 
 def read_questions(table: Table, text: Sequence[str], label: str) -> Rows:

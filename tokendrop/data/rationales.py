@@ -32,22 +32,18 @@ def is_eraser(table: Table) -> bool:
     return {"annotation_id", "classification", "evidences"} <= set(table.called)
 
 
-def with_documents(table: Table, folder: Path | None = None) -> Table:
+def with_documents(table: Table) -> Table:
     """Rows of ERASER with two columns more: the words of their document, and its marks.
 
     The document of a row is a file in the folder ``docs`` beside the table's: the one its evidence
     is in; without evidence the one of ``docids``, or of the row's own name. Its words are what
     white space separates, as the evidence counts them.
 
-    Args:
-        table: its rows.
-        folder: for the file that holds the columns, see :func:`tokendrop.data.cells.mapped`.
-
     Raises:
         UserError: a document that is missing or unreadable, evidence in several documents, outside
             its document, or in another form than the release has.
     """
-    return table.with_columns(loose([DOCUMENT, MARKS], _documents(table), folder))
+    return table.with_columns(loose([DOCUMENT, MARKS], _documents(table), table.folder))
 
 
 def _documents(table: Table) -> Iterator[tuple[list[str], list[bool]]]:
@@ -145,15 +141,19 @@ def with_rationales(rows: Rows, table: Table, text: Sequence[str], column: str |
     """
     if column is None or column not in table.called:
         return rows
-    cells = zip(table[text[-1]], table[column], strict=True)
-    for number, (document, cell) in enumerate(cells, 1):
-        _rationale(document, cell, f"{table.place}, row {number}: column {column!r}")
-    return replace(rows, rationales=Made(_rationale, table[text[-1]], table[column]))
+    return replace(rows, rationales=_marked(table, text[-1], column))
 
 
-def _rationale(document: Any, cell: Any, place: str = "") -> Rationale:
-    words = document.split() if isinstance(document, str) else list(document)
-    return Rationale(words, _majority(cell, len(words), place))
+def _marked(table: Table, text: str, column: str) -> Sequence[Rationale]:
+    def marked() -> Iterator[tuple[list[str], list[bool]]]:
+        cells = zip(table[text], table[column], strict=True)
+        for number, (document, cell) in enumerate(cells, 1):
+            words = document.split() if isinstance(document, str) else list(document)
+            place = f"{table.place}, row {number}: column {column!r}"
+            yield words, _majority(cell, len(words), place)
+
+    columns = loose(["words", "marks"], marked(), table.folder)
+    return Made(Rationale, *(cells for _, cells in columns))
 
 
 def _majority(cell: Any, words: int, place: str) -> list[bool]:

@@ -40,11 +40,14 @@ class Table:
         columns: the name of each column, and its cells, one per example.
         place: how a message names it: the file, or the dataset and its split.
         names: class names behind integer labels, where the source declares them.
+        folder: for files that hold what is made of the rows, see
+            :func:`tokendrop.data.cells.mapped`.
     """
 
     columns: Columns
     place: str
     names: list[str] | None = None
+    folder: Path | None = None
 
     @property
     def called(self) -> list[Any]:
@@ -110,7 +113,7 @@ def read_file(path: str, columns: Sequence[str] | None = None, folder: Path | No
         raise UserError(
             f"{path}: not a readable {suffix} file ({one_line(error)}); {cure}"
         ) from error
-    return Table(found, path)
+    return Table(found, path, folder=folder)
 
 
 def read_demo(name: str, folder: Path | None = None) -> Table:
@@ -134,7 +137,7 @@ def read_demo(name: str, folder: Path | None = None) -> Table:
     table = read_file(str(file), folder=folder)
     own = table.take(np.flatnonzero([source == name for source in table["source"]]))
     columns = [(called, cells) for called, cells in own.columns if called != "source"]
-    return Table(columns, f"demo data {name!r}", ["negative", "positive"])
+    return Table(columns, f"demo data {name!r}", ["negative", "positive"], folder)
 
 
 def read_hub(dataset: str, label: str) -> dict[str, Table]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +62,7 @@ def read_conll(path: str, words: str, tags: str, folder: Path | None = None) -> 
         sentences[-1][1].append(fields[-1])
     if not sentences[-1][0]:
         sentences.pop()
-    return Table(loose([words, tags], sentences, folder), path)
+    return Table(loose([words, tags], sentences, folder), path, folder=folder)
 
 
 def _fields(line: str, tabs: bool) -> list[str]:
@@ -113,40 +113,43 @@ def read_sentences(table: Table, text: Sequence[str], label: str) -> Rows:
         raise UserError(f"{table.place}: no sentences; give a file with at least one")
     for column in (words, label):
         _refuse_no_lists(table, column)
-    empty = [number for number, row in enumerate(table[words], 1) if not len(row)]
-    refuse(empty, table.place, "a sentence without words", "remove it")
-    pairs = (table[words], table[label])
-    for number, (row, tags) in enumerate(zip(*pairs, strict=True), 1):
-        if len(row) != len(tags):
-            raise UserError(
+
+    def named() -> Iterator[tuple[Sequence[object], list[str]]]:
+        for row, tags in zip(table[words], table[label], strict=True):
+            yield row, [class_name(tag, table.names) for tag in tags]
+
+    empty, uneven, bare = [], "", []
+    for number, (row, tags) in enumerate(named(), 1):
+        if not len(row):
+            empty.append(number)
+        if len(row) != len(tags) and not uneven:
+            uneven = (
                 f"{table.place}, row {number}: {len(row)} words in column {words!r} but "
                 f"{len(tags)} tags in column {label!r}; give every word its tag"
             )
-
-    def named(tags: Sequence[object]) -> list[str]:
-        return [class_name(tag, table.names) for tag in tags]
-
-    bare = [number for number, tags in enumerate(table[label], 1) if "" in named(tags)]
+        if "" in tags:
+            bare.append(number)
+    refuse(empty, table.place, "a sentence without words", "remove it")
+    if uneven:
+        raise UserError(uneven)
     refuse(bare, table.place, f"a word without a tag in column {label!r}", "tag it")
-    _refuse_odd(table.place, table[words], map(named, table[label]))
-    sentences = Made(
-        lambda row, tags: Sentence([str(word) for word in row], to_iob2(named(tags))), *pairs
-    )
+    columns = loose(["words", "tags"], _checked(named(), table.place), table.folder)
+    (_, kept), (_, found) = columns
     return Rows(
-        Made(lambda sentence: (" ".join(sentence.words),), sentences),
-        sentences,
+        Made(lambda row: (" ".join(row),), kept),
+        Made(Sentence, kept, found),
         range(1, len(table) + 1),
         table.place,
-        names=Made(lambda sentence: sentence.tags, sentences),
+        names=found,
     )
 
 
-def _refuse_odd(
-    place: str, sentences: Iterable[Sequence[object]], tags: Iterable[Sequence[str]]
-) -> None:
-    """Refuse words that are none, and tags that cannot stand beside each other."""
-    for number, (row, of_row) in enumerate(zip(sentences, tags, strict=True), 1):
-        for word, tag in zip(row, of_row, strict=True):
+def _checked(
+    rows: Iterable[tuple[Sequence[object], list[str]]], place: str
+) -> Iterator[tuple[list[str], list[str]]]:
+    """Words and tags in IOB2, once no word is none and each tag can stand beside others."""
+    for number, (row, tags) in enumerate(rows, 1):
+        for word, tag in zip(row, tags, strict=True):
             what = ""
             if missing(word) or not isinstance(word, str | int | float) or word == "":
                 what = f"{word!r:.60} in the place of a word"
@@ -155,6 +158,7 @@ def _refuse_odd(
             elif len(tag.split()) > 1:
                 what = f"white space in the tag {tag!r:.60}"
             refuse([number] if what else [], place, what, "correct it")
+        yield list(map(str, row)), to_iob2(tags)
 
 
 def _refuse_no_lists(table: Table, column: str) -> None:

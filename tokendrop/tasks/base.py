@@ -102,7 +102,7 @@ class Task(ABC):
             UserError: a file that cannot be read.
         """
         table = read_file(path, columns, folder)
-        return with_documents(table, folder) if is_eraser(table) else table
+        return with_documents(table) if is_eraser(table) else table
 
     @classmethod
     @abstractmethod
