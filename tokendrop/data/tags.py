@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tokendrop.data.cells import loose, missing
-from tokendrop.data.encoding import half_a_character, read_text
+from tokendrop.data.encoding import check_text, encoding_of, half_a_character
 from tokendrop.data.entities import to_iob2
 from tokendrop.data.lazy import Made
 from tokendrop.data.rows import Rows, class_name, refuse
@@ -37,18 +37,34 @@ def read_conll(path: str, words: str, tags: str, folder: Path | None = None) -> 
     """
     file = existing(path)
     try:
-        content = read_text(file)
+        check_text(file)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a readable text file ({one_line(error)})") from error
-    lines = [line if line.strip() else "" for line in content.split("\n")]
-    tabs = 2 * sum("\t" in line for line in lines) > sum(map(bool, lines))
-    rows = [_fields(line, tabs) for line in lines]
-    _refuse_numbered(rows, file)
-    sentences: list[tuple[list[str], list[str]]] = [([], [])]
-    for number, fields in enumerate(rows, 1):
+    filled = with_tabs = 0
+    for line in _lines(file):
+        filled += bool(line)
+        with_tabs += "\t" in line
+    tabs = 2 * with_tabs > filled
+    _refuse_numbered((_fields(line, tabs) for line in _lines(file)), file)
+    sentences = loose([words, tags], _sentences(file, path, tabs), folder)
+    return Table(sentences, path, folder=folder)
+
+
+def _lines(file: Path) -> Iterator[str]:
+    """The lines of a file, "" for those of white space alone."""
+    with file.open(encoding=encoding_of(file)) as lines:
+        yield from (line.rstrip("\n") if line.strip() else "" for line in lines)
+
+
+def _sentences(file: Path, path: str, tabs: bool) -> Iterator[tuple[list[str], list[str]]]:
+    words: list[str] = []
+    tags: list[str] = []
+    for number, line in enumerate(_lines(file), 1):
+        fields = _fields(line, tabs)
         if not fields or fields[0] == "-DOCSTART-":
-            if sentences[-1][0]:
-                sentences.append(([], []))
+            if words:
+                yield words, tags
+                words, tags = [], []
             continue
         at = f"{path}, line {number}"
         if len(fields) < 2 or not fields[-1]:
@@ -58,11 +74,10 @@ def read_conll(path: str, words: str, tags: str, folder: Path | None = None) -> 
             )
         if not fields[0]:
             raise UserError(f"{at}: the tag {fields[-1]!r} has no word before it; correct the line")
-        sentences[-1][0].append(fields[0])
-        sentences[-1][1].append(fields[-1])
-    if not sentences[-1][0]:
-        sentences.pop()
-    return Table(loose([words, tags], sentences, folder), path, folder=folder)
+        words.append(fields[0])
+        tags.append(fields[-1])
+    if words:
+        yield words, tags
 
 
 def _fields(line: str, tabs: bool) -> list[str]:
@@ -73,14 +88,14 @@ def _fields(line: str, tabs: bool) -> list[str]:
     return [field.strip(" ") for field in line.rstrip(" ").removesuffix("\t").split("\t")]
 
 
-def _refuse_numbered(rows: Sequence[Sequence[str]], file: Path) -> None:
+def _refuse_numbered(rows: Iterable[Sequence[str]], file: Path) -> None:
     """Refuse a file whose first column counts the words, as CoNLL-U's does.
 
     Raises:
         UserError: it is one, with a command that takes the words and the tags out of it.
     """
     counted = False
-    place, first = 0, 0
+    place, first, columns = 0, 0, 0
     for number, fields in enumerate(rows, 1):
         if not fields:
             place = 0
@@ -88,9 +103,10 @@ def _refuse_numbered(rows: Sequence[Sequence[str]], file: Path) -> None:
             place += 1
             if fields[0] not in (str(place), str(place - 1)) or len(fields) < 3:
                 return
-            counted, first = counted or place > 1, first or number
+            counted = counted or place > 1
+            if not first:
+                first, columns = number, len(fields)
     if counted:
-        columns = len(rows[first - 1])
         form, tag = ("CoNLL-U", 4) if columns == 10 else ("numbered columns", columns)
         raise UserError(
             f"{file}, line {first}: {form}, where words have numbers before them; write the words "
