@@ -187,16 +187,24 @@ def test_pieces_decide_nothing(tmp_path, make):
             assert split.texts[-1] == whole.splits[name].texts[-1]
 
 
-def test_rows_are_in_a_file_of_the_cache_that_no_kill_can_leave(tmp_path, make, monkeypatch):
+def test_rows_are_in_a_file_of_the_cache_that_no_kill_can_leave(tmp_path, make):
     make(train=write_csv(tmp_path / "a.csv", rows(60))).setup()
     assert list((tmp_path / "cache" / "tables").iterdir()) == []
 
-    def full(*_, **__):
-        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tempfile.TemporaryFile", full)
-    with pytest.raises(UserError, match=r"cache folder .*tables \(No space left.*TOKENDROP_CACHE"):
-        make(train=str(tmp_path / "a.csv")).setup()
+@pytest.mark.parametrize(("most", "folder"), [(2000, "tables"), (200_000, "tokens")])
+def test_a_full_disk_is_one_line(tmp_path, make, most, folder):
+    resource = pytest.importorskip("resource")
+    short = [{"text": "a so " * (i % 200) + f"a {i}", "label": i % 2} for i in range(800)]
+    file = write_csv(tmp_path / "a.csv", short if folder == "tables" else short[:300])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        with pytest.raises(UserError, match=rf"cache folder \S*{folder} .*File too large.*: make"):
+            make(train=file, max_length=500).setup()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list((tmp_path / "cache" / folder).iterdir()) == []
 
 
 # -- entries that are made when they are asked for ----------------------------------------------

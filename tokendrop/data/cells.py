@@ -12,6 +12,7 @@ import math
 import mmap
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,7 @@ def loose(names: Sequence[Any], rows: Iterable[Sequence[Any]], folder: Path | No
     ]
 
 
-def _tagged(cells: Iterable[Any]) -> pa.Array:
+def _tagged(cells: Sequence[Any]) -> pa.Array:
     texts = [
         cell
         if cell is None or (isinstance(cell, str) and not cell.startswith(_TAG))
@@ -138,13 +139,8 @@ def _tagged(cells: Iterable[Any]) -> pa.Array:
     try:
         return pa.array(texts, pa.string())
     except UnicodeEncodeError:  # half a character, which JSON can name
-        return pa.array(
-            [
-                text and _TAG + json.dumps(text) if text and not text.startswith(_TAG) else text
-                for text in texts
-            ],
-            pa.string(),
-        )
+        tagged = [None if cell is None else _TAG + json.dumps(cell) for cell in cells]
+        return pa.array(tagged, pa.string())
 
 
 def _untagged(batch: pa.RecordBatch) -> list[Any]:
@@ -155,13 +151,17 @@ def _untagged(batch: pa.RecordBatch) -> list[Any]:
 
 
 def columns_of(table: pa.Table) -> Columns:
-    """The columns of a table as pandas would have them, with its names and kinds of cells."""
+    """The columns of a table as pandas would have them, with its names and kinds of cells.
+
+    Raises:
+        ValueError: what a data frame left in the file does not describe it.
+    """
     empty = table.schema.empty_table().to_pandas()
     described = table.schema.pandas_metadata or {}
     index = {name for name in described.get("index_columns", ()) if isinstance(name, str)}
     places = [n for n, name in enumerate(table.schema.names) if name not in index]
-    # else pandas has changed how it tells an index from columns
-    assert len(places) == empty.shape[1]
+    if len(places) != empty.shape[1]:
+        raise ValueError("what pandas says of its columns is not what it has")
     batches = table.to_batches()
     return [
         (name, Column([batch.select([place]) for batch in batches], _decoder(table, place)))
@@ -203,7 +203,7 @@ def mapped(batches: Iterable[pa.RecordBatch], schema: pa.Schema, folder: Path | 
         file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
     except OSError as error:
         raise no_room(folder, error) from error
-    with file:
+    try:
         writer = pa.ipc.new_stream(pa.PythonFile(file, "w"), schema)
         batch: pa.RecordBatch | None
         # what reading them raises is no error of writing
@@ -217,6 +217,9 @@ def mapped(batches: Iterable[pa.RecordBatch], schema: pa.Schema, folder: Path | 
             except OSError as error:
                 raise no_room(folder, error) from error
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    finally:
+        with suppress(OSError):  # of what had no room
+            file.close()
     return pa.ipc.open_stream(pa.py_buffer(content)).read_all()
 
 

@@ -281,7 +281,6 @@ def _read(file: Path, rows: int) -> pa.Table | None:
 
 
 def _mapped(file: Path) -> pa.Table:
-    """The rows of a file, of which the process holds none."""
     return pa.ipc.open_stream(pa.memory_map(str(file))).read_all()
 
 
