@@ -7,6 +7,7 @@ import pytest
 from transformers import BertTokenizer
 
 from tokendrop.data import TextData
+from tokendrop.data.sources import Table
 
 WORDS = ["a", "the", "film", "plot", "cast", "is", "was", "very", "not", "so"]
 WORDS += ["good", "bad", "dull", "great", "fine", "long", "short", "one", "two"]
@@ -30,6 +31,11 @@ def write_csv(path: Path, lines: list[dict[str, Any]]) -> str:
         writer.writeheader()
         writer.writerows(lines)
     return str(path)
+
+
+def as_dict(table: Table) -> dict[str, list[Any]]:
+    """The cells of all columns."""
+    return {name: list(cells) for name, cells in table.columns}
 
 
 @pytest.fixture(scope="session")

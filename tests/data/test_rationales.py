@@ -3,7 +3,6 @@
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from tests.data.conftest import WORDS, rows, write_csv
@@ -49,16 +48,16 @@ def filler(folder, count):
 def test_evidence_marks_the_words_of_its_document(tmp_path):
     lines = [annotation([evidence(1, 4), evidence(3, 4), evidence(5, 5), evidence(9, 12)])]
     table = with_documents(read_file(write_eraser(tmp_path, lines)))
-    assert table.frame.document[0] == DOC.split()
-    marked = [w for w, m in zip(DOC.split(), table.frame.rationale[0], strict=True) if m]
+    assert table["document"][0] == DOC.split()
+    marked = [w for w, m in zip(DOC.split(), table["rationale"][0], strict=True) if m]
     assert marked == ["plot", "is", "dull", "27", "times", "great"]
 
 
 def test_rows_without_evidence_still_have_their_document(tmp_path):
     lines = [annotation([]), annotation([], "row 7", docids=["a.txt"])]
     table = with_documents(read_file(write_eraser(tmp_path, lines)))
-    assert table.frame.document.tolist() == [DOC.split()] * 2
-    assert not any(table.frame.rationale[1])
+    assert list(table["document"]) == [DOC.split()] * 2
+    assert not any(table["rationale"][1])
 
 
 @pytest.mark.parametrize(
@@ -119,9 +118,7 @@ def test_what_is_cut_is_counted(make, tmp_path, caplog):
 
 
 def hatexplain(marks, words=("so", "very", "bad", "film")):
-    return Table(
-        pd.DataFrame({"text": [list(words)], "label": ["dull"], "marks": [marks]}), "a.jsonl"
-    )
+    return Table([("text", [list(words)]), ("label", ["dull"]), ("marks", [marks])], "a.jsonl")
 
 
 def marks_of(table):

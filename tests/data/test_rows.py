@@ -1,7 +1,6 @@
 import logging
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from tokendrop.data.classes import class_names
@@ -13,7 +12,7 @@ from tokendrop.errors import UserError
 
 
 def table(**columns):
-    return Table(pd.DataFrame(columns), "rows.csv")
+    return Table(list(columns.items()), "rows.csv")
 
 
 def some(texts, labels=None, place="train.csv"):
@@ -50,8 +49,8 @@ PINNED = [10, 37, 39, 53, 67, 71, 81, 86, 99, 100]
 
 def test_cut_splits_are_the_same_for_ever():
     # pinned: another cut would make old results incomparable
-    assert split(train=NUMBERED)["dev"].numbers == PINNED
-    assert make_splits({"train": NUMBERED}, 0.1, 0.2, seed=1)["dev"].numbers != PINNED
+    assert list(split(train=NUMBERED)["dev"].numbers) == PINNED
+    assert list(make_splits({"train": NUMBERED}, 0.1, 0.2, seed=1)["dev"].numbers) != PINNED
 
 
 def test_rare_class_is_trained_on_before_it_is_tested_on():
@@ -120,17 +119,17 @@ def test_class_names(labels, names):
 
 
 def test_declared_names_keep_their_order():
-    frame = pd.DataFrame({"text": ["a", "b"], "label": [1, 0]})
-    rows = read_classes(Table(frame, "set", ["zero", "alpha"]), ["text"], "label")
+    columns = [("text", ["a", "b"]), ("label", [1, 0])]
+    rows = read_classes(Table(columns, "set", ["zero", "alpha"]), ["text"], "label")
     assert rows.labels == ["alpha", "zero"]
     splits = {"train": rows, "dev": rows, "test": rows}
     assert class_names(splits, ["zero", "alpha"]) == ["zero", "alpha"]
 
 
 def test_withheld_label_of_declared_classes_is_missing():
-    frame = pd.DataFrame({"text": ["a", "b"], "label": [1, -1]})
+    columns = [("text", ["a", "b"]), ("label", [1, -1])]
     with pytest.raises(UserError, match="set, row 2: no label"):
-        read_classes(Table(frame, "set", ["zero", "alpha"]), ["text"], "label")
+        read_classes(Table(columns, "set", ["zero", "alpha"]), ["text"], "label")
 
 
 def test_missing_column_names_the_nearest():
@@ -141,9 +140,9 @@ def test_missing_column_names_the_nearest():
 
 
 def test_file_without_header_still_gives_one_line():
-    frame = pd.DataFrame([["x", "y"]], columns=["3", "a line\nof text " * 40])
+    columns = [("3", ["x"]), ("a line\nof text " * 40, ["y"])]
     with pytest.raises(UserError) as caught:
-        read_classes(Table(frame, "rows.csv"), ["text"], "label")
+        read_classes(Table(columns, "rows.csv"), ["text"], "label")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300
 

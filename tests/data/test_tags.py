@@ -2,7 +2,6 @@ import json
 import logging
 
 import datasets
-import pandas as pd
 import pytest
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import RobertaTokenizer
@@ -44,8 +43,8 @@ def write_conll(path, lines):
     return str(path)
 
 
-def frame(words, tags):
-    return Table(pd.DataFrame({"tokens": words, "tags": tags}), "rows.json")
+def table(words, tags):
+    return Table([("tokens", words), ("tags", tags)], "rows.json")
 
 
 @pytest.mark.parametrize("name", ["eng.train", "train", "train.txt", "train.tsv", "train.conll"])
@@ -96,7 +95,7 @@ def test_lines_that_cannot_be_used(tmp_path, content, says):
 
 def test_sentences_that_begin_with_a_number_are_not_numbered(tmp_path):
     (tmp_path / "a").write_text("1 CD O\n2 CD O\n\n17 CD O\nfilms NN O\n")
-    assert len(read_conll(str(tmp_path / "a"), "w", "t").frame) == 2
+    assert len(read_conll(str(tmp_path / "a"), "w", "t")) == 2
 
 
 def test_file_of_no_sentences(tmp_path):
@@ -121,12 +120,12 @@ def test_file_of_no_sentences(tmp_path):
 )
 def test_sentences_that_cannot_be_used(words, tags, says):
     with pytest.raises(UserError, match=f"rows.json, {says}"):
-        read_sentences(frame(words, tags), ["tokens"], "tags")
+        read_sentences(table(words, tags), ["tokens"], "tags")
 
 
 def test_missing_column():
     with pytest.raises(UserError, match=r"unknown column 'tag': did you mean 'tags'.*--data.label"):
-        read_sentences(frame([["a"]], [["O"]]), ["tokens"], "tag")
+        read_sentences(table([["a"]], [["O"]]), ["tokens"], "tag")
 
 
 def test_hub_names_its_tags(tmp_path, monkeypatch):
@@ -147,8 +146,8 @@ def test_hub_names_its_tags(tmp_path, monkeypatch):
 
 
 def test_tag_never_trained_on():
-    train = read_sentences(frame([["a", "b"]], [["O", "B-PER"]]), ["tokens"], "tags")
-    dev = read_sentences(frame([["a"], ["b"]], [["O"], ["B-LOC"]]), ["tokens"], "tags")
+    train = read_sentences(table([["a", "b"]], [["O", "B-PER"]]), ["tokens"], "tags")
+    dev = read_sentences(table([["a"], ["b"]], [["O"], ["B-LOC"]]), ["tokens"], "tags")
     splits = {"train": train, "dev": dev, "test": train}
     with pytest.raises(UserError, match=r"row 2: label 'B-LOC' does not occur in the training"):
         class_names(splits, None)

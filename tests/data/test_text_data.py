@@ -126,7 +126,7 @@ def test_cache_folder_by_environment(train, tokenizer, tmp_path, monkeypatch):
     data = TextData(train=train)
     data.use_tokenizer(tokenizer)
     data.setup()
-    assert len(list((tmp_path / "elsewhere" / "tokens").glob("*.parquet"))) == 3
+    assert len(list((tmp_path / "elsewhere" / "tokens").glob("*.arrow"))) == 3
 
 
 def test_fingerprint_is_of_the_content(make, train, tmp_path):

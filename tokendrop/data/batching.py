@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -21,13 +23,13 @@ class Place:
     rank: int = 0
     processes: int = 1
 
-    def of_step(self, rows: Sequence[int]) -> list[int]:
+    def of_step(self, rows: Sequence[int]) -> Sequence[int]:
         """Its share of the rows of a step, of each length about as many as the others have.
 
         Where there are fewer rows than processes, each has all of them: their mean is then the same
         in each, and so the mean of that.
         """
-        return list(rows if len(rows) < self.processes else rows[self.rank :: self.processes])
+        return rows if len(rows) < self.processes else rows[self.rank :: self.processes]
 
 
 ALONE = Place()
@@ -65,7 +67,7 @@ class Batches(Dataset[Batch]):
         )
 
 
-def consecutive(rows: int, batch_size: int, place: Place = ALONE) -> list[list[int]]:
+def consecutive(rows: int, batch_size: int, place: Place = ALONE) -> list[Sequence[int]]:
     """Batches of a process' share of the rows, in the order of the split; every row once."""
     return _by_rows(range(place.rank, rows, place.processes), batch_size)
 
@@ -77,7 +79,7 @@ def shuffled_by_length(
     seed: int,
     epoch: int,
     place: Place = ALONE,
-) -> list[list[int]]:
+) -> list[Sequence[int]]:
     """Batches of rows of similar length, random otherwise; every row once.
 
     The order follows from seed and epoch alone, so a resumed run sees what it would have seen.
@@ -95,34 +97,32 @@ def shuffled_by_length(
     batch_size *= place.processes
     token_budget = None if token_budget is None else token_budget * place.processes
     random = np.random.default_rng([seed, epoch])
-    order: list[int] = random.permutation(len(lengths)).tolist()
+    order = array("q", random.permutation(len(lengths)).astype("q").tobytes())
     usual = batch_size
     if token_budget is not None:
         usual = max(1, token_budget * len(lengths) // sum(lengths))
     # sorting is stable: rows of one length stay shuffled
-    grouped = [
-        row
-        for group in _by_rows(order, _GROUP * usual)
-        for row in sorted(group, key=lengths.__getitem__)
-    ]
+    groups = _by_rows(order, _GROUP * usual)
+    grouped = array("q", chain.from_iterable(sorted(g, key=lengths.__getitem__) for g in groups))
     if token_budget is None:
         batches = _by_rows(grouped, batch_size)
     else:
         batches = _by_tokens(grouped, lengths, token_budget)
+    # arrays, since lists of rows take five times the memory
     return [place.of_step(batches[i]) for i in random.permutation(len(batches))]
 
 
-def _by_rows(rows: Sequence[int], size: int) -> list[list[int]]:
-    return [list(rows[start : start + size]) for start in range(0, len(rows), size)]
+def _by_rows(rows: Sequence[int], size: int) -> list[Sequence[int]]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def _by_tokens(rows: Iterable[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
-    batches: list[list[int]] = []
+def _by_tokens(rows: Iterable[int], lengths: Sequence[int], budget: int) -> list[Sequence[int]]:
+    batches: list[array[int]] = []
     tokens = 0
     for row in rows:
         if not batches or tokens + lengths[row] > budget:
-            batches.append([])
+            batches.append(array("q"))
             tokens = 0
         batches[-1].append(row)
         tokens += lengths[row]
-    return batches
+    return list(batches)

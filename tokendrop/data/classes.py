@@ -27,10 +27,16 @@ def spelt_alike(given: dict[str, Rows]) -> dict[str, Rows]:
     by_number = {_whole(name): name for name in known}
 
     def spelt(rows: Rows) -> Rows:
-        labels = [
-            name if name in known else by_number.get(_whole(name), name) for name in rows.labels
-        ]
-        return replace(rows, labels=labels, names=[[name] for name in labels])
+        # one list for all rows of a class
+        names = {
+            name: [name if name in known else by_number.get(_whole(name), name)]
+            for name in set(rows.labels)
+        }
+        return replace(
+            rows,
+            labels=[names[label][0] for label in rows.labels],
+            names=[names[label] for label in rows.labels],
+        )
 
     return {split: spelt(rows) for split, rows in given.items()}
 

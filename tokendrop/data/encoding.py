@@ -13,6 +13,7 @@ from tokendrop.errors import UserError
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _UTF32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _LOOKED_AT = 1000  # bytes at the start of a file
+_CHECKED = 2**20  # characters read at once
 
 
 def encoding_of(file: Path) -> str:
@@ -80,6 +81,17 @@ def read_text(file: Path) -> str:
     """
     with naming_the_line(file):
         return file.read_text(encoding=encoding_of(file))
+
+
+def check_text(file: Path) -> None:
+    """Read a file of text to its end and keep nothing.
+
+    Raises:
+        OSError, UserError, UnicodeDecodeError: as :func:`read_text`.
+    """
+    with naming_the_line(file), file.open(encoding=encoding_of(file)) as text:
+        while text.read(_CHECKED):
+            pass
 
 
 def separator_of(file: Path, encoding: str) -> str:

@@ -1,56 +1,124 @@
-"""How a file of each format becomes a data frame."""
+"""How a file of each format becomes columns of cells, a piece at a time."""
 
 from __future__ import annotations
 
 import csv
-import json
+import mmap
+import os
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from codecs import BOM_UTF8
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from tokendrop.data.encoding import encoding_of, naming_the_line, read_text, separator_of
-from tokendrop.errors import UserError
+from tokendrop.data import cells
+from tokendrop.data.cells import Columns, columns_of, mapped
+from tokendrop.data.encoding import (
+    check_text,
+    encoding_of,
+    naming_the_line,
+    read_text,
+    separator_of,
+)
+from tokendrop.data.json_rows import read_json
 
 DELIMITED = (".csv", ".tsv", ".txt")
 
-_FIELD = r'(?:"(?:[^"]|"")*+"|[^"\t\n]*+)'
+_END = rb"(?:\r\n?|\n)"
+_FIELD = rb'(?:"(?:[^"]|"")*+"|[^"\t\r\n]*+)'
 # possessive, so that a file of another form is left at its first such field
-_QUOTED = re.compile(rf"{_FIELD}(?:[\t\n]{_FIELD})*+\n?")
+_QUOTED = re.compile(rb"%b(?:(?:\t|%b)%b)*+%b?" % (_FIELD, _END, _FIELD, _END))
 # a quoted field of what alone makes a writer quote it
-_NEEDED = re.compile(r'(?:^|[\t\n])"(?:[^"]|"")*(?:""|\t|\n)(?:[^"]|"")*"(?:[\t\n]|$)')
-_HEADER = re.compile(r'"[^"\n]+"(?:\t"[^"\n]+")*\n')
+_NEEDED = re.compile(rb'(?:^|[\t\r\n])"(?:[^"]|"")*(?:""|[\t\r\n])(?:[^"]|"")*"(?:[\t\r\n]|$)')
+_HEADER = re.compile(rb'"[^"\r\n]+"(?:\t"[^"\r\n]+")*[\r\n]')
 
 
-def is_quoted(content: str) -> bool:
+def is_quoted(content: bytes | memoryview) -> bool:
     """Whether a file with tabs between its columns was written with quotes, as data frames do.
 
     GLUE's files are not: in these a lone " in a sentence would swallow the lines that follow. A
     writer of quotes puts them around every field that holds one, and doubles those inside.
     """
-    if '"' not in content or not _QUOTED.fullmatch(content):
+    if not re.search(b'"', content) or not _QUOTED.fullmatch(content):
         return False
     return bool(_HEADER.match(content) or _NEEDED.search(content))
 
 
-def _delimited(file: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def _tabs_quoted(file: Path) -> bool:
+    """See :func:`is_quoted`.
+
+    Raises:
+        UserError, UnicodeDecodeError: as :func:`read_text`.
+    """
+    check_text(file)
+    if encoding_of(file) == "utf-16":
+        return is_quoted(read_text(file).encode())
+    with file.open("rb") as raw:
+        if not os.fstat(raw.fileno()).st_size:
+            return False
+        with (
+            mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as content,
+            memoryview(content) as whole,
+            whole[3 * (content[:3] == BOM_UTF8) :] as text,
+        ):
+            return is_quoted(text)
+
+
+def read_delimited(file: Path, folder: Path | None, names: Sequence[str] | None = None) -> Columns:
+    """A CSV or TSV file.
+
+    Args:
+        file: what to read.
+        folder: see :func:`mapped`.
+        names: for the columns of a file without a header; those of one name are joined by a space.
+
+    Raises:
+        OSError, ValueError, pandas.errors.ParserWarning: it cannot be read or parsed.
+        UserError: it is neither UTF-8 nor UTF-16.
+    """
     with naming_the_line(file), warnings.catch_warnings():
         # rows with more fields than the header: pandas would only warn and cut them
         warnings.simplefilter("error", pd.errors.ParserWarning)
         options = _form(file)
-        if columns is not None:
-            return pd.read_csv(file, header=None, names=range(len(columns)), **options)
-        frame = pd.read_csv(file, **options)
+        header: dict[str, Any] = (
+            {} if names is None else {"header": None, "names": range(len(names))}
+        )
+        with pd.read_csv(file, chunksize=cells.PIECE, **header, **options) as pieces:
+            frames = pieces if names is None else (_joined(piece, names) for piece in pieces)
+            first = next(frames)
+            kinds = pa.schema([(str(place), pa.string()) for place in range(first.shape[1])])
+            batches = (_batch(frame, kinds) for frame in chain([first], frames))
+            table = mapped(batches, kinds, folder)
         # pandas would give names of its own to columns that are called the same
-        frame.columns = pd.read_csv(file, header=None, nrows=1, **options).iloc[0].tolist()
-        return frame
+        called = (
+            pd.read_csv(file, header=None, nrows=1, **options).iloc[0].tolist()
+            if names is None
+            else list(first.columns)
+        )
+    return [(name, column) for name, (_, column) in zip(called, columns_of(table), strict=True)]
 
 
-def torn_rows(file: Path, columns: int, header: bool) -> list[bool]:
+def _batch(frame: pd.DataFrame, kinds: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pandas(frame.set_axis(kinds.names, axis=1), kinds, False)
+
+
+def _joined(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    named: dict[str, pd.Series] = {}
+    for place, name in enumerate(names):
+        column = frame[place]
+        named[name] = named[name].str.cat(column, sep=" ") if name in named else column
+    return pd.DataFrame(named)
+
+
+def torn_rows(file: Path, columns: int, header: bool) -> NDArray[np.bool_]:
     """Which rows of a file with tabs and no quotes have fewer fields than there are columns.
 
     Args:
@@ -58,18 +126,21 @@ def torn_rows(file: Path, columns: int, header: bool) -> list[bool]:
         columns: how many there are.
         header: whether the first line names them.
     """
-    content = read_text(file)
-    # pandas does not count these lines either
-    lines = [line for line in content.split("\n") if line.strip(" ")][header:]
-    if file.suffix.lower() == ".csv" or is_quoted(content):
-        return [False] * len(lines)
-    return [line.count("\t") + 1 < columns for line in lines]
+    whole = file.suffix.lower() == ".csv" or _tabs_quoted(file)
+    with file.open(encoding=encoding_of(file)) as lines:
+        # pandas does not count blank lines either
+        torn = [
+            not whole and line.count("\t") + 1 < columns
+            for line in lines
+            if line.rstrip("\n").strip(" ")
+        ]
+    return np.array(torn[header:], bool)
 
 
 def _form(file: Path) -> dict[str, Any]:
     """How pandas reads a file of columns."""
     encoding, commas = encoding_of(file), file.suffix.lower() == ".csv"
-    quoted = commas or is_quoted(read_text(file))
+    quoted = commas or _tabs_quoted(file)
     return {
         "sep": separator_of(file, encoding) if commas else "\t",
         "quoting": csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
@@ -80,93 +151,23 @@ def _form(file: Path) -> dict[str, Any]:
     }
 
 
-def read_named(file: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """A CSV or TSV file without a header.
-
-    Args:
-        file: what to read.
-        columns: names for its columns; those of one name are joined by a space.
-
-    Raises:
-        OSError, ValueError, pandas.errors.ParserWarning: it cannot be read or parsed.
-        UserError: it is neither UTF-8 nor UTF-16.
-    """
-    frame = _delimited(file, columns)
-    named: dict[str, pd.Series] = {}
-    for place, name in enumerate(columns):
-        column = frame[place]
-        named[name] = named[name].str.cat(column, sep=" ") if name in named else column
-    return pd.DataFrame(named)
+def _parquet(file: Path, folder: Path | None) -> Columns:
+    # mapped itself, so that of a group of rows only the pages that are decoded are in memory
+    with pq.ParquetFile(file, memory_map=True) as parquet:
+        schema = parquet.schema_arrow
+        return columns_of(mapped(_checked(parquet), schema, folder))
 
 
-def _json(file: Path) -> pd.DataFrame:
-    content = read_text(file)
-    if content.lstrip().startswith("["):
-        rows = _parsed(content)
-        places = [f"entry {number}" for number in range(1, len(rows) + 1)]
-    else:
-        _refuse_one_object(content, file)
-        # not splitlines(): it also breaks at characters that are allowed inside a JSON string
-        lines = [(n, line) for n, line in enumerate(content.split("\n"), 1) if line.strip()]
-        rows = [_parsed(line, f"line {number}: ") for number, line in lines]
-        places = [f"line {number}" for number, _ in lines]
-    for place, row in zip(places, rows, strict=True):
-        if not isinstance(row, dict):
-            raise ValueError(f"{place} is not an object with named fields")
-    try:
-        return pd.DataFrame(rows)
-    except UnicodeEncodeError:  # half a character, of which the reader of its column tells the row
-        return pd.DataFrame(rows, dtype=object)
+def _checked(parquet: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+    for batch in parquet.iter_batches(cells.PIECE):
+        batch.validate(full=True)  # else bytes that are no UTF-8 show when a cell is read
+        batch.to_pandas()  # as do times that are too long ago
+        yield batch
 
 
-def _refuse_one_object(content: str, file: Path) -> None:
-    """Say how to take the rows out of one object that holds them all."""
-    try:
-        whole = _parsed(content)
-    except ValueError:
-        return
-    values = whole.items() if isinstance(whole, dict) else ()
-    for name, value in values:
-        if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
-            raise UserError(
-                f"{file}: the rows lie under {name!r} of one object: write that list alone, or one "
-                "object per line"
-            )
-    if values and all(isinstance(value, dict) for _, value in values):
-        raise UserError(
-            f"{file}: one object that holds columns instead of rows: write one object per row, as "
-            "pandas does with to_json(orient='records')"
-        )
-
-
-def _parsed(text: str, place: str = "") -> Any:
-    try:
-        return json.loads(text, object_pairs_hook=_of_one_name_each)
-    except RecursionError as error:
-        raise ValueError(f"{place}lists or objects lie too deep inside each other") from error
-    except ValueError as error:
-        raise ValueError(f"{place}{error}") from error
-
-
-def _of_one_name_each(fields: list[tuple[str, Any]]) -> dict[str, Any]:
-    named = dict(fields)
-    if len(named) < len(fields):
-        names = [name for name, _ in fields]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"an object has two fields called {twice!r}")
-    return named
-
-
-def _parquet(file: Path) -> pd.DataFrame:
-    table = pq.read_table(file)
-    table.validate(full=True)  # else bytes that are no UTF-8 show when a cell is read
-    frame: pd.DataFrame = table.to_pandas()
-    return frame
-
-
-READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
-    **dict.fromkeys(DELIMITED, _delimited),
-    ".json": _json,
-    ".jsonl": _json,
+READERS: dict[str, Callable[[Path, Path | None], Columns]] = {
+    **dict.fromkeys(DELIMITED, read_delimited),
+    ".json": read_json,
+    ".jsonl": read_json,
     ".parquet": _parquet,
 }

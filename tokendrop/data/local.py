@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from tokendrop.data.cells import missing
 from tokendrop.data.formats import DELIMITED, torn_rows
-from tokendrop.data.rows import class_name, missing, refuse_several
+from tokendrop.data.lazy import Made
+from tokendrop.data.rows import class_name, refuse_several
 from tokendrop.data.sources import DEMO, Table, read_demo, read_hub
 from tokendrop.errors import UserError
 from tokendrop.tasks import Task
@@ -103,45 +106,58 @@ class Source:
             )
         return cls(dataset, paths if folder is None else _in_folder(paths, folder))
 
-    def tables(self, kind: type[Task], text: Sequence[str], label: str) -> dict[str, Table]:
+    def tables(
+        self, kind: type[Task], text: Sequence[str], label: str, folder: Path
+    ) -> dict[str, Table]:
         """The rows of every split there is.
+
+        Args:
+            kind: of the task.
+            text: the columns of the text.
+            label: the column of the label.
+            folder: for the files that hold the rows, see :func:`tokendrop.data.cells.mapped`.
 
         Raises:
             UserError: as the readers.
         """
         if self.dataset in DEMO:
-            return {"train": read_demo(self.dataset)}
+            return {"train": read_demo(self.dataset, folder)}
         if self.dataset is not None:
             found = read_hub(self.dataset, label)
-            return {split: _with_text(table, text) for split, table in found.items()}
-        tables = {split: self._table(split, kind, text, label) for split in self.paths}
+            return {
+                split: replace(_with_text(table, text), folder=folder)
+                for split, table in found.items()
+            }
+        tables = {split: self._table(split, kind, text, label, folder) for split in self.paths}
         tables = _reported(tables, label)
         if self.published is None:
             return tables
         classes = self.published.classes
         return {split: with_names(table, label, classes) for split, table in tables.items()}
 
-    def _table(self, split: str, kind: type[Task], text: Sequence[str], label: str) -> Table:
+    def _table(
+        self, split: str, kind: type[Task], text: Sequence[str], label: str, folder: Path
+    ) -> Table:
         path, published = self.paths[split], self.published
         if published is None:
-            return kind.read_file(path, text, label)
+            return kind.read_file(path, text, label, folder=folder)
         columns = published.columns.get(split)
-        table = kind.read_file(path, text, label, columns)
+        table = kind.read_file(path, text, label, columns, folder)
         return _without_torn(table, columns) if Path(path).suffix.lower() in DELIMITED else table
 
 
 def _without_torn(table: Table, columns: Sequence[str] | None) -> Table:
     """The rows with all fields: nobody can mend a published file."""
-    count = len(columns or table.frame.columns)
-    torn = np.array(torn_rows(Path(table.place).expanduser(), count, columns is None))
-    if len(torn) != len(table.frame) or not torn.any():
+    count = len(columns or table.columns)
+    torn = torn_rows(Path(table.place).expanduser(), count, columns is None)
+    if len(torn) != len(table) or not torn.any():
         return table
     log.warning(
         "%s: %d rows with fewer fields than columns, torn by line breaks, were left out; the first "
         "is row %d",
         *(table.place, torn.sum(), torn.argmax() + 1),
     )
-    return Table(table.frame[~torn].reset_index(drop=True), table.place, table.names)
+    return table.take(np.flatnonzero(~torn))
 
 
 def _reported(tables: dict[str, Table], label: str) -> dict[str, Table]:
@@ -163,21 +179,19 @@ def _reported(tables: dict[str, Table], label: str) -> dict[str, Table]:
 
 
 def _labels(table: Table, label: str) -> set[str]:
-    return (
-        {class_name(cell, None) for cell in table.frame[label]} if label in table.frame else set()
-    )
+    return {class_name(cell, None) for cell in table[label]} if label in table.called else set()
 
 
 def _with_text(table: Table, columns: Sequence[str]) -> Table:
     """The rows that have a text: nobody can mend a dataset of the Hub."""
-    if not set(columns) <= set(table.frame.columns):
+    if not set(columns) <= set(table.called):
         return table
-    texts = table.frame[list(columns)]
-    blank = texts.map(lambda cell: missing(cell) or not str(cell).strip()).all(axis=1)
+    rows = zip(*(table[column] for column in columns), strict=True)
+    blank = np.array([all(missing(c) or not str(c).strip() for c in row) for row in rows], bool)
     if not blank.any():
         return table
     log.warning("%s: %d rows without text were removed", table.place, blank.sum())
-    return Table(table.frame[~blank].reset_index(drop=True), table.place, table.names)
+    return table.take(np.flatnonzero(~blank))
 
 
 def _in_folder(paths: dict[str, str], folder: str) -> dict[str, str]:
@@ -190,24 +204,22 @@ def with_names(table: Table, label: str, classes: dict[str, str]) -> Table:
     Raises:
         UserError: a value without a name, or several values in a cell.
     """
-    if not classes or label not in table.frame:
+    if not classes or label not in table.called:
         return table
     refuse_several(table, label)
     names = list(dict.fromkeys(classes.values()))
     numbers = {value: names.index(name) for value, name in classes.items()}
-    cells = [None if missing(cell) else str(cell).strip() for cell in table.frame[label]]
-    _check_known(cells, numbers, table.place, label)
-    frame = table.frame.copy()
-    frame[label] = [str(numbers[cell]) if cell else None for cell in cells]
-    return Table(frame, table.place, names)
 
+    def number(cell: Any) -> str | None:
+        value = "" if missing(cell) else str(cell).strip()
+        return str(numbers[value]) if value else None
 
-def _check_known(
-    cells: Sequence[str | None], numbers: dict[str, int], place: str, label: str
-) -> None:
-    for row, cell in enumerate(cells, 1):
-        if cell and cell not in numbers:
+    for row, cell in enumerate(table[label], 1):
+        value = "" if missing(cell) else str(cell).strip()
+        if value and value not in numbers:
             raise UserError(
-                f"{place}, row {row}: {cell!r} in column {label!r} is none of the labels "
+                f"{table.place}, row {row}: {value!r} in column {label!r} is none of the labels "
                 f"{', '.join(numbers)}; correct it, or name the classes with --data.files.classes"
             )
+    numbered = table.with_columns([(label, Made(number, table[label]))])
+    return replace(numbered, names=names)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from tokendrop.data.json_parts import json_parts
 from tokendrop.data.names import matched, pairs
-from tokendrop.data.split import IGNORED, Split
+from tokendrop.data.split import IGNORED, Numbers, Split
 from tokendrop.errors import UserError
 from tokendrop.tasks import ClassWeights, Task, kind_named
 
@@ -48,7 +48,10 @@ class Prepared:
         if self.labels != self.own:
             # class weights and F1 of the second class go by the data's order
             used.append(self.own)
-        return hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest()
+        key = hashlib.sha256()
+        for part in json_parts(used, 3):
+            key.update(part.encode())
+        return key.hexdigest()
 
     def following(self, names: Sequence[str], kind: str, model: str) -> Prepared:
         """The same rows with the classes numbered as a model does.
@@ -92,13 +95,12 @@ class Prepared:
 
 def _renumbered(split: Split, number: dict[int, int]) -> Split:
     number = {**number, IGNORED: IGNORED}
-    return replace(
-        split,
-        labels=[
-            [number[one] for one in label] if isinstance(label, list) else number[label]
-            for label in split.labels
-        ],
-    )
+    labels: Sequence[object]
+    if isinstance(split.labels, Numbers):
+        labels = Numbers.of([number[tag] for tag in tags] for tags in split.labels)
+    else:
+        labels = [number[label] for label in split.labels]
+    return replace(split, labels=labels)
 
 
 def warn_truncated(splits: dict[str, Split], max_length: int) -> None:

@@ -4,39 +4,42 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from tokendrop.data.cells import loose
 from tokendrop.data.encoding import read_text
+from tokendrop.data.lazy import Made
 from tokendrop.data.rows import Rows, read_texts
 from tokendrop.data.sources import Table, existing, read_file
 from tokendrop.data.split import Question
 from tokendrop.errors import UserError, one_line
 
 
-def read_squad(path: str, text: Sequence[str], label: str) -> Table:
+def read_squad(path: str, text: Sequence[str], label: str, folder: Path | None = None) -> Table:
     """Questions of a file of SQuAD 1.1 or 2, or of any other file with a row per question.
 
     Args:
         path: .json of SQuAD, or a file that :func:`read_file` takes.
         text: the columns of the table that get question and context.
         label: the column that gets the answers.
+        folder: for the file that holds the rows, see :func:`tokendrop.data.cells.mapped`.
 
     Raises:
         UserError: the file is missing, cannot be parsed, or lacks a part.
     """
     file = existing(path)
     if file.suffix.lower() != ".json":
-        return read_file(path)
+        return read_file(path, folder=folder)
     try:
         content = json.loads(read_text(file))
     except (ValueError, RecursionError):
-        return read_file(path)  # lines, or an error that names the place
+        return read_file(path, folder=folder)  # lines, or an error that names the place
     # of one object, only SQuAD's has articles
     if not isinstance(content, dict) or not (set(content) & {"data", "version"}):
-        return read_file(path)
+        return read_file(path, folder=folder)
     rows = []
     at = "the file"
     try:
@@ -60,7 +63,7 @@ def read_squad(path: str, text: Sequence[str], label: str) -> Table:
             f"{path}, after {at}: not in the form of SQuAD ({one_line(error)} is missing); it has "
             "data, paragraphs with a context, and qas with id, question and answers"
         ) from error
-    return Table(pd.DataFrame(rows, columns=["id", *text, label]), path)
+    return Table(loose(["id", *text, label], rows, folder), path, folder=folder)
 
 
 def read_questions(table: Table, text: Sequence[str], label: str) -> Rows:
@@ -74,23 +77,25 @@ def read_questions(table: Table, text: Sequence[str], label: str) -> Rows:
     """
     pairs = read_texts(table, text, label)
     numbers = range(1, len(pairs) + 1)
-    ids = table.frame["id"].tolist() if "id" in table.frame else list(numbers)
-    questions = []
-    for id_, pair, cell in zip(ids, pairs, table.frame[label].tolist(), strict=True):
+    ids: Sequence[Any] = table["id"] if "id" in table.called else numbers
+    for id_, pair, cell in zip(ids, pairs, table[label], strict=True):
         at = f"{table.place}, question {id_}"
         for name, part in zip(text, pair, strict=True):
             if not part.strip():
                 raise UserError(f"{at}: empty text in column {name!r}; remove the question")
-        asked, context = pair
-        questions.append(Question(str(id_), asked, context, *_answers(cell, context, at)))
+        _answers(cell, pair[1], at)
     return Rows(
         pairs,
-        questions,
-        list(numbers),
+        Made(_question, ids, pairs, table[label]),
+        numbers,
         table.place,
         shared=1,
         relation="questions are about paragraphs that",
     )
+
+
+def _question(id_: Any, pair: tuple[str, str], cell: Any) -> Question:
+    return Question(str(id_), *pair, *_answers(cell, pair[1], f"question {id_}"))
 
 
 def _answers(cell: Any, context: str, at: str) -> tuple[list[str], list[int]]:

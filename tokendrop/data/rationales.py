@@ -7,16 +7,18 @@ become one mark for each word, and behind the tokenizer one for each token.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cache
-from itertools import chain
+from functools import lru_cache
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tokendrop.data.rows import Rows, missing
+from tokendrop.data.cells import loose, missing
+from tokendrop.data.lazy import Made
+from tokendrop.data.rows import Rows
 from tokendrop.data.sources import Table
 from tokendrop.data.split import IGNORED, Rationale, Tokens
 from tokendrop.data.tokens import Tokeniser
@@ -27,7 +29,7 @@ DOCUMENT, MARKS = "document", "rationale"  # columns that the reader of ERASER's
 
 def is_eraser(table: Table) -> bool:
     """Whether rows have the annotations of ERASER's release."""
-    return {"annotation_id", "classification", "evidences"} <= set(table.frame.columns)
+    return {"annotation_id", "classification", "evidences"} <= set(table.called)
 
 
 def with_documents(table: Table) -> Table:
@@ -41,18 +43,24 @@ def with_documents(table: Table) -> Table:
         UserError: a document that is missing or unreadable, evidence in several documents, outside
             its document, or in another form than the release has.
     """
+    return table.with_columns(loose([DOCUMENT, MARKS], _documents(table), table.folder))
+
+
+def _documents(table: Table) -> Iterator[tuple[list[str], list[bool]]]:
+    """The words of each row's document, and whether they are marked."""
     folder = Path(table.place).expanduser().parent / "docs"
 
-    @cache
+    @lru_cache(100)
     def words_of(name: str) -> list[str]:
         return (folder / name).read_text(encoding="utf-8").split()
 
-    documents, marks = [], []
-    for number, row in enumerate(table.frame.to_dict("records"), 1):
+    docids = table["docids"] if "docids" in table.called else repeat(None, len(table))
+    cells = zip(table["annotation_id"], table["evidences"], docids, strict=True)
+    for number, (own, evidences, named) in enumerate(cells, 1):
         place = f"{table.place}, row {number}"
-        spans = _spans(row["evidences"], place)
+        spans = _spans(evidences, place)
         names = list(dict.fromkeys(document for document, _, _ in spans))
-        names = names or _documents(row.get("docids"), place) or [str(row["annotation_id"])]
+        names = names or _named(named, place) or [str(own)]
         if len(names) > 1:
             raise UserError(
                 f"{place}: it is about {len(names)} documents ({', '.join(names)}); only rows "
@@ -74,10 +82,7 @@ def with_documents(table: Table) -> Table:
                     f"{names[0]} of {len(words)} words; the two do not belong together"
                 )
             marked[start:end] = [True] * (end - start)
-        documents.append(words)
-        marks.append(marked)
-    added: dict[str, Any] = {DOCUMENT: documents, MARKS: marks}
-    return Table(table.frame.assign(**added), table.place, table.names)
+        yield words, marked
 
 
 def _spans(cell: Any, place: str) -> list[tuple[str, int, int]]:
@@ -107,7 +112,7 @@ def _whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def _documents(cell: Any, place: str) -> list[str]:
+def _named(cell: Any, place: str) -> list[str]:
     """The documents that a row names, none if it does not."""
     if missing(cell):
         return []
@@ -134,15 +139,21 @@ def with_rationales(rows: Rows, table: Table, text: Sequence[str], column: str |
     Raises:
         UserError: a cell that is no such list, or not as long as the text has words.
     """
-    if column is None or column not in table.frame.columns:
+    if column is None or column not in table.called:
         return rows
-    found = []
-    cells = zip(table.frame[text[-1]].tolist(), table.frame[column].tolist(), strict=True)
-    for number, (document, cell) in enumerate(cells, 1):
-        words = document.split() if isinstance(document, str) else list(document)
-        place = f"{table.place}, row {number}: column {column!r}"
-        found.append(Rationale(words, _majority(cell, len(words), place)))
-    return replace(rows, rationales=found)
+    return replace(rows, rationales=_marked(table, text[-1], column))
+
+
+def _marked(table: Table, text: str, column: str) -> Sequence[Rationale]:
+    def marked() -> Iterator[tuple[list[str], list[bool]]]:
+        cells = zip(table[text], table[column], strict=True)
+        for number, (document, cell) in enumerate(cells, 1):
+            words = document.split() if isinstance(document, str) else list(document)
+            place = f"{table.place}, row {number}: column {column!r}"
+            yield words, _majority(cell, len(words), place)
+
+    columns = loose(["words", "marks"], marked(), table.folder)
+    return Made(Rationale, *(cells for _, cells in columns))
 
 
 def _majority(cell: Any, words: int, place: str) -> list[bool]:
@@ -170,7 +181,7 @@ def _majority(cell: Any, words: int, place: str) -> list[bool]:
 
 def tokenised_rationales(
     rows: Rows, tokeniser: Tokeniser, what: str
-) -> tuple[Tokens, list[Rationale]]:
+) -> tuple[Tokens, Sequence[Rationale]]:
     """Tokens of rows, and their rationales with a mark for each token.
 
     Args:
@@ -179,12 +190,13 @@ def tokenised_rationales(
         what: shown beside the progress bar.
     """
     assert rows.rationales is not None
-    documents = [rationale.words for rationale in rows.rationales]
-    before = [text[0] for text in rows.texts] if len(rows.texts[0]) > 1 else None
+    documents = Made(lambda rationale: rationale.words, rows.rationales)
+    before = Made(lambda text: text[0], rows.texts) if len(rows.texts[0]) > 1 else None
     tokens, words = tokeniser.words(documents, what, before)
-    found = []
-    for rationale, row in zip(rows.rationales, words, strict=True):
-        marks = [IGNORED if word < 0 else int(rationale.marks[word]) for word in row]
-        left = sum(rationale.marks[word] for word in set(row) if word >= 0)
-        found.append(replace(rationale, tokens=marks, cut=sum(rationale.marks) - left))
-    return tokens, found
+    return tokens, Made(_tokenised, rows.rationales, words)
+
+
+def _tokenised(rationale: Rationale, row: Sequence[int]) -> Rationale:
+    marks = [IGNORED if word < 0 else int(rationale.marks[word]) for word in row]
+    left = sum(rationale.marks[word] for word in set(row) if word >= 0)
+    return replace(rationale, tokens=marks, cut=sum(rationale.marks) - left)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 
+from tokendrop.data.cells import missing
 from tokendrop.data.encoding import half_a_character
+from tokendrop.data.lazy import Made, taken
 from tokendrop.data.sources import Table, check_columns
 from tokendrop.data.split import Rationale
 from tokendrop.errors import UserError
@@ -26,7 +27,7 @@ class Rows:
     """Examples of a task.
 
     Attributes:
-        texts: a text or a pair of texts for each row.
+        texts: a text or a pair of texts for each row; of a file, read when they are asked for.
         labels: of each row its class name (str), its number (float), its words with their tags
             (Sentence), or the question that it asks (Question).
         numbers: the 1-based number of each row in its place; a header is not counted.
@@ -39,13 +40,13 @@ class Rows:
         relation: how a message says that rows belong to others.
     """
 
-    texts: list[tuple[str, ...]]
-    labels: list[Any]
-    numbers: list[int]
+    texts: Sequence[tuple[str, ...]]
+    labels: Sequence[Any]
+    numbers: Sequence[int]
     place: str
     _: KW_ONLY
-    rationales: list[Rationale] | None = None
-    names: list[list[str]] = field(default_factory=list)
+    rationales: Sequence[Rationale] | None = None
+    names: Sequence[list[str]] = ()
     stratified: bool = False
     shared: int | None = None
     relation: str = "rows"
@@ -53,31 +54,30 @@ class Rows:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def take(self, indices: Iterable[int]) -> Rows:
+    def take(self, indices: Sequence[int] | NDArray[np.intp]) -> Rows:
         """These rows, in their original order."""
-        chosen = sorted(indices)
+        chosen = np.sort(np.asarray(indices, np.intp))
         return replace(
             self,
-            texts=[self.texts[i] for i in chosen],
-            labels=[self.labels[i] for i in chosen],
-            numbers=[self.numbers[i] for i in chosen],
-            rationales=self.rationales and [self.rationales[i] for i in chosen],
-            names=self.names and [self.names[i] for i in chosen],
+            texts=taken(self.texts, chosen),
+            labels=taken(self.labels, chosen),
+            numbers=taken(self.numbers, chosen),
+            rationales=self.rationales and taken(self.rationales, chosen),
+            names=self.names and taken(self.names, chosen),
         )
 
-    @cached_property
-    def normalised(self) -> list[str]:
+    @property
+    def normalised(self) -> Iterator[str]:
         """By which two rows are the same: their texts but for case and white space."""
-        return [
-            "\x1f".join(" ".join(text.split()).casefold() for text in texts) for texts in self.texts
-        ]
+        for texts in self.texts:
+            yield "\x1f".join(" ".join(text.split()).casefold() for text in texts)
 
-    @cached_property
-    def groups(self) -> list[str]:
+    @property
+    def groups(self) -> Iterator[str]:
         """Rows of one group must not lie in two splits: the same text, or the same paragraph."""
         if self.shared is None:
             return self.normalised
-        return [key.split("\x1f")[self.shared] for key in self.normalised]
+        return (key.split("\x1f")[self.shared] for key in self.normalised)
 
 
 def read_classes(table: Table, text: Sequence[str], label: str) -> Rows:
@@ -87,16 +87,22 @@ def read_classes(table: Table, text: Sequence[str], label: str) -> Rows:
         UserError: a column is missing, the table is empty, or a row has no text, no label, or
             several labels.
     """
-    texts, numbers = read_texts(table, text, label), list(range(1, len(table.frame) + 1))
+    texts = read_texts(table, text, label)
     refuse_several(table, label)
-    labels = [class_name(value, table.names) for value in table.frame[label].tolist()]
-    for number, name in enumerate(labels, 1):
-        if half := half_a_character(name):
-            refuse(
-                [number], table.place, f"{half} of the label in {_columns([label])}", "correct it"
-            )
-    _refuse_unlabelled([name == "" for name in labels], table.place, label)
-    names = [[name] for name in labels]
+    # one text and one list for all rows of a class
+    known: dict[str, list[str]] = {}
+    names = []
+    for number, value in enumerate(table[label], 1):
+        name = class_name(value, table.names)
+        if name not in known:
+            if half := half_a_character(name):
+                what = f"{half} of the label in {_columns([label])}"
+                refuse([number], table.place, what, "correct it")
+            known[name] = [name]
+        names.append(known[name])
+    labels = [name for (name,) in names]
+    _refuse_unlabelled((name == "" for name in labels), table.place, label)
+    numbers = range(1, len(table) + 1)
     return Rows(texts, labels, numbers, table.place, names=names, stratified=True)
 
 
@@ -106,15 +112,15 @@ def read_numbers(table: Table, text: Sequence[str], label: str) -> Rows:
     Raises:
         UserError: as :func:`read_classes`, or a label that is no number.
     """
-    texts, numbers = read_texts(table, text, label), list(range(1, len(table.frame) + 1))
+    texts = read_texts(table, text, label)
     refuse_several(table, label)
-    cells = table.frame[label].tolist()
-    _refuse_unlabelled([missing(cell) or cell == "" for cell in cells], table.place, label)
+    cells = table[label]
+    _refuse_unlabelled((missing(cell) or cell == "" for cell in cells), table.place, label)
     labels = [_number(cell, label, row, table.place) for row, cell in enumerate(cells, 1)]
-    return Rows(texts, labels, numbers, table.place)
+    return Rows(texts, labels, range(1, len(table) + 1), table.place)
 
 
-def read_texts(table: Table, text: Sequence[str], label: str) -> list[tuple[str, ...]]:
+def read_texts(table: Table, text: Sequence[str], label: str) -> Sequence[tuple[str, ...]]:
     """A text or a pair of texts for each row of a table that also has a column ``label``.
 
     Raises:
@@ -122,21 +128,20 @@ def read_texts(table: Table, text: Sequence[str], label: str) -> list[tuple[str,
     """
     check_columns(table, list(text), "text")
     check_columns(table, [label], "label")
-    columns = [table.frame[name].tolist() for name in text]
-    texts = [
-        tuple(
-            _text(value, name, number, table.place) for name, value in zip(text, row, strict=True)
-        )
-        for number, row in enumerate(zip(*columns, strict=True), 1)
-    ]
-    if not texts:
+    columns = [table[name] for name in text]
+    blank = []
+    for number, row in enumerate(zip(*columns, strict=True), 1):
+        for name, value in zip(text, row, strict=True):
+            _check_text(value, name, number, table.place)
+        if not any(_text(value).strip() for value in row):
+            blank.append(number)
+    if not len(table):
         raise UserError(f"{table.place}: no rows; give a file with at least one")
-    blank = [n for n, row in enumerate(texts, 1) if not any(part.strip() for part in row)]
     refuse(blank, table.place, f"empty text in {_columns(text)}", "fill it in or remove the row")
-    return texts
+    return Made(lambda *cells: tuple(map(_text, cells)), *columns)
 
 
-def _refuse_unlabelled(bare: list[bool], place: str, label: str) -> None:
+def _refuse_unlabelled(bare: Iterable[bool], place: str, label: str) -> None:
     rows = [number for number, is_bare in enumerate(bare, 1) if is_bare]
     refuse(rows, place, f"no label in {_columns([label])}", "label the row or remove it")
 
@@ -147,10 +152,10 @@ def refuse_several(table: Table, label: str) -> None:
     Raises:
         UserError: there are.
     """
-    cells = table.frame[label].tolist()
-    several = [number for number, cell in enumerate(cells, 1) if isinstance(cell, _SEVERAL)]
+    cells = enumerate(table[label], 1)
+    several = [number for number, cell in cells if isinstance(cell, _SEVERAL)]
     if several:
-        cell = cells[several[0] - 1]
+        cell = table[label][several[0] - 1]
         shown = " ".join(str(cell).split())[:60]
         what = f"column {label!r} holds a {type(cell).__name__}, {shown}: that is multi-label"
         cure = "give each row one label, or choose another column with --data.label"
@@ -172,11 +177,18 @@ def _columns(names: Sequence[str]) -> str:
     return f"column{'s' * (len(names) > 1)} {' and '.join(map(repr, names))}"
 
 
-def _text(value: Any, column: str, number: int, place: str) -> str:
-    if missing(value):
+def _text(cell: Any) -> str:
+    """The text of a cell that holds one, or its words; of another one what it looks like."""
+    if isinstance(cell, str):
+        return cell
+    if missing(cell):
         return ""
-    if isinstance(value, (int, float)):
-        return str(value)
+    return " ".join(cell) if isinstance(cell, (list, np.ndarray)) else str(cell)
+
+
+def _check_text(value: Any, column: str, number: int, place: str) -> None:
+    if missing(value) or isinstance(value, (int, float)):
+        return
     if isinstance(value, (list, np.ndarray)) and all(isinstance(word, str) for word in value):
         value = " ".join(value)
     at = f"{place}, row {number}: column {column!r} holds"
@@ -186,7 +198,6 @@ def _text(value: Any, column: str, number: int, place: str) -> str:
         )
     if half := half_a_character(value):
         raise UserError(f"{at} {half} of the text; correct it")
-    return value
 
 
 def _number(value: Any, column: str, row: int, place: str) -> float:
@@ -216,8 +227,3 @@ def class_name(value: Any, names: list[str] | None) -> str:
         return name
     # -1 is how the Hub writes "withheld"
     return names[int(name)] if name.isdecimal() and int(name) < len(names) else ""
-
-
-def missing(value: Any) -> bool:
-    """Whether a cell is empty, as pandas and the Hub write it."""
-    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))

@@ -69,8 +69,8 @@ class DataSettings:
         test_fraction: the same for the test split.
         split_seed: which rows are cut off and drawn. Keep it to compare with earlier runs.
         seed: order of the training batches.
-        cache: folder that remembers tokenised rows; the environment variable
-            TOKENDROP_CACHE, else ~/.cache/tokendrop, if not given.
+        cache: folder that remembers tokenised rows, and holds the rows of a file while they are
+            used; the environment variable TOKENDROP_CACHE, else ~/.cache/tokendrop, if not given.
     """
 
     dataset: str | None = None
@@ -181,6 +181,6 @@ class DataSettings:
 
     @property
     def cache_folder(self) -> Path:
-        """Where tokenised rows are remembered."""
+        """Where tokenised rows are remembered, and rows lie while they are used."""
         folder = self.cache or os.environ.get("TOKENDROP_CACHE") or "~/.cache/tokendrop"
         return Path(folder).expanduser()

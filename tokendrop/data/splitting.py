@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable
-from itertools import chain
+import sys
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tokendrop.data.rows import Rows
 from tokendrop.errors import UserError
 
 log = logging.getLogger(__name__)
+
+Hashes = NDArray[np.uint64]
+Order = NDArray[np.intp]
 
 
 def make_splits(
@@ -33,31 +39,39 @@ def make_splits(
         UserError: too few rows to leave some in each split.
     """
     train = given["train"]
-    held_out = set(chain.from_iterable(rows.groups for s, rows in given.items() if s != "train"))
-    keys = train.normalised
-    fresh = [i for i, group in enumerate(train.groups) if group not in held_out]
-    if len(fresh) < len(keys):
+    hashes = _hashes(train.normalised, seed)
+    grouped = hashes if train.shared is None else _hashes(train.groups, seed)
+    others = [_hashes(rows.groups, seed) for name, rows in given.items() if name != "train"]
+    groups, held_out = np.split(_numbered(np.concatenate([grouped, *others])), [len(train)])
+    del others
+    fresh = np.flatnonzero(~np.isin(groups, held_out))
+    if len(fresh) < len(train):
         log.warning(
             "%s: %d of %d training %s also occur in the dev or test rows and were removed",
-            *(train.place, len(keys) - len(fresh), len(keys), train.relation),
+            *(train.place, len(train) - len(fresh), len(train), train.relation),
         )
     fractions = {"dev": dev_fraction, "test": test_fraction}
     missing = {name: part for name, part in fractions.items() if name not in given}
     if missing:
-        distinct = list({keys[i]: i for i in reversed(fresh)}.values())
+        texts = (groups if train.shared is None else _numbered(hashes))[fresh]
+        distinct = fresh[np.sort(np.unique(texts, return_index=True)[1])]
         if len(distinct) < len(fresh):
             log.info("%s: %d duplicate rows were removed", train.place, len(fresh) - len(distinct))
         fresh = distinct
-    train = train.take(fresh)
+    train, groups, order = train.take(fresh), groups[fresh], _ascending(hashes[fresh])
     splits = dict(given)
-    order = _stratified(train, seed) if train.stratified else _grouped(train, seed)
+    if train.stratified:
+        order = _stratified(train.labels, order)
+    else:
+        order = _together(grouped[fresh], order)
+    del hashes, grouped
     for name, part in missing.items():
         count = max(1, round(part * len(train)))
-        while count < len(order) and train.groups[order[count]] == train.groups[order[count - 1]]:
+        while count < len(order) and groups[order[count]] == groups[order[count - 1]]:
             count += 1
         splits[name] = train.take(order[:count])
         order = order[count:]
-    if not order:
+    if not len(order):
         raise UserError(
             f"{train.place}: {len(train)} distinct rows beside the dev and test rows are too few "
             "to train on; give more rows"
@@ -68,34 +82,46 @@ def make_splits(
 
 def limit(rows: Rows, count: int | None, seed: int) -> Rows:
     """``count`` rows drawn by the seed, all if there are not as many; in their original order."""
-    return rows if count is None else rows.take(_shuffled(rows, seed)[:count])
+    return rows if count is None else rows.take(_ascending(_hashes(rows.normalised, seed))[:count])
 
 
-def _shuffled(rows: Rows, seed: int) -> list[int]:
-    keys = _hashes(rows.normalised, seed)
-    return sorted(range(len(keys)), key=keys.__getitem__)
-
-
-def _hashes(texts: Iterable[str], seed: int) -> list[bytes]:
+def _hashes(texts: Iterable[str], seed: int) -> Hashes:
+    """(N, 2) the hash of each text, in numbers that are in its order."""
     # random by a hash of the text: no library's random stream can change the splits of old results
-    salted = (f"{seed} {text}".encode(errors="replace") for text in texts)
-    return [hashlib.sha256(text).digest() for text in salted]
+    digests = bytearray()
+    for text in texts:
+        # half of it tells any two texts apart
+        digests += hashlib.sha256(f"{seed} {text}".encode(errors="replace")).digest()[:16]
+    hashes = np.frombuffer(digests, np.uint64).reshape(-1, 2)
+    return hashes.byteswap(inplace=True) if sys.byteorder == "little" else hashes
 
 
-def _grouped(rows: Rows, seed: int) -> list[int]:
+def _ascending(hashes: Hashes) -> Order:
+    """The numbers of the rows by their hashes; those of equal ones as they stand."""
+    return np.lexsort(hashes.T[::-1])
+
+
+def _numbered(hashes: Hashes) -> Order:
+    """(N,) a number for each hash, the same for equal ones."""
+    order = _ascending(hashes)
+    rising = hashes[order]
+    numbers = np.zeros(len(order), np.intp)
+    numbers[order[1:]] = np.cumsum((rising[1:] != rising[:-1]).any(1))
+    return numbers
+
+
+def _together(groups: Hashes, order: Order) -> Order:
     """A random order in which rows of one group are neighbours."""
-    keys = _hashes(rows.groups, seed)
-    return sorted(_shuffled(rows, seed), key=keys.__getitem__)
+    return order[_ascending(groups[order])]
 
 
-def _stratified(rows: Rows, seed: int) -> list[int]:
+def _stratified(labels: Sequence[str], order: Order) -> Order:
     """A random order of which every stretch has the classes in the proportions of the whole."""
-    classes: dict[str, list[int]] = {}
-    for index in _shuffled(rows, seed):
-        classes.setdefault(rows.labels[index], []).append(index)
-    spread = [
-        ((rank + 0.5) / len(members), label, index)
-        for label, members in classes.items()
-        for rank, index in enumerate(members)
-    ]
-    return [index for *_, index in sorted(spread)]
+    number = {name: place for place, name in enumerate(sorted(set(labels)))}
+    classes = np.fromiter((number[label] for label in labels), np.intp, len(labels))[order]
+    members = np.bincount(classes, minlength=len(number))
+    by_class = np.argsort(classes, kind="stable")
+    ranks = np.empty(len(order), np.intp)
+    ranks[by_class] = np.arange(len(order)) - np.repeat(np.cumsum(members) - members, members)
+    spread = (ranks + 0.5) / members[classes]
+    return order[np.lexsort([order, classes, spread])]

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from tokendrop.data.encoding import half_a_character, read_text
+from tokendrop.data.cells import loose, missing
+from tokendrop.data.encoding import check_text, encoding_of, half_a_character
 from tokendrop.data.entities import to_iob2
-from tokendrop.data.rows import Rows, class_name, missing, refuse
+from tokendrop.data.lazy import Made
+from tokendrop.data.rows import Rows, class_name, refuse
 from tokendrop.data.sources import Table, check_columns, existing
 from tokendrop.data.split import Sentence
 from tokendrop.errors import UserError, one_line
 
 
-def read_conll(path: str, words: str, tags: str) -> Table:
+def read_conll(path: str, words: str, tags: str, folder: Path | None = None) -> Table:
     """Sentences of a file in the columns of the CoNLL shared tasks.
 
     A line is a word, then other columns that are not read, and last its tag. Columns have one tab
@@ -28,6 +29,7 @@ def read_conll(path: str, words: str, tags: str) -> Table:
         path: the file, with any suffix or none.
         words: the column of the table that gets the words.
         tags: the column that gets the tags.
+        folder: for the file that holds the rows, see :func:`tokendrop.data.cells.mapped`.
 
     Raises:
         UserError: no such file, it is no text, its words are numbered, or a line has a word without
@@ -35,18 +37,34 @@ def read_conll(path: str, words: str, tags: str) -> Table:
     """
     file = existing(path)
     try:
-        content = read_text(file)
+        check_text(file)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a readable text file ({one_line(error)})") from error
-    lines = [line if line.strip() else "" for line in content.split("\n")]
-    tabs = 2 * sum("\t" in line for line in lines) > sum(map(bool, lines))
-    rows = [_fields(line, tabs) for line in lines]
-    _refuse_numbered(rows, file)
-    sentences: list[tuple[list[str], list[str]]] = [([], [])]
-    for number, fields in enumerate(rows, 1):
+    filled = with_tabs = 0
+    for line in _lines(file):
+        filled += bool(line)
+        with_tabs += "\t" in line
+    tabs = 2 * with_tabs > filled
+    _refuse_numbered((_fields(line, tabs) for line in _lines(file)), file)
+    sentences = loose([words, tags], _sentences(file, path, tabs), folder)
+    return Table(sentences, path, folder=folder)
+
+
+def _lines(file: Path) -> Iterator[str]:
+    """The lines of a file, "" for those of white space alone."""
+    with file.open(encoding=encoding_of(file)) as lines:
+        yield from (line.rstrip("\n") if line.strip() else "" for line in lines)
+
+
+def _sentences(file: Path, path: str, tabs: bool) -> Iterator[tuple[list[str], list[str]]]:
+    words: list[str] = []
+    tags: list[str] = []
+    for number, line in enumerate(_lines(file), 1):
+        fields = _fields(line, tabs)
         if not fields or fields[0] == "-DOCSTART-":
-            if sentences[-1][0]:
-                sentences.append(([], []))
+            if words:
+                yield words, tags
+                words, tags = [], []
             continue
         at = f"{path}, line {number}"
         if len(fields) < 2 or not fields[-1]:
@@ -56,11 +74,10 @@ def read_conll(path: str, words: str, tags: str) -> Table:
             )
         if not fields[0]:
             raise UserError(f"{at}: the tag {fields[-1]!r} has no word before it; correct the line")
-        sentences[-1][0].append(fields[0])
-        sentences[-1][1].append(fields[-1])
-    if not sentences[-1][0]:
-        sentences.pop()
-    return Table(pd.DataFrame(sentences, columns=[words, tags]), path)
+        words.append(fields[0])
+        tags.append(fields[-1])
+    if words:
+        yield words, tags
 
 
 def _fields(line: str, tabs: bool) -> list[str]:
@@ -71,14 +88,14 @@ def _fields(line: str, tabs: bool) -> list[str]:
     return [field.strip(" ") for field in line.rstrip(" ").removesuffix("\t").split("\t")]
 
 
-def _refuse_numbered(rows: Sequence[Sequence[str]], file: Path) -> None:
+def _refuse_numbered(rows: Iterable[Sequence[str]], file: Path) -> None:
     """Refuse a file whose first column counts the words, as CoNLL-U's does.
 
     Raises:
         UserError: it is one, with a command that takes the words and the tags out of it.
     """
     counted = False
-    place, first = 0, 0
+    place, first, columns = 0, 0, 0
     for number, fields in enumerate(rows, 1):
         if not fields:
             place = 0
@@ -86,9 +103,10 @@ def _refuse_numbered(rows: Sequence[Sequence[str]], file: Path) -> None:
             place += 1
             if fields[0] not in (str(place), str(place - 1)) or len(fields) < 3:
                 return
-            counted, first = counted or place > 1, first or number
+            counted = counted or place > 1
+            if not first:
+                first, columns = number, len(fields)
     if counted:
-        columns = len(rows[first - 1])
         form, tag = ("CoNLL-U", 4) if columns == 10 else ("numbered columns", columns)
         raise UserError(
             f"{file}, line {first}: {form}, where words have numbers before them; write the words "
@@ -107,41 +125,47 @@ def read_sentences(table: Table, text: Sequence[str], label: str) -> Rows:
     (words,) = text
     check_columns(table, [words], "text")
     check_columns(table, [label], "label")
-    if table.frame.empty:
+    if not len(table):
         raise UserError(f"{table.place}: no sentences; give a file with at least one")
-    columns = [_lists(table, column) for column in (words, label)]
-    pairs = list(zip(*columns, strict=True))
-    empty = [number for number, (row, _) in enumerate(pairs, 1) if not row]
-    refuse(empty, table.place, "a sentence without words", "remove it")
-    for number, (row, tags) in enumerate(pairs, 1):
-        if len(row) != len(tags):
-            raise UserError(
+    for column in (words, label):
+        _refuse_no_lists(table, column)
+
+    def named() -> Iterator[tuple[Sequence[object], list[str]]]:
+        for row, tags in zip(table[words], table[label], strict=True):
+            yield row, [class_name(tag, table.names) for tag in tags]
+
+    empty, uneven, bare = [], "", []
+    for number, (row, tags) in enumerate(named(), 1):
+        if not len(row):
+            empty.append(number)
+        if len(row) != len(tags) and not uneven:
+            uneven = (
                 f"{table.place}, row {number}: {len(row)} words in column {words!r} but "
                 f"{len(tags)} tags in column {label!r}; give every word its tag"
             )
-    named = [[class_name(tag, table.names) for tag in tags] for _, tags in pairs]
-    bare = [number for number, tags in enumerate(named, 1) if "" in tags]
+        if "" in tags:
+            bare.append(number)
+    refuse(empty, table.place, "a sentence without words", "remove it")
+    if uneven:
+        raise UserError(uneven)
     refuse(bare, table.place, f"a word without a tag in column {label!r}", "tag it")
-    _refuse_odd(table.place, [row for row, _ in pairs], named)
-    sentences = [
-        Sentence([str(word) for word in row], to_iob2(tags))
-        for (row, _), tags in zip(pairs, named, strict=True)
-    ]
+    columns = loose(["words", "tags"], _checked(named(), table.place), table.folder)
+    (_, kept), (_, found) = columns
     return Rows(
-        [(" ".join(sentence.words),) for sentence in sentences],
-        sentences,
-        list(range(1, len(sentences) + 1)),
+        Made(lambda row: (" ".join(row),), kept),
+        Made(Sentence, kept, found),
+        range(1, len(table) + 1),
         table.place,
-        names=[sentence.tags for sentence in sentences],
+        names=found,
     )
 
 
-def _refuse_odd(
-    place: str, sentences: Sequence[Sequence[object]], tags: Sequence[Sequence[str]]
-) -> None:
-    """Refuse words that are none, and tags that cannot stand beside each other."""
-    for number, (row, of_row) in enumerate(zip(sentences, tags, strict=True), 1):
-        for word, tag in zip(row, of_row, strict=True):
+def _checked(
+    rows: Iterable[tuple[Sequence[object], list[str]]], place: str
+) -> Iterator[tuple[list[str], list[str]]]:
+    """Words and tags in IOB2, once no word is none and each tag can stand beside others."""
+    for number, (row, tags) in enumerate(rows, 1):
+        for word, tag in zip(row, tags, strict=True):
             what = ""
             if missing(word) or not isinstance(word, str | int | float) or word == "":
                 what = f"{word!r:.60} in the place of a word"
@@ -150,19 +174,17 @@ def _refuse_odd(
             elif len(tag.split()) > 1:
                 what = f"white space in the tag {tag!r:.60}"
             refuse([number] if what else [], place, what, "correct it")
+        yield list(map(str, row)), to_iob2(tags)
 
 
-def _lists(table: Table, column: str) -> list[list[object]]:
-    cells = []
-    for number, cell in enumerate(table.frame[column].tolist(), 1):
+def _refuse_no_lists(table: Table, column: str) -> None:
+    for number, cell in enumerate(table[column], 1):
         if not isinstance(cell, (list, np.ndarray)):
             held = "nothing" if missing(cell) else f"a {type(cell).__name__}"
             raise UserError(
                 f"{table.place}, row {number}: column {column!r} holds {held}, not a list with an "
                 "entry for each word; choose another with --data.text or --data.label"
             )
-        cells.append(list(cell))
-    return cells
 
 
 def is_conll(path: str) -> bool:

@@ -87,7 +87,7 @@ class TextData(PackedData):
     def _prepare(self) -> Prepared:
         settings = self.settings
         kind, text, label = settings.kind, settings.text_columns, settings.label_column
-        tables = settings.source.tables(kind, text, label)
+        tables = settings.source.tables(kind, text, label, settings.cache_folder / "tables")
         named, given = tables["train"].names, {}
         # a table is needed no longer once its rows are read
         for name in list(tables):
@@ -250,7 +250,7 @@ class StageData(PackedData):
         return self.data.in_order("dev", self.place)
 
 
-def _loader(split: Split, cut: list[list[int]]) -> DataLoader[Batch]:
+def _loader(split: Split, cut: Sequence[Sequence[int]]) -> DataLoader[Batch]:
     # a copy from pinned memory does not hold up the host
     pinned = torch.cuda.is_available()
     return DataLoader(Batches(split, cut), batch_size=None, pin_memory=pinned)

@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
+import pyarrow.compute as pc
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 from transformers import PreTrainedTokenizerBase
 
+from tokendrop.data.cells import no_room
+from tokendrop.data.json_parts import json_parts
+from tokendrop.data.lazy import Made
 from tokendrop.data.split import Numbers, Tokens, Windows
 from tokendrop.data.words import words_of_tokens
 from tokendrop.errors import UserError
@@ -29,7 +33,7 @@ _CHUNK = 1000  # rows tokenised between two steps of the progress bar
 _SECONDS_BEFORE_BAR = 3
 _QUESTION = 64  # tokens of a question at most, as in the original code of BERT
 
-_TYPES = {"truncated": pa.bool_(), "example": pa.int32()}
+_TYPES = {"truncated": pa.bool_(), "example": pa.int32(), "token_type_ids": pa.list_(pa.int8())}
 _LISTS = pa.list_(pa.int32())
 
 _Row = dict[str, Any]
@@ -62,7 +66,7 @@ class Tokeniser:
         kept = [backend, self._max_length, *([side] if side != "right" else [])]
         return json.dumps(kept, sort_keys=True)
 
-    def __call__(self, texts: list[tuple[str, ...]], what: str) -> Tokens:
+    def __call__(self, texts: Sequence[tuple[str, ...]], what: str) -> Tokens:
         """Tokenise, or read what an earlier call with the same texts wrote.
 
         Args:
@@ -81,7 +85,7 @@ class Tokeniser:
         return _tokens(self._remembered(texts, {}, columns, what))
 
     def words(
-        self, sentences: list[list[str]], what: str, before: list[str] | None = None
+        self, sentences: Sequence[list[str]], what: str, before: Sequence[str] | None = None
     ) -> tuple[Tokens, Sequence[list[int]]]:
         """Tokenise sentences that are already cut into words.
 
@@ -107,10 +111,11 @@ class Tokeniser:
             return rows
 
         parts = [sentences] if before is None else [before, sentences]
-        table = self._remembered(list(zip(*parts, strict=True)), {"words": True}, split, what)
+        rows = Made(lambda *row: row, *parts)
+        table = self._remembered(rows, {"words": True}, split, what)
         return _tokens(table), _numbers(table["words"])
 
-    def windows(self, pairs: list[tuple[str, ...]], stride: int, what: str) -> Windows:
+    def windows(self, pairs: Sequence[tuple[str, ...]], stride: int, what: str) -> Windows:
         """Tokenise questions with their contexts, a long context in overlapping windows.
 
         Args:
@@ -149,9 +154,10 @@ class Tokeniser:
             return rows
 
         table = self._remembered(pairs, {"stride": stride}, windowed, what)
-        starts, ends = (_arrays(table[name]) for name in ("starts", "ends"))
-        offsets = [np.stack(both, 1) for both in zip(starts, ends, strict=True)]
-        return Windows(_tokens(table), table["example"].to_pylist(), offsets)
+        starts, ends = (_numbers(table[name]) for name in ("starts", "ends"))
+        offsets = Made(lambda *sides: np.array(sides, np.int32).T, starts, ends)
+        examples = array("i", table["example"].to_numpy().tobytes())
+        return Windows(_tokens(table), examples, offsets)
 
     def context_room(self, question: str) -> int:
         """Tokens of a context that a window has room for beside a question."""
@@ -211,65 +217,52 @@ class Tokeniser:
         ]
 
     def _remembered(
-        self, texts: list[Any], how: _Row, encode: Callable[[Any], list[_Row]], what: str
+        self, texts: Sequence[Any], how: _Row, encode: Callable[[Any], list[_Row]], what: str
     ) -> pa.Table:
         """The rows of a table by what went into them: tokenizer, texts, and how."""
+        made = _tokenise(texts, encode, what)
         if self._folder is None:
-            return _tokenise(texts, encode, what)
-        file = self._folder / f"{self._key(texts, how)}.parquet"
+            return pa.Table.from_batches(made)
+        key = hashlib.sha256()
+        for part in json_parts([self.identity, how, texts], 1):
+            key.update(part.encode())
+        file = self._folder / f"{key.hexdigest()}.arrow"
         table = _read(file, len(texts))
         if table is None:
-            table = _tokenise(texts, encode, what)
-            _write(table, file)
+            _write(made, file)
+            table = _mapped(file)
         return table
 
-    def _key(self, texts: list[Any], how: _Row) -> str:
-        """A hash of ``[identity, how, texts]`` as JSON, which is never whole in memory."""
-        key = hashlib.sha256(json.dumps([self.identity, how]).removesuffix("]").encode())
-        for number, text in enumerate(texts):
-            key.update(f"{', ' if number else ', ['}{json.dumps(text)}".encode())
-        key.update(b"]]")
-        return key.hexdigest()
 
-
-def _tokenise(texts: list[Any], encode: Callable[[Any], list[_Row]], what: str) -> pa.Table:
-    # a table per chunk: the numbers of a whole data set as Python objects take gigabytes
-    chunks = []
+def _tokenise(
+    texts: Sequence[Any], encode: Callable[[Any], list[_Row]], what: str
+) -> Iterator[pa.RecordBatch]:
+    # a batch per chunk: the numbers of a whole data set as Python objects take gigabytes
     starts = range(0, len(texts), _CHUNK)
     bar = tqdm(starts, f"tokenise {what}", delay=_SECONDS_BEFORE_BAR, disable=None, leave=False)
     for start in bar:
         rows = encode(texts[start : start + _CHUNK])
         for row in rows:
             row["example"] += start
-        chunks.append(
-            pa.table(
-                {
-                    name: pa.array([row[name] for row in rows], _TYPES.get(name, _LISTS))
-                    for name in rows[0]
-                    if name != "encoding"
-                }
-            )
+        yield pa.RecordBatch.from_pydict(
+            {
+                name: pa.array([row[name] for row in rows], _TYPES.get(name, _LISTS))
+                for name in rows[0]
+                if name != "encoding"
+            }
         )
-    return pa.concat_tables(chunks).combine_chunks()
 
 
 def _tokens(table: pa.Table) -> Tokens:
-    cut = zip(table["example"].to_pylist(), table["truncated"].to_pylist(), strict=True)
     return Tokens(
         _numbers(table["input_ids"]),
         _numbers(table["token_type_ids"]),
-        len({example for example, truncated in cut if truncated}),
+        pc.count_distinct(table["example"].filter(table["truncated"])).as_py(),
     )
 
 
-def _arrays(column: pa.ChunkedArray) -> list[NDArray[np.int32]]:
-    rows = column.combine_chunks()
-    return np.split(rows.values.to_numpy(), rows.offsets.to_numpy()[1:-1])
-
-
 def _numbers(column: pa.ChunkedArray) -> Numbers:
-    rows = column.combine_chunks()
-    return Numbers(rows.values.to_numpy(), rows.offsets.to_numpy())
+    return Numbers([(part.values.to_numpy(), part.offsets.to_numpy()) for part in column.chunks])
 
 
 def _read(file: Path, rows: int) -> pa.Table | None:
@@ -277,7 +270,7 @@ def _read(file: Path, rows: int) -> pa.Table | None:
     if not file.is_file():
         return None
     try:
-        table = None if is_changed(file) else pq.read_table(file)
+        table = None if is_changed(file) else _mapped(file)
     except (OSError, pa.ArrowException):
         table = None
     # a text may have several windows
@@ -287,13 +280,20 @@ def _read(file: Path, rows: int) -> pa.Table | None:
     return table
 
 
-def _write(table: pa.Table, file: Path) -> None:
+def _mapped(file: Path) -> pa.Table:
+    return pa.ipc.open_stream(pa.memory_map(str(file))).read_all()
+
+
+def _write(batches: Iterator[pa.RecordBatch], file: Path) -> None:
+    first = next(batches)
     try:
         remove_drafts(file.parent)
-        with whole_file(file, summed=True) as draft:
-            pq.write_table(table, draft, compression="zstd")
+        with (
+            whole_file(file, summed=True) as draft,
+            pa.OSFile(str(draft), "wb") as out,
+            pa.ipc.new_stream(out, first.schema) as writer,
+        ):
+            for batch in chain([first], batches):
+                writer.write_batch(batch)
     except OSError as error:
-        raise UserError(
-            f"cannot write to the cache folder {file.parent} ({error.strerror or error}): make "
-            "room or name another with --data.cache or the environment variable TOKENDROP_CACHE"
-        ) from error
+        raise no_room(file.parent, error) from error

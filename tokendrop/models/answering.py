@@ -171,7 +171,7 @@ class AnsweringModel(nn.Module):
         encoded = self(batch)
         return encoded.logits, encoded.trace
 
-    def _cut(self, lengths: Sequence[int], batch_size: int) -> list[list[int]]:
+    def _cut(self, lengths: Sequence[int], batch_size: int) -> Sequence[Sequence[int]]:
         """The rows of each batch, of rows of these lengths."""
         return consecutive(len(lengths), batch_size)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pandas as pd
@@ -81,7 +82,12 @@ class Task(ABC):
 
     @classmethod
     def read_file(
-        cls, path: str, text: Sequence[str], label: str, columns: Sequence[str] | None = None
+        cls,
+        path: str,
+        text: Sequence[str],
+        label: str,
+        columns: Sequence[str] | None = None,
+        folder: Path | None = None,
     ) -> Table:
         """The table of a file; one in ERASER's form gets the documents it names.
 
@@ -90,11 +96,12 @@ class Task(ABC):
             text: the columns that the text is looked for in.
             label: the column that the label is looked for in.
             columns: names for the columns of a file without a header.
+            folder: for the file that holds the rows, see :func:`tokendrop.data.cells.mapped`.
 
         Raises:
             UserError: a file that cannot be read.
         """
-        table = read_file(path, columns)
+        table = read_file(path, columns, folder)
         return with_documents(table) if is_eraser(table) else table
 
     @classmethod

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.functional.text import squad
 
+from tokendrop.data.lazy import Made, taken
 from tokendrop.data.questions import read_questions, read_squad
 from tokendrop.data.rows import Rows
 from tokendrop.data.sources import Table
@@ -55,10 +59,15 @@ class QuestionAnswering(Task):
 
     @classmethod
     def read_file(
-        cls, path: str, text: Sequence[str], label: str, columns: Sequence[str] | None = None
+        cls,
+        path: str,
+        text: Sequence[str],
+        label: str,
+        columns: Sequence[str] | None = None,
+        folder: Path | None = None,
     ) -> Table:
         """The table of a file, which may be in the form of SQuAD."""
-        return read_squad(path, text, label)
+        return read_squad(path, text, label, folder)
 
     @classmethod
     def read_rows(cls, table: Table, text: Sequence[str], label: str) -> Rows:
@@ -74,21 +83,23 @@ class QuestionAnswering(Task):
             UserError: also an answered question whose context has no token.
         """
         found = tokeniser.windows(rows.texts, doc_stride, what)
-        windows = [
-            Window(number, rows.labels[number], offsets)
-            for number, offsets in zip(found.examples, found.offsets, strict=True)
-        ]
+        examples = np.array(found.examples, np.intp)
+        windows = Made(Window, found.examples, taken(rows.labels, examples), found.offsets)
+        starts, ends = array("i"), array("i")
         for window in windows:
             if window.question.answers and not window.offsets[:, 1].any():
                 raise UserError(
                     f"{rows.place}, question {window.question.id}: the tokenizer makes no token of "
                     "its context, so no answer can lie there; remove the question"
                 )
+            start, end = answer_span(window)
+            starts.append(start)
+            ends.append(end)
         return Split(
-            [rows.texts[number] for number in found.examples],
+            taken(rows.texts, examples),
             found.tokens.input_ids,
             found.tokens.token_type_ids,
-            [answer_span(window) for window in windows],
+            Made(lambda *span: span, starts, ends),
             found.tokens.truncated,
             windows=windows,
         )
@@ -96,9 +107,10 @@ class QuestionAnswering(Task):
     @classmethod
     def content(cls, split: Split) -> list[object]:
         assert split.windows is not None
-        asked = [
-            [w.number, w.question.id, w.question.answers, w.question.starts] for w in split.windows
-        ]
+        asked = Made(
+            lambda w: [w.number, w.question.id, w.question.answers, w.question.starts],
+            split.windows,
+        )
         return [*super().content(split), asked]
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -14,9 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tokendrop.data.entities import entities, is_iob
+from tokendrop.data.lazy import Made
 from tokendrop.data.rows import Rows
 from tokendrop.data.sources import Table
-from tokendrop.data.split import IGNORED, Sentence, Split
+from tokendrop.data.split import IGNORED, Numbers, Sentence, Split
 from tokendrop.data.tags import is_conll, read_conll, read_sentences
 from tokendrop.data.tokens import Tokeniser
 from tokendrop.engine.packed import Batch
@@ -61,12 +63,17 @@ class TokenClassification(Task):
 
     @classmethod
     def read_file(
-        cls, path: str, text: Sequence[str], label: str, columns: Sequence[str] | None = None
+        cls,
+        path: str,
+        text: Sequence[str],
+        label: str,
+        columns: Sequence[str] | None = None,
+        folder: Path | None = None,
     ) -> Table:
         """The table of a file, which may be in the form of CoNLL."""
         if is_conll(path):
-            return read_conll(path, text[0], label)
-        return super().read_file(path, text, label, columns)
+            return read_conll(path, text[0], label, folder)
+        return super().read_file(path, text, label, columns, folder)
 
     @classmethod
     def read_rows(cls, table: Table, text: Sequence[str], label: str) -> Rows:
@@ -74,7 +81,10 @@ class TokenClassification(Task):
 
     @classmethod
     def renamed(cls, rows: Rows, names: Mapping[str, str]) -> Rows:
-        labels = [replace(one, tags=[names[tag] for tag in one.tags]) for one in rows.labels]
+        def renamed(one: Sentence) -> Sentence:
+            return replace(one, tags=[names[tag] for tag in one.tags])
+
+        labels = Made(renamed, rows.labels)
         return replace(rows, labels=labels, names=[])
 
     @classmethod
@@ -83,23 +93,24 @@ class TokenClassification(Task):
     ) -> Split:
         """The rows with the tag of each word at its first token; other tokens are not scored."""
         number = {name: index for index, name in enumerate(labels)}
-        tokens, words = tokeniser.words([sentence.words for sentence in rows.labels], what)
-        sentences, tags = [], []
-        for sentence, row in zip(rows.labels, words, strict=True):
-            first = {word: place for place, word in reversed(list(enumerate(row))) if word >= 0}
-            places = [first.get(word) for word in range(len(sentence.words))]
-            sentences.append(replace(sentence, places=places))
-            if sentence.tags:
-                scored = {place: number[sentence.tags[word]] for word, place in first.items()}
-                tags.append([scored.get(place, IGNORED) for place in range(len(row))])
+        tokens, words = tokeniser.words(Made(lambda one: one.words, rows.labels), what)
+        tags: Sequence[list[int]] = []
+        if rows.labels[0].tags:
+            pairs = zip(rows.labels, words, strict=True)
+            tags = Numbers.of(_scored_tags(sentence.tags, row, number) for sentence, row in pairs)
         return Split(
-            rows.texts, tokens.input_ids, tokens.token_type_ids, tags, tokens.truncated, sentences
+            rows.texts,
+            tokens.input_ids,
+            tokens.token_type_ids,
+            tags,
+            tokens.truncated,
+            Made(_placed, rows.labels, words),
         )
 
     @classmethod
     def content(cls, split: Split) -> list[object]:
         assert split.sentences is not None
-        words = [[sentence.words, sentence.tags] for sentence in split.sentences]
+        words = Made(lambda sentence: [sentence.words, sentence.tags], split.sentences)
         return [*super().content(split), words]
 
     @classmethod
@@ -182,6 +193,22 @@ class TokenClassification(Task):
     def scores(self, split: Split) -> Scores:
         """Accuracy over words; precision, recall and F1 of entities where the tags are IOB2."""
         return TagScores(self.labels, split)
+
+
+def _placed(sentence: Sentence, row: Sequence[int]) -> Sentence:
+    """A sentence with the places of its words in a row of tokens, each of which has its word."""
+    first = _first_tokens(row)
+    return replace(sentence, places=[first.get(word) for word in range(len(sentence.words))])
+
+
+def _scored_tags(tags: Sequence[str], row: Sequence[int], number: Mapping[str, int]) -> list[int]:
+    """Of each token of a row the number of its word's tag; only of the first one of each word."""
+    scored = {place: number[tags[word]] for word, place in _first_tokens(row).items()}
+    return [scored.get(place, IGNORED) for place in range(len(row))]
+
+
+def _first_tokens(row: Sequence[int]) -> dict[int, int]:
+    return {word: place for place, word in reversed(list(enumerate(row))) if word >= 0}
 
 
 class TagAnswers(Answers[list[str]]):
