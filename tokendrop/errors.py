@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class UserError(Exception):
@@ -33,6 +34,20 @@ def mistake_behind(error: BaseException) -> UserError | None:
     while at is not None and not isinstance(at, UserError):
         at = at.__cause__
     return at
+
+
+@contextmanager
+def tokenizer_panics() -> Iterator[None]:
+    """Let a panic of the tokenizers library, which is no Exception, be a mistake in the input."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise UserError(
+            f"the tokenizer cannot be used ({one_line(error)}): its tokenizer.json is damaged; "
+            "restore it, or name another model"
+        ) from error
 
 
 def one_line(error: BaseException) -> str:

@@ -4,7 +4,8 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import BertTokenizer
+from tokenizers import Tokenizer
+from transformers import BertTokenizer, PreTrainedTokenizerFast
 
 from tokendrop.data.tokens import Tokeniser
 from tokendrop.errors import UserError
@@ -161,3 +162,13 @@ def test_cache_folder_not_writable(tokenizer, tmp_path, monkeypatch):
     monkeypatch.setattr("pyarrow.ipc.new_stream", refuse)
     with pytest.raises(UserError, match=r"Permission denied.*TOKENDROP_CACHE"):
         Tokeniser(tokenizer, 6, tmp_path)(TEXTS, "train")
+
+
+def test_a_tokenizer_that_panics_is_a_damaged_one(tokenizer, tmp_path):
+    described = json.loads(tokenizer.backend_tokenizer.to_str())
+    described["post_processor"]["special_tokens"].pop("[SEP]")
+    backend = Tokenizer.from_str(json.dumps(described))
+    damaged = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]")
+    tokeniser = Tokeniser(damaged, 12, tmp_path)
+    with pytest.raises(UserError, match=r"no entry found.*tokenizer\.json is damaged"):
+        tokeniser([("a film",)], "train")

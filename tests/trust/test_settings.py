@@ -150,6 +150,21 @@ def test_settings_that_are_none_are_named(
 
 
 @pytest.mark.parametrize(
+    ("command", "group"), [("fit", "model"), ("compare", "clock"), ("compare", "tune")]
+)
+def test_a_text_that_no_file_can_be_called_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, group: str
+) -> None:
+    (tmp_path / "odd.yaml").write_text(f'{group}: "\\0"\n')
+    assert complaint(capsys, command, *BEFORE[command], "--config", str(tmp_path / "odd.yaml"))
+
+
+def test_a_width_that_no_memory_holds_is_refused() -> None:
+    with pytest.raises(UserError, match="trunk_width 1000000000000000000000000 is out of range"):
+        from_spec({"class_path": "DactBert", "init_args": {"trunk_width": 10**24}})
+
+
+@pytest.mark.parametrize(
     ("command", "name"), [("fit", "out"), ("fit", "loggers"), ("compare", "out")]
 )
 def test_a_value_that_null_cannot_stand_for_is_named(

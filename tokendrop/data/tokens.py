@@ -23,7 +23,7 @@ from tokendrop.data.json_parts import json_parts
 from tokendrop.data.lazy import Made
 from tokendrop.data.split import Numbers, Tokens, Windows
 from tokendrop.data.words import words_of_tokens
-from tokendrop.errors import UserError
+from tokendrop.errors import UserError, tokenizer_panics
 from tokendrop.files import remove_drafts, whole_file
 from tokendrop.sums import is_changed
 
@@ -179,11 +179,11 @@ class Tokeniser:
                 kept[number], lengths[number] = text, length
         return kept, max(lengths), cut.union(long)
 
+    @tokenizer_panics()
     def _cut(self, texts: list[str], most: int) -> tuple[list[str], list[int], set[int]]:
         """Texts of so many tokens at most, the length of each, and which were cut."""
-        found = self._tokenizer(
-            texts, truncation=True, max_length=most, add_special_tokens=False
-        ).encodings
+        how = {"truncation": True, "max_length": most, "add_special_tokens": False}
+        found = self._tokenizer(texts, **how).encodings
         cut = {number for number, row in enumerate(found) if row.overflowing}
         kept = [
             text[row.offsets[0][0] : row.offsets[-1][1]] if number in cut else text
@@ -199,11 +199,11 @@ class Tokeniser:
                 f"use --data.max_length {special + 1} or more"
             )
 
+    @tokenizer_panics()
     def _rows(self, *texts: Any, **options: Any) -> list[_Row]:
         # a tokenizer built from a vocabulary knows no maximum: without one nothing is cut
-        batch = self._tokenizer(
-            *texts, **{"truncation": True, "max_length": self._max_length, **options}
-        )
+        how = {"truncation": True, "max_length": self._max_length, **options}
+        batch = self._tokenizer(*texts, **how)
         examples = batch.get("overflow_to_sample_mapping", range(len(texts[0])))
         return [
             {

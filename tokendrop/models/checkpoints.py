@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.utils import logging as transformers_logging
 
 from tokendrop.data.names import listed, names_by_id, repeated
-from tokendrop.errors import UserError, one_line
+from tokendrop.errors import UserError, one_line, tokenizer_panics
 from tokendrop.families import supported
 from tokendrop.sums import LIST, changed_of
 from tokendrop.tasks import Task
@@ -61,7 +61,7 @@ def read_tokenizer(place: str) -> Tokenizer:
         UserError: there is none, it is a slow one, or it has no vocabulary.
     """
     _refuse_pointers(Path(place))
-    with _named(place, "tokenizer"):
+    with tokenizer_panics(), _named(place, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
         words = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
     if not tokenizer.is_fast:

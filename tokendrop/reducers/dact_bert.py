@@ -14,13 +14,13 @@ an answered question once neither end of the span can; a number may still change
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tokendrop.bounds import Count, Finite, NonNegative, Positive
+from tokendrop.bounds import Bounds, Count, Finite, NonNegative, Positive
 from tokendrop.engine.by_row import row_max, row_softmax, row_sum
 from tokendrop.engine.packed import Batch, Layout
 from tokendrop.engine.trace import Encoded, Trace
@@ -78,7 +78,7 @@ class DactBert(Reducer):
         learning_rate: Positive = 3e-5,
         unit_learning_rate: Positive | None = None,
         halt_bias: Finite = 2.197,
-        trunk_width: Count | None = None,
+        trunk_width: Annotated[int, Bounds(1, 65_536)] | None = None,
         share_units: bool = False,
         pooling: Literal["cls", "mean"] = "cls",
         exit_tie: Literal["strict", "nonstrict"] = "strict",
