@@ -120,10 +120,8 @@ def parsed_comparison(
         parser.default_config_files = []
     try:
         parsed = parser.parse_args(list(arguments))
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise setting_error(error) from error
-    except ValueError as error:  # of a text that no file can be called, where one could stand
-        raise UserError(f"a setting cannot be read: {one_line(error)}") from error
     if parsed.out is None:
         raise UserError("out null cannot be used: leave it out, or name a folder")
     for name, kind in get_type_hints(Comparison).items():

@@ -207,10 +207,8 @@ def parse(arguments: Sequence[str], check: Check = check_training) -> TokenDropC
     """
     try:
         return TokenDropCLI(arguments, check)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise setting_error(error) from error
-    except ValueError as error:  # of a text that no file can be called, where one could stand
-        raise UserError(f"a setting cannot be read: {one_line(error)}") from error
 
 
 def evaluation_parser(command: Literal["validate", "test"], description: str) -> Parser:

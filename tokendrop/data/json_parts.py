@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 _AT_ONCE = 1000  # entries of a long sequence
+
+
+def json_hash(value: Any, depth: int) -> str:
+    """The SHA-256 of what :func:`json_parts` gives, in hexadecimal."""
+    found = hashlib.sha256()
+    for part in json_parts(value, depth):
+        found.update(part.encode())
+    return found.hexdigest()
 
 
 def json_parts(value: Any, depth: int) -> Iterator[str]:

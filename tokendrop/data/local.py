@@ -210,12 +210,14 @@ def with_names(table: Table, label: str, classes: dict[str, str]) -> Table:
     names = list(dict.fromkeys(classes.values()))
     numbers = {value: names.index(name) for value, name in classes.items()}
 
+    def value_of(cell: Any) -> str:
+        return "" if missing(cell) else str(cell).strip()
+
     def number(cell: Any) -> str | None:
-        value = "" if missing(cell) else str(cell).strip()
+        value = value_of(cell)
         return str(numbers[value]) if value else None
 
-    for row, cell in enumerate(table[label], 1):
-        value = "" if missing(cell) else str(cell).strip()
+    for row, value in enumerate(map(value_of, table[label]), 1):
         if value and value not in numbers:
             raise UserError(
                 f"{table.place}, row {row}: {value!r} in column {label!r} is none of the labels "

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from tokendrop.data.json_parts import json_parts
+from tokendrop.data.json_parts import json_hash
 from tokendrop.data.names import matched, pairs
 from tokendrop.data.split import IGNORED, Numbers, Split
 from tokendrop.errors import UserError
@@ -48,10 +47,7 @@ class Prepared:
         if self.labels != self.own:
             # class weights and F1 of the second class go by the data's order
             used.append(self.own)
-        key = hashlib.sha256()
-        for part in json_parts(used, 3):
-            key.update(part.encode())
-        return key.hexdigest()
+        return json_hash(used, 3)
 
     def following(self, names: Sequence[str], kind: str, model: str) -> Prepared:
         """The same rows with the classes numbered as a model does.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from array import array
@@ -19,7 +18,7 @@ from tqdm.auto import tqdm  # type: ignore[import-untyped]
 from transformers import PreTrainedTokenizerBase
 
 from tokendrop.data.cells import no_room
-from tokendrop.data.json_parts import json_parts
+from tokendrop.data.json_parts import json_hash
 from tokendrop.data.lazy import Made
 from tokendrop.data.split import Numbers, Tokens, Windows
 from tokendrop.data.words import words_of_tokens
@@ -223,10 +222,7 @@ class Tokeniser:
         made = _tokenise(texts, encode, what)
         if self._folder is None:
             return pa.Table.from_batches(made)
-        key = hashlib.sha256()
-        for part in json_parts([self.identity, how, texts], 1):
-            key.update(part.encode())
-        file = self._folder / f"{key.hexdigest()}.arrow"
+        file = self._folder / f"{json_hash([self.identity, how, texts], 1)}.arrow"
         table = _read(file, len(texts))
         if table is None:
             _write(made, file)

@@ -72,8 +72,10 @@ def from_spec(spec: dict[str, Any]) -> Reducer:
         raise UserError(f"reducer {name}: {one_line(error)}") from error
 
 
-def setting_error(error: ArgumentError) -> UserError:
+def setting_error(error: ArgumentError | ValueError) -> UserError:
     """The parser's complaint about settings, a reducer among them, on one line."""
+    if isinstance(error, ValueError):  # of a text that no file can be called, where one could stand
+        return UserError(f"a setting cannot be read: {one_line(error)}")
     message = re.sub(r'Parser key "([\w.]+)":', r"\1:", one_line(error))
     # settings that others are linked to
     if found := re.search(r'^Key "(\w+)\.[\w.]+" not found in namespace', message):
