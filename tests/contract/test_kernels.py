@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tests.contract.test_contract import FILES
-from tokendrop.engine import attention
+from tokendrop.engine import ragged
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.trace import Encoded
 from tokendrop.reducers.dense import Dense
@@ -31,7 +31,7 @@ WINDOWED = ["AdapLeR", "PowerBert", "TokenMerging"]
 
 @pytest.fixture
 def kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention, "KERNELS", {DEVICE})
+    monkeypatch.setattr(ragged, "DEVICES", {DEVICE})
 
 
 def passed(make: Make, model: PreTrainedModel) -> tuple[Encoded, list[Tensor]]:
@@ -55,9 +55,9 @@ def test_a_method_decides_and_learns_the_same(
     family: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = tiny_model(family).to(DEVICE)
-    monkeypatch.setattr(attention, "KERNELS", set())
+    monkeypatch.setattr(ragged, "DEVICES", set())
     plain, expected = passed(DROPS[name], model)
-    monkeypatch.setattr(attention, "KERNELS", {DEVICE})
+    monkeypatch.setattr(ragged, "DEVICES", {DEVICE})
     ours, found = passed(DROPS[name], model)
     torch.testing.assert_close(ours.logits, plain.logits, atol=1e-5, rtol=1e-5)
     for one, other in zip(ours.trace.layers, plain.trace.layers, strict=True):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from tokendrop.engine import attention
+from tokendrop.engine import ragged
 from tokendrop.engine.attention import attend
 from tokendrop.engine.packed import Batch, Layout
 from tokendrop.engine.positions import RelativeBias, SlidingWindow
@@ -98,7 +98,7 @@ def by_kernels(
 
 
 def plainly(found: list[Tensor], layout: Layout, **others: Any) -> tuple[Tensor, Tensor | None]:
-    with patch.object(attention, "KERNELS", set()):
+    with patch.object(ragged, "DEVICES", set()):
         return attend(*found, layout, **others)
 
 

@@ -12,9 +12,6 @@ tokens by it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -30,8 +27,7 @@ from tokendrop.engine.probabilities import (
     probabilities,
     votes,
 )
-
-KERNELS = frozenset({"cuda"})  # devices on which one launch serves all rows, whatever is asked for
+from tokendrop.engine.ragged import kernels_on
 
 SHORT = 64  # up to so many tokens, several rows are faster by two plain products than by SDPA
 
@@ -72,8 +68,11 @@ def attend(
     """
     if relative is None and _use_varlen(query, received, key_bias, window, dropout):
         return _varlen(query, key, value, layout, window), None
-    if (ragged := kernels(query.device)) is not None:
-        return ragged(query, key, value, layout, received, key_bias, window, relative, dropout)
+    if kernels_on(query.device):
+        from tokendrop.engine.ragged.attend import attend_ragged
+
+        others = (received, key_bias, window, relative, dropout)
+        return attend_ragged(query, key, value, layout, *others)
     blocks, beyond = layout.blocks, value[len(layout.tokens) :]
     places = None if window is None else window.positions
     places = places if relative is None else relative.positions(layout)
@@ -130,23 +129,6 @@ def attend(
         contexts += [beyond] if beyond.shape[0] else []
         context = torch.cat(contexts) if len(contexts) > 1 else contexts[0]
     return context.flatten(1), received_sums
-
-
-def kernels(device: torch.device) -> Callable[..., tuple[Tensor, Tensor | None]] | None:
-    """Attention without padding by our own kernels, None for a device that has none."""
-    return _kernels() if device.type in KERNELS else None
-
-
-@cache
-def _kernels() -> Callable[..., tuple[Tensor, Tensor | None]] | None:
-    """None where Triton is not installed."""
-    try:
-        from tokendrop.engine.ragged.attend import attend_ragged
-    except ModuleNotFoundError as error:
-        if error.name != "triton":
-            raise
-        return None
-    return attend_ragged
 
 
 def _mask(bias: Tensor | None, real: Tensor | None) -> Tensor | None:

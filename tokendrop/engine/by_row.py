@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from tokendrop.engine.packed import Layout
+from tokendrop.engine.ragged import kernels_on
 
 
 def row_sum(values: Tensor, layout: Layout) -> Tensor:
@@ -39,13 +41,23 @@ def row_softmax(scores: Tensor, layout: Layout, weight: Tensor | None = None) ->
 def row_rank(scores: Tensor, layout: Layout) -> Tensor:
     """0-based place of each token in the descending order of its row: (T,) to (T,).
 
-    Of equal scores the earlier token comes first, so the answer does not depend on the batch.
+    Of equal scores the earlier token comes first, so the answer does not depend on the batch; a
+    score that is no number comes last.
     """
+    if kernels_on(scores.device):
+        return _by_kernel(scores, layout)
     return layout.unpad(_ranks(layout.pad(scores.float(), -torch.inf)))
+
+
+def _by_kernel(scores: Tensor, layout: Layout, *others: Any) -> Tensor:
+    from tokendrop.engine.ragged.rows import row_rank
+
+    return row_rank(scores.detach().float(), layout.offsets, layout.tiles, *others)
 
 
 def _ranks(matrix: Tensor) -> Tensor:
     """The place of each element in the descending order of its row of a matrix."""
+    matrix = matrix.masked_fill(matrix.isnan(), -torch.inf)
     order = matrix.argsort(dim=1, descending=True, stable=True)
     places = torch.arange(order.shape[1], device=order.device).expand_as(order)
     return torch.empty_like(order).scatter_(1, order, places)
@@ -59,8 +71,9 @@ def top_k(
     With ``keep_first`` a row's first token, [CLS], is always among them. Of equal scores the
     earlier token is the better one, and a score that is no number is the worst.
     """
+    if kernels_on(scores.device):
+        return _by_kernel(scores, layout, layout.on_device(counts), keep_first)
     matrix = layout.pad(scores.float(), -torch.inf)
-    matrix = matrix.masked_fill(matrix.isnan(), -torch.inf)
     if keep_first:
         matrix = torch.cat([matrix.new_full((len(matrix), 1), torch.inf), matrix[:, 1:]], 1)
     return layout.unpad(_ranks(matrix) < layout.on_device(counts)[:, None])

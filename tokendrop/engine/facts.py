@@ -43,14 +43,18 @@ def send(values: NDArray[Any], device: torch.device) -> Tensor:
     return (found.pin_memory() if device.type == "cuda" else found).to(device, non_blocking=True)
 
 
-def send_all(lengths: Sequence[int], device: torch.device) -> dict[str, Tensor]:
+def send_all(
+    lengths: Sequence[int], device: torch.device, **others: NDArray[Any]
+) -> dict[str, Tensor]:
     """All FACTS of rows of these lengths in one transfer, which costs a host what an operator does.
+
+    Others go with them, by their own names.
 
     >>> facts = send_all([2, 3], torch.device("cpu"))
     >>> facts["row"].tolist(), facts["tiles"].tolist(), facts["is_first"].tolist()
     ([0, 0, 1, 1, 1], [[0, 0], [1, 0]], [True, False, True, False, False])
     """
-    arrays = {name: np.ascontiguousarray(fact(lengths)) for name, fact in FACTS.items()}
+    arrays = others | {name: np.ascontiguousarray(fact(lengths)) for name, fact in FACTS.items()}
     whole = send(np.concatenate([x.view(np.uint8).ravel() for x in arrays.values()]), device)
     parts = whole.split([x.nbytes for x in arrays.values()])
     return {

@@ -20,6 +20,16 @@ from torch import Tensor
 
 from tokendrop.engine.blocks import Blocks, spread, starts
 from tokendrop.engine.facts import FACTS, send, send_all
+from tokendrop.engine.ragged import kernels_on
+
+
+def kept_rows(counts: Sequence[int]) -> list[int]:
+    """The rows of which something stays, in the order in which :meth:`Layout.keep` lays them.
+
+    >>> kept_rows([3, 0, 1, 1])
+    [2, 3, 0]
+    """
+    return sorted((r for r, count in enumerate(counts) if count), key=counts.__getitem__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +151,10 @@ class Layout:
 
     def counts(self, mask: Tensor) -> list[int]:
         """(R,) tokens of each row where a mask (T,) is true, read back from the device."""
+        if kernels_on(self.device):
+            from tokendrop.engine.ragged.rows import row_count
+
+            return row_count(mask, self.offsets).tolist()
         rows = torch.zeros(len(self.lengths), dtype=torch.long, device=self.device)
         return rows.index_add(0, self.row, mask.long()).tolist()
 
@@ -171,18 +185,27 @@ class Layout:
         """
         if counts is None:
             counts = self.counts(mask)
-        order = sorted((r for r, count in enumerate(counts) if count), key=counts.__getitem__)
-        lengths = [counts[r] for r in order]
+        order = kept_rows(counts)
+        lengths = tuple(counts[r] for r in order)
+        origin = tuple(self.origin[r] for r in order)
         total = sum(lengths)
         spare = spare_rows(total)
+        if order and kernels_on(self.device):
+            from tokendrop.engine.ragged.rows import row_gather
+
+            facts = send_all(lengths, self.device, came=np.array(order))
+            begins = self.offsets, facts["came"], facts["offsets"]
+            index, tokens = row_gather(mask.contiguous(), self.tokens, *begins, total + spare)
+            kept = Layout(lengths, origin, tokens[:total])
+            vars(kept)["_facts"] = facts
+            return index, kept
         index = mask.nonzero_static(size=total + spare, fill_value=0).squeeze(1)
         if order != sorted(order):
             places = spread(lengths, starts(counts)[order])
             places = np.append(places, np.full(spare, total)) if spare else places
             index = index.index_select(0, self.on_device(places))
-        origin = tuple(self.origin[r] for r in order)
         tokens = self.tokens.index_select(0, index[:total] if spare else index)
-        return index, Layout(tuple(lengths), origin, tokens)
+        return index, Layout(lengths, origin, tokens)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Layout:
         return self._map(lambda value: value.to(device, non_blocking=non_blocking))

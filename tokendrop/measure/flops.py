@@ -13,9 +13,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from transformers import PreTrainedModel
 
-from tokendrop.engine.attention import kernels
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
+from tokendrop.engine.ragged import kernels_on
 from tokendrop.engine.trace import Trace
 from tokendrop.families import family_of
 from tokendrop.heads import reads_tokens
@@ -86,7 +86,7 @@ def padding_flops(trace: Trace, shape: Shape) -> int:
     """
     total = 0
     for layer in trace.layers:
-        if kernels(layer.attention.device) is None:
+        if not kernels_on(layer.attention.device):
             blocks = sum(rows * width**2 for rows, width in layer.attention.blocks.shapes)
             total += 4 * shape.hidden * (blocks - layer.attention.pairs)
         before, after = layer.spare

@@ -1,0 +1,203 @@
+"""Ranking, counting and gathering inside the rows of a packed tensor, each in one launch.
+
+A method that drops tokens does this in every layer. With torch's operators it takes twenty launches,
+for a sort among them, which on a GPU is more than all else that a layer does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from tokendrop.engine.blocks import TILE
+
+STEP = 256  # tokens of a row that a program looks at together
+
+
+@triton.jit
+def _scores(scores, first, at, length, KEEP_FIRST: tl.constexpr):
+    """The scores of some places of a row: -inf where there is no number."""
+    found = tl.load(scores + first + at, mask=at < length, other=float("-inf"))
+    found = tl.where(found == found, found, float("-inf"))
+    if KEEP_FIRST:
+        found = tl.where(at == 0, float("inf"), found)
+    return found
+
+
+@triton.jit
+def rank(
+    scores, counts, offsets, tiles, found,
+    KEEP_FIRST: tl.constexpr, COUNTED: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """How many tokens of their row are ahead of those of a tile, or whether few enough are."""
+    tile = tl.program_id(0)
+    row = tl.load(tiles + 2 * tile)
+    first = tl.load(offsets + row)
+    length = tl.load(offsets + row + 1) - first
+    at = tl.load(tiles + 2 * tile + 1) + tl.arange(0, BLOCK)
+    own = _scores(scores, first, at, length, KEEP_FIRST)
+    ahead = tl.zeros([BLOCK], tl.int32)
+    for start in range(0, length, BLOCK):
+        other = start + tl.arange(0, BLOCK)
+        theirs = _scores(scores, first, other, length, KEEP_FIRST)[None, :]
+        earlier = (theirs == own[:, None]) & (other[None, :] < at[:, None])
+        better = ((theirs > own[:, None]) | earlier) & (other < length)[None, :]
+        ahead += tl.sum(better.to(tl.int32), 1)
+    if COUNTED:
+        tl.store(found + first + at, ahead < tl.load(counts + row), mask=at < length)
+    else:
+        tl.store(found + first + at, ahead.to(tl.int64), mask=at < length)
+
+
+@triton.jit
+def count(mask, offsets, found, BLOCK: tl.constexpr):
+    """The tokens of a row where the mask is true."""
+    row = tl.program_id(0)
+    first = tl.load(offsets + row)
+    length = tl.load(offsets + row + 1) - first
+    total = tl.zeros([BLOCK], tl.int32)
+    for start in range(0, length, BLOCK):
+        at = start + tl.arange(0, BLOCK)
+        total += tl.load(mask + first + at, mask=at < length, other=0).to(tl.int32)
+    tl.store(found + row, tl.sum(total, 0).to(tl.int64))
+
+
+@triton.jit
+def gather(mask, tokens, offsets, came, begins, index, kept, BLOCK: tl.constexpr):
+    """Where the tokens of a new row stood before, and which ones of the batch they are."""
+    row = tl.program_id(0)
+    source = tl.load(came + row)
+    first = tl.load(offsets + source)
+    length = tl.load(offsets + source + 1) - first
+    place, end = tl.load(begins + row), tl.load(begins + row + 1)
+    for start in range(0, length, BLOCK):
+        at = start + tl.arange(0, BLOCK)
+        stays = tl.load(mask + first + at, mask=at < length, other=0).to(tl.int64)
+        places = place + tl.cumsum(stays, 0) - stays
+        # no more than were counted, whoever counted them
+        stored = (stays != 0) & (places < end)
+        tl.store(index + places, first + at, mask=stored)
+        tl.store(kept + places, tl.load(tokens + first + at, mask=stored, other=0), mask=stored)
+        place += tl.sum(stays, 0)
+
+
+def _rank(
+    scores: Tensor, counts: Tensor | None, offsets: Tensor, tiles: Tensor, keep_first: bool
+) -> Tensor:
+    found = _fake_rank(scores, counts, offsets, tiles, keep_first)
+    counted = counts is not None
+    rank[(len(tiles),)](
+        scores, counts if counted else scores, offsets, tiles, found,
+        KEEP_FIRST=keep_first, COUNTED=counted, BLOCK=TILE,
+    )  # fmt: skip
+    return found
+
+
+def _count(mask: Tensor, offsets: Tensor) -> Tensor:
+    found = _fake_count(mask, offsets)
+    count[(len(found),)](mask, offsets, found, BLOCK=STEP)
+    return found
+
+
+def _gather(
+    mask: Tensor, tokens: Tensor, offsets: Tensor, came: Tensor, begins: Tensor, size: int
+) -> tuple[Tensor, Tensor]:
+    # spare rows are gathered from somewhere
+    index, kept = tokens.new_zeros(size), tokens.new_empty(size)
+    gather[(len(came),)](mask, tokens, offsets, came, begins, index, kept, BLOCK=STEP)
+    return index, kept
+
+
+def _fake_rank(
+    scores: Tensor, counts: Tensor | None, offsets: Tensor, tiles: Tensor, keep_first: bool
+) -> Tensor:
+    kind = torch.long if counts is None else torch.bool
+    return torch.empty(scores.shape, dtype=kind, device=scores.device)
+
+
+def _fake_count(mask: Tensor, offsets: Tensor) -> Tensor:
+    return offsets.new_empty(len(offsets) - 1)
+
+
+def _fake_gather(mask: Tensor, tokens: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+    size = others[-1]
+    return tokens.new_empty(size), tokens.new_empty(size)
+
+
+_LIBRARY = torch.library.Library("tokendrop", "FRAGMENT")
+for _schema, _kernel, _fake in (
+    (
+        "row_rank(Tensor scores, Tensor? counts, Tensor offsets, Tensor tiles, bool keep_first) "
+        "-> Tensor",
+        _rank,
+        _fake_rank,
+    ),
+    ("row_count(Tensor mask, Tensor offsets) -> Tensor", _count, _fake_count),
+    (
+        "row_gather(Tensor mask, Tensor tokens, Tensor offsets, Tensor came, Tensor begins, "
+        "SymInt size) -> (Tensor, Tensor)",
+        _gather,
+        _fake_gather,
+    ),
+):
+    _name = _schema.partition("(")[0]
+    _LIBRARY.define(_schema)
+    _LIBRARY.impl(_name, _kernel, "CompositeExplicitAutograd")
+    torch.library.register_fake(f"tokendrop::{_name}", _fake, lib=_LIBRARY)
+
+
+def row_rank(
+    scores: Tensor,
+    offsets: Tensor,
+    tiles: Tensor,
+    counts: Tensor | None = None,
+    keep_first: bool = False,
+) -> Tensor:
+    """The place of each token in the descending order of its row, or whether it is among the best.
+
+    Of equal scores the earlier token is the better one; what is no number is the worst.
+
+    Args:
+        scores: (T,) in fp32.
+        offsets: (R + 1,) the first token of each row, and T at the end.
+        tiles: (N, 2) int32, see :func:`tokendrop.engine.blocks.tiles`.
+        counts: (R,) how many tokens of each row are asked for.
+        keep_first: whether a row's first token is the best whatever its score.
+
+    Returns:
+        (T,) places from 0, or with ``counts`` a mask.
+    """
+    found: Tensor = torch.ops.tokendrop.row_rank(scores, counts, offsets, tiles, keep_first)
+    return found
+
+
+def row_count(mask: Tensor, offsets: Tensor) -> Tensor:
+    """(R,) tokens of each row where a mask (T,) is true."""
+    found: Tensor = torch.ops.tokendrop.row_count(mask, offsets)
+    return found
+
+
+def row_gather(
+    mask: Tensor, tokens: Tensor, offsets: Tensor, came: Tensor, begins: Tensor, size: int
+) -> tuple[Tensor, Tensor]:
+    """Lay the tokens that a mask leaves end to end, in another order of rows.
+
+    Args:
+        mask: (T,) which ones stay.
+        tokens: (T,) which token of the batch each one is.
+        offsets: (R + 1,) the first token of each row, and T at the end.
+        came: (R',) which row each of the new rows was.
+        begins: (R' + 1,) the first token of each new row, and T' at the end.
+        size: T' and spare rows behind them.
+
+    Returns:
+        (size,) where each token stood, 0 for spare rows; and (size,) which token it is.
+    """
+    found: tuple[Tensor, Tensor] = torch.ops.tokendrop.row_gather(
+        mask, tokens, offsets, came, begins, size
+    )
+    return found
