@@ -34,7 +34,7 @@ ON_GPU = pytest.param("cuda", marks=pytest.mark.gpu)
 @pytest.fixture(params=["cpu", ON_GPU])
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     if request.param == "cpu":
-        usable = graphs._usable
+        usable = graphs.usable
 
         def on_a_processor(model: PreTrainedModel, hidden: Tensor) -> bool:
             return graphs.ENABLED and not torch.is_grad_enabled() and not model.training
@@ -43,8 +43,8 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
             return lambda: left.copy_(call())
 
         assert usable(nn.Linear(1, 1), torch.zeros(1, 1)) is False
-        monkeypatch.setattr(graphs, "_usable", on_a_processor)
-        monkeypatch.setattr(graphs, "_capture", again)
+        monkeypatch.setattr(graphs, "usable", on_a_processor)
+        monkeypatch.setattr(graphs, "capture", again)
     yield request.param
     graphs._STATES.clear()
 
@@ -63,7 +63,7 @@ def test_dense_answers_stay_the_same_once_recorded(
     expected = eagerly(model, Dense(), monkeypatch)
     for _ in range(3):
         torch.testing.assert_close(run(model, Dense(), ROWS).logits, expected, atol=1e-5, rtol=1e-5)
-    assert any(graph for layer in graphs._LAYERS.values() for graph in layer.graphs.values())
+    assert any(graph for layer in graphs._KNOWN.values() for graph in layer.graphs.values())
 
 
 @pytest.mark.parametrize("name", DROPS)
@@ -82,14 +82,14 @@ def test_new_weights_are_used(device: str) -> None:
     for _ in range(3):
         run(model, Dense(), ROWS)
     layer: Any = model.base_model.encoder.layer[1]
-    recorded = graphs._LAYERS[layer]
+    recorded = graphs._KNOWN[layer]
     with torch.no_grad():
         layer.output.dense.weight.mul_(-1)  # where it is, as an optimiser does
     mended = run(model, Dense(), ROWS).logits
-    assert graphs._LAYERS[layer] is recorded
+    assert graphs._KNOWN[layer] is recorded
     layer.output.dense.weight = nn.Parameter(-layer.output.dense.weight.detach())
     back = run(model, Dense(), ROWS).logits
-    assert graphs._LAYERS[layer] is not recorded
+    assert graphs._KNOWN[layer] is not recorded
     assert not torch.allclose(back, mended, atol=1e-3)
 
 
@@ -144,7 +144,7 @@ def test_a_pass_inside_another_one_does_not_disturb_it(
 
 def test_a_model_that_is_gone_leaves_no_graph(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if device == "cpu":  # unlike a graph, a call that is to be made again holds the layer
-        monkeypatch.setattr(graphs, "_capture", lambda call, left: list)
+        monkeypatch.setattr(graphs, "capture", lambda call, left: list)
     model = tiny_model("bert").to(device)
     for _ in range(3):
         run(model, Dense(), ROWS)

@@ -19,6 +19,7 @@ from tokendrop.engine.live import Answers, Live
 from tokendrop.engine.packed import Batch, Layout
 from tokendrop.engine.parts import Parts
 from tokendrop.engine.trace import Encoded, LayerTrace, Trace
+from tokendrop.engine.whole import whole_pass
 from tokendrop.families import family_of
 from tokendrop.heads import reads_tokens
 from tokendrop.reducers.base import Reducer
@@ -42,6 +43,8 @@ def encode(
     Raises:
         RuntimeError: the reducer dropped a row's first token, which the head reads.
     """
+    if embeddings is None and (encoded := whole_pass(model, batch, reducer)) is not None:
+        return encoded
     family, by_token = family_of(model), reads_tokens(model)
     walked = walk(model, batch, reducer, embeddings, restore=by_token)
     layout, answers = walked.layout, walked.answers

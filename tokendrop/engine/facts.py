@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ FACTS: dict[str, Callable[[Sequence[int]], NDArray[Any]]] = {
     "tiles": tiles,
     "is_first": _is_first,
 }
-"""By what :class:`tokendrop.engine.packed.Layout` calls it, wide numbers before narrow ones."""
+"""By what :class:`tokendrop.engine.packed.Layout` calls it."""
 
 
 def send(values: NDArray[Any], device: torch.device) -> Tensor:
@@ -55,9 +55,23 @@ def send_all(
     ([0, 0, 1, 1, 1], [[0, 0], [1, 0]], [True, False, True, False, False])
     """
     arrays = others | {name: np.ascontiguousarray(fact(lengths)) for name, fact in FACTS.items()}
-    whole = send(np.concatenate([x.view(np.uint8).ravel() for x in arrays.values()]), device)
-    parts = whole.split([x.nbytes for x in arrays.values()])
+    return separated(send(joined(arrays), device), arrays)
+
+
+def joined(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
+    """The bytes of arrays end to end, those of wide numbers first, so that all are aligned."""
+    return np.concatenate([arrays[name].view(np.uint8).ravel() for name in _by_width(arrays)])
+
+
+def separated(whole: Tensor, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
+    """Views of what :func:`joined` made of arrays like these, wherever it is now."""
+    names = _by_width(arrays)
+    parts = whole.split([arrays[name].nbytes for name in names])
     return {
-        name: part.view(torch.from_numpy(array).dtype).view(array.shape)
-        for (name, array), part in zip(arrays.items(), parts, strict=True)
+        name: part.view(torch.from_numpy(arrays[name]).dtype).view(arrays[name].shape)
+        for name, part in zip(names, parts, strict=True)
     }
+
+
+def _by_width(arrays: Mapping[str, NDArray[Any]]) -> list[str]:
+    return sorted(arrays, key=lambda name: -arrays[name].itemsize)

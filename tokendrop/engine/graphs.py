@@ -2,8 +2,8 @@
 
 A GPU is done with a small batch before the host has launched the next operator. So the operators of
 each part of a layer are recorded once for a number of rows, and then launched as one. Attention and
-what a method decides lie between the parts and run as ever, so this serves the dense model and
-every method alike.
+what a method decides lie between the parts and run as ever, so this serves every method; those that
+need not be asked in between are recorded as a whole (:mod:`tokendrop.engine.whole`).
 
 All graphs work on the same few tensors, one pass at a time.
 """
@@ -50,19 +50,29 @@ def parts_of(model: PreTrainedModel, family: Family, hidden: Tensor) -> Iterator
     if compiling_parts():
         yield Compiled(family, hidden)
         return
-    if not _usable(model, hidden) or not _TURN.acquire(blocking=False):
+    if not usable(model, hidden):
         yield Parts(family, hidden)
         return
-    try:
-        yield Recorded(family, hidden)
-    finally:
-        _TURN.release()
+    with alone() as free:
+        yield Recorded(family, hidden) if free else Parts(family, hidden)
 
 
 _TURN = threading.Lock()
 
 
-def _usable(model: PreTrainedModel, hidden: Tensor) -> bool:
+@contextmanager
+def alone() -> Iterator[bool]:
+    """Whether no other pass is under way that uses graphs; until this one ends, none begins."""
+    free = _TURN.acquire(blocking=False)
+    try:
+        yield free
+    finally:
+        if free:
+            _TURN.release()
+
+
+def usable(model: PreTrainedModel, hidden: Tensor) -> bool:
+    """Whether a pass that this enters can be made of graphs."""
     return (
         ENABLED
         and hidden.is_cuda
@@ -103,14 +113,16 @@ class _Graph:
 
 
 @dataclass(eq=False)
-class _Layer:
-    """The graphs of a layer: by part, rows and type; None for what ran once, unrecorded."""
+class _Known:
+    """The graphs of a layer: by part, rows and type; or those of a model. None for what ran once,
+    unrecorded.
+    """
 
     weights: list[_Weight]
-    graphs: dict[tuple[Any, ...], _Graph | None] = field(default_factory=dict)
+    graphs: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, layer: nn.Module) -> _Layer:
+    def of(cls, layer: nn.Module) -> _Known:
         return cls(
             [
                 _Weight(module._parameters, name, weight, weight.data_ptr())
@@ -120,8 +132,16 @@ class _Layer:
         )
 
 
-_LAYERS: WeakKeyDictionary[nn.Module, _Layer] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[nn.Module, _Known] = WeakKeyDictionary()
 _STATES: dict[tuple[Any, ...], Tensor] = {}
+
+
+def recordings(module: nn.Module) -> dict[tuple[Any, ...], Any]:
+    """The graphs of a layer or a model, none if it has other weights than when they were made."""
+    known = _KNOWN.get(module)
+    if known is None or not all(weight.is_there() for weight in known.weights):
+        known = _KNOWN[module] = _Known.of(module)
+    return known.graphs
 
 
 class Recorded(Parts):
@@ -138,10 +158,7 @@ class Recorded(Parts):
         return size - tokens if size <= self._most else 0
 
     def project(self, layer: Any, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        known = _LAYERS.get(layer)
-        # the first part of a layer: its weights stay where they are until the pass has ended
-        if known is None or not all(weight.is_there() for weight in known.weights):
-            _LAYERS[layer] = _Layer.of(layer)
+        recordings(layer)  # the first part: weights stay where they are until the pass has ended
         found: tuple[Tensor, Tensor, Tensor] = self._run("project", layer, hidden=hidden)
         return found
 
@@ -156,7 +173,7 @@ class Recorded(Parts):
     def _run(self, name: str, layer: Any, **states: Tensor) -> Any:
         part = getattr(self.family, name)
         given = list(states.values())
-        rows, graphs = len(given[0]), _LAYERS[layer].graphs
+        rows, graphs = len(given[0]), _KNOWN[layer].graphs
         place = (name, rows, given[0].dtype, given[0].device)
         if rows > self._most or place not in graphs:
             graphs[place] = None
@@ -189,14 +206,14 @@ def _recorded(part: Callable[..., Any], layer: Any, read: Sequence[Tensor], most
         return torch.cat([x.flatten(1) for x in made], 1) if several else made
 
     left = _states("projected" if several else "hidden", whole(made), most)[: len(read[0])]
-    replay = _capture(lambda: whole(part(layer, *read)), left)
+    replay = capture(lambda: whole(part(layer, *read)), left)
     if not several:
         return _Graph(read, left, replay)
     parts = zip(left.split([x[0].numel() for x in made], 1), made, strict=True)
     return _Graph(read, tuple(x.view(like.shape) for x, like in parts), replay)
 
 
-def _capture(run: Callable[[], Tensor], left: Tensor) -> Callable[[], object]:
+def capture(run: Callable[[], Tensor], left: Tensor) -> Callable[[], object]:
     """Record what ``run`` launches; its result is copied to ``left``."""
     device = left.device
     graph, stream, present = torch.cuda.CUDAGraph(), _stream(device), torch.cuda.current_stream()

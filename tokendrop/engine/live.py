@@ -20,6 +20,11 @@ _NOTHING = Decision()
 _SILENT = (Reducer.before_layer, Reducer.after_attention, Reducer.after_layer)
 
 
+def is_silent(moment: Callable[[View], Decision | None]) -> bool:
+    """Whether a reducer's moment decides nothing, whatever it is shown."""
+    return getattr(moment, "__func__", None) in _SILENT
+
+
 class Live:
     """The live rows and tokens of a pass: R rows and T tokens, of B and T_0 that went in.
 
@@ -91,7 +96,7 @@ class Live:
         keys: Tensor | None = None,
     ) -> Decision:
         """Let a reducer decide, in full precision whatever the backbone runs in."""
-        if getattr(moment, "__func__", None) in _SILENT:
+        if is_silent(moment):
             return _NOTHING
         view = self.view(layer, received, keys)
         if not torch.is_autocast_enabled(view.states.device.type):

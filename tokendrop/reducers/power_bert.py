@@ -123,7 +123,10 @@ class PowerBert(Reducer):
             return None
         return Decision(keep=top_k(received_attention(view), wanted, view.layout), counts=wanted)
 
-    def ranking(self) -> Ranking:
+    def ranking(self) -> Ranking | None:
+        if self.searching:
+            return None
+
         def lengths(tokens: int) -> list[int]:
             return [self._most(count, tokens) for count in self.configuration]
 

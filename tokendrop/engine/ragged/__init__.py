@@ -1,4 +1,4 @@
-"""What happens inside the rows of a packed tensor in one launch, for GPUs: kernels and operators."""
+"""What happens in the rows of a packed tensor in one launch, for GPUs: kernels and operators."""
 
 from __future__ import annotations
 

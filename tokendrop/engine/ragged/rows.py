@@ -1,7 +1,7 @@
 """Ranking, counting and gathering inside the rows of a packed tensor, each in one launch.
 
-A method that drops tokens does this in every layer. With torch's operators it takes twenty launches,
-for a sort among them, which on a GPU is more than all else that a layer does.
+A method that drops tokens does this in every layer. By torch's operators it takes twenty launches,
+a sort among them, which on a GPU is more than all else that a layer does.
 """
 
 from __future__ import annotations
@@ -9,80 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import triton
-import triton.language as tl
 from torch import Tensor
 
 from tokendrop.engine.blocks import TILE
+from tokendrop.engine.ragged import row_kernels
 
 STEP = 256  # tokens of a row that a program looks at together
-
-
-@triton.jit
-def _scores(scores, first, at, length, KEEP_FIRST: tl.constexpr):
-    """The scores of some places of a row: -inf where there is no number."""
-    found = tl.load(scores + first + at, mask=at < length, other=float("-inf"))
-    found = tl.where(found == found, found, float("-inf"))
-    if KEEP_FIRST:
-        found = tl.where(at == 0, float("inf"), found)
-    return found
-
-
-@triton.jit
-def rank(
-    scores, counts, offsets, tiles, found,
-    KEEP_FIRST: tl.constexpr, COUNTED: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """How many tokens of their row are ahead of those of a tile, or whether few enough are."""
-    tile = tl.program_id(0)
-    row = tl.load(tiles + 2 * tile)
-    first = tl.load(offsets + row)
-    length = tl.load(offsets + row + 1) - first
-    at = tl.load(tiles + 2 * tile + 1) + tl.arange(0, BLOCK)
-    own = _scores(scores, first, at, length, KEEP_FIRST)
-    ahead = tl.zeros([BLOCK], tl.int32)
-    for start in range(0, length, BLOCK):
-        other = start + tl.arange(0, BLOCK)
-        theirs = _scores(scores, first, other, length, KEEP_FIRST)[None, :]
-        earlier = (theirs == own[:, None]) & (other[None, :] < at[:, None])
-        better = ((theirs > own[:, None]) | earlier) & (other < length)[None, :]
-        ahead += tl.sum(better.to(tl.int32), 1)
-    if COUNTED:
-        tl.store(found + first + at, ahead < tl.load(counts + row), mask=at < length)
-    else:
-        tl.store(found + first + at, ahead.to(tl.int64), mask=at < length)
-
-
-@triton.jit
-def count(mask, offsets, found, BLOCK: tl.constexpr):
-    """The tokens of a row where the mask is true."""
-    row = tl.program_id(0)
-    first = tl.load(offsets + row)
-    length = tl.load(offsets + row + 1) - first
-    total = tl.zeros([BLOCK], tl.int32)
-    for start in range(0, length, BLOCK):
-        at = start + tl.arange(0, BLOCK)
-        total += tl.load(mask + first + at, mask=at < length, other=0).to(tl.int32)
-    tl.store(found + row, tl.sum(total, 0).to(tl.int64))
-
-
-@triton.jit
-def gather(mask, tokens, offsets, came, begins, index, kept, BLOCK: tl.constexpr):
-    """Where the tokens of a new row stood before, and which ones of the batch they are."""
-    row = tl.program_id(0)
-    source = tl.load(came + row)
-    first = tl.load(offsets + source)
-    length = tl.load(offsets + source + 1) - first
-    place, end = tl.load(begins + row), tl.load(begins + row + 1)
-    for start in range(0, length, BLOCK):
-        at = start + tl.arange(0, BLOCK)
-        stays = tl.load(mask + first + at, mask=at < length, other=0).to(tl.int64)
-        places = place + tl.cumsum(stays, 0) - stays
-        # no more than were counted, whoever counted them
-        stored = (stays != 0) & (places < end)
-        tl.store(index + places, first + at, mask=stored)
-        tl.store(kept + places, tl.load(tokens + first + at, mask=stored, other=0), mask=stored)
-        place += tl.sum(stays, 0)
 
 
 def _rank(
@@ -90,7 +22,7 @@ def _rank(
 ) -> Tensor:
     found = _fake_rank(scores, counts, offsets, tiles, keep_first)
     counted = counts is not None
-    rank[(len(tiles),)](
+    row_kernels.rank[(len(tiles),)](
         scores, counts if counted else scores, offsets, tiles, found,
         KEEP_FIRST=keep_first, COUNTED=counted, BLOCK=TILE,
     )  # fmt: skip
@@ -99,7 +31,7 @@ def _rank(
 
 def _count(mask: Tensor, offsets: Tensor) -> Tensor:
     found = _fake_count(mask, offsets)
-    count[(len(found),)](mask, offsets, found, BLOCK=STEP)
+    row_kernels.count[(len(found),)](mask, offsets, found, BLOCK=STEP)
     return found
 
 
@@ -108,7 +40,7 @@ def _gather(
 ) -> tuple[Tensor, Tensor]:
     # spare rows are gathered from somewhere
     index, kept = tokens.new_zeros(size), tokens.new_empty(size)
-    gather[(len(came),)](mask, tokens, offsets, came, begins, index, kept, BLOCK=STEP)
+    row_kernels.gather[(len(came),)](mask, tokens, offsets, came, begins, index, kept, BLOCK=STEP)
     return index, kept
 
 

@@ -142,7 +142,9 @@ class LengthAdaptive(Reducer):
         keep = top_k(scores, counts, view.layout, keep_first=self.keep_cls)
         return Decision(keep=keep, counts=counts)
 
-    def ranking(self) -> Ranking:
+    def ranking(self) -> Ranking | None:
+        if self._plans is not None:
+            return None
         return Ranking(self.lengths_of, received_attention, keep_first=self.keep_cls)
 
     def lengths_of(self, tokens: int, configuration: Sequence[int] | None = None) -> list[int]:
