@@ -15,6 +15,7 @@ import torch
 from transformers import PreTrainedModel
 
 from baselines import AttentionTopK, FewerLayers, FirstK, RandomDrop, TokenMerging, Truncation
+from tokendrop.engine import ragged
 from tokendrop.engine.by_row import row_sum
 from tokendrop.engine.encoder import encode, walk
 from tokendrop.engine.packed import Batch, Layout
@@ -48,7 +49,15 @@ def no_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)
 
 
-@pytest.mark.usefixtures("no_autocast")
+@pytest.fixture(params=[False, True], ids=["operators", "kernels"])
+def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which the operators' fake versions run here."""
+    if request.param:
+        pytest.importorskip("triton", reason="Triton has packages for Linux only")
+        monkeypatch.setattr(ragged, "DEVICES", {"meta"})
+
+
+@pytest.mark.usefixtures("no_autocast", "kernels")
 @pytest.mark.parametrize("restore", [False, True], ids=["read_cls", "read_tokens"])
 @pytest.mark.parametrize("method", STATIC)
 def test_what_does_not_depend_on_content_is_known_to_the_host(method: str, restore: bool) -> None:
@@ -62,7 +71,7 @@ def test_what_does_not_depend_on_content_is_known_to_the_host(method: str, resto
     assert len(walked.trace.layers) == (2 if method == "fewer_layers" else LAYERS)
 
 
-@pytest.mark.usefixtures("no_autocast")
+@pytest.mark.usefixtures("no_autocast", "kernels")
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_the_dense_pass_of_no_family_waits(family: str) -> None:
     model = tiny_model(family).to("meta")
