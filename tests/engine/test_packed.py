@@ -37,6 +37,8 @@ def test_row_sum_and_row_max(rows: list[list[int]]) -> None:
     values, layout = laid(rows)
     assert row_sum(values, layout).tolist() == [sum(row) for row in rows]
     assert row_max(values.float(), layout).tolist() == [max(row) for row in rows]
+    both = torch.stack([values, -values], 1).float()
+    assert row_max(both, layout).tolist() == [[max(row), -min(row)] for row in rows]
     vectors = torch.stack([values, 2 * values], 1)
     assert row_sum(vectors, layout).tolist() == [[sum(row), 2 * sum(row)] for row in rows]
 

@@ -18,9 +18,10 @@ def row_sum(values: Tensor, layout: Layout) -> Tensor:
 
 
 def row_max(values: Tensor, layout: Layout) -> Tensor:
-    """Largest value in each row: (T,) to (R,)."""
-    out = values.new_full((len(layout.lengths),), -torch.inf)
-    return out.scatter_reduce(0, layout.row, values, "amax")
+    """Largest value in each row: (T, ...) to (R, ...)."""
+    out = values.new_full((len(layout.lengths), *values.shape[1:]), -torch.inf)
+    row = layout.row.view(-1, *[1] * (values.ndim - 1)).expand_as(values)
+    return out.scatter_reduce(0, row, values, "amax")
 
 
 def row_softmax(scores: Tensor, layout: Layout, weight: Tensor | None = None) -> Tensor:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tokendrop.bounds import Bounds, Count, NonNegative, Positive
@@ -164,19 +165,18 @@ class AdapLeR(Reducer):
         layout = batch.layout
         saliency = torch.cat([self.saliency[i] for i in batch.numbers])
         saliency = saliency.to(layout.device, non_blocking=True)
-        divergences = []
-        for layer, found in enumerate(memory.contributions):
-            mask = memory.masks[layer]  # the code works it out again for the target, equally
-            target = saliency * mask
-            if layer > 0:
-                target = torch.where(layout.is_first, target * self.theta[layer - 1], target)
-            target = target / (row_sum(target, layout)[layout.row] + 1e-15)
-            target, found = target.clamp(1e-7, 1), found.clamp(1e-7, 1)
-            # a row with nothing left to drop has nothing to learn
-            droppable = row_max(mask.detach().masked_fill(layout.is_first, 0), layout)
-            divergence = row_sum(target * (target / found).log(), layout)
-            divergences.append((droppable * divergence).mean())
-        return torch.stack(divergences)
+        found = torch.stack(memory.contributions, 1)  # (T, L), as all that follows
+        masks = torch.stack(memory.masks[:-1], 1)  # the code works them out again, equally
+        is_first = layout.is_first[:, None]
+        target = saliency[:, None] * masks
+        # the first layer has none, and a part of a chain may skip the last ones
+        theta = F.pad(self.theta, (1, 0), value=1.0)[: found.shape[1]]
+        target = torch.where(is_first, target * theta, target)
+        target = target / (row_sum(target, layout)[layout.row] + 1e-15)
+        target, found = target.clamp(1e-7, 1), found.clamp(1e-7, 1)
+        # a row with nothing left to drop has nothing to learn
+        droppable = row_max(masks.detach().masked_fill(is_first, 0), layout)
+        return (droppable * row_sum(target * (target / found).log(), layout)).mean(0)
 
     def stages(self) -> list[Stage]:
         stage = Stage("adaptive", self.epochs, self.learning_rate, weight_decay=0.01, eps=1e-12)
