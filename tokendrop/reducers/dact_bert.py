@@ -150,12 +150,13 @@ class DactBert(Reducer):
         unit = self.units[0 if self.share_units else view.layer]
         pooled = self._pooled(view)
         logits, halting = unit(view.hidden if self.by_token else pooled, pooled)
-        before = running.remaining[layout.rows]
+        before = self._alive(running.remaining, layout.rows, view)
         remaining = before * halting
         answer = self._distribution(logits, layout)
         running.answer = self._mix(running.answer, answer, before, view)
-        running.remaining = running.remaining.index_copy(0, layout.rows, remaining)
-        running.ponder = running.ponder.index_add(0, layout.rows, remaining)
+        spent = self._alive(running.ponder, layout.rows, view) + remaining
+        running.remaining = self._put(running.remaining, layout.rows, remaining, view)
+        running.ponder = self._put(running.ponder, layout.rows, spent, view)
 
         left = view.layers - view.layer - 1
         counts = None
@@ -166,7 +167,8 @@ class DactBert(Reducer):
             return None
         else:
             leave = self._final(running.answer, remaining, left, view)
-        found = running.answer if self.by_token else running.answer[layout.rows]
+        found = running.answer
+        found = found if self.by_token else self._alive(found, layout.rows, view)
         # log-probabilities as logits: the softmax of log a is a, and the clamp bounds the loss
         answer = found if self.number else found.clamp_min(1e-8).log()
         return Decision(leave=leave, counts=counts, answer=answer)
@@ -189,7 +191,17 @@ class DactBert(Reducer):
             return held.index_add(0, layout.tokens, before[layout.row][:, None] * answer)
         places = layout.tokens if self.by_token else layout.rows
         share = (before[layout.row] if self.by_token else before)[:, None]
-        return held.index_copy(0, places, share * answer + (1 - share) * held[places])
+        mixed = share * answer + (1 - share) * self._alive(held, places, view)
+        return self._put(held, places, mixed, view)
+
+    def _alive(self, values: Tensor, places: Tensor, view: View) -> Tensor:
+        """Of values for all rows or tokens those at the places of the live ones."""
+        # in training nothing leaves, and a GPU need not be told to gather
+        return values if view.layout is view.batch.layout else values[places]
+
+    def _put(self, values: Tensor, places: Tensor, new: Tensor, view: View) -> Tensor:
+        """Values for all rows or tokens, with new ones at the places of the live ones."""
+        return new if view.layout is view.batch.layout else values.index_copy(0, places, new)
 
     def _pooled(self, view: View) -> Tensor:
         """(R, hidden) what the units read."""
