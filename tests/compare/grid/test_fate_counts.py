@@ -103,6 +103,7 @@ def test_counts_are_those_of_the_predictions(name: str) -> None:
         for prediction in predicted
         for depth in prediction.token_depth
     )
+    assert fates.lengths == 2 * [len(row) for row in rows]
     totals = [sum(column) for column in zip(*fates.dropped.values(), strict=True)]
     assert totals == [2 * dropped[depth] for depth in range(model.shape.layers + 1)]
     assert "special" in fates.dropped

@@ -23,10 +23,12 @@ class FateCounts:
         self._vocabulary = vocabulary
         self._exits = torch.zeros(layers + 1, dtype=torch.long)
         self._dropped = torch.zeros(len(KINDS), layers + 1, dtype=torch.long)
+        self._lengths: list[int] = []
 
     def update(self, trace: Trace, batch: Batch) -> None:
         """Add a batch and the trace of its pass."""
         buckets = self._layers + 1
+        self._lengths += trace.start.lengths
         depth, left = trace.token_depth(), trace.row_depth()
         self._exits += torch.bincount(left, minlength=buckets)
         stayed = depth >= left.repeat_interleave(torch.tensor(trace.start.lengths))
@@ -40,7 +42,7 @@ class FateCounts:
         """What was counted, without the kinds that no token is of, and a few texts beside it."""
         dropped = zip(KINDS, self._dropped.tolist(), strict=True)
         by_kind = {kind: counts for kind, counts in dropped if any(counts)}
-        return Fates(self._layers, self._exits.tolist(), by_kind, list(samples))
+        return Fates(self._layers, self._exits.tolist(), by_kind, list(samples), self._lengths)
 
 
 def sample(prediction: Prediction, label: str, vocabulary: Vocabulary) -> Sample:

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from tokendrop.compare.report import same_budget
 from tokendrop.compare.report.calibration import calibration_panel
 from tokendrop.compare.report.classes import classes_panel
+from tokendrop.compare.report.lengths import lengths_panel
 from tokendrop.compare.report.origins import notes_of
 from tokendrop.compare.report.panel import Findings, Panel, Panels, markup
 from tokendrop.compare.report.passes import passes_panel
@@ -157,6 +158,7 @@ PANELS: list[Panels] = [
     passes_panel,
     token_panels,
     classes_panel,
+    lengths_panel,
     calibration_panel,
     training_panel,
     training_time_panel,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tokendrop.errors import UserError
@@ -43,12 +43,14 @@ class Fates:
             after l layers while their row went on, entry L of those that were never dropped, even
             if their row left early.
         samples: a few texts, the same under every method.
+        lengths: tokens of each row of the split, in its order; none in files of earlier versions.
     """
 
     layers: int
     exits: list[int]
     dropped: dict[str, list[int]]
     samples: list[Sample]
+    lengths: list[int] = field(default_factory=list)
 
 
 def spread(rows: int, count: int) -> list[int]:
