@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from playwright.sync_api import Page
@@ -41,7 +42,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     runs = [*grid(seeds=(1, 2)), *grid("a_second_task_with_a_long_name", seeds=(1, 2))]
     made = [saved(folder, run, exits=True, drops=True, classes=True) for run in runs]
-    return write_report(folder, made).path
+    with patch("tokendrop.compare.report.lengths.FEWEST", 2):
+        return write_report(folder, made).path
 
 
 @pytest.fixture(scope="module")

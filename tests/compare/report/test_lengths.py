@@ -81,5 +81,7 @@ def test_there_is_no_panel_where_lengths_say_nothing(tmp_path: Path, lengths: li
 
 
 def test_numbers_are_not_right_or_wrong(tmp_path: Path) -> None:
-    of_numbers = replace(run(tmp_path, "dense", [True] * 100, LENGTHS), kind="regression")
+    of_numbers = run(tmp_path, "dense", [True] * 100, LENGTHS)
+    answers = {"example": range(100), "label": [0.5] * 100, "value": [0.4] * 100, "score": 0.0}
+    pd.DataFrame(answers).to_csv(tmp_path / str(of_numbers.predictions_file), index=False)
     assert panel(tmp_path, [of_numbers]) is None

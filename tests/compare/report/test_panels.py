@@ -39,7 +39,8 @@ def saved(folder: Path, run: Record, *, exits: bool, drops: bool, classes: bool)
     depth = [2, 0, 1, 2, 2] if drops else [2] * 5
     samples = [Sample("good", "bad <b>", WORDS, depth, 2, 5)]
     dropped = {"content word": [3, 1, 16] if drops else [0, 0, 20]}
-    fates = Fates(2, [0, 4, 6] if exits else [0, 0, 10], dropped, samples)
+    lengths = list(range(101, 111))
+    fates = Fates(2, [0, 4, 6] if exits else [0, 0, 10], dropped, samples, lengths)
     write_fates(folder / f"{run.method}.json", fates)
     if classes:
         answers = {"example": range(10), "label": ["bad"] * 6 + ["good"] * 4}

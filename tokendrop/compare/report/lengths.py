@@ -14,9 +14,8 @@ from tokendrop.compare.report.panel import Findings, Panel, markup
 from tokendrop.compare.report.tables import show_gap
 from tokendrop.compare.results.bootstrap import Estimate, estimate, example_weights
 from tokendrop.compare.results.fates import read_fates
-from tokendrop.compare.results.predictions import saved_answers
+from tokendrop.compare.results.predictions import class_answers
 from tokendrop.compare.results.records import Point, by_task, dense_point
-from tokendrop.tasks import kind_named
 from tokendrop.tasks.resampling import Array
 
 GROUPS = 4
@@ -30,7 +29,7 @@ CAPTION = (
 
 
 def lengths_panel(findings: Findings) -> Iterator[Panel]:
-    """Right answers by the length of the texts, for each task whose answers are right or wrong."""
+    """Right answers by the length of the texts, for each task whose answers are classes."""
     tables: list[tuple[str, pd.DataFrame]] = []
     numbers: list[dict[str, object]] = []
     tasks = by_task(findings.records)
@@ -106,17 +105,16 @@ class _Right:
 
 
 def _right(point: Point, folder: Path, groups: _Groups) -> _Right | None:
-    """None where the answers are not right or wrong, are not there, or are not of these texts."""
-    if not kind_named(point.runs[0].kind).right_or_wrong:
+    """None where the answers are no classes, are not there, or are not of these texts."""
+    answers = [read for run in point.runs if (read := class_answers(run, folder))]
+    texts = [len(read.labels) for read in answers]
+    if texts != [len(groups.belongs)] * len(point.runs):
         return None
-    answers = [saved_answers(run, folder) for run in point.runs]
-    if any(read is None or len(read) != len(groups.belongs) for read in answers):
-        return None
-    scores = np.stack([read["score"].to_numpy() for read in answers if read is not None])
-    in_group = (scores[:, :, None] * groups.belongs).transpose(1, 0, 2)
+    right = np.stack([read.probabilities.argmax(1) == read.labels for read in answers])
+    in_group = (right[:, :, None] * groups.belongs).transpose(1, 0, 2)
     flat = in_group.reshape(len(groups.belongs), -1)
     found = [
-        (weights @ flat).reshape(len(weights), len(scores), -1)
+        (weights @ flat).reshape(len(weights), len(answers), -1)
         / (weights @ groups.belongs)[:, None]
         for weights in example_weights(len(groups.belongs))
     ]
