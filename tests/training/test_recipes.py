@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
 from safetensors.torch import load_file
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 import tokendrop
 from baselines import TokenMerging
@@ -101,6 +102,24 @@ def test_a_stage_cut_off_in_an_epoch_ends_as_if_it_had_not_been(
         assert one.flops == other.flops
         for name, weight in weights(one).items():
             torch.testing.assert_close(weights(other)[name], weight, rtol=0, atol=0)
+
+
+def test_what_was_trained_does_not_stay_in_memory(
+    backbone: str, data: TextData, tmp_path: Path
+) -> None:
+    large = (PreTrainedModel, torch.optim.Optimizer)
+    module = TokenDropModule(PowerBert(search_epochs=1, retrain_epochs=1), backbone)
+    gc.collect()
+    gc.disable()  # which would come late, as it counts objects and not what they take
+    try:
+        before = {id(one) for one in gc.get_objects() if isinstance(one, large)}
+        trained(module, data, tmp_path / "whole")
+        with pytest.raises((ConnectionAbortedError, UserError)):
+            trained(module, data, tmp_path / "cut", StopIn("search", 0))
+        left = [one for one in gc.get_objects() if isinstance(one, large) and id(one) not in before]
+    finally:
+        gc.enable()
+    assert not left
 
 
 class SpoilGradient(Callback):
