@@ -30,6 +30,8 @@ def test_every_kernel_compiles_for_a_gpu(tmp_path: Path) -> None:
         name
         for module in (kernels, row_kernels)
         for name, value in vars(module).items()
-        if callable(getattr(value, "run", None)) and not name.startswith("_")
+        # the interpreter leaves classes of its own there
+        if callable(getattr(value, "run", None)) and not isinstance(value, type)
+        if not name.startswith("_")
     }
     assert set(done.stdout.split()) == there
