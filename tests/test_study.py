@@ -13,7 +13,7 @@ STUDY = ROOT / "docs" / "study"
 NUMBER = re.compile(r"[-+]?\d+\.\d+")
 
 
-HAND = STUDY / "by_hand"
+HAND, MPNET = STUDY / "by_hand", STUDY / "mpnet"
 FINDINGS = "What the numbers say"
 
 
@@ -30,8 +30,10 @@ def numbers_of(*paths: Path) -> set[str]:
     return found | {x.lstrip("+-") for x in found}
 
 
+OF_MPNET = numbers_of(MPNET / "summary.md", *MPNET.glob("*.csv"))
 TABLES = {
-    STUDY: numbers_of(STUDY / "summary.md", STUDY / "not_reached.csv"),
+    STUDY: numbers_of(STUDY / "summary.md", STUDY / "not_reached.csv") | OF_MPNET,
+    MPNET: OF_MPNET,
     HAND: numbers_of(*STUDY.glob("*.md"), *HAND.glob("[!R]*.md")),
 }
 
@@ -42,6 +44,8 @@ TABLES = {
         (ROOT, "What we found", STUDY),
         (STUDY, FINDINGS, STUDY),
         (STUDY, "What the papers claim, and what we saw", STUDY),
+        (MPNET, FINDINGS, MPNET),
+        (MPNET, "Questions", MPNET),
         (HAND, FINDINGS, HAND),
     ],
 )
@@ -56,7 +60,7 @@ def test_every_number_of_the_findings_stands_in_the_tables(
     assert numbers <= TABLES[tables]
 
 
-@pytest.mark.parametrize("place", [STUDY, HAND])
+@pytest.mark.parametrize("place", [STUDY, MPNET, HAND])
 @pytest.mark.parametrize("column", ["value", "flops_speedup_unpadded"])
 def test_the_summary_is_of_the_results(place: Path, column: str) -> None:
     results = pd.read_csv(place / "results.csv")

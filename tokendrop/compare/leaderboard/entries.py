@@ -176,7 +176,14 @@ def without_places(command: str) -> str:
 
 
 def _encoder(config: dict[str, Any]) -> str:
+    """The name of the backbone, without the folders that it lies in.
+
+    >>> _encoder({"backbone": "runs/models/mpnet"}), _encoder({"backbone": "microsoft/mpnet"})
+    ('mpnet', 'microsoft/mpnet')
+    """
     name = without_places(str(config.get("backbone", "unknown")))
+    if name.count("/") > 1:  # a name of the Hub has one
+        name = name.rpartition("/")[2]
     return f"{name}, random weights" if config.get("random_init") else name
 
 
