@@ -13,7 +13,7 @@ STUDY = ROOT / "docs" / "study"
 NUMBER = re.compile(r"[-+]?\d+\.\d+")
 
 
-HAND, MPNET = STUDY / "by_hand", STUDY / "mpnet"
+HAND, MPNET, PARTS = (STUDY / name for name in ("by_hand", "mpnet", "ablations"))
 FINDINGS = "What the numbers say"
 
 
@@ -34,6 +34,7 @@ OF_MPNET = numbers_of(MPNET / "summary.md", *MPNET.glob("*.csv"))
 TABLES = {
     STUDY: numbers_of(STUDY / "summary.md", STUDY / "not_reached.csv") | OF_MPNET,
     MPNET: OF_MPNET,
+    PARTS: numbers_of(PARTS / "summary.md"),
     HAND: numbers_of(*STUDY.glob("*.md"), *HAND.glob("[!R]*.md")),
 }
 
@@ -46,6 +47,7 @@ TABLES = {
         (STUDY, "What the papers claim, and what we saw", STUDY),
         (MPNET, FINDINGS, MPNET),
         (MPNET, "Questions", MPNET),
+        (PARTS, FINDINGS, PARTS),
         (HAND, FINDINGS, HAND),
     ],
 )
@@ -60,7 +62,7 @@ def test_every_number_of_the_findings_stands_in_the_tables(
     assert numbers <= TABLES[tables]
 
 
-@pytest.mark.parametrize("place", [STUDY, MPNET, HAND])
+@pytest.mark.parametrize("place", [STUDY, MPNET, PARTS, HAND])
 @pytest.mark.parametrize("column", ["value", "flops_speedup_unpadded"])
 def test_the_summary_is_of_the_results(place: Path, column: str) -> None:
     results = pd.read_csv(place / "results.csv")
