@@ -15,12 +15,14 @@ from triton import compile as compiled
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from tokendrop.engine.blocks import TILE
 from tokendrop.engine.ragged import kernels, row_kernels
+from tokendrop.engine.ragged.rows import STEP
 
 WARP = 32
 PLAIN = {"BIAS": False, "WINDOW": False, "BUCKETS": 0, "DROPOUT": False}
 EVERYTHING = {"BIAS": True, "WINDOW": True, "BUCKETS": 32, "DROPOUT": True}
-TILES = {"BLOCK": 64, "SIZE": 24, "COLUMNS": 32}
+TILES = {"BLOCK": TILE, "SIZE": 24, "COLUMNS": 32}
 NUMBERS = {"scale": "fp32", "dropout": "fp32"}
 OTHERS = {
     "places": "*i64", "bucket": "*i32", "offsets": "*i64", "tiles": "*i32", "tokens": "i32",
@@ -48,11 +50,11 @@ def variants() -> Iterator[tuple[Any, dict[str, str], dict[str, Any]]]:
             diagonal = {"DIAGONAL": False} if name == "received" else {}
             yield kernel, types | OTHERS, flags | TILES | diagonal
     for first in (True, False):
-        ranks = {"KEEP_FIRST": first, "BLOCK": 64}
+        ranks = {"KEEP_FIRST": first, "BLOCK": TILE}
         yield row_kernels.rank, ROWS, ranks | {"COUNTED": False}
         yield row_kernels.rank, ROWS | {"found": "*i1"}, ranks | {"COUNTED": True}
-    yield row_kernels.count, ROWS, {"BLOCK": 256}
-    yield row_kernels.gather, ROWS, {"BLOCK": 256}
+    yield row_kernels.count, ROWS, {"BLOCK": STEP}
+    yield row_kernels.gather, ROWS, {"BLOCK": STEP}
 
 
 def main(architecture: int) -> None:

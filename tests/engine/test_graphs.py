@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tests.contract.test_contract import FILES
+from tests.engine.imitation import imitated_graphs
 from tokendrop.engine import graphs
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.graphs import sized
@@ -32,20 +34,11 @@ ON_GPU = pytest.param("cuda", marks=pytest.mark.gpu)
 
 
 @pytest.fixture(params=["cpu", ON_GPU])
-def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def device(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "cpu":
-        usable = graphs.usable
-
-        def on_a_processor(model: PreTrainedModel, hidden: Tensor) -> bool:
-            return graphs.ENABLED and not torch.is_grad_enabled() and not model.training
-
-        def again(call: Callable[[], Tensor], left: Tensor) -> Callable[[], object]:
-            return lambda: left.copy_(call())
-
-        assert usable(nn.Linear(1, 1), torch.zeros(1, 1)) is False
-        monkeypatch.setattr(graphs, "usable", on_a_processor)
-        monkeypatch.setattr(graphs, "capture", again)
-    yield request.param
+        assert graphs.usable(nn.Linear(1, 1), torch.zeros(1, 1)) is False
+    with imitated_graphs() if request.param == "cpu" else nullcontext():
+        yield request.param
     graphs._STATES.clear()
 
 

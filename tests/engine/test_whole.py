@@ -12,10 +12,10 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from baselines import AttentionTopK, FewerLayers, FirstK
+from tests.engine.imitation import imitated_graphs
 from tokendrop.engine import graphs, ragged, whole
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
@@ -48,18 +48,7 @@ def recording() -> Iterator[None]:
     if DEVICE == "cuda":
         yield
         return
-
-    def usable(model: PreTrainedModel, entering: Tensor) -> bool:
-        return graphs.ENABLED and not torch.is_grad_enabled() and not model.training
-
-    def again(call: Callable[[], Tensor], left: Tensor) -> Callable[[], object]:
-        return lambda: left.copy_(call())
-
-    with (
-        patch.object(ragged, "DEVICES", {DEVICE}),
-        patch.object(graphs, "usable", usable),
-        patch.object(graphs, "capture", again),
-    ):
+    with patch.object(ragged, "DEVICES", {DEVICE}), imitated_graphs():
         yield
 
 

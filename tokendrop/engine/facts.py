@@ -38,9 +38,14 @@ FACTS: dict[str, Callable[[Sequence[int]], NDArray[Any]]] = {
 
 def send(values: NDArray[Any], device: torch.device) -> Tensor:
     """Values on a device that is not waited for."""
+    return pinned(values, device).to(device, non_blocking=True)
+
+
+def pinned(values: NDArray[Any], device: torch.device) -> Tensor:
+    """Values on the host, from where they can be copied to a device that is not waited for."""
     found = torch.from_numpy(values)
     # from other memory a copy may wait for all that the GPU has been given to do
-    return (found.pin_memory() if device.type == "cuda" else found).to(device, non_blocking=True)
+    return found.pin_memory() if device.type == "cuda" else found
 
 
 def send_all(

@@ -135,13 +135,14 @@ class Size:
             # enough for any rows of so many tokens; those left over serve a row without any
             tiles = np.full((tokens // TILE + self.rows, 2), (empty, 0), dtype=np.int32)
             tiles[: len(facts["tiles"])] = facts["tiles"]
-            facts["came"] = _filled(station.came, self.rows, empty)
             facts["tiles"] = tiles
             found |= {f"{name}{number}": value for name, value in facts.items()}
-        for number, station in enumerate(plan.stations[1:]):
+        for number, station in enumerate(plan.stations[1:], 1):
             counts = np.zeros(self.rows, dtype=np.int64)
             counts[list(station.came)] = station.lengths
-            found[f"counts{number}"] = counts
+            came = np.full(self.rows, empty)
+            came[: len(station.came)] = station.came
+            found |= {f"counts{number}": counts, f"came{number}": came}
         places = np.arange(self.rows)
         places[: len(plan.stations[-1].origin)] = plan.stations[-1].origin
         return found | {"places": places}
@@ -150,9 +151,3 @@ class Size:
 def _power(number: int) -> int:
     """The power of two at or above a number."""
     return 1 << (number - 1).bit_length()
-
-
-def _filled(values: Sequence[int], size: int, fill: int) -> NDArray[np.int64]:
-    found = np.full(size, fill, dtype=np.int64)
-    found[: len(values)] = values
-    return found

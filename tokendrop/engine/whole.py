@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 
 from tokendrop.engine import graphs
 from tokendrop.engine.attention import attend
-from tokendrop.engine.facts import joined, separated
+from tokendrop.engine.facts import joined, pinned, separated
 from tokendrop.engine.packed import Batch, Layout
 from tokendrop.engine.plan import Method, Plan, Size
 from tokendrop.engine.ragged import kernels_on
@@ -116,9 +116,8 @@ class _Recorded:
         self._replay = graphs.capture(answers, self._logits)
 
     def _tell(self, plan: Plan) -> None:
-        numbers = torch.from_numpy(joined(self.size.numbers(plan)))
-        pinned = numbers.pin_memory() if self._bytes.is_cuda else numbers
-        self._bytes.copy_(pinned, non_blocking=True)
+        numbers = pinned(joined(self.size.numbers(plan)), self._bytes.device)
+        self._bytes.copy_(numbers, non_blocking=True)
 
     def __call__(self, batch: Batch, plan: Plan, memory: Any) -> Encoded:
         given = (batch.input_ids, batch.token_type_ids, batch.positions)
@@ -177,7 +176,7 @@ def _pass_of(
             if drops_here:
                 assert scores is not None
                 number = len(stations)
-                counts = numbers[f"counts{number - 1}"]
+                counts = numbers[f"counts{number}"]
                 keep = row_rank(scores, here.offsets, here.tiles, counts, keep_first=True)
                 rows = (numbers[f"came{number}"], numbers[f"offsets{number}"])
                 kept, tokens = row_gather(

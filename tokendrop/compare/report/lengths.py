@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 
-from tokendrop.compare.report.panel import Findings, Panel, markup
+from tokendrop.compare.report.panel import Findings, Panel, titled_tables
 from tokendrop.compare.report.tables import show_gap
 from tokendrop.compare.results.bootstrap import Estimate, estimate, example_weights
 from tokendrop.compare.results.fates import read_fates
@@ -37,13 +36,11 @@ def lengths_panel(findings: Findings) -> Iterator[Panel]:
         groups = _groups(of_task, findings.folder)
         if groups is None:
             continue
+        found = _right(of_task, findings.folder, groups)
         dense = dense_point(of_task)
-        reference = None if dense is None else _right(dense, findings.folder, groups)
+        reference = next((right for point, right in found if point is dense), None)
         rows = []
-        for point in of_task:
-            right = _right(point, findings.folder, groups)
-            if right is None:
-                continue
+        for point, right in found:
             cells = _cells(right, None if point is dense else reference)
             rows.append([point.name, *(cell.shown for cell in cells)])
             numbers += [
@@ -58,10 +55,7 @@ def lengths_panel(findings: Findings) -> Iterator[Panel]:
             name="lengths",
             title=TITLE,
             caption=CAPTION,
-            below=Markup("").join(
-                markup("titled_table", title, list(frame.columns), frame.to_numpy().tolist())
-                for title, frame in tables
-            ),
+            below=titled_tables(tables),
             frame=pd.DataFrame(numbers),
             css="wide",
         )
@@ -104,23 +98,29 @@ class _Right:
     resampled: Array
 
 
-def _right(point: Point, folder: Path, groups: _Groups) -> _Right | None:
-    """None where the answers are no classes, are not there, or are not of these texts."""
-    answers = [read for run in point.runs if (read := class_answers(run, folder))]
-    texts = [len(read.labels) for read in answers]
-    if texts != [len(groups.belongs)] * len(point.runs):
-        return None
-    right = np.stack([read.probabilities.argmax(1) == read.labels for read in answers])
-    in_group = (right[:, :, None] * groups.belongs).transpose(1, 0, 2)
-    flat = in_group.reshape(len(groups.belongs), -1)
-    found = [
-        (weights @ flat).reshape(len(weights), len(answers), -1)
-        / (weights @ groups.belongs)[:, None]
-        for weights in example_weights(len(groups.belongs))
-    ]
-    shares = in_group.sum(0) / groups.belongs.sum(0)
-    seeds = [run.seed for run in point.runs]
-    return _Right(seeds, shares, np.concatenate(found).transpose(1, 2, 0))
+def _right(of_task: Sequence[Point], folder: Path, groups: _Groups) -> list[tuple[Point, _Right]]:
+    """Of the points whose answers are classes, are all there, and are of these texts."""
+    points, right = [], []
+    for point in of_task:
+        answers = [read for run in point.runs if (read := class_answers(run, folder))]
+        if [len(read.labels) for read in answers] == [len(groups.belongs)] * len(point.runs):
+            points.append(point)
+            right += [read.probabilities.argmax(1) == read.labels for read in answers]
+    if not points:
+        return []
+    belongs = groups.belongs
+    in_group = np.stack(right, 1)[:, :, None] * belongs[:, None]  # (N, runs, groups)
+    shares = in_group.sum(0) / belongs.sum(0)
+    flat = in_group.reshape(len(belongs), -1)
+    resampled = np.concatenate(
+        [
+            (weights @ flat).reshape(len(weights), *shares.shape) / (weights @ belongs)[:, None]
+            for weights in example_weights(len(belongs))
+        ]
+    ).transpose(1, 2, 0)
+    ends = np.cumsum([len(point.runs) for point in points])[:-1]
+    parts = zip(points, np.split(shares, ends), np.split(resampled, ends), strict=True)
+    return [(point, _Right([run.seed for run in point.runs], *part)) for point, *part in parts]
 
 
 @dataclass(frozen=True)

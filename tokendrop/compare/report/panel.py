@@ -81,3 +81,11 @@ def markup(macro: str, *arguments: Any) -> Markup:
     """HTML from one of the macros in ``panels.html.jinja``."""
     module: Any = TEMPLATES.get_template("panels.html.jinja").module
     return Markup(getattr(module, macro)(*arguments))
+
+
+def titled_tables(tables: Sequence[tuple[str, pd.DataFrame]]) -> Markup:
+    """Tables below each other, each under its title if it has one."""
+    return Markup("").join(
+        markup("titled_table", title, list(frame.columns), frame.to_numpy().tolist())
+        for title, frame in tables
+    )

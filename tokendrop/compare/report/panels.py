@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -14,7 +14,7 @@ from tokendrop.compare.report.calibration import calibration_panel
 from tokendrop.compare.report.classes import classes_panel
 from tokendrop.compare.report.lengths import lengths_panel
 from tokendrop.compare.report.origins import notes_of
-from tokendrop.compare.report.panel import Findings, Panel, Panels, markup
+from tokendrop.compare.report.panel import Findings, Panel, Panels, markup, titled_tables
 from tokendrop.compare.report.passes import passes_panel
 from tokendrop.compare.report.pictures import figure_panels, training_panel
 from tokendrop.compare.report.tokens import token_panels
@@ -37,7 +37,7 @@ def same_budget_panel(findings: Findings) -> Iterator[Panel]:
         yield Panel(
             name="same_budget",
             title=same_budget.TITLE,
-            below=_titled(tables),
+            below=titled_tables(tables),
             caption=same_budget.CAPTION,
             frame=frame if len(frame) else None,
             css="wide",
@@ -46,17 +46,10 @@ def same_budget_panel(findings: Findings) -> Iterator[Panel]:
         yield Panel(
             name="who_beats_whom",
             title="Who beats whom",
-            below=_titled(pairs),
+            below=titled_tables(pairs),
             caption=same_budget.MATRIX_CAPTION,
             css="wide",
         )
-
-
-def _titled(tables: Sequence[tuple[str, pd.DataFrame]]) -> Markup:
-    return Markup("").join(
-        markup("titled_table", title, list(frame.columns), frame.to_numpy().tolist())
-        for title, frame in tables
-    )
 
 
 def fronts_panel(findings: Findings) -> Iterator[Panel]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -11,10 +10,10 @@ from torch.utils.flop_counter import register_flop_formula
 
 from tokendrop.engine.blocks import TILE
 from tokendrop.engine.ragged import kernels
+from tokendrop.engine.ragged.define import define
 
 MATMUL = 2  # FLOPs of a multiplication and an addition
 
-_LIBRARY = torch.library.Library("tokendrop", "FRAGMENT")
 # what all operators are told: where the rows lie and which keys a query sees
 _SHARED = (
     "Tensor? bias, Tensor? places, Tensor? relative, Tensor? bucket, Tensor offsets, Tensor tiles, "
@@ -138,29 +137,23 @@ def _fake_backward(
     return *states, to_bias, logsumexp.new_empty(query.shape[1], buckets)
 
 
-_DEFINED: dict[str, tuple[Callable[..., Any], Callable[..., Any], str]] = {
-    "ragged_attention": (
-        _attention,
-        _fake_attention,
-        f"(Tensor query, Tensor key, Tensor value, {_SHARED}) -> (Tensor, Tensor)",
-    ),
-    "ragged_received": (
-        _received,
-        _fake_received,
-        f"(Tensor query, Tensor key, Tensor logsumexp, {_SHARED}, bool diagonal) -> Tensor",
-    ),
-    "ragged_attention_backward": (
-        _attention_backward,
-        _fake_backward,
-        "(Tensor gradient, Tensor query, Tensor key, Tensor value, Tensor context, "
-        f"Tensor logsumexp, {_SHARED}) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
-    ),
-}
-for _name, (_kernel, _fake, _schema) in _DEFINED.items():
-    # by their schema: a wrapped Python function takes twice as long to call
-    _LIBRARY.define(_name + _schema)
-    _LIBRARY.impl(_name, _kernel, "CompositeExplicitAutograd")
-    torch.library.register_fake(f"tokendrop::{_name}", _fake, lib=_LIBRARY)
+define(
+    f"ragged_attention(Tensor query, Tensor key, Tensor value, {_SHARED}) -> (Tensor, Tensor)",
+    _attention,
+    _fake_attention,
+)
+define(
+    f"ragged_received(Tensor query, Tensor key, Tensor logsumexp, {_SHARED}, bool diagonal) "
+    "-> Tensor",
+    _received,
+    _fake_received,
+)
+define(
+    "ragged_attention_backward(Tensor gradient, Tensor query, Tensor key, Tensor value, "
+    f"Tensor context, Tensor logsumexp, {_SHARED}) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    _attention_backward,
+    _fake_backward,
+)
 ragged_received = torch.ops.tokendrop.ragged_received
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tokendrop.engine.blocks import TILE
 from tokendrop.engine.ragged import row_kernels
+from tokendrop.engine.ragged.define import define
 
 STEP = 256  # tokens of a row that a program looks at together
 
@@ -60,26 +61,19 @@ def _fake_gather(mask: Tensor, tokens: Tensor, *others: Any) -> tuple[Tensor, Te
     return tokens.new_empty(size), tokens.new_empty(size)
 
 
-_LIBRARY = torch.library.Library("tokendrop", "FRAGMENT")
-for _schema, _kernel, _fake in (
-    (
-        "row_rank(Tensor scores, Tensor? counts, Tensor offsets, Tensor tiles, bool keep_first) "
-        "-> Tensor",
-        _rank,
-        _fake_rank,
-    ),
-    ("row_count(Tensor mask, Tensor offsets) -> Tensor", _count, _fake_count),
-    (
-        "row_gather(Tensor mask, Tensor tokens, Tensor offsets, Tensor came, Tensor begins, "
-        "SymInt size) -> (Tensor, Tensor)",
-        _gather,
-        _fake_gather,
-    ),
-):
-    _name = _schema.partition("(")[0]
-    _LIBRARY.define(_schema)
-    _LIBRARY.impl(_name, _kernel, "CompositeExplicitAutograd")
-    torch.library.register_fake(f"tokendrop::{_name}", _fake, lib=_LIBRARY)
+define(
+    "row_rank(Tensor scores, Tensor? counts, Tensor offsets, Tensor tiles, bool keep_first) "
+    "-> Tensor",
+    _rank,
+    _fake_rank,
+)
+define("row_count(Tensor mask, Tensor offsets) -> Tensor", _count, _fake_count)
+define(
+    "row_gather(Tensor mask, Tensor tokens, Tensor offsets, Tensor came, Tensor begins, "
+    "SymInt size) -> (Tensor, Tensor)",
+    _gather,
+    _fake_gather,
+)
 
 
 def row_rank(
