@@ -15,6 +15,10 @@ class Diverged(UserError):
     """The loss of a training is not a number: these settings cannot be trained, others may."""
 
 
+class InUse(UserError):
+    """Another process is at it: what was asked for can be done when that has ended."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """An error for a name that is not among ``known``, suggesting the nearest."""
     choices = sorted(known)

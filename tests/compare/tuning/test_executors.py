@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests.compare.tuning.conftest import Finished, trials_of
 from tokendrop.cli import main
 from tokendrop.compare.executors import cluster
 from tokendrop.compare.executors.shards import Shard
+from tokendrop.compare.tuning.journal import Lock
 
 SMALL = """
 backbone: minilm-l6
@@ -189,6 +191,30 @@ def test_parts_of_a_tuned_grid_at_once(tuned: Finished, tmp_path: Path) -> None:
     ]
     assert [part.wait() for part in parts] == [0, 0]
     assert_alike(out, tuned.out)
+    assert trials_of(out) == trials_of(tuned.out)
+
+
+def test_a_part_takes_what_nobody_tunes_before_it_waits(tuned: Finished, tmp_path: Path) -> None:
+    """Its own method is being tuned by another process, so the other part's comes first."""
+    out = tmp_path / "out"
+    own, others = (
+        out / f"tuning/rotten_tomatoes--{name}.journal" for name in ("layers", "merging")
+    )
+    lock = Lock(own)
+    part = subprocess.Popen(
+        [sys.executable, "-m", "tokendrop.cli", *words(tuned.config, out), "--shard", "1/2"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    deadline = time.monotonic() + 120
+    try:
+        # the outcome of a trial of the other method
+        while not (others.is_file() and '"points"' in others.read_text()):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert part.poll() is None
+    finally:
+        lock.close()
+    assert part.wait() == 0
     assert trials_of(out) == trials_of(tuned.out)
 
 

@@ -7,6 +7,7 @@ on from its last finished epoch.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -37,8 +38,16 @@ from tokendrop.compare.results.frame import results_frame
 from tokendrop.compare.results.records import Record
 from tokendrop.compare.results.trust import set_aside
 from tokendrop.compare.tuning.outcomes import Trial
-from tokendrop.compare.tuning.tune import DataOf, check_tuning, tune, tune_method, tuned_entries
+from tokendrop.compare.tuning.tune import (
+    DataOf,
+    check_tuning,
+    journal,
+    tune,
+    tune_method,
+    tuned_entries,
+)
 from tokendrop.data import TextData
+from tokendrop.errors import InUse
 from tokendrop.holding import hold, one_at_a_time
 from tokendrop.training.tracking import Run, log_comparison, wants_wandb
 
@@ -120,13 +129,20 @@ def _studies(
     tuned = tuned_entries(comparison)
     if cluster is not None:
         jobs, names = study_jobs(comparison, tuned, out, data_of)
-        made = run_on(cluster, jobs, comparison, out)
-        return [made[name] for name in names]
+        found = run_on(cluster, jobs, comparison, out)
+        return [found[name] for name in names]
     if shard == WHOLE:
         return None
-    for entry in shard.part(tuned):  # those of others after its own, so that all have a share
-        tune_method(comparison, entry, data_of, out, wait=True)
-    return [tune_method(comparison, entry, data_of, out, wait=True) for entry in tuned]
+    # its own first, so that all parts have a share; then those of others that nobody is at
+    made: dict[Path, list[Trial]] = {}
+    for entry in [*shard.part(tuned), *tuned]:
+        if (path := journal(out, entry)) not in made:
+            with suppress(InUse):
+                made[path] = tune_method(comparison, entry, data_of, out)
+    return [
+        made.get(journal(out, entry)) or tune_method(comparison, entry, data_of, out, wait=True)
+        for entry in tuned
+    ]
 
 
 def _write_floors(

@@ -11,7 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-from tokendrop.errors import UserError
+from tokendrop.errors import InUse, UserError
 from tokendrop.files import make_folder
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ class Lock(JournalFileOpenLock):
         try:
             self._file.acquire(timeout=-1 if wait else 0)
         except Timeout as error:
-            raise UserError(
+            raise InUse(
                 f"{path} is being tuned by another process: wait for it, or name another folder "
                 "with --out"
             ) from error
