@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,14 @@ def find_configs(kind: str, names: Sequence[str]) -> list[Path]:
             )
         found[path.stem] = path
     return list(found.values())
+
+
+def set_for(name: str, by_name: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What is set for a configuration, under its name or under its path; later ones override."""
+    found: dict[str, Any] = {}
+    for given, settings in by_name.items():
+        found |= settings if Path(given).stem == name else {}
+    return found
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -135,15 +135,3 @@ def test_an_engine_answers_as_dense_whatever_the_head(made: Path) -> None:
     found = engine.merge(dense, on="task", suffixes=("", "_dense"))
     assert len(found) == 6
     assert found.value.to_numpy() == pytest.approx(found.value_dense.to_numpy(), abs=1e-6)
-
-
-def test_a_task_that_is_not_compared_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    settings = {"tasks": ["rotten_tomatoes"], "task_data": {"sst2": {"dir": "x"}}}
-    (tmp_path / "one.yaml").write_text(
-        yaml.safe_dump({**settings, "methods": {"dense": {"reducer": "Dense"}}})
-    )
-    arguments = ["compare", "--config", str(tmp_path / "one.yaml"), "--out", str(tmp_path / "out")]
-    assert main(arguments) == 2
-    assert "unknown task in task_data 'sst2'" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jsonargparse import ArgumentParser
@@ -59,10 +60,41 @@ def test_arguments_for_a_single_task_take_the_place_of_those_for_all() -> None:
     assert arguments == [{"tokens": 16, "epochs": 0}, {"tokens": 128, "epochs": 0}]
 
 
-def test_arguments_for_a_task_that_does_not_exist_are_refused() -> None:
-    comparison = Comparison(
-        ["imdb"], {"dense": Method("Dense", task_arguments={"imbd": {"epochs": 1}})}
+def test_data_of_single_tasks_may_be_set_for_tasks_that_are_not_compared() -> None:
+    """A file for several tasks serves one of them: --tasks '[rotten_tomatoes]'."""
+    comparison = parsed(
+        """
+        tasks: [rotten_tomatoes]
+        data: {train_rows: 100}
+        task_data: {rotten_tomatoes: {train_rows: 50}, mrpc: {dir: glue/MRPC}}
+        methods: {dense: {reducer: Dense}}
+        """
     )
+    (cell,) = grid(comparison)
+    assert cell.data["train_rows"] == 50
+    assert cell.data.get("dir") is None
+
+
+@pytest.mark.parametrize("name", ["reviews", "FOLDER/reviews.yaml"])
+def test_a_task_of_ones_own_is_set_by_its_name_or_by_its_file(tmp_path: Path, name: str) -> None:
+    file, name = tmp_path / "reviews.yaml", name.replace("FOLDER", str(tmp_path))
+    file.write_text("data: {dataset: null, train: reviews.csv}")
+    method = Method("baselines.Truncation", task_arguments={name: {"tokens": 9}})
+    comparison = Comparison([str(file)], {"cut": method}, task_data={name: {"train_rows": 7}})
+    (cell,) = grid(comparison)
+    assert cell.data["train_rows"] == 7
+    assert cell.reducer["init_args"]["tokens"] == 9
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"methods": {"dense": Method("Dense", task_arguments={"imbd": {"epochs": 1}})}},
+        {"task_data": {"imbd": {"train_rows": 10}}},
+    ],
+)
+def test_settings_of_a_task_that_does_not_exist_are_refused(wrong: dict[str, Any]) -> None:
+    comparison = Comparison(**{"tasks": ["imdb"], "methods": {"dense": Method("Dense")}} | wrong)
     with pytest.raises(UserError, match="imbd"):
         list(grid(comparison))
 

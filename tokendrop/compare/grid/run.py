@@ -26,6 +26,7 @@ from tokendrop.models.cards import Figures, write_figures
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers import from_spec, setting_error
 from tokendrop.reducers.base import Reducer
+from tokendrop.reducers.length_adaptive.search import load_search
 from tokendrop.reducers.length_adaptive.search.candidates import draw_rows
 from tokendrop.reducers.length_adaptive.search.costs import Costs, searchable
 from tokendrop.training import recipes
@@ -68,6 +69,7 @@ def check_cell(comparison: Comparison, cell: Cell, data: TextData) -> None:
         reducer.build(shape)
         recipes.check_stages(reducer)
         if cell.budget is not None and cell.search is not None:
+            load_search()
             dev = data.splits["dev"]
             lengths = [dev.lengths[row] for row in draw_rows(dev, cell.search.rows)]
             Costs(searchable(reducer, shape), config, shape, lengths).check([cell.budget])

@@ -14,9 +14,9 @@ from tokendrop.compare.grid.arguments import Arguments, unwrapped
 from tokendrop.compare.tuning.outcomes import Chosen
 from tokendrop.compare.tuning.settings import Range, Tuning
 from tokendrop.compare.tuning.spaces import Space
-from tokendrop.configs import find_config, find_configs, read_config
+from tokendrop.configs import find_config, find_configs, read_config, set_for
 from tokendrop.deploy.engines import EngineName
-from tokendrop.errors import UserError, unknown
+from tokendrop.errors import UserError
 from tokendrop.measure.clock import Clock
 from tokendrop.models.placing import Dtype
 from tokendrop.reducers import from_spec, with_changes
@@ -233,20 +233,18 @@ def entries(comparison: Comparison) -> Iterator[Entry]:
         if not getattr(comparison, name):
             raise UserError(f"a comparison of no {name}: name one or more with --{name}")
     paths = find_configs("task", comparison.tasks)
-    for name in comparison.task_data:
-        if name not in comparison.tasks:
-            raise unknown("task in task_data", name, comparison.tasks)
-    for method in comparison.methods.values():
-        for name in method.task_arguments:  # a comparison's file may serve one task at a time
-            find_config("task", name)
-    for name, path in zip(comparison.tasks, paths, strict=True):
+    # a comparison's file may serve one task at a time, so there may be settings of others
+    arguments = [name for method in comparison.methods.values() for name in method.task_arguments]
+    for name in {*comparison.task_data, *arguments} - {path.stem for path in paths}:
+        find_config("task", name)
+    for path in paths:
         task = read_config(path)
-        own = comparison.task_data.get(name, {})
+        own = set_for(path.stem, comparison.task_data)
         data = {**task.get("data", {}), **comparison.data, **own}
         metric = task.get("model", {}).get("metric", "accuracy")
         for method_name, method in comparison.methods.items():
-            arguments = method.arguments | method.task_arguments.get(path.stem, {})
-            reducer = {"class_path": method.reducer, "init_args": arguments}
+            own_arguments = method.arguments | set_for(path.stem, method.task_arguments)
+            reducer = {"class_path": method.reducer, "init_args": own_arguments}
             yield Entry(path.stem, method_name, method, reducer, data, metric)
 
 

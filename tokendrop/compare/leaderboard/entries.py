@@ -18,6 +18,7 @@ from tokendrop.compare.results.predictions import saved_answers
 from tokendrop.compare.results.records import Point, Record, points
 from tokendrop.compare.results.statistics import PointStatistics
 from tokendrop.compare.results.trust import EDITED
+from tokendrop.configs import set_for
 from tokendrop.errors import UserError
 from tokendrop.files import write_text
 from tokendrop.measure.measures import FLOPS_UNPADDED, LATENCY, THROUGHPUT_UNPADDED, TRAIN_COST
@@ -189,7 +190,7 @@ def _encoder(config: dict[str, Any]) -> str:
 
 def _train_rows(config: dict[str, Any], task: str) -> str:
     """What the comparison says for the task, else for all tasks."""
-    own = (config.get("task_data") or {}).get(task, {})
+    own = set_for(task, config.get("task_data") or {})
     return str(own.get("train_rows") or (config.get("data") or {}).get("train_rows") or "all")
 
 
