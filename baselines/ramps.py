@@ -7,6 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from tokendrop.engine.trace import Trace
+from tokendrop.errors import UserError
 from tokendrop.packed import row_sum
 from tokendrop.reducers.base import Shape, View
 
@@ -22,8 +23,16 @@ class Ramps(nn.Module):
             shape: of the backbone.
             pooling: what a ramp reads: the [CLS] state, or the mean over the row.
             shared_pooler: one pooler for all ramps instead of one each.
+
+        Raises:
+            UserError: the backbone's own head answers for tokens, not for a text.
         """
         super().__init__()
+        if shape.head.reads_tokens:
+            raise UserError(
+                f"the exits of this method answer once for a text, and a {shape.head.title} does "
+                "not: take DactBert"
+            )
         self.pooling = pooling
         count = shape.layers - 1
         self.heads = nn.ModuleList(nn.Linear(shape.hidden, shape.classes) for _ in range(count))

@@ -21,10 +21,13 @@ from transformers import BertTokenizer
 
 import baselines
 from tokendrop.cli import main
+from tokendrop.cli.training_settings import TRAINING_CONFIG
 from tokendrop.deploy import engines, exits
 from tokendrop.deploy.check import Rows
 from tokendrop.deploy.export import Exported, export_onnx
 from tokendrop.errors import UserError
+from tokendrop.heads import SPAN, TAG, Head
+from tokendrop.models.cards import SIDE_CAR
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.adapler import AdapLeR
 from tokendrop.reducers.base import Decision, Reducer, View
@@ -33,7 +36,7 @@ from tokendrop.reducers.dact_bert import DactBert
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.length_adaptive import LengthAdaptive
 from tokendrop.reducers.power_bert import PowerBert
-from tokendrop.testing.tiny import MAX_TOKENS, tiny_model, tiny_rows
+from tokendrop.testing.tiny import MAX_TOKENS, randomised, tiny_model, tiny_rows
 
 CLS, WORDS = 2, [f"w{number}" for number in range(90)]
 
@@ -200,6 +203,38 @@ def test_in_int8_the_files_are_smaller_and_say_how_well_they_agree(
     assert "int8 against fp32: same class" in (tmp_path / "model-onnx" / "README.md").read_text()
     told = json.loads((tmp_path / "model-onnx" / "config.json").read_text())
     assert told["tokendrop_export"]["weights"] == "int8"
+
+
+def test_in_int8_numbers_are_told_by_how_far_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model_of(PowerBert(configuration=[9, 4]), classes=1).save_pretrained(tmp_path / "model")
+    assert main(["export", str(tmp_path / "model"), "--int8"]) == 0
+    assert re.search(r"int8: numbers differ .* by \d\.\de[-+]\d+", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("head", [TAG, SPAN], ids=["tags", "spans"])
+def test_a_head_that_reads_every_token_is_refused_before_any_text_is_read(
+    head: Head, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backbone = randomised(head.auto.from_config(tiny_model("bert", num_hidden_layers=2).config))
+    model = TokenDropModel(backbone, Dense(), tokenizer(), MAX_TOKENS)
+    model.save_pretrained(tmp_path / "model")
+    assert main(["export", str(tmp_path / "model")]) == 2
+    assert "cannot be exported: its head reads every token" in capsys.readouterr().err
+    assert not (tmp_path / "model-onnx").exists()
+
+
+def test_it_is_checked_on_the_rows_of_files_that_a_publisher_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = "".join(f"w{number} w{number + 1}\tclass {number % 3}\n" for number in range(60))
+    (tmp_path / "rows.tsv").write_text(f"text\tlabel\n{lines}")
+    model_of(Dense()).save_pretrained(tmp_path / "model")
+    data = f"{{dataset: null, dir: {tmp_path}, files: {{train: rows.tsv}}, max_length: 16}}"
+    (tmp_path / "model" / SIDE_CAR / TRAINING_CONFIG).write_text(f"data: {data}\n")
+    assert main(["export", str(tmp_path / "model")]) == 0
+    assert "rows (of its dev split)" in capsys.readouterr().out
 
 
 class OnTheHost(Reducer):

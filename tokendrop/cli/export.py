@@ -74,7 +74,10 @@ def run(arguments: Sequence[str]) -> None:
         * bool(found.apart)
     )
     if (int8 := written.int8) is not None:
-        print(f"int8: on {int8.same:.1%} of the rows the answer of fp32")
+        if model.shape.head.output == "number":
+            print(f"int8: numbers differ from those of fp32 by {int8.largest:.1e} at most")
+        else:
+            print(f"int8: on {int8.same:.1%} of the rows the answer of fp32")
     print(f"how to run them: {out / 'README.md'}")
 
 

@@ -69,7 +69,11 @@ def data_settings(folder: Path) -> dict[str, Any]:
         UserError: as :func:`training_defaults`.
     """
     file = folder / SIDE_CAR / TRAINING_CONFIG
-    return _checked(_read(file).data, file) if file.is_file() else {}
+    if not file.is_file():
+        return {}
+    hints = get_type_hints(DataSettings)
+    checked = _checked(_read(file).data, file)
+    return {name: plain(value, hints[name]) for name, value in checked.items()}
 
 
 def _checked(given: dict[str, Any], file: Path) -> dict[str, Any]:

@@ -257,17 +257,25 @@ class _Walk:
         return found
 
 
-def segments(model: PreTrainedModel, reducer: Reducer, shape: Shape) -> list[PaddedEncoder]:
-    """The graphs of a model: one, or one for the layers between two exits.
-
+def check_head(model: PreTrainedModel) -> None:
+    """
     Raises:
-        UserError: the model or the method cannot be exported.
+        UserError: the model does not answer once for a text.
     """
     if reads_tokens(model):
         raise UserError(
             f"a {type(model).__name__} cannot be exported: its head reads every token, dropped "
             "ones too; models that answer once for a text can"
         )
+
+
+def segments(model: PreTrainedModel, reducer: Reducer, shape: Shape) -> list[PaddedEncoder]:
+    """The graphs of a model: one, or one for the layers between two exits.
+
+    Raises:
+        UserError: the model or the method cannot be exported.
+    """
+    check_head(model)
     family = family_of(model)
     one = Batch.pack([[0]])
     if family.rotary(model, one) is not None:

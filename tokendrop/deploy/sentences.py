@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tokendrop.data.tokens import Tokeniser
 from tokendrop.deploy.check import Rows
+from tokendrop.deploy.graph import check_head
 from tokendrop.models.model import TokenDropModel
 from tokendrop.models.prediction import tokenised
 from tokendrop.tasks import kind_named
@@ -21,7 +22,12 @@ SENTENCES = (
 
 
 def own_sentences(model: TokenDropModel) -> Rows:
-    """Sentences of our own and pairs of them, as this model reads them."""
+    """Sentences of our own and pairs of them, as this model reads them.
+
+    Raises:
+        UserError: it does not answer once for a text.
+    """
+    check_head(model.backbone)
     pairs = [(one, other) for one in SENTENCES for other in SENTENCES]
     texts = [*((text,) for text in SENTENCES), *pairs]
     return rows_of(model, texts, "sentences of our own")

@@ -69,7 +69,7 @@ class Task(ABC):
         if metric not in self.metrics:
             raise UserError(
                 f"metric {metric!r} does not measure {self.title()}: choose "
-                f"{' or '.join(self.metrics)} with --model.metric"
+                f"{' or '.join(self.metrics)}, with --model.metric or as metric of the task's file"
             )
         self.metric = metric
 

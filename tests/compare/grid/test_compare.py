@@ -145,6 +145,12 @@ def test_again_it_only_reports(undisturbed: Path) -> None:
     [
         (["--fine_tune.epochs", "7"], "fine_tune.epochs 1, and now it is 7"),
         (["--data.train_rows", "9"], "data.train_rows 200, and now it is 9"),
+        # although none of its runs is there
+        (
+            ["--methods", "{new: {reducer: baselines.FirstK}}", "--data.train_rows", "9"],
+            "data.train_rows 200, and now it is 9",
+        ),
+        (["--seeds", "[5]", "--data.max_length", "20"], "data.max_length 32, and now it is 20"),
     ],
 )
 def test_runs_of_other_settings_are_not_mixed_in(

@@ -135,3 +135,27 @@ def test_an_engine_answers_as_dense_whatever_the_head(made: Path) -> None:
     found = engine.merge(dense, on="task", suffixes=("", "_dense"))
     assert len(found) == 6
     assert found.value.to_numpy() == pytest.approx(found.value_dense.to_numpy(), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (["--floor", "true"], "task stsb is regression, which the TF-IDF floor cannot do"),
+        (
+            ["--methods.ramps", "{reducer: baselines.PatienceExit}"],
+            "ramps default on conll2003: the exits of this method answer once for a text",
+        ),
+        (
+            ["--methods.ramps", "{reducer: baselines.EntropyExit}", "--tasks", "[squad]"],
+            "ramps default on squad: the exits of this method answer once for a text",
+        ),
+    ],
+    ids=["floor", "exits of tags", "exits of spans"],
+)
+def test_what_a_kind_cannot_do_is_said_before_anything_is_made(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: list[str], told: str
+) -> None:
+    words = ["compare", "--config", str(made.parent / "dev.yaml"), "--out", str(tmp_path / "out")]
+    assert main([*words, *changes]) == 2
+    assert told in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("[!.]*/*"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,6 +70,13 @@ def test_what_the_clock_cannot_tell_from_dense_is_not_faster() -> None:
         choose([RUNS[0], RUNS[-1]], HERE, 0.5)
 
 
+def test_what_is_faster_by_less_than_the_noise_is_said_to_be() -> None:
+    noisy = run("adapler", "2x", 0.81, 1.4)
+    noisy.timing["batch32"]["noise"] = 0.6
+    with pytest.raises(UserError, match=r"beyond the noise .* adapler \(2x\) at 1\.40x, ±0\.60"):
+        choose([RUNS[0], noisy], HERE, 0.5, 1.2)
+
+
 def test_seeds_decide_together_and_the_best_of_them_is_taken() -> None:
     again = [
         run("dense", "full", 0.82, 1.0, seed=1),
@@ -104,3 +112,10 @@ def test_where_dense_has_learned_nothing_there_is_nothing_to_keep() -> None:
     levels = {"reviews": Baseline(0.9, "TF-IDF with logistic regression")}
     with pytest.raises(UserError, match=r"none: .* no more than TF-IDF .*90\.00 %"):
         choose(RUNS, HERE, 0.1, baselines=levels)
+
+
+def test_a_metric_in_single_precision_is_not_above_itself() -> None:
+    third = Baseline(1 / 3, "always answering the most frequent class")
+    assert float(np.float32(1 / 3)) > 1 / 3
+    assert not third.is_below(float(np.float32(1 / 3)))
+    assert third.is_below(1 / 3 + 1e-4)

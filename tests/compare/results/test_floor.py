@@ -15,7 +15,7 @@ from tests.compare.synthetic import grid
 from tests.models.test_model import tokenizer
 from tokendrop.compare.report.page import write_report
 from tokendrop.compare.report.summary import write_summary
-from tokendrop.compare.results.floor import floor_path, read_floors, write_floor
+from tokendrop.compare.results.floor import check_floor, floor_path, read_floors, write_floor
 from tokendrop.compare.results.frame import results_frame
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
@@ -82,7 +82,7 @@ def test_it_stands_below_the_tables_and_not_in_them(data: TextData, tmp_path: Pa
     assert len(results_frame(runs)) == len(runs)
 
 
-def test_other_kinds_of_tasks_have_no_such_floor(data: TextData, tmp_path: Path) -> None:
+def test_other_kinds_of_tasks_have_no_such_floor(data: TextData) -> None:
     class Other(SequenceClassification):
         kind, head = "question_answering", SPAN
 
@@ -90,7 +90,7 @@ def test_other_kinds_of_tasks_have_no_such_floor(data: TextData, tmp_path: Path)
         patch.object(data, "make_task", lambda metric: Other(["a", "b"])),
         pytest.raises(UserError, match="question answering, which the TF-IDF floor cannot do"),
     ):
-        write_floor("squad", data, "accuracy", tmp_path)
+        check_floor("squad", data, "accuracy")
 
 
 def test_a_torn_record_is_named(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from tokendrop.compare.results.joining import joined_comparisons
 from tokendrop.compare.results.records import Record
 from tokendrop.errors import UserError
 
+FINE_TUNED = {"backbone": "small", "fine_tune": {"epochs": 3}, "random_init": {"a": 1, "b": 2}}
+
 
 def folder(place: Path, runs: list[Record]) -> Path:
     for run in runs:
@@ -64,16 +66,35 @@ def test_the_same_run_with_another_outcome_is_refused(
         ({"metric": "f1"}, "another metric"),
         ({"examples_eval": 7}, "another number of test rows"),
         ({"provenance": {"config": {"backbone": "large"}}}, "another backbone"),
-        ({"provenance": {"evaluate_in": "bf16"}}, "another type of weights"),
+        (
+            {"provenance": {"config": FINE_TUNED | {"fine_tune": {"epochs": 1}}}},
+            "another shared fine-tuning .*epochs 1",
+        ),
+        ({"provenance": {"config": FINE_TUNED, "data_fingerprint": "b"}}, "another set of rows"),
+        (
+            {"provenance": {"config": FINE_TUNED, "evaluate_in": "bf16"}},
+            "another type of weights",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_refused(
     changes: dict[str, object], what: str, tmp_path: Path
 ) -> None:
-    one = folder(tmp_path / "one", grid())
-    other = folder(tmp_path / "other", [record("new", "p", **changes)])
+    provenance = {"config": FINE_TUNED, "data_fingerprint": "a"}
+    one = folder(tmp_path / "one", [record(provenance=provenance)])
+    other = folder(
+        tmp_path / "other", [record("new", "p", **({"provenance": provenance} | changes))]
+    )
     with pytest.raises(UserError, match=f"reviews has {what}"):
         joined_comparisons([one, other])
+
+
+def test_settings_in_another_order_are_the_same(tmp_path: Path) -> None:
+    turned = dict(reversed(FINE_TUNED.items())) | {"random_init": {"b": 2, "a": 1}}
+    runs = [record(provenance={"config": FINE_TUNED})]
+    one = folder(tmp_path / "one", runs)
+    other = folder(tmp_path / "other", [record("new", "p", provenance={"config": turned})])
+    assert len(joined_comparisons([one, other])[0]) == 2
 
 
 def test_a_folder_without_runs_is_named(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
-from tokendrop.compare.grid.settings import Cell, Comparison
+from tokendrop.compare.grid.settings import Cell, Comparison, entries
 from tokendrop.compare.results.trust import set_aside
+from tokendrop.compare.tuning.tune import DataOf
 from tokendrop.errors import UserError
 from tokendrop.files import make_folder, write_text
 from tokendrop.stored import read_json
@@ -47,26 +48,32 @@ def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Ce
 
     Raises:
         UserError: a finished run in the folder has other settings: any, if it is one of the runs of
-            this comparison; one of :data:`COMMON`, if it is not. Or it is of a method that was
-            tuned within other limits since, so that it may be no point of it any more.
+            this comparison; one of :data:`COMMON`, or the data or the metric of its task, if it is
+            not. Or it is of a method that was tuned within other limits since, so that it may be no
+            point of it any more.
     """
     make_folder(out)
     for folder in sorted({path.parent for path in cells}):
         for path in sorted(folder.glob("*.json")):
             set_aside(path, out, again=path in cells)
     common = _as_read({name: asdict(comparison)[name] for name in COMMON})
+    by_task = {
+        entry.task: _as_read({"data": entry.data, "metric": entry.metric})
+        for entry in entries(comparison)
+    }
     tuned = {(cell.run.task, cell.run.method) for cell in cells.values() if cell.tuning}
     for folder in sorted({path.parent for path in cells}):
         for path in sorted(folder.glob("*.json")):
-            now = common | (_as_read(asdict(cells[path])) if path in cells else {})
-            before = UNNOTED | _settings(path)
+            before = UNNOTED | _settings(path).config
+            run = before.get("run", {})
+            of_task = by_task.get(run.get("task"), {})
+            now = common | (_as_read(asdict(cells[path])) if path in cells else of_task)
             if before["recipe"] < now.get("recipe", 1):
                 raise UserError(
                     f"{path} was made by an earlier version's training of this method, which has "
                     "changed since: delete that file to run it again, or name another folder "
                     "with --out"
                 )
-            run = before.get("run", {})
             if (
                 before["tuning"] not in (None, now.get("tuning"))
                 and (run["task"], run["method"]) in tuned
@@ -86,19 +93,45 @@ def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Ce
     write_text(out / "comparison.yaml", settings)
 
 
+def check_same_data(cells: Mapping[Path, Cell], data_of: DataOf) -> None:
+    """Find out whether the data of the runs that are missing are those of the finished ones.
+
+    Args:
+        cells: the runs, by the files that hold their results once they are finished.
+        data_of: gives a task's data.
+
+    Raises:
+        UserError: the rows of a task have changed since.
+    """
+    missing = {cell.run.task: cell for path, cell in cells.items() if not path.is_file()}
+    for folder in sorted({path.parent for path in cells}):
+        for path in sorted(folder.glob("*.json")):
+            before = _settings(path)
+            cell = missing.get(before.config.get("run", {}).get("task"))
+            if cell is None or before.data_fingerprint is None:
+                continue
+            if data_of(cell.run.task, cell.data).fingerprint() != before.data_fingerprint:
+                raise UserError(
+                    f"{path} is of other rows than {cell.run.task} has now, whose files have "
+                    "changed since: put them back, delete the records of this task, or name "
+                    "another folder with --out"
+                )
+
+
 def _as_read(settings: dict[str, Any]) -> Any:
     """The settings as a file would give them back: tuples as lists, keys as texts."""
     return json.loads(json.dumps(settings))
 
 
-def _settings(path: Path) -> dict[str, Any]:
+def _settings(path: Path) -> _Provenance:
     what, cure = "a whole run record", "delete it and run again"
-    return read_json(path, _Finished, what, cure, others="ignore").provenance.config
+    return read_json(path, _Finished, what, cure, others="ignore").provenance
 
 
 @dataclass(frozen=True)
 class _Provenance:
     config: dict[str, Any]
+    data_fingerprint: str | None = None  # versions before did not note it
 
 
 @dataclass(frozen=True)

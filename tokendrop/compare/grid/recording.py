@@ -96,6 +96,7 @@ def record_of(
         provenance=provenance()
         | {
             "config": asdict(comparison) | asdict(cell),
+            "data_fingerprint": data.fingerprint(),
             "seed": run.seed,
             "evaluate_in": comparison.evaluate_in,
             "started": begun.at.isoformat(timespec="seconds"),

@@ -59,13 +59,13 @@ def check_cell(comparison: Comparison, cell: Cell, data: TextData) -> None:
         UserError: bad data, arguments that do not fit the backbone or the task, a method that
             cannot be searched, or a budget that is out of its reach.
     """
-    data.make_task(cell.metric)
     reducer = from_spec(cell.reducer)
-    config = recipes.backbone_config(
-        comparison.backbone, comparison.random_init, data, comparison.fine_tune
-    )
-    shape = shape_of(config, data.longest, data.task)
     try:
+        data.make_task(cell.metric)
+        config = recipes.backbone_config(
+            comparison.backbone, comparison.random_init, data, comparison.fine_tune
+        )
+        shape = shape_of(config, data.longest, data.task)
         reducer.build(shape)
         recipes.check_stages(reducer)
         if cell.budget is not None and cell.search is not None:

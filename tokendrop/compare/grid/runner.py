@@ -18,7 +18,7 @@ from rich.console import Console
 from tokendrop.compare.executors.cluster import Cluster, run_on
 from tokendrop.compare.executors.jobs import run_jobs, study_jobs
 from tokendrop.compare.executors.shards import WHOLE, Shard
-from tokendrop.compare.grid.continuing import begin_or_continue
+from tokendrop.compare.grid.continuing import begin_or_continue, check_same_data
 from tokendrop.compare.grid.engines import (
     check_engines,
     engine_cells,
@@ -28,12 +28,12 @@ from tokendrop.compare.grid.engines import (
 )
 from tokendrop.compare.grid.remaining import Remaining
 from tokendrop.compare.grid.run import check_cell, make_data, run_cell
-from tokendrop.compare.grid.settings import Cell, Comparison, grid
+from tokendrop.compare.grid.settings import Cell, Comparison, Entry, entries, grid
 from tokendrop.compare.grid.work import Work
 from tokendrop.compare.report.outputs import write_outputs
 from tokendrop.compare.report.summary import print_summary
 from tokendrop.compare.results import records
-from tokendrop.compare.results.floor import floor_path, read_floors, write_floor
+from tokendrop.compare.results.floor import check_floor, floor_path, read_floors, write_floor
 from tokendrop.compare.results.frame import results_frame
 from tokendrop.compare.results.records import Record
 from tokendrop.compare.results.trust import set_aside
@@ -92,12 +92,15 @@ def _compared(
     for path, cell in cells.items():
         if not path.is_file():
             check_cell(comparison, cell, data_of(cell.run.task, cell.data))
+    for entry in _with_floors(comparison):
+        check_floor(entry.task, data_of(entry.task, entry.data), entry.metric)
     if comparison.tune is not None:
         check_tuning(comparison, data_of)
         studies = _studies(comparison, out, data_of, cluster, shard)
         chosen = tune(comparison, out, data_of, studies)
         cells = {_path(out, cell.run): cell for cell in grid(comparison, chosen)}
         begin_or_continue(comparison, out, cells | engines)
+    check_same_data(cells | engines, data_of)
     _write_floors(comparison, cells, out, data_of)
     mine = dict(shard.part(list(cells.items())))
     missing = [cell for path, cell in mine.items() if not path.is_file()]
@@ -150,11 +153,17 @@ def _write_floors(
 ) -> None:
     # a floor is of the same data as the finished runs beside it; alone it may be of others
     measured = {cell.run.task for path, cell in cells.items() if path.is_file()}
-    for task, cell in {cell.run.task: cell for cell in cells.values() if comparison.floor}.items():
-        with one_at_a_time(floor_path(out, task)):
-            set_aside(floor_path(out, task), out, again=True)
-            if task not in measured or not floor_path(out, task).is_file():
-                write_floor(task, data_of(task, cell.data), cell.metric, out)
+    for entry in _with_floors(comparison):
+        path = floor_path(out, entry.task)
+        with one_at_a_time(path):
+            set_aside(path, out, again=True)
+            if entry.task not in measured or not path.is_file():
+                write_floor(entry.task, data_of(entry.task, entry.data), entry.metric, out)
+
+
+def _with_floors(comparison: Comparison) -> Collection[Entry]:
+    """For each task that gets a floor, an entry of the grid."""
+    return {entry.task: entry for entry in entries(comparison) if comparison.floor}.values()
 
 
 def _run_here(

@@ -24,6 +24,10 @@ class Baseline:
     value: float
     name: str
 
+    def is_below(self, value: float) -> bool:
+        """Whether a metric is above it by more than single precision, in which metrics are kept."""
+        return value > self.value + 1e-6
+
 
 NONE = Baseline(0.0, "knowing nothing")
 

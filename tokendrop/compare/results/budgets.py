@@ -124,7 +124,7 @@ class SameBudget:
     @property
     def dense_learned(self) -> bool:
         """Whether dense is above what needs no encoder."""
-        return self.dense is not None and self.dense.mean(VALUE) > self.baseline.value
+        return self.dense is not None and self.baseline.is_below(self.dense.mean(VALUE))
 
 
 def same_budget(

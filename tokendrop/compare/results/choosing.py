@@ -79,7 +79,7 @@ def choose(
     if reference is None:
         raise UserError(f"{folder} has no dense model on {task} to compare with: add the method")
     level = (baselines or {}).get(task, NONE)
-    if (reached := reference.mean(VALUE)) <= level.value:
+    if not level.is_below(reached := reference.mean(VALUE)):
         raise UserError(
             f"none: on {task} {reference.name} reaches {VALUE.show(reached)}, no more than "
             f"{level.name} ({VALUE.show(level.value)}), so there is nothing that a method could "
@@ -139,9 +139,17 @@ def _none(
     """Why nothing qualifies, and what comes nearest."""
     asked = f"at least {min_speedup:g}x as fast" if min_speedup > 1 else "faster by the clock"
     if not faster:
+        none = f"none: of {len(others)} points on {task} none is {asked}"
         best = max(others, key=lambda point: point.mean(CLOCK), default=None)
-        nearest = f"; the fastest is {best.name} at {CLOCK.show(best.mean(CLOCK))}" if best else ""
-        return f"none: of {len(others)} points on {task} none is {asked}{nearest}"
+        if best is None:
+            return none
+        nearest = f"{best.name} at {CLOCK.show(best.mean(CLOCK))}"
+        if best.mean(CLOCK) < min_speedup or best.mean(CLOCK) <= 1:
+            return f"{none}; the fastest is {nearest}"
+        return (
+            f"{none} beyond the noise of the clock; the fastest is {nearest}, "
+            f"±{best.noise(CLOCK):.2f}: time it again on a quiet machine, with more clock.rounds"
+        )
     near, reached = max(faster, key=_dev_value), _dev_value(reference)
     return (
         f"none: of {len(faster)} points on {task} that are {asked} none loses at most "

@@ -76,9 +76,8 @@ def _read(path: Path) -> Floor:
     return read_json(path, Floor, "a whole record of a floor", "delete it and run again")
 
 
-def write_floor(name: str, data: TextData, metric: str, out: Path) -> None:
-    """Fit the floor of a task and record it.
-
+def check_floor(name: str, data: TextData, metric: str) -> None:
+    """
     Raises:
         UserError: the task is not classification of whole texts.
     """
@@ -88,6 +87,11 @@ def write_floor(name: str, data: TextData, metric: str, out: Path) -> None:
             f"task {name} is {task.title()}, which the TF-IDF floor cannot do: "
             "leave out floor, or compare this task on its own"
         )
+
+
+def write_floor(name: str, data: TextData, metric: str, out: Path) -> None:
+    """Fit the floor of a task, which is checked, and record it."""
+    task = data.make_task(metric)
     train, dev, test = (data.splits[split] for split in ("train", "dev", "test"))
     started = time.perf_counter()
     # vectors this short are summed faster by one thread than shared out

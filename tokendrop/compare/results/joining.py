@@ -27,8 +27,8 @@ def joined_comparisons(folders: Sequence[Path]) -> tuple[list[Record], list[Floo
 
     Raises:
         UserError: a folder without runs; the same run with different outcomes; or runs of a task
-            that cannot be compared, for another metric, number of test rows, backbone or type of
-            its weights.
+            that cannot be compared, for another metric, other rows, or another backbone, type of
+            its weights or shared fine-tuning.
     """
     runs: dict[tuple[str, str, str, int], tuple[Record, Path]] = {}
     floors: dict[str, tuple[Floor, Path]] = {}
@@ -68,6 +68,8 @@ def _comparable(runs: Sequence[tuple[Record, Path]]) -> None:
             ("metric", record.metric, first.metric),
             ("number of test rows", record.examples_eval, first.examples_eval),
             ("backbone", _backbone(record), _backbone(first)),
+            ("shared fine-tuning", _fine_tuning(record), _fine_tuning(first)),
+            ("set of rows", *_rows(record, first)),
             ("type of weights", record.evaluate_in, first.evaluate_in),
         ):
             if ours != theirs:
@@ -79,8 +81,19 @@ def _comparable(runs: Sequence[tuple[Record, Path]]) -> None:
 
 def _backbone(record: Record) -> str:
     config = record.provenance.get("config", {})
-    changes = config.get("random_init")
+    changes = dict(sorted((config.get("random_init") or {}).items()))
     return f"{config.get('backbone')}" + (f" with random weights, {changes}" if changes else "")
+
+
+def _fine_tuning(record: Record) -> str:
+    stage = record.provenance.get("config", {}).get("fine_tune")
+    return ", ".join(f"{name} {value}" for name, value in sorted((stage or {}).items())) or "none"
+
+
+def _rows(record: Record, first: Record) -> tuple[str, str]:
+    """What the rows and their tokens are known by; the same where a version did not note it."""
+    ours, theirs = (one.provenance.get("data_fingerprint") for one in (record, first))
+    return (ours, theirs) if ours and theirs else ("", "")
 
 
 def _same_outcome(one: Record, other: Record) -> bool:

@@ -1,0 +1,52 @@
+"""A folder of runs goes on with the rows that it began with, or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tokendrop.cli import main
+
+SETTINGS = """
+backbone: minilm-l6
+random_init: {num_hidden_layers: 2, hidden_size: 16, num_attention_heads: 2, intermediate_size: 32}
+tasks: [FOLDER/reviews.yaml]
+fine_tune: {epochs: 1, learning_rate: 1.0e-2}
+clock: {rows: 8, single_rows: 1, rounds: 1}
+loggers: []
+samples: 0
+methods: {dense: {reducer: Dense}}
+"""
+TASK = """
+data: {dataset: null, train: FOLDER/train.csv, dev: FOLDER/dev.csv, test: FOLDER/test.csv}
+model: {metric: accuracy}
+"""
+
+
+def write(file: Path, rows: int, word: str = "film") -> None:
+    texts = [f"a {('good', 'bad')[n % 2]} {word} of {n} hours" for n in range(rows)]
+    pd.DataFrame({"text": texts, "label": [n % 2 for n in range(rows)]}).to_csv(file, index=False)
+
+
+@pytest.mark.parametrize(("name", "rows"), [("train.csv", 20), ("test.csv", 16)])
+def test_rows_that_changed_in_their_file_are_noticed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, rows: int
+) -> None:
+    for split, count in (("train", 40), ("dev", 16), ("test", 16)):
+        write(tmp_path / f"{split}.csv", count)
+    for file, text in (("compare.yaml", SETTINGS), ("reviews.yaml", TASK)):
+        (tmp_path / file).write_text(text.replace("FOLDER", str(tmp_path)))
+    out = tmp_path / "out"
+    words = ["compare", "--config", str(tmp_path / "compare.yaml"), "--out", str(out)]
+    assert main(words) == 0
+    before = (tmp_path / name).read_bytes()
+    write(tmp_path / name, rows, "play")
+    assert main([*words, "--seeds", "[1, 2]"]) == 2
+    said = capsys.readouterr().err
+    assert "dense--default--reviews--seed1.json is of other rows than reviews has now" in said
+    assert len(list(out.glob("runs/*.json"))) == 1
+    (tmp_path / name).write_bytes(before)
+    assert main([*words, "--seeds", "[1, 2]"]) == 0
+    assert len(list(out.glob("runs/*.json"))) == 2
