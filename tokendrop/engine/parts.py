@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokendrop.engine.linear import spare_rows, takes_reordered
+from tokendrop.engine.linear import prepares_itself, spare_rows
 from tokendrop.families import Family
 
 SLICE = 512  # tokens that go through the feed-forward part at a time
@@ -30,11 +30,11 @@ class Parts:
             hidden: (T, hidden) what enters the first layer.
         """
         self.family = family
-        self._reordered = takes_reordered(hidden)
+        self._prepares = prepares_itself(hidden)
 
     def spare_rows(self, tokens: int) -> int:
         """Rows to add to so many, because products of this number are faster."""
-        return spare_rows(tokens) if self._reordered else 0
+        return spare_rows(tokens) if self._prepares else 0
 
     def project(self, layer: Any, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key and value, each (T, heads, head size), not yet turned."""
