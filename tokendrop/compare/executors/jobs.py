@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from tokendrop.compare.grid.engines import run_engines
-from tokendrop.compare.grid.run import run_cell
+from tokendrop.compare.grid.run import DataOf, run_cell
 from tokendrop.compare.grid.settings import Cell, Comparison, Entry
 from tokendrop.compare.grid.train import train_stages
 from tokendrop.compare.grid.work import module_of, search_folder
 from tokendrop.compare.results.records import Record
 from tokendrop.compare.tuning.outcomes import Outcome, Trial
 from tokendrop.compare.tuning.trials import Asked, run_trial
-from tokendrop.compare.tuning.tune import DataOf, journal, tune_method
+from tokendrop.compare.tuning.tune import journal, tune_method
 from tokendrop.reducers import from_spec
 from tokendrop.training import recipes
 from tokendrop.training.finished import finished

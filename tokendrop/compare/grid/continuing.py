@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
+from tokendrop.compare.grid.run import DataOf
 from tokendrop.compare.grid.settings import Cell, Comparison, entries
 from tokendrop.compare.results.trust import set_aside
-from tokendrop.compare.tuning.tune import DataOf
 from tokendrop.errors import UserError
 from tokendrop.files import make_folder, write_text
 from tokendrop.stored import read_json

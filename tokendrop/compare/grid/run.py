@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,9 @@ from tokendrop.training.tracking import Tracker
 from tokendrop.training.work import Done, unheard
 
 log = logging.getLogger(__name__)
+
+DataOf = Callable[[str, dict[str, Any]], TextData]
+"""Gives the data of a task, by its name and settings."""
 
 
 def make_data(settings: dict[str, Any], backbone: str) -> TextData:

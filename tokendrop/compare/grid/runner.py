@@ -27,7 +27,7 @@ from tokendrop.compare.grid.engines import (
     run_engines,
 )
 from tokendrop.compare.grid.remaining import Remaining
-from tokendrop.compare.grid.run import check_cell, make_data, run_cell
+from tokendrop.compare.grid.run import DataOf, check_cell, make_data, run_cell
 from tokendrop.compare.grid.settings import Cell, Comparison, Entry, entries, grid
 from tokendrop.compare.grid.work import Work
 from tokendrop.compare.report.outputs import write_outputs
@@ -39,7 +39,6 @@ from tokendrop.compare.results.records import Record
 from tokendrop.compare.results.trust import set_aside
 from tokendrop.compare.tuning.outcomes import Trial
 from tokendrop.compare.tuning.tune import (
-    DataOf,
     check_tuning,
     journal,
     tune,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from tokendrop.compare.grid.run import DataOf
 from tokendrop.compare.grid.settings import Comparison, Entry, entries
 from tokendrop.compare.tuning.outcomes import Chosen, Outcome, Trial, best, choose, covers
 from tokendrop.compare.tuning.progress import Progress
@@ -29,9 +30,6 @@ from tokendrop.training import recipes
 if TYPE_CHECKING:
     from tokendrop.compare.tuning.batches import Batch
     from tokendrop.compare.tuning.study import Study
-
-DataOf = Callable[[str, dict[str, Any]], TextData]
-"""Gives the data of a task, by its name and settings."""
 
 TryAll = Callable[[Sequence[Asked], Collection[str]], list[Outcome]]
 """Makes the trials of a batch, given the scores of the training rows that are paid for."""
