@@ -13,7 +13,8 @@ STUDY = ROOT / "docs" / "study"
 NUMBER = re.compile(r"[-+]?\d+\.\d+")
 
 
-HAND, MPNET, PARTS = (STUDY / name for name in ("by_hand", "mpnet", "ablations"))
+PLACES = ("by_hand", "mpnet", "controls", "ablations")
+HAND, MPNET, CONTROLS, PARTS = (STUDY / name for name in PLACES)
 OF_PARTS = sorted(path.parent for path in PARTS.glob("*/summary.md"))
 FINDINGS = "What the numbers say"
 
@@ -32,9 +33,12 @@ def numbers_of(*paths: Path) -> set[str]:
 
 
 OF_MPNET = numbers_of(MPNET / "summary.md", *MPNET.glob("*.csv"))
+OF_STUDY = numbers_of(STUDY / "summary.md", STUDY / "not_reached.csv")
+OF_CONTROLS = numbers_of(CONTROLS / "summary.md")
 TABLES = {
-    STUDY: numbers_of(STUDY / "summary.md", STUDY / "not_reached.csv") | OF_MPNET,
+    STUDY: OF_STUDY | OF_MPNET | OF_CONTROLS,
     MPNET: OF_MPNET,
+    CONTROLS: OF_CONTROLS | OF_STUDY,
     PARTS: numbers_of(*(place / "summary.md" for place in OF_PARTS)),
     HAND: numbers_of(*STUDY.glob("*.md"), *HAND.glob("[!R]*.md")),
 }
@@ -48,6 +52,8 @@ TABLES = {
         (STUDY, "What the papers claim, and what we saw", STUDY),
         (MPNET, FINDINGS, MPNET),
         (MPNET, "Questions", MPNET),
+        (CONTROLS, FINDINGS, CONTROLS),
+        (CONTROLS, "Questions", CONTROLS),
         (PARTS, FINDINGS, PARTS),
         (HAND, FINDINGS, HAND),
     ],
@@ -63,7 +69,7 @@ def test_every_number_of_the_findings_stands_in_the_tables(
     assert numbers <= TABLES[tables]
 
 
-@pytest.mark.parametrize("place", [STUDY, MPNET, HAND, *OF_PARTS])
+@pytest.mark.parametrize("place", [STUDY, MPNET, CONTROLS, HAND, *OF_PARTS])
 @pytest.mark.parametrize("column", ["value", "flops_speedup_unpadded"])
 def test_the_summary_is_of_the_results(place: Path, column: str) -> None:
     results = pd.read_csv(place / "results.csv")
