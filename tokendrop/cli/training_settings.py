@@ -57,7 +57,7 @@ def training_defaults(folder: Path) -> list[str]:
     posed = {
         "seed_everything": settings.seed_everything,
         "model": {"metric": settings.model.metric},
-        "data": _checked(settings.data, file),
+        "data": {name: settings.data[name] for name in _checked(settings.data, file)},
     }
     return ["--config", yaml.safe_dump(posed)]
 
@@ -69,24 +69,22 @@ def data_settings(folder: Path) -> dict[str, Any]:
         UserError: as :func:`training_defaults`.
     """
     file = folder / SIDE_CAR / TRAINING_CONFIG
-    if not file.is_file():
-        return {}
-    hints = get_type_hints(DataSettings)
-    checked = _checked(_read(file).data, file)
-    return {name: plain(value, hints[name]) for name, value in checked.items()}
+    return _checked(_read(file).data, file) if file.is_file() else {}
 
 
 def _checked(given: dict[str, Any], file: Path) -> dict[str, Any]:
-    data = {name: value for name, value in given.items() if name not in _NOT_READ}
-    hints = get_type_hints(DataSettings)
-    for name, value in data.items():
+    """Those of the settings that pose a task, each of the type that it has there."""
+    hints, checked = get_type_hints(DataSettings), {}
+    for name, value in given.items():
+        if name in _NOT_READ:
+            continue
         if name not in hints:
             raise UserError(f"{file}: {unknown('setting of the data', name, hints)}")
         try:
-            plain(value, hints[name])
+            checked[name] = plain(value, hints[name])
         except ValidationError as error:
             raise UserError(f"{file}: data.{name}: {first_problem(error)}") from error
-    return data
+    return checked
 
 
 def _read(file: Path) -> _Settings:

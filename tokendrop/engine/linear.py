@@ -122,10 +122,8 @@ def takes_reordered(states: Tensor) -> bool:
 
 def prepares_itself(states: Tensor) -> bool:
     """Whether products of these (T, in) states are oneDNN's, which prepares itself for each T."""
-    if not (_AVAILABLE and states.is_cpu) or torch.compiler.is_compiling():
-        return False
     lower = torch.is_autocast_enabled("cpu") or states.dtype in (torch.bfloat16, torch.float16)
-    return lower or takes_reordered(states)
+    return takes_reordered(states) or (_AVAILABLE and states.is_cpu and lower)
 
 
 def spare_rows(tokens: int) -> int:

@@ -33,7 +33,7 @@ class Parts:
         self._prepares = prepares_itself(hidden)
 
     def spare_rows(self, tokens: int) -> int:
-        """Rows to add to so many, because products of this number are faster."""
+        """Rows to add to so many, because oneDNN is prepared for products of this number."""
         return spare_rows(tokens) if self._prepares else 0
 
     def project(self, layer: Any, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:

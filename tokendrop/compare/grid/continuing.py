@@ -53,42 +53,40 @@ def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Ce
             point of it any more.
     """
     make_folder(out)
-    for folder in sorted({path.parent for path in cells}):
-        for path in sorted(folder.glob("*.json")):
-            set_aside(path, out, again=path in cells)
+    for path in _records(cells):
+        set_aside(path, out, again=path in cells)
     common = _as_read({name: asdict(comparison)[name] for name in COMMON})
     by_task = {
         entry.task: _as_read({"data": entry.data, "metric": entry.metric})
         for entry in entries(comparison)
     }
     tuned = {(cell.run.task, cell.run.method) for cell in cells.values() if cell.tuning}
-    for folder in sorted({path.parent for path in cells}):
-        for path in sorted(folder.glob("*.json")):
-            before = UNNOTED | _settings(path).config
-            run = before.get("run", {})
-            of_task = by_task.get(run.get("task"), {})
-            now = common | (_as_read(asdict(cells[path])) if path in cells else of_task)
-            if before["recipe"] < now.get("recipe", 1):
-                raise UserError(
-                    f"{path} was made by an earlier version's training of this method, which has "
-                    "changed since: delete that file to run it again, or name another folder "
-                    "with --out"
-                )
-            if (
-                before["tuning"] not in (None, now.get("tuning"))
-                and (run["task"], run["method"]) in tuned
-            ):
-                raise UserError(
-                    f"{path} was chosen by a tuning within other limits: set tune back to what it "
-                    f"was, or delete {path.parent}/{run['method']}--*--{run['task']}--*.json to "
-                    "measure what is chosen now, for which what was trained is found"
-                )
-            for place, old, wanted in differences(before, now):
-                raise UserError(
-                    f"{path} was made with {place} {old}, and now it is {wanted}: set it back, "
-                    "delete that file, or name another folder with --out (tokendrop report takes "
-                    "several folders)"
-                )
+    for path in _records(cells):
+        before = UNNOTED | _settings(path).config
+        run = before.get("run", {})
+        of_task = by_task.get(run.get("task"), {})
+        now = common | (_as_read(asdict(cells[path])) if path in cells else of_task)
+        if before["recipe"] < now.get("recipe", 1):
+            raise UserError(
+                f"{path} was made by an earlier version's training of this method, which has "
+                "changed since: delete that file to run it again, or name another folder "
+                "with --out"
+            )
+        if (
+            before["tuning"] not in (None, now.get("tuning"))
+            and (run["task"], run["method"]) in tuned
+        ):
+            raise UserError(
+                f"{path} was chosen by a tuning within other limits: set tune back to what it "
+                f"was, or delete {path.parent}/{run['method']}--*--{run['task']}--*.json to "
+                "measure what is chosen now, for which what was trained is found"
+            )
+        for place, old, wanted in differences(before, now):
+            raise UserError(
+                f"{path} was made with {place} {old}, and now it is {wanted}: set it back, "
+                "delete that file, or name another folder with --out (tokendrop report takes "
+                "several folders)"
+            )
     settings = yaml.safe_dump(asdict(comparison), sort_keys=False)
     write_text(out / "comparison.yaml", settings)
 
@@ -104,18 +102,23 @@ def check_same_data(cells: Mapping[Path, Cell], data_of: DataOf) -> None:
         UserError: the rows of a task have changed since.
     """
     missing = {cell.run.task: cell for path, cell in cells.items() if not path.is_file()}
-    for folder in sorted({path.parent for path in cells}):
-        for path in sorted(folder.glob("*.json")):
-            before = _settings(path)
-            cell = missing.get(before.config.get("run", {}).get("task"))
-            if cell is None or before.data_fingerprint is None:
-                continue
-            if data_of(cell.run.task, cell.data).fingerprint() != before.data_fingerprint:
-                raise UserError(
-                    f"{path} is of other rows than {cell.run.task} has now, whose files have "
-                    "changed since: put them back, delete the records of this task, or name "
-                    "another folder with --out"
-                )
+    for path in _records(cells) if missing else []:
+        before = _settings(path)
+        cell = missing.get(before.config.get("run", {}).get("task"))
+        if cell is None or before.data_fingerprint is None:
+            continue
+        if data_of(cell.run.task, cell.data).fingerprint() != before.data_fingerprint:
+            raise UserError(
+                f"{path} is of other rows than {cell.run.task} has now, whose files have "
+                "changed since: put them back, delete the records of this task, or name "
+                "another folder with --out"
+            )
+
+
+def _records(cells: Mapping[Path, Cell]) -> list[Path]:
+    """The records that lie where those of these runs do, of whatever comparison."""
+    folders = sorted({path.parent for path in cells})
+    return [path for folder in folders for path in sorted(folder.glob("*.json"))]
 
 
 def _as_read(settings: dict[str, Any]) -> Any:

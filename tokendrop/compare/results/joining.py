@@ -69,10 +69,11 @@ def _comparable(runs: Sequence[tuple[Record, Path]]) -> None:
             ("number of test rows", record.examples_eval, first.examples_eval),
             ("backbone", _backbone(record), _backbone(first)),
             ("shared fine-tuning", _fine_tuning(record), _fine_tuning(first)),
-            ("set of rows", *_rows(record, first)),
+            ("set of rows", _fingerprint(record), _fingerprint(first)),
             ("type of weights", record.evaluate_in, first.evaluate_in),
         ):
-            if ours != theirs:
+            # a version may not have noted it
+            if None not in (ours, theirs) and ours != theirs:
                 raise UserError(
                     f"{record.task} has another {what} in {folder} ({ours}) than in {place} "
                     f"({theirs}), so its runs cannot be compared: {CURE}"
@@ -90,10 +91,9 @@ def _fine_tuning(record: Record) -> str:
     return ", ".join(f"{name} {value}" for name, value in sorted((stage or {}).items())) or "none"
 
 
-def _rows(record: Record, first: Record) -> tuple[str, str]:
-    """What the rows and their tokens are known by; the same where a version did not note it."""
-    ours, theirs = (one.provenance.get("data_fingerprint") for one in (record, first))
-    return (ours, theirs) if ours and theirs else ("", "")
+def _fingerprint(record: Record) -> str | None:
+    """What the rows and their tokens are known by."""
+    return record.provenance.get("data_fingerprint")
 
 
 def _same_outcome(one: Record, other: Record) -> bool:
