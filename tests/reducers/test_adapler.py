@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
@@ -499,6 +500,17 @@ def test_in_a_chain_a_trained_part_stays_as_hard_as_it_ended() -> None:
         reducer.before_step(0)
         reducer.after_step(0)
         assert float(reducer.sharpness) == 1e5
+
+
+@pytest.mark.parametrize(("rate", "warns"), [(5e-4, True), (2e-2, False), (0.0, False)])
+def test_thresholds_that_cannot_rise_far_in_so_few_steps_are_told_before_the_training(
+    caplog: pytest.LogCaptureFixture, rate: float, warns: bool
+) -> None:
+    reducer = built(AdapLeR(epochs=3, threshold_learning_rate=rate))
+    with caplog.at_level(logging.WARNING):
+        reducer.enter(reducer.stages()[0], StageContext(torch.tensor([8]), 100))
+    assert ("only tokens below 0.28 of their row's mean" in caplog.text) == warns
+    assert ("threshold_learning_rate" in caplog.text) == warns
 
 
 EPOCHS = [(0.90, 1.1), (0.895, 1.9), (0.893, 1.5), (0.88, 4.0)]  # (metric, speed-up)

@@ -205,6 +205,17 @@ class AdapLeR(Reducer):
                 "AdapLeR: no %s is given, so predictors learn from the task only", self.target
             )
 
+        summed = 0.5 * context.steps * self.threshold_learning_rate
+        highest = float(self.eta.max()) + summed
+        if summed > 0 and highest < 1:
+            log.warning(
+                "AdapLeR: the learning rates of the thresholds sum to %.2f, so only tokens below "
+                "%.2f of their row's mean contribution can be dropped, maybe none: raise epochs "
+                "or threshold_learning_rate",
+                summed,
+                highest,
+            )
+
     def leave(self, stage: Stage, metrics: Mapping[str, float]) -> None:
         self.saliency = []
         self.within_one_point.fill_(metrics.get("score", 0.0) > 1)
