@@ -20,6 +20,7 @@ import yaml
 import tokendrop
 from tests.compare.report.test_report import read
 from tokendrop.cli import main
+from tokendrop.compare.results.fates import read_fates, spread
 from tokendrop.compare.results.floor import read_floors
 from tokendrop.compare.results.frame import COLUMNS, POINT_COLUMNS
 from tokendrop.configs import config_folder
@@ -105,6 +106,15 @@ def test_a_record_holds_the_memory_of_a_pass(undisturbed: Path) -> None:
     peaks = record["timing"]["batch32"]["peak_mib"]
     assert 0 < peaks["method"] < peaks["packed_dense"]
     assert peaks["padded_dense"] > 0
+
+
+def test_lengths_are_those_of_the_texts_whose_answers_stand_beside_them(undisturbed: Path) -> None:
+    for path in (undisturbed / "fates").glob("*.json"):
+        fates = read_fates(path)
+        assert len(fates.row_tokens) == 64
+        assert fates.row_tokens != sorted(fates.row_tokens)
+        shown = spread(64, len(fates.samples))
+        assert [fates.row_tokens[row] for row in shown] == [one.tokens for one in fates.samples]
 
 
 def test_the_fine_tuned_start_is_trained_once(undisturbed: Path) -> None:

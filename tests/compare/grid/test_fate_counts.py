@@ -94,7 +94,7 @@ def test_counts_are_those_of_the_predictions(name: str) -> None:
     with torch.inference_mode():
         for _ in range(2):
             counts.update(model(batch).trace, batch)
-    fates = counts.fates([])
+    fates = counts.fates([], [])
     predicted = model.predict(TEXTS)
     expected = Counter(prediction.row_depth for prediction in predicted)
     assert fates.exits == [2 * expected[depth] for depth in range(model.shape.layers + 1)]
@@ -103,7 +103,6 @@ def test_counts_are_those_of_the_predictions(name: str) -> None:
         for prediction in predicted
         for depth in prediction.token_depth
     )
-    assert fates.lengths == 2 * [len(row) for row in rows]
     totals = [sum(column) for column in zip(*fates.dropped.values(), strict=True)]
     assert totals == [2 * dropped[depth] for depth in range(model.shape.layers + 1)]
     assert "special" in fates.dropped
@@ -115,7 +114,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     model = model_of(REDUCERS["power_bert"]())
     vocabulary = Vocabulary(model.tokenizer)
     samples = [sample(one, "good", vocabulary) for one in model.predict([*TEXTS, "plot " * 500])]
-    fates = FateCounts(3, vocabulary).fates(samples)
+    fates = FateCounts(3, vocabulary).fates(samples, [7, 3])
     write_fates(tmp_path / "f" / "one.json", fates)
     assert read_fates(tmp_path / "f" / "one.json") == fates
     assert len(samples[0].words) == len(samples[0].depth) == samples[0].tokens

@@ -38,6 +38,16 @@ def rows(found: Panel | None, point: str) -> pd.DataFrame:
     return found.frame[found.frame["point"] == point].set_index("tokens")
 
 
+def test_lengths_in_the_order_of_batches_are_not_taken_for_those_of_the_answers(
+    tmp_path: Path,
+) -> None:
+    # as versions before wrote them
+    runs = [run(tmp_path, method, [True] * 100, LENGTHS) for method in ("dense", "m")]
+    for path in tmp_path.glob("*-0.json"):
+        path.write_text(path.read_text().replace('"row_tokens"', '"lengths"'))
+    assert panel(tmp_path, runs) is None
+
+
 def test_a_method_that_fails_on_long_texts_is_seen_to(tmp_path: Path) -> None:
     runs = []
     for seed in (0, 1):

@@ -23,12 +23,10 @@ class FateCounts:
         self._vocabulary = vocabulary
         self._exits = torch.zeros(layers + 1, dtype=torch.long)
         self._dropped = torch.zeros(len(KINDS), layers + 1, dtype=torch.long)
-        self._lengths: list[int] = []
 
     def update(self, trace: Trace, batch: Batch) -> None:
         """Add a batch and the trace of its pass."""
         buckets = self._layers + 1
-        self._lengths += trace.start.lengths
         depth, left = trace.token_depth(), trace.row_depth()
         self._exits += torch.bincount(left, minlength=buckets)
         stayed = depth >= left.repeat_interleave(torch.tensor(trace.start.lengths))
@@ -38,11 +36,16 @@ class FateCounts:
         )
         self._dropped += found.view_as(self._dropped)
 
-    def fates(self, samples: Sequence[Sample]) -> Fates:
-        """What was counted, without the kinds that no token is of, and a few texts beside it."""
+    def fates(self, samples: Sequence[Sample], row_tokens: Sequence[int]) -> Fates:
+        """What was counted, without the kinds that no token is of.
+
+        Args:
+            samples: a few texts.
+            row_tokens: of each row of the split, in its order; batches have another.
+        """
         dropped = zip(KINDS, self._dropped.tolist(), strict=True)
         by_kind = {kind: counts for kind, counts in dropped if any(counts)}
-        return Fates(self._layers, self._exits.tolist(), by_kind, list(samples), self._lengths)
+        return Fates(self._layers, self._exits.tolist(), by_kind, list(samples), list(row_tokens))
 
 
 def sample(prediction: Prediction, label: str, vocabulary: Vocabulary) -> Sample:

@@ -52,5 +52,5 @@ def save_fates(
     labels = {row: name.get(label, label) for row, label in right.items()}
     samples = [sample(one, labels.get(row, ""), vocabulary) for row, one in shown.items()]
     path = out / "fates" / f"{run.file_name}.json"
-    write_fates(path, found.counts.fates(samples))
+    write_fates(path, found.counts.fates(samples, data.splits["test"].lengths))
     return str(path.relative_to(out))

@@ -77,7 +77,7 @@ class _Groups:
 def _groups(of_task: Sequence[Point], folder: Path) -> _Groups | None:
     """None where lengths are not known, all the same, or of too few texts."""
     files = [run.fates_file for point in of_task for run in point.runs if run.fates_file]
-    lengths = next((known for file in files if (known := read_fates(folder / file).lengths)), [])
+    lengths = next((known for file in files if (known := read_fates(folder / file).row_tokens)), [])
     wanted = min(GROUPS, len(lengths) // FEWEST)
     if wanted < 2 or len(set(lengths)) < 2:
         return None

@@ -43,14 +43,15 @@ class Fates:
             after l layers while their row went on, entry L of those that were never dropped, even
             if their row left early.
         samples: a few texts, the same under every method.
-        lengths: tokens of each row of the split, in its order; none in files of earlier versions.
+        row_tokens: of each row of the split, in its order; none in files of earlier versions, whose
+            ``lengths`` are in the order of the batches, which is not that of the answers.
     """
 
     layers: int
     exits: list[int]
     dropped: dict[str, list[int]]
     samples: list[Sample]
-    lengths: list[int] = field(default_factory=list)
+    row_tokens: list[int] = field(default_factory=list)
 
 
 def spread(rows: int, count: int) -> list[int]:
@@ -72,4 +73,4 @@ def read_fates(path: Path) -> Fates:
     cure = "delete the run's record in runs/ and compare again"
     if not path.is_file():
         raise UserError(f"{path} is missing, which a run record names: {cure}")
-    return read_json(path, Fates, "a whole file of tokens' fates", cure)
+    return read_json(path, Fates, "a whole file of tokens' fates", cure, others="ignore")
