@@ -26,7 +26,7 @@ class FewerLayers(Reducer):
         self.learning_rate = learning_rate
 
     def build(self, shape: Shape) -> None:
-        if not 1 <= self.layers <= shape.layers:
+        if self.layers > shape.layers:
             raise UserError(
                 f"layers {self.layers} is out of range: use 1 to the backbone's {shape.layers}"
             )

@@ -4,48 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 
 from torch import Tensor
 
 from tokendrop.bounds import Natural, Positive, PositiveShare
-from tokendrop.errors import UserError
 from tokendrop.packed import Layout, top_k
 from tokendrop.reducers.base import Decision, Ranking, Reducer, Shape, Stage, View
 from tokendrop.reducers.configuration import check_configuration
-
-
-def check_schedule(ratio: float, configuration: Sequence[int] | None, layers: int) -> None:
-    """Refuse a schedule that :func:`tokens_to_keep` cannot follow.
-
-    Raises:
-        UserError: the ratio is out of range, or the configuration does not fit the backbone.
-    """
-    if not 0 < ratio <= 1:
-        raise UserError(f"ratio {ratio} is out of range: use more than 0, at most 1")
-    if configuration is not None:
-        check_configuration(configuration, layers)
-
-
-def tokens_to_keep(
-    layout: Layout, layer: int, ratio: float, configuration: Sequence[int] | None
-) -> list[int] | None:
-    """(R,) tokens of each row that leave a layer, None where every row stays whole.
-
-    Args:
-        layout: where the live rows lie.
-        layer: from 0.
-        ratio: the share of what is left of a row, rounded up.
-        configuration: instead, the tokens that leave each layer; shorter rows stay whole.
-    """
-    kept = [_left(n, layer, ratio, configuration) for n in layout.lengths]
-    return None if kept == list(layout.lengths) else kept
-
-
-def _left(tokens: int, layer: int, ratio: float, configuration: Sequence[int] | None) -> int:
-    if configuration is not None:
-        return min(configuration[layer], tokens)
-    return math.ceil(ratio * tokens - 1e-9)  # 0.1 * 30 is a little more than 3
 
 
 class ConstantShare(Reducer, ABC):
@@ -74,7 +39,8 @@ class ConstantShare(Reducer, ABC):
         self.learning_rate = learning_rate
 
     def build(self, shape: Shape) -> None:
-        check_schedule(self.ratio, self.configuration, shape.layers)
+        if self.configuration is not None:
+            check_configuration(self.configuration, shape.layers)
         self.layers = shape.layers
 
     @abstractmethod
@@ -91,14 +57,21 @@ class ConstantShare(Reducer, ABC):
         def lengths(tokens: int) -> list[int]:
             left = [tokens]
             for layer in range(self.layers):
-                left.append(_left(left[-1], layer, self.ratio, self.configuration))
+                left.append(self._left(left[-1], layer))
             return left[1:]
 
         return Ranking(lengths, self.scores)
 
     def counts(self, layout: Layout, layer: int) -> list[int] | None:
         """(R,) tokens of each row that leave a layer, None where every row stays whole."""
-        return tokens_to_keep(layout, layer, self.ratio, self.configuration)
+        kept = [self._left(tokens, layer) for tokens in layout.lengths]
+        return None if kept == list(layout.lengths) else kept
+
+    def _left(self, tokens: int, layer: int) -> int:
+        """Tokens of a row that leave a layer; one shorter than the configuration stays whole."""
+        if self.configuration is not None:
+            return min(self.configuration[layer], tokens)
+        return math.ceil(self.ratio * tokens - 1e-9)  # 0.1 * 30 is a little more than 3
 
     def stages(self) -> list[Stage]:
         """With tokens removed from the first step on, as when PoWER-BERT re-trains."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from tokendrop.cli.options import Parser
+from tokendrop.cli.options import Parser, add_trust_option
 from tokendrop.cli.training_settings import TRAINING_CONFIG
 from tokendrop.compare.results.baseline import baselines
 from tokendrop.compare.results.choosing import Choice, choose
@@ -55,12 +55,7 @@ def parser() -> Parser:
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FOLDER", help="for the model; must be new"
     )
-    parser.add_argument(
-        "--trust-reducer",
-        action="store_true",
-        help="import and run the reducer class that the comparison names, where it is none of this "
-        "package; only for folders that you trust",
-    )
+    add_trust_option(parser)
     return parser
 
 

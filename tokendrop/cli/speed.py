@@ -231,15 +231,12 @@ def _card(device: torch.device) -> dict[str, str]:
     return {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
 
 
-def _matmul(
-    device: torch.device, dtype: torch.dtype, size: int = 3072, rounds: int = 7
-) -> dict[str, float]:
+def _matmul(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
     """Rate of a large square product, the yardstick of what this machine can do."""
-    if device.type == "cuda":
-        size = 8192  # a smaller one is over before it is launched
+    size = 8192 if device.type == "cuda" else 3072  # a card is through with these at once
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     best = float("inf")
-    for _ in range(rounds):
+    for _ in range(7):
         start = time.perf_counter()
         (left @ right)[0, 0].item()
         best = min(best, time.perf_counter() - start)

@@ -166,7 +166,7 @@ def _weights(given: ClassWeights, train: Split, labels: list[str], order: list[s
         # a class that a small run never drew counts as drawn once
         classes = len(labels)
         return [len(train) / (classes * max(1, counts[c])) for c in range(classes)]
-    if len(given) != len(order) or min(given) <= 0:
+    if len(given) != len(order):
         raise UserError(
             f"class_weights {given} must be a positive number for each of the "
             f"{len(order)} classes {', '.join(order)}"

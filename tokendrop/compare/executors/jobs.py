@@ -11,17 +11,16 @@ from tokendrop.compare.grid.engines import run_engines
 from tokendrop.compare.grid.run import DataOf, run_cell
 from tokendrop.compare.grid.settings import Cell, Comparison, Entry
 from tokendrop.compare.grid.train import train_stages
-from tokendrop.compare.grid.work import module_of, search_folder
+from tokendrop.compare.grid.work import plan_of, search_folder
 from tokendrop.compare.results.records import Record
 from tokendrop.compare.tuning.outcomes import Outcome, Trial
 from tokendrop.compare.tuning.trials import Asked, run_trial
 from tokendrop.compare.tuning.tune import journal, tune_method
 from tokendrop.reducers import from_spec
-from tokendrop.training import recipes
 from tokendrop.training.finished import finished
 from tokendrop.training.tracking import Tracker
+from tokendrop.training.work import Done
 
-Done = Callable[[float], None]
 Beside = Callable[[Sequence["Job"]], list[Any]]
 """Does jobs on workers of their own, side by side, and gives what each gave."""
 
@@ -181,7 +180,7 @@ def run_jobs(
         """What a run waits for and reads, once the jobs of its stages are there."""
         waits: list[str] = []
         reads: list[str] = []
-        plan = _plan(comparison, cell, out, data_of)
+        plan = plan_of(comparison, cell, data_of(cell.run.task, cell.data), out)
         scores = from_spec(cell.reducer).token_scores
         for count, planned in enumerate(plan, start=1):
             name = planned.folder.name
@@ -227,7 +226,7 @@ def study_jobs(
     names = []
     for entry in tuned:
         first = entry.cell("start", comparison.seeds[0], {})
-        planned = _plan(comparison, first, out, data_of)[0]
+        planned = plan_of(comparison, first, data_of(entry.task, entry.data), out)[0]
         start, reads = planned.folder.name, [journal(out, entry), out / "stages", out / "search"]
         if start not in found and finished(planned.folder) is None:
             found[start] = StageJob(start, (), (), first, 1)
@@ -238,16 +237,6 @@ def study_jobs(
         found[name] = StudyJob(name, waits, read, entry, comparison.tune.batch)
         names.append(name)
     return found, names
-
-
-def _plan(comparison: Comparison, cell: Cell, out: Path, data_of: DataOf) -> list[recipes.Planned]:
-    return recipes.plan(
-        module_of(comparison, cell),
-        data_of(cell.run.task, cell.data),
-        cell.run.seed,
-        out / "stages",
-        recipes.trainer_maker([], "", comparison.precision),
-    )
 
 
 def _wait(waits: list[str], makers: dict[Path, str], what: Path, job: str) -> None:

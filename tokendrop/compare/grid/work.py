@@ -39,13 +39,7 @@ class Work:
     def units(self, cell: Cell, data: TextData) -> float:
         """What a run is that begins after those that were asked about before."""
         train, dev, test = (sum(data.splits[name].lengths) for name in ("train", "dev", "test"))
-        plan = recipes.plan(
-            module_of(self._comparison, cell),
-            data,
-            cell.run.seed,
-            self._out / "stages",
-            recipes.trainer_maker([], "", self._comparison.precision),
-        )
+        plan = plan_of(self._comparison, cell, data, self._out)
         units = test + dev + timed(self._comparison.clock, data.splits["test"].lengths)
         for planned in plan:
             if self._is_new(planned.folder) and finished(planned.folder) is None:
@@ -77,6 +71,17 @@ def module_of(comparison: Comparison, cell: Cell) -> TokenDropModule:
         comparison.random_init,
         comparison.compile,
         comparison.patience,
+    )
+
+
+def plan_of(comparison: Comparison, cell: Cell, data: TextData, out: Path) -> list[recipes.Planned]:
+    """The stages of a run's recipe and their folders, finished or not; nothing is trained."""
+    return recipes.plan(
+        module_of(comparison, cell),
+        data,
+        cell.run.seed,
+        out / "stages",
+        recipes.trainer_maker([], "", comparison.precision),
     )
 
 

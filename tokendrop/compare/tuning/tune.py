@@ -63,8 +63,6 @@ def check_tuning(comparison: Comparison, data_of: DataOf) -> None:
         if limits is None or not entry.method.space:
             continue
         load_study()
-        if not comparison.seeds:
-            raise UserError("seeds is empty, and trials train with the first: name one or more")
         space = entry.space()
         data = data_of(entry.task, entry.data)
         data.make_task(entry.metric)
