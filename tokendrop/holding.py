@@ -60,7 +60,8 @@ def hold(folder: Path, part: str | None = None) -> Iterator[None]:
         others = [folder / LOCK] if part is not None else sorted(folder.glob(f"{LOCK}-*"))
         for other in others:
             if other.suffix != ".json":
-                _acquired(other, folder).release()
+                # longer than another part, which begins at the same time, looks at it
+                _acquired(other, folder, seconds=2).release()
         remove_drafts(folder)
         command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
         since = datetime.now().astimezone().isoformat(" ", "seconds")
@@ -111,16 +112,16 @@ def one_at_a_time(target: Path) -> Iterator[None]:
         lock = _locked(file, target.parent)
     except Timeout:
         log.info("%s is being made by another process: waiting for it", target)
-        lock = _locked(file, target.parent, wait=True)
+        lock = _locked(file, target.parent, seconds=-1)
     try:
         yield
     finally:
         lock.release()
 
 
-def _acquired(file: Path, folder: Path) -> BaseFileLock:
+def _acquired(file: Path, folder: Path, seconds: float = 0) -> BaseFileLock:
     try:
-        return _locked(file, folder)
+        return _locked(file, folder, seconds)
     except Timeout as error:
         raise UserError(
             f"{folder} is in use by {_holder(_told(file))}: wait for it, or name another folder "
@@ -128,10 +129,11 @@ def _acquired(file: Path, folder: Path) -> BaseFileLock:
         ) from error
 
 
-def _locked(file: Path, folder: Path, *, wait: bool = False) -> BaseFileLock:
+def _locked(file: Path, folder: Path, seconds: float = 0) -> BaseFileLock:
+    """A lock, waited for so long; -1 is as long as it takes."""
     lock = FileLock(file)
     try:
-        lock.acquire(timeout=-1 if wait else 0)
+        lock.acquire(timeout=seconds)
     except Timeout:
         raise
     except (OSError, NotImplementedError) as error:

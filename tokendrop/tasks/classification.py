@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from scipy.sparse import csr_array
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import (
@@ -265,8 +266,10 @@ def _of_confusions(answers: pd.DataFrame, metric: Callable[[Array], Array]) -> O
     number = {name: place for place, name in enumerate(classes)}
     right = answers["label"].map(number).to_numpy()
     answered = answers[classes].to_numpy(float).argmax(1)
-    cells = np.eye(len(classes) ** 2)[right * len(classes) + answered]
-    return lambda weights: metric((weights @ cells).reshape(-1, len(classes), len(classes)))
+    rows, cells = np.arange(len(answers)), right * len(classes) + answered
+    # one entry a row: as many columns as pairs of classes would be gigabytes for a hundred classes
+    counted = csr_array((np.ones(len(rows)), (rows, cells)), (len(rows), len(classes) ** 2))
+    return lambda weights: metric((weights @ counted).reshape(-1, len(classes), len(classes)))
 
 
 def _f1(confusions: Array) -> Array:

@@ -20,6 +20,7 @@ from tokendrop.compare.results.fates import spread
 from tokendrop.compare.results.records import KEEPS_ALL, MARK, Record
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
+from tokendrop.holding import one_at_a_time
 from tokendrop.measure.clock import Clock, measure_speed
 from tokendrop.measure.measures import SPEEDUPS
 from tokendrop.models.backbones import shape_of
@@ -146,7 +147,9 @@ def run_cell(
         fates_file=save_fates(out, run, found, dict(zip(rows, shown, strict=True)), model, data),
     )
     model.figures = _figures(record, comparison.backbone)
-    write_figures(stages[-1].model, model.summary)
+    # other points of the same training may be measured by other parts of the comparison
+    with one_at_a_time(stages[-1].model):
+        write_figures(stages[-1].model, model.summary)
     settings = record.provenance["config"]
     tracker.finish(asdict(record), settings, shown, stages[-1].model, cell.metric)
     return record

@@ -81,6 +81,13 @@ class Method:
             kind = dict[str, Any] if name == "arguments" else dict[str, dict[str, Any]]
             check({name: given}, {name: kind}, f"{self.reducer}: ")
             object.__setattr__(self, name, given)
+        if self.search is not None and (
+            both := sorted(self.operating_points.keys() & self.search.budgets.keys())
+        ):
+            raise UserError(
+                f"{self.reducer}: {both[0]!r} names an operating point and a budget of the search: "
+                "give one of them another name"
+            )
 
 
 @dataclass(frozen=True)

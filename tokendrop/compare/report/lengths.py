@@ -120,7 +120,7 @@ def _right(of_task: Sequence[Point], folder: Path, groups: _Groups) -> list[tupl
     ).transpose(1, 2, 0)
     ends = np.cumsum([len(point.runs) for point in points])[:-1]
     parts = zip(points, np.split(shares, ends), np.split(resampled, ends), strict=True)
-    return [(point, _Right([run.seed for run in point.runs], *part)) for point, *part in parts]
+    return [(point, _Right(point.seeds, *part)) for point, *part in parts]
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ def summary_frame(records: Sequence[Record], statistics: Statistics = NOTHING) -
 def _summary_row(point: Point, dense: Point | None, statistics: Statistics) -> dict[str, Any]:
     known = statistics.get((point.task, point.method, point.operating_point))
     compared = known.difference if known else None
+    same_seeds = dense is not None and dense.seeds == point.seeds
     return {
         "Method": point.title,
         "Point": point.operating_point,
@@ -72,7 +73,8 @@ def _summary_row(point: Point, dense: Point | None, statistics: Statistics) -> d
         "Metric": point.runs[0].metric,
         VALUE.column: point.mean(VALUE),
         "Std": point.std(VALUE),
-        VS_DENSE: point.mean(VALUE) - dense.mean(VALUE) if dense else None,
+        # means over other seeds differ by the seeds, too
+        VS_DENSE: point.mean(VALUE) - dense.mean(VALUE) if dense and same_seeds else None,
         "Low": compared.low if compared else None,
         "High": compared.high if compared else None,
         "p": compared.p_value if compared else None,

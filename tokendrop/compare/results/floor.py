@@ -79,13 +79,18 @@ def _read(path: Path) -> Floor:
 def check_floor(name: str, data: TextData, metric: str) -> None:
     """
     Raises:
-        UserError: the task is not classification of whole texts.
+        UserError: the task is not classification of whole texts, or too few rows are read.
     """
     task = data.make_task(metric)
     if task.head.output != "class":
         raise UserError(
             f"task {name} is {task.title()}, which the TF-IDF floor cannot do: "
             "leave out floor, or compare this task on its own"
+        )
+    if len(set(data.splits["train"].labels)) < 2:
+        raise UserError(
+            f"the training rows of {name} are of one class, from which the TF-IDF floor learns "
+            "nothing: read more rows, or leave out floor"
         )
 
 

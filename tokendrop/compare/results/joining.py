@@ -71,6 +71,8 @@ def _comparable(runs: Sequence[tuple[Record, Path]]) -> None:
             ("shared fine-tuning", _fine_tuning(record), _fine_tuning(first)),
             ("set of rows", _fingerprint(record), _fingerprint(first)),
             ("type of weights", record.evaluate_in, first.evaluate_in),
+            ("precision", *(_setting(one, "precision") for one in (record, first))),
+            ("patience", *(f"{_setting(one, 'patience')}" for one in (record, first))),
         ):
             # a version may not have noted it
             if None not in (ours, theirs) and ours != theirs:
@@ -89,6 +91,10 @@ def _backbone(record: Record) -> str:
 def _fine_tuning(record: Record) -> str:
     stage = record.provenance.get("config", {}).get("fine_tune")
     return ", ".join(f"{name} {value}" for name, value in sorted((stage or {}).items())) or "none"
+
+
+def _setting(record: Record, name: str) -> Any:
+    return record.provenance.get("config", {}).get(name)
 
 
 def _fingerprint(record: Record) -> str | None:

@@ -215,6 +215,11 @@ class Point:
         return self.task, self.method, self.operating_point
 
     @property
+    def seeds(self) -> list[int]:
+        """Of its runs, in order."""
+        return [run.seed for run in self.runs]
+
+    @property
     def name(self) -> str:
         """The method and, where it has several, its operating point."""
         return self.method if self.is_reference else f"{self.title} ({self.operating_point})"
@@ -290,10 +295,13 @@ def runs_of(points: Iterable[Point]) -> list[Record]:
 
 
 def dense_point(of_task: Sequence[Point]) -> Point | None:
-    """What the others are compared with: of the points of one task that drop nothing by design the
-    best on dev, or the one called dense where not all were measured there. None while none has run.
+    """What the others are compared with: of the points of one task that drop nothing by design, and
+    have run with the most seeds, the best on dev, or the one called dense where not all were
+    measured there. None while none has run.
     """
-    references = [point for point in of_task if point.is_reference]
+    every = [point for point in of_task if point.is_reference]
+    most = max((len(point.runs) for point in every), default=0)
+    references = [point for point in every if len(point.runs) == most]
     values = [dev.value for point in references if (dev := point.on_dev)]
     if references and len(values) == len(references):
         return references[values.index(max(values))]

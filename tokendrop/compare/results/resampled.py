@@ -89,7 +89,7 @@ class Resampled:
         Raises:
             UserError: the two were not tested on the same examples.
         """
-        if [run.seed for run in point.runs] != [run.seed for run in other.runs]:
+        if point.seeds != other.seeds:
             return None
         mine, theirs = self._answered(point), self._answered(other)
         if mine is None or theirs is None:

@@ -62,6 +62,8 @@ def run_trial(
     """
     cell = asked.cell
     tracker = Tracker(comparison.loggers, out, cell.run)
+    # no fault of the method's settings: other trials would begin with the same
+    train_stages(comparison, cell, data, out, tracker, count=1)
     try:
         fine_tuning, *own = stages = train_stages(comparison, cell, data, out, tracker)
     except Diverged as error:
@@ -69,8 +71,9 @@ def run_trial(
         return Outcome([], asked.epochs, asked.estimate, 0.0, asked.estimate, [], 0.0)
     numbers = {k.replace("dev/", CHOSEN): v for k, v in stages[-1].chosen.items()}
     tracker.finish(numbers, cell.reducer, [], stages[-1].model, cell.metric)
-    training, scores, seconds = 0, set[str](), 0.0
+    training, scores, seconds, epochs = 0, set[str](), 0.0, 0
     for stage in own if asked.epochs else []:
+        epochs += stage.epochs  # with patience, fewer than were asked for
         new = stage.scores.keys() - scores - set(paid)
         training += stage.flops - sum(stage.scores.values())
         training += sum(stage.scores[name] for name in new)
@@ -80,7 +83,7 @@ def run_trial(
     points, measuring = _points(asked, stages[-1], data, out)
     return Outcome(
         points,
-        asked.epochs,
+        epochs,
         training / fine_tuning.unit,
         measuring / fine_tuning.unit,
         asked.estimate,

@@ -222,7 +222,9 @@ def _asked(
     epochs = 0 if seen else space.epochs(values)
     outcomes = [trial.outcome for trial in trials]
     dense = 1 / comparison.epochs_of_unit
-    epoch = max((one.training / one.epochs for one in outcomes if one.epochs), default=dense)
+    # what one that diverged cost is an estimate itself, the measuring included
+    trained = [one for one in outcomes if one.epochs and one.points]
+    epoch = max((one.training / one.epochs for one in trained), default=dense)
     measuring = max((one.measuring for one in outcomes), default=0.0)
     method = entry.method
     return Asked(
@@ -266,8 +268,7 @@ def _say_unreached(
         for name, trials in found.items():
             if best(trials, speedup) is None:
                 points = [point.speedup for trial in trials for point in trial.outcome.points]
+                how_far = f"its fastest trial has {max(points):.2f}x" if points else "none trained"
                 console.print(
-                    f"{name} on {task} does not reach {speedup:g}x: its fastest trial has "
-                    f"{max(points, default=1.0):.2f}x",
-                    soft_wrap=True,
+                    f"{name} on {task} does not reach {speedup:g}x: {how_far}", soft_wrap=True
                 )
