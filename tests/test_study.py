@@ -34,7 +34,7 @@ def numbers_of(*paths: Path) -> set[str]:
 
 OF_MPNET = numbers_of(MPNET / "summary.md", *MPNET.glob("*.csv"))
 OF_STUDY = numbers_of(STUDY / "summary.md", STUDY / "not_reached.csv")
-OF_CONTROLS = numbers_of(CONTROLS / "summary.md")
+OF_CONTROLS = numbers_of(CONTROLS / "summary.md", CONTROLS / "lengths.csv")
 TABLES = {
     STUDY: OF_STUDY | OF_MPNET | OF_CONTROLS,
     MPNET: OF_MPNET,
