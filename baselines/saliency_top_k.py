@@ -116,8 +116,7 @@ class SaliencyTopK(ConstantShare):
         batch = encoded.batch
         if not self.saliency or not encoded.memory:
             return {}
-        saliency = torch.cat([self.saliency[i] for i in batch.numbers])
-        saliency = saliency.to(batch.layout.device, non_blocking=True)
+        saliency = batch.told(self.saliency)
         divergences = []
         for scored in encoded.memory:
             layout = scored.layout

@@ -76,6 +76,20 @@ def test_tokens_are_counted_and_laid_as_without_kernels(
         assert torch.equal(getattr(kept, name), getattr(expected, name))
 
 
+def test_a_column_of_a_matrix_is_ranked_and_counted_as_itself() -> None:
+    layout = Layout.of([5, 4, 70], DEVICE)
+    torch.manual_seed(0)
+    scores, masks = torch.rand(79, 3).to(DEVICE), (torch.rand(79, 2) < 0.5).to(DEVICE)
+    every = torch.ones(1, dtype=torch.bool).to(DEVICE).expand(79)
+    with patch.object(ragged, "DEVICES", {DEVICE}):
+        assert torch.equal(row_rank(scores[:, 1], layout), row_rank(scores[:, 1].clone(), layout))
+        assert layout.counts(masks[:, 1]) == layout.counts(masks[:, 1].clone())
+        assert layout.counts(every) == [5, 4, 70]
+        for mask in (masks[:, 1], every):
+            _, kept = layout.keep(mask)
+            assert torch.equal(kept.tokens, layout.keep(mask.clone())[1].tokens)
+
+
 def test_counts_that_are_too_small_cut_a_row_and_no_other() -> None:
     layout = Layout.of([4, 3], DEVICE)
     with patch.object(ragged, "DEVICES", {DEVICE}):

@@ -63,7 +63,7 @@ def layer_by_layer(model: PreTrainedModel, reducer: Reducer, lengths: tuple[int,
 
 
 def recorded(model: PreTrainedModel) -> list[Any]:
-    return [graph for graph in graphs.recordings(model).values() if graph is not None]
+    return [graph for of_place in graphs.recordings(model).values() for graph in of_place]
 
 
 def assert_equal(found: Encoded, plain: Encoded) -> None:
@@ -100,7 +100,8 @@ def test_one_graph_serves_whatever_fits_into_it(method: str) -> None:
 def test_a_pass_that_needs_more_room_gets_it_and_smaller_ones_keep_it() -> None:
     model, reducer = tiny_model("bert").to(DEVICE), built(METHODS["power_bert"]()).to(DEVICE)
     few, many = (36, 36, 4, 4), (21, 21, 21, 17)  # as many tokens, of which 48 and 77 stay
-    with patch("tokendrop.engine.plan.sized", lambda tokens: -(-tokens // 16) * 16):
+    fine = patch("tokendrop.engine.plan.sized", lambda tokens: -(-tokens // 16) * 16)
+    with fine, patch.object(whole, "SPARE", 2):
         for lengths in (few, few, many, few, many):
             assert_equal(passed(model, reducer, lengths), layer_by_layer(model, reducer, lengths))
     (graph,) = recorded(model)
@@ -147,13 +148,26 @@ def test_flops_are_those_of_the_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pass_flops(trace, reducer, model, shape) == plain
 
 
-def test_no_more_graphs_than_a_model_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whole, "GRAPHS", 1)
-    model = tiny_model("bert").to(DEVICE)
-    for lengths in (ROWS, (3,)):
-        for _ in range(3):
-            passed(model, Dense(), lengths)
-    assert len(recorded(model)) == 1
+def test_the_graph_that_was_not_used_for_longest_makes_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(whole, "GRAPHS", 2)
+    model, sizes = tiny_model("bert").to(DEVICE), (ROWS, (3,), (3,) * 9)
+    for lengths in (*sizes[:2], *sizes[:2], sizes[0], *sizes, sizes[2]):
+        assert_equal(passed(model, Dense(), lengths), layer_by_layer(model, Dense(), lengths))
+    assert [graph.size.rows for graph in recorded(model)] == [2, 16]
+
+
+def test_a_pass_with_much_less_work_has_a_graph_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tokendrop.engine.plan.sized", lambda tokens: -(-tokens // 16) * 16)
+    model, rows = tiny_model("bert").to(DEVICE), (36, 36, 30)
+    half, quarter = (
+        built(PowerBert(configuration=counts)).to(DEVICE) for counts in ([24, 18, 18], [8, 4, 4])
+    )
+    for reducer in (half, half, quarter, quarter, half):
+        assert_equal(passed(model, reducer, rows), layer_by_layer(model, reducer, rows))
+    one, other = recorded(model)
+    assert one.size.total < 0.7 * other.size.total
 
 
 def test_a_token_without_a_number_spoils_no_other_row() -> None:

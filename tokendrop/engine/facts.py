@@ -34,6 +34,7 @@ FACTS: dict[str, Callable[[Sequence[int]], NDArray[Any]]] = {
     "is_first": _is_first,
 }
 """By what :class:`tokendrop.engine.packed.Layout` calls it."""
+ALIGNED = 16  # bytes: for what lies at another place, Triton compiles a kernel anew
 
 
 def send(values: NDArray[Any], device: torch.device) -> Tensor:
@@ -64,19 +65,23 @@ def send_all(
 
 
 def joined(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
-    """The bytes of arrays end to end, those of wide numbers first, so that all are aligned."""
-    return np.concatenate([arrays[name].view(np.uint8).ravel() for name in _by_width(arrays)])
+    """The bytes of arrays one behind the other, each at a place that is ALIGNED."""
+    whole, place = np.empty(sum(map(_room, arrays.values())), np.uint8), 0
+    for array in arrays.values():
+        whole[place : place + array.nbytes] = array.view(np.uint8).ravel()
+        place += _room(array)
+    return whole
 
 
 def separated(whole: Tensor, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
     """Views of what :func:`joined` made of arrays like these, wherever it is now."""
-    names = _by_width(arrays)
-    parts = whole.split([arrays[name].nbytes for name in names])
+    parts = whole.split([_room(array) for array in arrays.values()])
     return {
-        name: part.view(torch.from_numpy(arrays[name]).dtype).view(arrays[name].shape)
-        for name, part in zip(names, parts, strict=True)
+        name: part[: array.nbytes].view(torch.from_numpy(array).dtype).view(array.shape)
+        for part, (name, array) in zip(parts, arrays.items(), strict=True)
     }
 
 
-def _by_width(arrays: Mapping[str, NDArray[Any]]) -> list[str]:
-    return sorted(arrays, key=lambda name: -arrays[name].itemsize)
+def _room(array: NDArray[Any]) -> int:
+    """Bytes from the beginning of an array to that of the next."""
+    return -(-array.nbytes // ALIGNED) * ALIGNED

@@ -114,8 +114,8 @@ class _Graph:
 
 @dataclass(eq=False)
 class _Known:
-    """The graphs of a layer: by part, rows and type; or those of a model. None for what ran once,
-    unrecorded.
+    """The graphs of a layer: by part, rows and type, None for what ran once, unrecorded. Or those
+    of a model, see :mod:`tokendrop.engine.whole`.
     """
 
     weights: list[_Weight]
@@ -216,7 +216,8 @@ def _recorded(part: Callable[..., Any], layer: Any, read: Sequence[Tensor], most
 def capture(run: Callable[[], Tensor], left: Tensor) -> Callable[[], object]:
     """Record what ``run`` launches; its result is copied to ``left``."""
     device = left.device
-    graph, stream, present = torch.cuda.CUDAGraph(), _stream(device), torch.cuda.current_stream()
+    graph, stream = torch.cuda.CUDAGraph(), _stream(device)
+    present = torch.cuda.current_stream(device)
     stream.wait_stream(present)
     with torch.cuda.stream(stream):
         run()  # libraries make their work space at the first use on a stream

@@ -195,7 +195,7 @@ class Layout:
 
             facts = send_all(lengths, self.device, came=np.array(order))
             begins = self.offsets, facts["came"], facts["offsets"]
-            index, tokens = row_gather(mask.contiguous(), self.tokens, *begins, total + spare)
+            index, tokens = row_gather(mask, self.tokens, *begins, total + spare)
             kept = Layout(lengths, origin, tokens[:total])
             vars(kept)["_facts"] = facts
             return index, kept
@@ -271,6 +271,15 @@ class Batch:
     def numbers(self) -> tuple[int, ...]:
         """(B,) the examples on the host, none where they are not known."""
         return () if self.examples is None else tuple(self.examples.tolist())
+
+    def told(self, values: Sequence[Tensor]) -> Tensor:
+        """(T,) of what is known beforehand of the tokens of all examples, that of its own rows.
+
+        Args:
+            values: (tokens,) numbers for each example of the split, on the host.
+        """
+        found = torch.cat([values[number] for number in self.numbers])
+        return send(found.numpy(), self.layout.device)
 
     def _knowing(self, **known: tuple[int, ...]) -> Batch:
         """Itself, with what the host knows of it, which then is not read back from a device."""

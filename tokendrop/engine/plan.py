@@ -123,6 +123,11 @@ class Size:
         """With room for what another one has room for, too."""
         return Size(self.rows, tuple(map(max, self.tokens, other.tokens)), self.longest)
 
+    @property
+    def total(self) -> int:
+        """Tokens of all stations, which is what a pass takes its time for."""
+        return sum(self.tokens)
+
     def numbers(self, plan: Plan) -> dict[str, NDArray[Any]]:
         """All that the graph is told of a plan, in arrays whose shapes depend on the size alone."""
         found: dict[str, NDArray[Any]] = {}

@@ -33,6 +33,7 @@ from tokendrop.reducers.base import Reducer
 # numbers of the states of a pass; with more of them, it is the device that the host waits for
 NUMBERS = 32_768 * 768
 GRAPHS = 64  # of a model, at most
+SPARE = 1.25  # times the tokens of all stations, in a graph that serves a pass
 
 
 def whole_pass(model: PreTrainedModel, batch: Batch, reducer: Reducer) -> Encoded | None:
@@ -69,16 +70,26 @@ def _recorded(
     """The graph for a pass, None where its size is met for the first time."""
     size, known = Size.of(plan), graphs.recordings(model)
     place = (size.rows, size.tokens[0], size.longest, plan.drops, method.received)
-    if place not in known:
-        if len(known) < GRAPHS:
-            known[place] = None
+    # those of a place differ in how many tokens later layers have; what was used last is at the end
+    recorded: list[_Recorded] | None = known.pop(place, None)
+    known[place] = [] if recorded is None else recorded
+    if recorded is None:
         return None
-    recorded: _Recorded | None = known[place]
-    if recorded is not None:
-        size = recorded.size.or_more(size)
-    if recorded is None or size != recorded.size:
-        recorded = known[place] = _Recorded(model, family, method, plan, size)
-    return recorded
+
+    def grown(one: _Recorded) -> int:
+        return one.size.or_more(size).total
+
+    fits = [one for one in recorded if grown(one) <= SPARE * size.total]
+    one = min(fits, key=grown, default=None)
+    if one is not None:
+        recorded.remove(one)
+        size = one.size.or_more(size)
+    elif sum(map(len, known.values())) >= GRAPHS:
+        next(filter(None, known.values())).pop(0)
+    if one is None or one.size != size:
+        one = _Recorded(model, family, method, plan, size)
+    recorded.append(one)
+    return one
 
 
 class _Recorded:

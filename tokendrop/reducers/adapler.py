@@ -163,8 +163,7 @@ class AdapLeR(Reducer):
     def divergences(self, memory: Pass, batch: Batch) -> Tensor:
         """(L,) KL of the survivors' saliency from their contributions, mean over rows."""
         layout = batch.layout
-        saliency = torch.cat([self.saliency[i] for i in batch.numbers])
-        saliency = saliency.to(layout.device, non_blocking=True)
+        saliency = batch.told(self.saliency)
         found = torch.stack(memory.contributions, 1)  # (T, L), as all that follows
         masks = torch.stack(memory.masks[:-1], 1)  # the code works them out again, equally
         is_first = layout.is_first[:, None]

@@ -1,7 +1,9 @@
 """Triton kernels of softmax attention inside the rows of a packed tensor.
 
 A program serves one tile of one row and one head: ``BLOCK`` queries that go over all keys of their
-row, or ``BLOCK`` keys that go over all queries. The tiles of a row depend on its length alone, and
+row, ``STEP`` at a time, or with ``KEYS`` a tile of keys that goes over all queries. The tile comes
+first in what it makes of both, so that no product needs that turned around: in fp32, whose products
+are made in registers, it would not fit there. The tiles of a row depend on its length alone, and
 every sum runs in the order of the row, so a row gives the same bits alone and in any batch.
 
 Probabilities are never written out. The way forward leaves each query's log-sum-exp, from which
@@ -53,46 +55,63 @@ def _states(base, first, at, length, head, stride, SIZE: tl.constexpr, COLUMNS: 
 
 
 @triton.jit
-def _buckets(at_q, at_k, first, length, places, bucket, middle):
-    """(queries, keys) the bucket of each distance; any beyond the row."""
+def _across(of_q, of_k, KEYS: tl.constexpr):
+    """What is known of queries and of keys, so that both can be combined to what a tile makes."""
+    if KEYS:
+        of_q, of_k = of_q[None, :], of_k[:, None]
+    else:
+        of_q, of_k = of_q[:, None], of_k[None, :]
+    return of_q, of_k
+
+
+@triton.jit
+def _buckets(at_q, at_k, first, length, places, bucket, middle, KEYS: tl.constexpr):
+    """The bucket of each distance; any beyond the row."""
     of_q = tl.load(places + first + at_q, mask=at_q < length, other=0)
     of_k = tl.load(places + first + at_k, mask=at_k < length, other=0)
-    inside = (at_q < length)[:, None] & (at_k < length)[None, :]
-    return tl.load(bucket + middle + of_k[None, :] - of_q[:, None], mask=inside, other=0)
+    of_q, of_k = _across(of_q, of_k, KEYS)
+    q_inside, k_inside = _across(at_q < length, at_k < length, KEYS)
+    return tl.load(bucket + middle + of_k - of_q, mask=q_inside & k_inside, other=0)
 
 
 @triton.jit
 def _logits(
-    q, k, at_q, at_k, first, length, head, scale, bias, places, reach, relative, bucket, middle,
-    BIAS: tl.constexpr, WINDOW: tl.constexpr, BUCKETS: tl.constexpr,
+    tile, others, at_q, at_k, first, length, head, scale, bias, places, reach, relative, bucket,
+    middle,
+    BIAS: tl.constexpr, WINDOW: tl.constexpr, BUCKETS: tl.constexpr, KEYS: tl.constexpr,
 ):  # fmt: skip
-    """(queries, keys) what the softmax is taken of: -inf where a key is not seen."""
-    logits = _dot(q, tl.trans(k)) * scale
-    seen = (at_k < length)[None, :]
+    """(BLOCK, STEP) what the softmax is taken of: -inf where a key is not seen."""
+    logits = _dot(tile, tl.trans(others)) * scale
+    _, seen = _across(at_q < length, at_k < length, KEYS)
     if BIAS:
-        logits += tl.load(bias + first + at_k, mask=at_k < length, other=0.0)[None, :]
+        of_k = tl.load(bias + first + at_k, mask=at_k < length, other=0.0)
+        _, of_k = _across(at_q, of_k, KEYS)
+        logits += of_k
     if WINDOW:
         of_q = tl.load(places + first + at_q, mask=at_q < length, other=0)
         of_k = tl.load(places + first + at_k, mask=at_k < length, other=0)
-        seen = seen & (tl.abs(of_q[:, None] - of_k[None, :]) <= reach)
+        of_q, of_k = _across(of_q, of_k, KEYS)
+        seen = seen & (tl.abs(of_q - of_k) <= reach)
     if BUCKETS:
-        which = _buckets(at_q, at_k, first, length, places, bucket, middle)
+        which = _buckets(at_q, at_k, first, length, places, bucket, middle, KEYS)
         logits += tl.load(relative + head * BUCKETS + which)
     return tl.where(seen, logits, float("-inf"))
 
 
 @triton.jit
 def _weights(
-    q, k, at_q, at_k, first, length, head, scale, bias, places, reach, relative, bucket, middle,
-    level,
-    BIAS: tl.constexpr, WINDOW: tl.constexpr, BUCKETS: tl.constexpr,
+    tile, others, at_q, at_k, first, length, head, scale, bias, places, reach, relative, bucket,
+    middle, level,
+    BIAS: tl.constexpr, WINDOW: tl.constexpr, BUCKETS: tl.constexpr, KEYS: tl.constexpr,
 ):  # fmt: skip
-    """(queries, keys) probabilities, by the log-sum-exp of each query; 0 beyond the row."""
+    """(BLOCK, STEP) probabilities, by the log-sum-exp of each query; 0 beyond the row."""
     logits = _logits(
-        q, k, at_q, at_k, first, length, head, scale, bias, places, reach, relative, bucket, middle,
-        BIAS, WINDOW, BUCKETS,
+        tile, others, at_q, at_k, first, length, head, scale, bias, places, reach, relative, bucket,
+        middle, BIAS, WINDOW, BUCKETS, KEYS,
     )  # fmt: skip
-    return tl.where((at_q < length)[:, None], tl.exp(logits - level[:, None]), 0.0)
+    level, _ = _across(level, at_k, KEYS)
+    inside, _ = _across(at_q < length, at_k, KEYS)
+    return tl.where(inside, tl.exp(logits - level), 0.0)
 
 
 @triton.jit
@@ -109,11 +128,11 @@ def _put(found, base, first, at, length, head, SIZE: tl.constexpr, COLUMNS: tl.c
 
 
 @triton.jit
-def _kept(seed, first, at_q, at_k, head, dropout):
-    """(queries, keys) which probabilities dropout keeps."""
-    zero = tl.zeros([at_q.shape[0], at_k.shape[0]], tl.int32)
-    of_q, of_k = (first + at_q).to(tl.int32), at_k.to(tl.int32)
-    drawn, _, _, _ = tl.philox(seed, zero + of_q[:, None], zero + of_k[None, :], zero + head, zero)
+def _kept(seed, first, at_q, at_k, head, dropout, KEYS: tl.constexpr):
+    """(BLOCK, STEP) which probabilities dropout keeps."""
+    of_q, of_k = _across((first + at_q).to(tl.int32), at_k.to(tl.int32), KEYS)
+    zero = tl.zeros_like(of_q + of_k)
+    drawn, _, _, _ = tl.philox(seed, zero + of_q, zero + of_k, zero + head, zero)
     return tl.uint_to_uniform_float(drawn) >= dropout
 
 
@@ -122,7 +141,7 @@ def forward(
     query, key, value, bias, places, relative, bucket, offsets, tiles, context, logsumexp,
     query_stride, key_stride, value_stride, tokens, scale, reach, middle, dropout, seed,
     BIAS: tl.constexpr, WINDOW: tl.constexpr, BUCKETS: tl.constexpr, DROPOUT: tl.constexpr,
-    BLOCK: tl.constexpr, SIZE: tl.constexpr, COLUMNS: tl.constexpr,
+    BLOCK: tl.constexpr, STEP: tl.constexpr, SIZE: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Context and log-sum-exp of a tile of queries."""
     first, length, at_q = _tile(tiles, offsets, BLOCK)
@@ -131,13 +150,13 @@ def forward(
     highest = tl.full([BLOCK], float("-inf"), tl.float32)
     total = tl.zeros([BLOCK], tl.float32)
     found = tl.zeros([BLOCK, COLUMNS], tl.float32)
-    for start in range(0, length, BLOCK):
-        at_k = start + tl.arange(0, BLOCK)
+    for start in range(0, length, STEP):
+        at_k = start + tl.arange(0, STEP)
         k = _states(key, first, at_k, length, head, key_stride, SIZE, COLUMNS)
         v = _states(value, first, at_k, length, head, value_stride, SIZE, COLUMNS)
         logits = _logits(
             q, k, at_q, at_k, first, length, head, scale, bias, places, reach, relative, bucket,
-            middle, BIAS, WINDOW, BUCKETS,
+            middle, BIAS, WINDOW, BUCKETS, KEYS=False,
         )  # fmt: skip
         higher = tl.maximum(highest, tl.max(logits, 1))
         # none of these keys may be seen, nor any before them
@@ -146,7 +165,9 @@ def forward(
         shrink = tl.exp(highest - level)
         total = total * shrink + tl.sum(weights, 1)
         if DROPOUT:
-            weights = tl.where(_kept(seed, first, at_q, at_k, head, dropout), weights, 0.0)
+            weights = tl.where(
+                _kept(seed, first, at_q, at_k, head, dropout, KEYS=False), weights, 0.0
+            )
         found = found * shrink[:, None]
         found += _dot(weights.to(v.dtype), v)
         highest = higher
@@ -161,27 +182,28 @@ def received(
     query, key, bias, places, relative, bucket, offsets, tiles, logsumexp, sums,
     query_stride, key_stride, tokens, scale, reach, middle, dropout, seed,
     BIAS: tl.constexpr, WINDOW: tl.constexpr, BUCKETS: tl.constexpr, DROPOUT: tl.constexpr,
-    DIAGONAL: tl.constexpr, BLOCK: tl.constexpr, SIZE: tl.constexpr, COLUMNS: tl.constexpr,
+    DIAGONAL: tl.constexpr,
+    BLOCK: tl.constexpr, STEP: tl.constexpr, SIZE: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """What a tile of keys received from all queries of their row, in one head."""
     first, length, at_k = _tile(tiles, offsets, BLOCK)
     head = tl.program_id(1)
     k = _states(key, first, at_k, length, head, key_stride, SIZE, COLUMNS)
     found = tl.zeros([BLOCK], tl.float32)
-    for start in range(0, length, BLOCK):
-        at_q = start + tl.arange(0, BLOCK)
+    for start in range(0, length, STEP):
+        at_q = start + tl.arange(0, STEP)
         q = _states(query, first, at_q, length, head, query_stride, SIZE, COLUMNS)
         level = tl.load(logsumexp + head * tokens + first + at_q, mask=at_q < length, other=0.0)
         votes = _weights(
-            q, k, at_q, at_k, first, length, head, scale, bias, places, reach, relative, bucket,
-            middle, level, BIAS, WINDOW, BUCKETS,
+            k, q, at_q, at_k, first, length, head, scale, bias, places, reach, relative, bucket,
+            middle, level, BIAS, WINDOW, BUCKETS, KEYS=True,
         )  # fmt: skip
         if DROPOUT:
-            kept = _kept(seed, first, at_q, at_k, head, dropout)
+            kept = _kept(seed, first, at_q, at_k, head, dropout, KEYS=True)
             votes = tl.where(kept, votes / (1 - dropout), 0.0)
         if not DIAGONAL:
-            votes = tl.where(at_q[:, None] == at_k[None, :], 0.0, votes)
-        found += tl.sum(votes, 0)
+            votes = tl.where(at_k[:, None] == at_q[None, :], 0.0, votes)
+        found += tl.sum(votes, 1)
     tl.store(sums + head * tokens + first + at_k, found, mask=at_k < length)
 
 
@@ -191,7 +213,7 @@ def backward_queries(
     gradient, delta, to_query, to_relative,
     query_stride, key_stride, value_stride, tokens, scale, reach, middle, dropout, seed,
     BIAS: tl.constexpr, WINDOW: tl.constexpr, BUCKETS: tl.constexpr, DROPOUT: tl.constexpr,
-    BLOCK: tl.constexpr, SIZE: tl.constexpr, COLUMNS: tl.constexpr,
+    BLOCK: tl.constexpr, STEP: tl.constexpr, SIZE: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Gradient of a tile of queries, its part of the relative positions' gradient, and for the
     keys' gradient the means of what their weights got.
@@ -208,22 +230,22 @@ def backward_queries(
     found = tl.zeros([BLOCK, COLUMNS], tl.float32)
     if BUCKETS:
         of_bucket = tl.zeros([BUCKETS], tl.float32)
-    for start in range(0, length, BLOCK):
-        at_k = start + tl.arange(0, BLOCK)
+    for start in range(0, length, STEP):
+        at_k = start + tl.arange(0, STEP)
         k = _states(key, first, at_k, length, head, key_stride, SIZE, COLUMNS)
         v = _states(value, first, at_k, length, head, value_stride, SIZE, COLUMNS)
         weights = _weights(
             q, k, at_q, at_k, first, length, head, scale, bias, places, reach, relative, bucket,
-            middle, level, BIAS, WINDOW, BUCKETS,
+            middle, level, BIAS, WINDOW, BUCKETS, KEYS=False,
         )  # fmt: skip
         to_weights = _dot(g, tl.trans(v))
         if DROPOUT:
-            kept = _kept(seed, first, at_q, at_k, head, dropout)
+            kept = _kept(seed, first, at_q, at_k, head, dropout, KEYS=False)
             to_weights = tl.where(kept, to_weights / (1 - dropout), 0.0)
         to_logits = weights * (to_weights - mean[:, None])
         found += _dot(to_logits.to(k.dtype), k)
         if BUCKETS:
-            which = _buckets(at_q, at_k, first, length, places, bucket, middle)
+            which = _buckets(at_q, at_k, first, length, places, bucket, middle, KEYS=False)
             # tiles far from each other have but few
             for each in range(tl.min(which), tl.max(which) + 1):
                 share = tl.sum(tl.where(which == each, to_logits, 0.0))
@@ -240,7 +262,7 @@ def backward_keys(
     to_key, to_value, to_bias,
     query_stride, key_stride, value_stride, tokens, scale, reach, middle, dropout, seed,
     BIAS: tl.constexpr, WINDOW: tl.constexpr, BUCKETS: tl.constexpr, DROPOUT: tl.constexpr,
-    BLOCK: tl.constexpr, SIZE: tl.constexpr, COLUMNS: tl.constexpr,
+    BLOCK: tl.constexpr, STEP: tl.constexpr, SIZE: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Gradients of a tile of keys, its values and its bias in one head."""
     first, length, at_k = _tile(tiles, offsets, BLOCK)
@@ -251,26 +273,26 @@ def backward_keys(
     of_value = tl.zeros([BLOCK, COLUMNS], tl.float32)
     of_bias = tl.zeros([BLOCK], tl.float32)
     stride = tl.num_programs(1) * SIZE
-    for start in range(0, length, BLOCK):
-        at_q = start + tl.arange(0, BLOCK)
+    for start in range(0, length, STEP):
+        at_q = start + tl.arange(0, STEP)
         q = _states(query, first, at_q, length, head, query_stride, SIZE, COLUMNS)
         g = _states(gradient, first, at_q, length, head, stride, SIZE, COLUMNS)
         level = tl.load(logsumexp + head * tokens + first + at_q, mask=at_q < length, other=0.0)
         weights = _weights(
-            q, k, at_q, at_k, first, length, head, scale, bias, places, reach, relative, bucket,
-            middle, level, BIAS, WINDOW, BUCKETS,
+            k, q, at_q, at_k, first, length, head, scale, bias, places, reach, relative, bucket,
+            middle, level, BIAS, WINDOW, BUCKETS, KEYS=True,
         )  # fmt: skip
         mean = tl.load(delta + head * tokens + first + at_q, mask=at_q < length, other=0.0)
-        to_weights = _dot(g, tl.trans(v))
+        to_weights = _dot(v, tl.trans(g))
         used = weights
         if DROPOUT:
-            kept = _kept(seed, first, at_q, at_k, head, dropout)
+            kept = _kept(seed, first, at_q, at_k, head, dropout, KEYS=True)
             used = tl.where(kept, weights / (1 - dropout), 0.0)
             to_weights = tl.where(kept, to_weights / (1 - dropout), 0.0)
-        of_value += _dot(tl.trans(used.to(g.dtype)), g)
-        to_logits = weights * (to_weights - mean[:, None])
-        of_key += _dot(tl.trans(to_logits.to(q.dtype)), q)
-        of_bias += tl.sum(to_logits, 0)
+        of_value += _dot(used.to(g.dtype), g)
+        to_logits = weights * (to_weights - mean[None, :])
+        of_key += _dot(to_logits.to(q.dtype), q)
+        of_bias += tl.sum(to_logits, 1)
     _put(of_key * scale, to_key, first, at_k, length, head, SIZE, COLUMNS)
     _put(of_value, to_value, first, at_k, length, head, SIZE, COLUMNS)
     if BIAS:

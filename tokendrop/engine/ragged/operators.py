@@ -44,17 +44,24 @@ class _Shared(NamedTuple):
         middle = 0 if self.bucket is None else len(self.bucket) // 2
         return self.tokens, size**-0.5, self.reach, middle, self.dropout, self.seed
 
-    def flags(self, size: int) -> dict[str, int | bool]:
-        return {
+    def flags(self, query: Tensor) -> dict[str, Any]:
+        return tile_of(query.dtype, query.shape[2]) | {
             "BIAS": self.bias is not None,
             "WINDOW": self.places is not None and self.reach >= 0,
             "BUCKETS": 0 if self.relative is None else self.relative.shape[1],
             "DROPOUT": self.dropout > 0,
-            "BLOCK": TILE,
-            "SIZE": size,
-            # a product of tiles needs 16 columns, and a power of 2
-            "COLUMNS": max(16, 1 << (size - 1).bit_length()),
         }
+
+
+def tile_of(kind: torch.dtype, size: int) -> dict[str, int]:
+    """What a program works on, by the type of the states and the size of a head: constants of all
+    kernels, and how many warps run it.
+    """
+    # a product of tiles needs 16 columns, and a power of 2
+    columns = max(16, 1 << (size - 1).bit_length())
+    # fp32 products are made in registers, from which larger ones would spill into memory
+    step, warps = (32 if columns <= 64 else 16, 8) if kind == torch.float32 else (TILE, 4)
+    return {"BLOCK": TILE, "STEP": step, "SIZE": size, "COLUMNS": columns, "num_warps": warps}
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
@@ -64,7 +71,7 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, *others: Any) -> tuple
     kernels.forward[len(shared.tiles), heads](
         query, key, value, *shared.pointers(query), context, logsumexp,
         query.stride(0), key.stride(0), value.stride(0), *shared.numbers(size),
-        **shared.flags(size),
+        **shared.flags(query),
     )  # fmt: skip
     return context, logsumexp
 
@@ -76,7 +83,7 @@ def _received(query: Tensor, key: Tensor, logsumexp: Tensor, *others: Any) -> Te
     kernels.received[len(shared.tiles), heads](
         query, key, *shared.pointers(query), logsumexp, sums,
         query.stride(0), key.stride(0), *shared.numbers(size),
-        DIAGONAL=diagonal, **shared.flags(size),
+        DIAGONAL=diagonal, **shared.flags(query),
     )  # fmt: skip
     return sums.sum(0)
 
@@ -96,7 +103,7 @@ def _attention_backward(
     shape, device = query.shape, query.device
     to_query, to_key, to_value = (make(shape, dtype=query.dtype, device=device) for _ in range(3))
     delta = torch.empty((heads, tokens), dtype=torch.float32, device=device)
-    flags = shared.flags(size)
+    flags = shared.flags(query)
     # each program has its own, and they are summed in one order
     to_bias = delta.new_empty(heads, tokens if shared.bias is not None else 0)
     to_relative = delta.new_empty(heads, grid[0], flags["BUCKETS"])

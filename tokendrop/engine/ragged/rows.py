@@ -21,6 +21,7 @@ STEP = 256  # tokens of a row that a program looks at together
 def _rank(
     scores: Tensor, counts: Tensor | None, offsets: Tensor, tiles: Tensor, keep_first: bool
 ) -> Tensor:
+    scores = scores.contiguous()
     found = _fake_rank(scores, counts, offsets, tiles, keep_first)
     counted = counts is not None
     row_kernels.rank[(len(tiles),)](
@@ -32,7 +33,7 @@ def _rank(
 
 def _count(mask: Tensor, offsets: Tensor) -> Tensor:
     found = _fake_count(mask, offsets)
-    row_kernels.count[(len(found),)](mask, offsets, found, BLOCK=STEP)
+    row_kernels.count[(len(found),)](mask.contiguous(), offsets, found, BLOCK=STEP)
     return found
 
 
@@ -41,7 +42,9 @@ def _gather(
 ) -> tuple[Tensor, Tensor]:
     # spare rows are gathered from somewhere
     index, kept = tokens.new_zeros(size), tokens.new_empty(size)
-    row_kernels.gather[(len(came),)](mask, tokens, offsets, came, begins, index, kept, BLOCK=STEP)
+    row_kernels.gather[(len(came),)](
+        mask.contiguous(), tokens.contiguous(), offsets, came, begins, index, kept, BLOCK=STEP
+    )
     return index, kept
 
 
