@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,29 @@ def test_files_are_found_in_whichever_form_the_command_names_them(
     for form in forms:
         words = [*others[:2], *form, *others[2:]]
         assert read_sweep(changed(tmp_path, "adapler.yaml", command=words)) == wanted
+
+
+def of_task(folder: Path, task: str, *others: str) -> Path:
+    """A sweep whose command names another task, and has other options behind it."""
+    words = [
+        re.sub(r"task/\w+\.yaml", f"task/{task}.yaml", word)
+        for word in read_config(FOLDER / "adapler.yaml")["command"]
+    ]
+    return changed(folder, "adapler.yaml", command=[*words, *others])
+
+
+def test_data_are_those_of_the_command_where_it_differs_from_the_task(tmp_path: Path) -> None:
+    # 128 is what there is without a task's file, which says 512
+    path = of_task(tmp_path, "imdb", "--data.max_length=128", "--data.train_rows=500")
+    data = read_sweep(path)["data"]
+    assert (data["max_length"], data["train_rows"]) == (128, 500)
+    assert "max_length" not in read_sweep(of_task(tmp_path, "imdb"))["data"]
+
+
+def test_a_metric_that_is_not_the_tasks_is_refused(tmp_path: Path) -> None:
+    assert read_sweep(of_task(tmp_path, "mrpc", "--model.metric=f1"))
+    with pytest.raises(UserError, match=r"accuracy, and a comparison measures f1, as .*mrpc"):
+        read_sweep(of_task(tmp_path, "mrpc", "--model.metric=accuracy"))
 
 
 def test_the_trainers_options_are_the_comparisons_or_refused(tmp_path: Path) -> None:

@@ -7,11 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import BertTokenizer
@@ -223,6 +225,16 @@ def test_parts_are_held_side_by_side(tmp_path: Path) -> None:
                 pass
     with hold(tmp_path):
         pass
+
+
+def test_a_part_that_begins_while_another_looks_around_is_not_refused(tmp_path: Path) -> None:
+    looking = FileLock(tmp_path / ".lock", thread_local=False)  # as every part does when it begins
+    looking.acquire()
+    timer = threading.Timer(0.3, looking.release)
+    timer.start()
+    with hold(tmp_path, "1 of 2"):
+        pass
+    timer.join()
 
 
 def test_one_process_writes_a_folder_that_appears_at_once(tmp_path: Path) -> None:

@@ -75,14 +75,21 @@ def read_sweep(path: Path) -> dict[str, Any]:
             for point in _points(path, sweep, arguments, seed)
         }
         runs = {"operating_points": points}
-    defaults = inspect.signature(DataSettings).parameters
+    of_task = read_config(Path(task))
+    if cli.model.metric != (metric := of_task.get("model", {}).get("metric", cli.model.metric)):
+        raise UserError(
+            f"{path}: the command asks for {cli.model.metric}, and a comparison measures {metric}, "
+            f"as {task} says: leave --model.metric out, or name a task of your own"
+        )
+    defaults = {k: x.default for k, x in inspect.signature(DataSettings).parameters.items()}
+    usual = defaults | of_task.get("data", {})
     data = {k: v for k, v in cli.config.data.as_dict().items() if k != "tokenizer"}
     method = cli.model.reducer_spec
     return {
         "backbone": cli.model.backbone,
         "random_init": cli.model.random_init,
         "tasks": [task],
-        "data": {k: v for k, v in data.items() if v != defaults[k].default},
+        "data": {k: v for k, v in data.items() if v != usual[k]},
         "seeds": [seed],
         "precision": cli.trainer.precision,
         "compile": cli.model.compiled,

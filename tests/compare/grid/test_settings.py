@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from jsonargparse import ArgumentParser
 
-from tokendrop.compare.grid.settings import Comparison, Method, grid
+from tokendrop.compare.grid.settings import Comparison, Method, SearchedPoints, grid
 from tokendrop.errors import UserError
 
 
@@ -135,3 +135,12 @@ def test_runs_whose_files_would_have_one_name_are_refused(
     assert len(list(grid(made(one, (other[0], "y"))))) == 2
     with pytest.raises(UserError, match=f"method '{one[0]}' at '{one[1]}' .* the same files"):
         list(grid(made(one, other)))
+
+
+def test_a_point_and_a_budget_of_the_search_of_one_name_are_refused() -> None:
+    with pytest.raises(UserError, match="'half' names an operating point and a budget of the"):
+        Method(
+            "LengthAdaptive",
+            operating_points={"full": {}, "half": {"layer_drop": 0.0}},
+            search=SearchedPoints({"half": 0.5}),
+        )

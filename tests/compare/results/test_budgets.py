@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.compare.synthetic import record, saved
+from tokendrop.compare.report.tables import summary_frame
 from tokendrop.compare.results.analysis import analyse
 from tokendrop.compare.results.baseline import baselines
 from tokendrop.compare.results.budgets import SameBudget, budgets_of, chosen
@@ -102,6 +104,23 @@ def test_dense_is_the_reference_that_is_better_on_dev() -> None:
     dense = dense_point(points([replace(run, dev=None) for run in runs]))
     assert dense is not None
     assert dense.method == "dense"
+
+
+def test_a_reference_that_lacks_seeds_does_not_take_the_others_with_it(tmp_path: Path) -> None:
+    def runs(method: str, share: float, seeds: Sequence[int]) -> list[Record]:
+        made = [saved(tmp_path, method, list(rows(share)), seed) for seed in seeds]
+        return [replace(run, details={"reference": method != "m"}) for run in made]
+
+    # better than dense with the one seed that has run by now
+    found = points(
+        [*runs("dense", 0.8, (1, 2)), *runs("longer", 0.9, (1,)), *runs("m", 0.7, (1, 2))]
+    )
+    dense = dense_point(found)
+    assert dense is not None
+    assert dense.method == "dense"
+    frame = summary_frame([run for point in found for run in point.runs]).set_index("Method")
+    assert frame.loc["m", "vs dense"] == pytest.approx(-0.1, abs=0.01)
+    assert pd.isna(frame.loc["longer", "vs dense"])
 
 
 def rows(share: float, examples: int = 400) -> np.ndarray:

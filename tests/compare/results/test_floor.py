@@ -93,6 +93,15 @@ def test_other_kinds_of_tasks_have_no_such_floor(data: TextData) -> None:
         check_floor("squad", data, "accuracy")
 
 
+def test_rows_of_one_class_are_refused_before_anything_is_trained(data: TextData) -> None:
+    alone = replace(data.splits["train"], labels=[1] * len(data.splits["train"]))
+    with (
+        patch.dict(data.splits, {"train": alone}),
+        pytest.raises(UserError, match="training rows of reviews are of one class"),
+    ):
+        check_floor("reviews", data, "accuracy")
+
+
 def test_a_torn_record_is_named(tmp_path: Path) -> None:
     path = floor_path(tmp_path, "reviews")
     path.parent.mkdir()

@@ -17,6 +17,7 @@ from tokendrop.compare.results.records import Record
 from tokendrop.errors import UserError
 
 FINE_TUNED = {"backbone": "small", "fine_tune": {"epochs": 3}, "random_init": {"a": 1, "b": 2}}
+FINE_TUNED |= {"precision": "32-true"}
 
 
 def folder(place: Path, runs: list[Record]) -> Path:
@@ -75,6 +76,8 @@ def test_the_same_run_with_another_outcome_is_refused(
             {"provenance": {"config": FINE_TUNED, "evaluate_in": "bf16"}},
             "another type of weights",
         ),
+        ({"provenance": {"config": FINE_TUNED | {"precision": "bf16-mixed"}}}, "another precision"),
+        ({"provenance": {"config": FINE_TUNED | {"patience": 1}}}, "another patience"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(

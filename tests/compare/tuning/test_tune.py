@@ -23,7 +23,7 @@ from tokendrop.compare.tuning.outcomes import Outcome
 from tokendrop.compare.tuning.settings import Range, Tuning
 from tokendrop.compare.tuning.tune import tune
 from tokendrop.data import TextData
-from tokendrop.errors import UserError
+from tokendrop.errors import Diverged, UserError
 
 
 @pytest.fixture(scope="module")
@@ -228,6 +228,30 @@ def test_a_trial_that_diverges_does_not_end_the_others(
     assert first["points"] == []
     assert first["training"] == pytest.approx(second["training"])
     assert (point.changes, point.tuning["trial"]) == ({"learning_rate": 1e-3}, 2)
+
+
+def test_a_start_that_diverges_is_no_trial(data: TextData, tmp_path: Path) -> None:
+    comparison = of_methods("longer")
+    assert comparison.fine_tune is not None
+    spoilt = replace(comparison.fine_tune, learning_rate=1e30)
+    with pytest.raises(Diverged):
+        choice(replace(comparison, fine_tune=spoilt), tmp_path, data)
+    assert trials_of(tmp_path) == {"longer": []}
+
+
+def test_with_patience_a_trial_is_priced_by_the_epochs_that_ran(
+    data: TextData, tmp_path: Path
+) -> None:
+    comparison = of_methods("longer")
+    method = replace(
+        comparison.methods["longer"],
+        arguments=Arguments({"epochs": 6, "learning_rate": 1e-9}),  # nothing gets better
+        space={"learning_rate": Range(choices=[1e-9])},
+    )
+    limits = Tuning(trials=1)
+    choice(replace(comparison, methods={"longer": method}, tune=limits, patience=1), tmp_path, data)
+    ((_, _, outcome),) = trials_of(tmp_path)["longer"]
+    assert outcome["epochs"] == 2
 
 
 @pytest.mark.parametrize(
