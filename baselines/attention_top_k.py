@@ -10,8 +10,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from baselines.schedule import ConstantShare
-from tokendrop.engine.probabilities import Received
-from tokendrop.reducers.base import View
+from tokendrop.reducers.base import Received, View
 
 
 class AttentionTopK(ConstantShare):

@@ -17,10 +17,19 @@ from torch import Tensor, nn
 
 from baselines.ramps import Pooling, Ramps, in_batch_order
 from tokendrop.bounds import Count, Positive, Share
-from tokendrop.engine.trace import Trace
 from tokendrop.errors import UserError
 from tokendrop.packed import Batch
-from tokendrop.reducers.base import Decision, Group, Reducer, Shape, Stage, StageContext, Step, View
+from tokendrop.reducers.base import (
+    Decision,
+    Group,
+    Reducer,
+    Shape,
+    Stage,
+    StageContext,
+    Step,
+    Trace,
+    View,
+)
 
 
 class EntropyExit(Reducer):

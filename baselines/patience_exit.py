@@ -16,9 +16,8 @@ from torch import Tensor
 
 from baselines.ramps import Pooling, Ramps, in_batch_order
 from tokendrop.bounds import Count, Positive
-from tokendrop.engine.trace import Trace
 from tokendrop.packed import Batch
-from tokendrop.reducers.base import Decision, Reducer, Shape, Stage, StageContext, Step, View
+from tokendrop.reducers.base import Decision, Reducer, Shape, Stage, StageContext, Step, Trace, View
 
 
 @dataclass(eq=False)

@@ -6,10 +6,9 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from tokendrop.engine.trace import Trace
 from tokendrop.errors import UserError
 from tokendrop.packed import row_sum
-from tokendrop.reducers.base import Shape, View
+from tokendrop.reducers.base import Shape, Trace, View
 
 Pooling = Literal["cls", "mean"]
 

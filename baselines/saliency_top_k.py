@@ -18,10 +18,19 @@ from torch import Tensor, nn
 
 from baselines.schedule import ConstantShare
 from tokendrop.bounds import Natural, NonNegative, Positive, PositiveShare
-from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.errors import UserError
 from tokendrop.packed import Batch, Layout, row_softmax, row_sum
-from tokendrop.reducers.base import Decision, Group, Shape, Stage, StageContext, Step, View
+from tokendrop.reducers.base import (
+    Decision,
+    Encoded,
+    Group,
+    Shape,
+    Stage,
+    StageContext,
+    Step,
+    Trace,
+    View,
+)
 
 WIDTH = 32  # hidden units of a predictor, as in AdapLeR
 ALONE = Stage("predictors", 1, 1e-3, clip=1.0, keep="last")

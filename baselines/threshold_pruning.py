@@ -21,11 +21,19 @@ import torch
 from torch import Tensor, nn
 
 from tokendrop.bounds import Finite, Natural, NonNegative, Positive
-from tokendrop.engine.probabilities import Received
-from tokendrop.engine.trace import Encoded
 from tokendrop.errors import UserError
 from tokendrop.packed import Batch, Layout, row_sum
-from tokendrop.reducers.base import Decision, Group, Reducer, Shape, Stage, StageContext, View
+from tokendrop.reducers.base import (
+    Decision,
+    Encoded,
+    Group,
+    Received,
+    Reducer,
+    Shape,
+    Stage,
+    StageContext,
+    View,
+)
 
 log = logging.getLogger(__name__)
 

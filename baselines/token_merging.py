@@ -21,9 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tokendrop.bounds import Bounds
-from tokendrop.engine.trace import Trace
 from tokendrop.packed import Batch, Layout
-from tokendrop.reducers.base import Decision, Reducer, Shape, View
+from tokendrop.reducers.base import Decision, Reducer, Shape, Trace, View
 
 Order = Literal["text", "reference"]
 Schedule = Literal["constant", "shrinking"]

@@ -76,7 +76,8 @@ def test_the_names_that_methods_elsewhere_import_are_there() -> None:
         "tokendrop.bounds": "Bounds Count Finite Natural NonNegative Positive Share",
         "tokendrop.data": "TextData",
         "tokendrop.packed": "Batch Layout row_max row_rank row_softmax row_sum top_k",
-        "tokendrop.reducers.base": "Decision Group Ranking Reducer Setting Shape Stage Step View",
+        "tokendrop.reducers.base": "Decision Encoded Group Ranking Received Reducer Setting Shape "
+        "Stage StageContext Step Trace View",
         "tokendrop.testing": "check_reducer",
     }
     for module, names in wanted.items():

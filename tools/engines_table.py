@@ -26,9 +26,10 @@ import torch
 from torch import Tensor, nn
 from transformers import BertTokenizer, PreTrainedModel
 
+from tokendrop.data.batching import chunks
 from tokendrop.deploy import exits
 from tokendrop.deploy.check import Rows
-from tokendrop.deploy.engines import Array, Run, dense_runs, openvino_run
+from tokendrop.deploy.engines import Array, Infer, dense_runs, openvino_run
 from tokendrop.deploy.export import export_onnx
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
@@ -220,13 +221,13 @@ def interleaved(
     return times
 
 
-def exported(model: TokenDropModel, rows: Sequence[list[int]]) -> dict[str, Run]:
+def exported(model: TokenDropModel, rows: Sequence[list[int]]) -> dict[str, Infer]:
     """A method in both engines; one with exits has a driver for ONNX Runtime alone."""
     with TemporaryDirectory() as place:
         out = Path(place, "exported")
         shown = Rows(rows[:8], [[0] * len(row) for row in rows[:8]], "random rows")
         files = export_onnx(model, out, shown).files
-        found: dict[str, Run] = {"onnxruntime": exits.Model(out, torch.get_num_threads())}
+        found: dict[str, Infer] = {"onnxruntime": exits.Model(out, torch.get_num_threads())}
         if len(files) == 1:
             found["openvino"] = openvino_run(out / files[0])
     return found
@@ -245,10 +246,6 @@ def numpy(batches: Sequence[dict[str, Tensor]]) -> list[dict[str, Array]]:
     """What engines read; the dense models know one type of token."""
     found = [{key: value.numpy() for key, value in batch.items()} for batch in batches]
     return [batch | {"token_type_ids": 0 * batch["input_ids"]} for batch in found]
-
-
-def chunks(rows: Sequence[list[int]], size: int) -> list[Sequence[list[int]]]:
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from tokendrop.cli.training_settings import TRAINING_CONFIG
 from tokendrop.compare.results.baseline import baselines
 from tokendrop.compare.results.choosing import Choice, choose
 from tokendrop.compare.results.floor import read_floors
-from tokendrop.compare.results.records import MARK, Record, read_records
+from tokendrop.compare.results.records import MARK, Record, records_of
 from tokendrop.compare.results.resampled import Difference
 from tokendrop.errors import UserError
 from tokendrop.files import whole_folder
@@ -63,12 +63,7 @@ def run(arguments: Sequence[str]) -> None:
     """Parse the command line, choose, and write the model."""
     options = parser().parse_args(arguments)
     _check(options)
-    records = read_records(options.folder)
-    if not records:
-        raise UserError(
-            f"{options.folder} holds no runs of 'tokendrop compare': name a folder given to its "
-            "--out"
-        )
+    records = records_of(options.folder)
     with one_writer(options.out):
         _check_new(options.out)
         _choose(options, records)

@@ -14,7 +14,7 @@ from tokendrop.cli.answers import as_json, write_answers
 from tokendrop.cli.lines import lines_of
 from tokendrop.cli.options import Parser, add_model_options
 from tokendrop.data.sources import stream_hub
-from tokendrop.deploy.engines import ENGINES
+from tokendrop.deploy.engines import PACKAGES
 from tokendrop.deploy.loading import load
 from tokendrop.errors import UserError
 from tokendrop.models.answering import AnsweringModel
@@ -65,7 +65,7 @@ def parser() -> Parser:
     )
     parser.add_argument(
         "--engine",
-        choices=list(ENGINES),
+        choices=list(PACKAGES),
         help="what runs it instead of torch, which pays for few texts at a time; the model is "
         "exported to it first, and what was dropped is not shown",
     )

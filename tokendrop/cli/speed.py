@@ -16,7 +16,7 @@ from rich.table import Table
 
 from tokendrop.cli.lines import lines_of
 from tokendrop.cli.options import Parser
-from tokendrop.deploy.engines import ENGINES, Run, check_installed, dense_runs
+from tokendrop.deploy.engines import PACKAGES, Infer, check_installed, dense_runs
 from tokendrop.errors import UserError
 from tokendrop.files import write_text
 from tokendrop.measure.measures import (
@@ -139,7 +139,7 @@ def parser() -> Parser:
     parser.add_argument(
         "--engines",
         nargs="+",
-        choices=ENGINES,
+        choices=PACKAGES,
         default=[],
         help="also time the dense model there, padded, as yardsticks: as rows arrive, and sorted "
         "by length; ONNX Runtime with its own optimiser in fp32 and int8",
@@ -193,7 +193,7 @@ def _inference(
     if options.shapes or options.mixes or options.batch_sizes:
         shapes, mixes = options.shapes or MODEL_SHAPES, options.mixes or LENGTH_MIXES
         cells = [Cell(*x) for x in product(shapes, mixes, options.batch_sizes or [1, 8, 32, 128])]
-    model, loaded, engines = None, "", dict[str, Run]()
+    model, loaded, engines = None, "", dict[str, Infer]()
     for cell in cells:
         if loaded != cell.shape:
             model, loaded = random_model(cell.shape, device, dtype), cell.shape

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 from torch.utils.data import Dataset
 
 from tokendrop.data.split import Split
 from tokendrop.engine.packed import Batch
+
+T = TypeVar("T")
 
 _GROUP = 50  # batches that are sorted by length together: more would make epochs alike
 
@@ -54,6 +57,9 @@ class Batches(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self._cut)
 
+    def __iter__(self) -> Iterator[Batch]:
+        return (self[index] for index in range(len(self)))
+
     def __getitem__(self, index: int) -> Batch:
         """One batch, its rows in ascending order of length; ``examples`` are split indices."""
         split = self._split
@@ -69,7 +75,7 @@ class Batches(Dataset[Batch]):
 
 def consecutive(rows: int, batch_size: int, place: Place = ALONE) -> list[Sequence[int]]:
     """Batches of a process' share of the rows, in the order of the split; every row once."""
-    return _by_rows(range(place.rank, rows, place.processes), batch_size)
+    return chunks(range(place.rank, rows, place.processes), batch_size)
 
 
 def shuffled_by_length(
@@ -102,18 +108,24 @@ def shuffled_by_length(
     if token_budget is not None:
         usual = max(1, token_budget * len(lengths) // sum(lengths))
     # sorting is stable: rows of one length stay shuffled
-    groups = _by_rows(order, _GROUP * usual)
+    groups = chunks(order, _GROUP * usual)
     grouped = array("q", chain.from_iterable(sorted(g, key=lengths.__getitem__) for g in groups))
     if token_budget is None:
-        batches = _by_rows(grouped, batch_size)
+        batches = chunks(grouped, batch_size)
     else:
         batches = _by_tokens(grouped, lengths, token_budget)
     # arrays, since lists of rows take five times the memory
     return [place.of_step(batches[i]) for i in random.permutation(len(batches))]
 
 
-def _by_rows(rows: Sequence[int], size: int) -> list[Sequence[int]]:
+def chunks(rows: Sequence[T], size: int) -> list[Sequence[T]]:
+    """Rows in groups of so many, in their order; the last one may have fewer."""
     return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def padded_lengths(lengths: Sequence[int], size: int) -> list[int]:
+    """Tokens of each row with what it is padded by, in batches of so many rows as they come."""
+    return [max(chunk) for chunk in chunks(lengths, size) for _ in chunk]
 
 
 def _by_tokens(rows: Iterable[int], lengths: Sequence[int], budget: int) -> list[Sequence[int]]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from tokendrop.bounds import check
+from tokendrop.bounds import Count, Natural, check
 from tokendrop.data.local import Files, Source
 from tokendrop.errors import UserError
 from tokendrop.tasks import KINDS, ClassWeights, Task, kind_named
@@ -86,17 +86,17 @@ class DataSettings:
     class_weights: ClassWeights | None = None
     label_map: dict[str, str] | None = None
     tokenizer: str = "minilm-l6"
-    max_length: int = 128
-    doc_stride: int = 128
-    batch_size: int = 32
-    token_budget: int | None = None
-    train_rows: int | None = None
-    dev_rows: int | None = None
-    test_rows: int | None = None
+    max_length: Count = 128
+    doc_stride: Natural = 128
+    batch_size: Count = 32
+    token_budget: Count | None = None
+    train_rows: Count | None = None
+    dev_rows: Count | None = None
+    test_rows: Count | None = None
     dev_fraction: float = 0.1
     test_fraction: float = 0.1
     split_seed: int = 0
-    seed: int = 0
+    seed: Natural = 0
     cache: str | None = None
 
     def __post_init__(self) -> None:
@@ -119,20 +119,11 @@ class DataSettings:
             if getattr(self, option) is not None and option not in self.kind.options:
                 those = " and ".join(name for name in KINDS if option in KINDS[name].options)
                 raise UserError(f"{what} for {those}: {cure} for {self.task}")
-        for option, least in (
-            ("max_length", 1),
-            ("doc_stride", 0),
-            ("batch_size", 1),
-            ("token_budget", self.max_length),
-            ("train_rows", 1),
-            ("dev_rows", 1),
-            ("test_rows", 1),
-            ("seed", 0),
-        ):
-            value = getattr(self, option)
-            if value is not None and value < least:
-                floor = "max_length, " * (option == "token_budget") + str(least)
-                raise UserError(f"{option} {value} is too small: use {floor} or more")
+        if self.token_budget is not None and self.token_budget < self.max_length:
+            raise UserError(
+                f"token_budget {self.token_budget} is too small: use max_length, "
+                f"{self.max_length}, or more"
+            )
         dev, test = self.dev_fraction, self.test_fraction
         if not (0 < dev < 1 and 0 < test < 1 and dev + test < 1):
             raise UserError(

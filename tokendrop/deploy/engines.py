@@ -24,7 +24,7 @@ from tokendrop.errors import UserError
 from tokendrop.heads import reads_tokens
 
 Array = NDArray[Any]
-Run = Callable[[Mapping[str, Array]], Array]
+Infer = Callable[[Mapping[str, Array]], Array]
 """Logits of padded rows: ``input_ids``, ``attention_mask`` and more that it may read."""
 
 LARGEST = 2 * 1024**3  # bytes of a file in protobuf's format
@@ -37,7 +37,7 @@ class Engine:
     """An engine with the type of the weights that it runs.
 
     Attributes:
-        package: that has to be installed, of ENGINES.
+        package: that has to be installed, of PACKAGES.
         run: of what :func:`dense_runs` gives.
         title: for people.
     """
@@ -47,7 +47,7 @@ class Engine:
     title: str
 
 
-NAMED: dict[str, Engine] = {
+ENGINES: dict[str, Engine] = {
     "onnxruntime": Engine("onnxruntime", "onnxruntime fp32", "ONNX Runtime"),
     "onnxruntime-int8": Engine("onnxruntime", "onnxruntime int8", "ONNX Runtime, int8"),
     "openvino": Engine("openvino", "openvino fp32", "OpenVINO"),
@@ -55,12 +55,12 @@ NAMED: dict[str, Engine] = {
 """By EngineName, as a comparison names them."""
 
 
-def dense_runs(model: PreTrainedModel, engines: Sequence[str]) -> dict[str, Run]:
+def dense_runs(model: PreTrainedModel, engines: Sequence[str]) -> dict[str, Infer]:
     """A dense model in some engines, each with as many threads as torch has.
 
     Args:
         model: of Hugging Face, on the processor, in fp32, with any of the heads of this package.
-        engines: names of ENGINES.
+        engines: names of PACKAGES.
 
     Returns:
         what runs it, by engine and precision; of a head that reads every token the logits are
@@ -75,7 +75,7 @@ def dense_runs(model: PreTrainedModel, engines: Sequence[str]) -> dict[str, Run]
         file = Path(place, "dense.onnx")
         _write(model, file)
         return {
-            name: run for engine in engines for name, run in ENGINES[engine](file, model).items()
+            name: run for engine in engines for name, run in PACKAGES[engine](file, model).items()
         }
 
 
@@ -113,7 +113,7 @@ def check_size(model: PreTrainedModel | nn.Module) -> None:
         )
 
 
-def onnxruntime_run(file: Path) -> Run:
+def onnxruntime_run(file: Path) -> Infer:
     """An ONNX file in ONNX Runtime."""
     import onnxruntime
 
@@ -124,7 +124,7 @@ def onnxruntime_run(file: Path) -> Run:
     return lambda given: session.run(None, {name: given[name] for name in names})[0]
 
 
-def openvino_run(file: Path) -> Run:
+def openvino_run(file: Path) -> Infer:
     """An ONNX file in OpenVINO, in fp32, which it leaves by itself where bf16 is faster."""
     import openvino
 
@@ -140,7 +140,7 @@ def openvino_run(file: Path) -> Run:
     return lambda given: compiled({name: given[name] for name in names})[0]
 
 
-def _onnxruntime(file: Path, model: PreTrainedModel) -> dict[str, Run]:
+def _onnxruntime(file: Path, model: PreTrainedModel) -> dict[str, Infer]:
     from onnxruntime.transformers import optimizer
 
     config: Any = model.config
@@ -157,11 +157,11 @@ def _onnxruntime(file: Path, model: PreTrainedModel) -> dict[str, Run]:
     return {"onnxruntime fp32": onnxruntime_run(fast), "onnxruntime int8": onnxruntime_run(small)}
 
 
-def _openvino(file: Path, model: PreTrainedModel) -> dict[str, Run]:
+def _openvino(file: Path, model: PreTrainedModel) -> dict[str, Infer]:
     return {"openvino fp32": openvino_run(file)}
 
 
-ENGINES: dict[str, Callable[[Path, PreTrainedModel], dict[str, Run]]] = {
+PACKAGES: dict[str, Callable[[Path, PreTrainedModel], dict[str, Infer]]] = {
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
 }

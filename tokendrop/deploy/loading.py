@@ -10,10 +10,10 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor
 
-from tokendrop.data.batching import consecutive
+from tokendrop.data.batching import chunks
 from tokendrop.deploy import exits
 from tokendrop.deploy.check import Array
-from tokendrop.deploy.engines import ENGINES, check_packages, openvino_run
+from tokendrop.deploy.engines import PACKAGES, check_packages, openvino_run
 from tokendrop.deploy.export import export_onnx
 from tokendrop.deploy.sentences import own_sentences
 from tokendrop.engine.packed import Batch
@@ -57,11 +57,10 @@ class EngineModel(AnsweringModel):
     def _run(self, batch: Batch) -> tuple[Tensor, None]:
         return self(batch), None
 
-    def _cut(self, lengths: Sequence[int], batch_size: int) -> list[list[int]]:
+    def _cut(self, lengths: Sequence[int], batch_size: int) -> list[Sequence[int]]:
         """Rows of like lengths together, which leaves little to pad."""
         order = sorted(range(len(lengths)), key=lengths.__getitem__)
-        batches = consecutive(len(lengths), batch_size)
-        return [[order[place] for place in batch] for batch in batches]
+        return chunks(order, batch_size)
 
 
 @overload
@@ -116,8 +115,8 @@ def load(
         return models.load(
             path, trust_reducer=trust_reducer, device=device, dtype=dtype, **operating_point
         )
-    if engine not in ENGINES:
-        raise UserError(f"there is no engine {engine!r}: use {' or '.join(ENGINES)}")
+    if engine not in PACKAGES:
+        raise UserError(f"there is no engine {engine!r}: use {' or '.join(PACKAGES)}")
     check_packages(f"the engine {engine}", ["onnx", "onnxruntime", engine])
     if device not in (None, "cpu") or dtype != "fp32":
         raise UserError(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import random
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,13 +17,14 @@ from functools import partial
 from typing import Any
 
 import torch
-from rich.progress import track
 
 from tokendrop.bounds import Count, check_fields
+from tokendrop.data.batching import chunks
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
 from tokendrop.measure.held import peak_mib
 from tokendrop.models.model import TokenDropModel
+from tokendrop.progress import tracked
 from tokendrop.reducers.dense import Dense
 
 FEWEST_ROUNDS = 3
@@ -72,10 +72,10 @@ def measure_speed(
     """
     model.eval()
     device = model.backbone.device
-    chunks = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+    cut = chunks(rows, batch_size)
     # packed batches lie in length order, as the data module makes them
-    packed = [Batch.pack(sorted(chunk, key=len)).to(device) for chunk in chunks]
-    padded = [pad_rows(chunk, model.tokenizer.pad_token_id, device) for chunk in chunks]
+    packed = [Batch.pack(sorted(chunk, key=len)).to(device) for chunk in cut]
+    padded = [pad_rows(chunk, model.tokenizer.pad_token_id, device) for chunk in cut]
     dense = Dense()
 
     passes: dict[str, Callable[[int], object]] = {
@@ -86,7 +86,7 @@ def measure_speed(
 
     def contender(name: str) -> Callable[[], None]:
         def run() -> None:
-            for place in range(len(chunks)):
+            for place in range(len(cut)):
                 passes[name](place)
 
         return run
@@ -100,7 +100,7 @@ def measure_speed(
         PADDED: runs[PADDED],
     }
     times = interleave(contenders, rounds, device, note)
-    largest = max(range(len(chunks)), key=lambda place: sum(map(len, chunks[place])))
+    largest = max(range(len(cut)), key=lambda place: sum(map(len, cut[place])))
     peaks = {name: round(peak_mib(partial(one, largest)), 3) for name, one in passes.items()}
     return ratios(times) | {
         "peak_mib": peaks,
@@ -153,7 +153,7 @@ def interleave(
     shuffle = random.Random(0)
     times: dict[str, list[float]] = {name: [] for name in order}
     start = time.perf_counter()
-    for done in track(range(rounds), note, transient=True, disable=not sys.stdout.isatty()):
+    for done in tracked(range(rounds), note):
         if done >= FEWEST_ROUNDS and time.perf_counter() - start > seconds:
             break
         shuffle.shuffle(order)

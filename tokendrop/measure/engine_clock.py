@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from tokendrop.data.batching import chunks
 from tokendrop.deploy.check import Rows
-from tokendrop.deploy.engines import Run
+from tokendrop.deploy.engines import Infer
 from tokendrop.engine.encoder import encode
 from tokendrop.measure.clock import (
     AGAIN,
@@ -35,7 +36,7 @@ def in_order(lengths: Sequence[int], order: str) -> list[int]:
 @torch.inference_mode()
 def measure_engines(
     model: TokenDropModel,
-    runs: Mapping[str, Run],
+    runs: Mapping[str, Infer],
     rows: Rows,
     batch_size: int,
     rounds: int,
@@ -56,13 +57,16 @@ def measure_engines(
         memory, which an engine does not tell. The two dense models have the rows as they arrive.
     """
     lengths = [len(row) for row in rows.input_ids]
-    chunks = {order: _chunks(rows, in_order(lengths, order), batch_size) for order in ORDERS}
+    cut = {
+        order: [rows.at(places) for places in chunks(in_order(lengths, order), batch_size)]
+        for order in ORDERS
+    }
     # packed batches lie in length order, as the data module makes them
     packed = [
         chunk.at(in_order([len(row) for row in chunk.input_ids], "sorted")).packed()
-        for chunk in chunks["arrival"]
+        for chunk in cut["arrival"]
     ]
-    matrices = {order: [chunk.padded() for chunk in chunks[order]] for order in ORDERS}
+    matrices = {order: [chunk.padded() for chunk in cut[order]] for order in ORDERS}
     plain = [
         {name: torch.from_numpy(matrix[name]) for name in ("input_ids", "attention_mask")}
         for matrix in matrices["arrival"]
@@ -88,10 +92,6 @@ def measure_engines(
         for name in runs
         for order in ORDERS
     }
-
-
-def _chunks(rows: Rows, order: Sequence[int], size: int) -> list[Rows]:
-    return [rows.at(order[start : start + size]) for start in range(0, len(order), size)]
 
 
 def _each(run: Callable[[Any], object], batches: Sequence[Any]) -> None:

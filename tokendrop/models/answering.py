@@ -134,8 +134,8 @@ class AnsweringModel(nn.Module):
         depths: dict[int, list[int]] = {}
         leaving: dict[int, int] = {}
         broken: set[int] = set()
-        for number in range(len(batches)):
-            batch = batches[number].to(self.backbone.device)
+        for batch in batches:
+            batch = batch.to(self.backbone.device)
             assert batch.examples is not None
             logits, trace = self._run(batch)
             answers.update(logits, batch)

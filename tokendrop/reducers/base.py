@@ -26,14 +26,17 @@ from tokendrop.reducers.training import Group, Stage, StageContext, Step
 # all that a method's file needs, its training too, is imported from here
 __all__ = [
     "Decision",
+    "Encoded",
     "Group",
     "Ranking",
+    "Received",
     "Reducer",
     "Setting",
     "Shape",
     "Stage",
     "StageContext",
     "Step",
+    "Trace",
     "View",
 ]
 

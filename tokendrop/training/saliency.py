@@ -8,13 +8,11 @@ output. Attention is what the tokens receive, which needs no label.
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from rich.progress import track
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
@@ -29,6 +27,7 @@ from tokendrop.families import family_of
 from tokendrop.holding import one_at_a_time
 from tokendrop.measure.flops import dense_flops
 from tokendrop.models.model import load_with
+from tokendrop.progress import tracked
 from tokendrop.reducers.base import Reducer, View
 from tokendrop.reducers.dense import Dense
 from tokendrop.sums import is_changed
@@ -137,7 +136,7 @@ def _work_out(
             model.load_state_dict(load_file(file))
         note = f"{remembered.stem} {number}/{len(weights)}"
         loader = data.train_rows_in_order()
-        for on_host in track(loader, note, transient=True, disable=not sys.stdout.isatty()):
+        for on_host in tracked(loader, note):
             batch = on_host.to(device, non_blocking=True)
             places = first[batch.examples][batch.layout.row] + batch.positions
             total[places] += score(model, batch)

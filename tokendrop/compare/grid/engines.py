@@ -20,11 +20,11 @@ from tokendrop.compare.grid.train import load_trained, train_stages
 from tokendrop.compare.grid.work import Work, timed
 from tokendrop.compare.results.records import Record
 from tokendrop.data import TextData
-from tokendrop.data.batching import Batches
+from tokendrop.data.batching import Batches, chunks, padded_lengths
 from tokendrop.deploy.check import Rows
 from tokendrop.deploy.engines import (
-    NAMED,
-    Run,
+    ENGINES,
+    Infer,
     check_installed,
     check_size,
     dense_runs,
@@ -91,7 +91,7 @@ def check_engines(
     """
     if not cells:
         return
-    check_installed(sorted({NAMED[name].package for name in comparison.engines}))
+    check_installed(sorted({ENGINES[name].package for name in comparison.engines}))
     if comparison.evaluate_in != "fp32":
         raise UserError(
             f"engines are compared with models in fp32, and evaluate_in is "
@@ -138,7 +138,7 @@ def run_engines(
     stages = train_stages(comparison, cells[0], data, out, tracker, done)
     model, clock = load_trained(cells[0].reducer, stages[-1]), comparison.clock
     model.eval()
-    engines = {cell.run.method: NAMED[cell.run.method] for cell in cells}
+    engines = {cell.run.method: ENGINES[cell.run.method] for cell in cells}
     every = dense_runs(model.backbone, sorted({engine.package for engine in engines.values()}))
     runs = {name: every[engine.run] for name, engine in engines.items()}
     split = data.splits["test"]
@@ -194,7 +194,7 @@ class _Answers:
 
 def _answers(
     model: TokenDropModel,
-    run: Run,
+    infer: Infer,
     order: str,
     task: Task,
     data: TextData,
@@ -204,25 +204,17 @@ def _answers(
     split, size = data.splits[name], data.settings.batch_size
     rows = Rows(split.input_ids, split.token_type_ids, f"of the {name} split")
     scores = task.scores(split)
-    spent: dict[str, list[int]] = {}
-    for each in ORDERS:
-        places = in_order(split.lengths, each)
-        cut = [places[start : start + size] for start in range(0, len(places), size)]
-        widths = [max(split.lengths[place] for place in chunk) for chunk in cut]
-        spent[each] = [w for w, chunk in zip(widths, cut, strict=True) for _ in chunk]
-        if each != order:
-            continue
-        batches = Batches(split, cut)
-        for batch in (batches[number] for number in range(len(batches))):
-            given = rows.at(batch.numbers).padded()
-            logits = run(given)
-            if logits.ndim == 3:  # of every token, without those of the padding
-                logits = logits[given["attention_mask"] == 1]
-            scores.update(torch.from_numpy(logits), batch)
+    places = in_order(split.lengths, order)
+    for batch in Batches(split, chunks(places, size)):
+        given = rows.at(batch.numbers).padded()
+        logits = infer(given)
+        if logits.ndim == 3:  # of every token, without those of the padding
+            logits = logits[given["attention_mask"] == 1]
+        scores.update(torch.from_numpy(logits), batch)
     whole = {
-        "method": spent[order],
+        "method": padded_lengths([split.lengths[place] for place in places], size),
         "packed_dense": split.lengths,
-        "padded_dense": spent["arrival"],
+        "padded_dense": padded_lengths(split.lengths, size),
     }
     return _Answers(
         {metric: float(value) for metric, value in scores.compute().items()},

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import pandas as pd
 import torch
-from rich.progress import track
 
 from tokendrop.compare.grid.fate_counts import FateCounts
 from tokendrop.data import TextData
+from tokendrop.data.batching import padded_lengths
 from tokendrop.engine.packed import Batch
 from tokendrop.measure.flops import counted_flops, dense_flops, padding_flops, pass_flops
 from tokendrop.measure.kept import Kept
 from tokendrop.measure.token_kinds import Vocabulary
 from tokendrop.models.model import TokenDropModel
+from tokendrop.progress import tracked
 from tokendrop.tasks import Task
 
 
@@ -58,8 +58,7 @@ def evaluate(
     split = data.splits[name]
     scores = task.scores(split).to(device)
     spent = 0
-    bar = track(loader, f"evaluate on {name}", transient=True, disable=not sys.stdout.isatty())
-    for number, batch in enumerate(bar):
+    for number, batch in enumerate(tracked(loader, f"evaluate on {name}")):
         batch = batch.to(device)
         encoded = model(batch)
         scores.update(encoded.logits, batch)
@@ -68,9 +67,7 @@ def evaluate(
         spent += pass_flops(encoded.trace, model.reducer, model.backbone, model.shape)
         if number == 0:
             _check(model, batch)
-    size, lengths = data.settings.batch_size, split.lengths
-    chunks = [lengths[start : start + size] for start in range(0, len(lengths), size)]
-    padded = [length for rows in chunks for length in len(rows) * [max(rows)]]
+    padded = padded_lengths(split.lengths, data.settings.batch_size)
     dense = dense_flops(split.lengths, model.backbone, model.shape)
     every = {
         "method": float(spent),

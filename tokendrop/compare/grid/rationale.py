@@ -7,7 +7,6 @@ control, so that only the choice of the tokens differs.
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,11 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from rich.progress import track
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tokendrop.data.batching import Batches, consecutive
+from tokendrop.data.batching import Batches, chunks
 from tokendrop.data.split import Split
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
@@ -28,6 +26,7 @@ from tokendrop.engine.probabilities import Received
 from tokendrop.errors import UserError
 from tokendrop.measure.rationale import Mask, agreement, faithfulness, over_rows, span_matches
 from tokendrop.models.model import TokenDropModel
+from tokendrop.progress import tracked
 from tokendrop.reducers.base import Decision, Reducer, View
 from tokendrop.reducers.dense import Dense
 from tokendrop.tasks import IGNORED
@@ -112,13 +111,8 @@ class Marked:
 
     def batches(self, size: int, what: str) -> Iterable[Batch]:
         """The rows with rationales in packed batches."""
-        cut = [[self.rows[i] for i in chunk] for chunk in consecutive(len(self.rows), size)]
-        batches = Batches(self.split, cut)
-        return _tracked((batches[i] for i in range(len(cut))), what, len(cut))
-
-
-def _tracked(items: Iterator[Any], what: str, count: int) -> Iterable[Any]:
-    return track(items, what, count, transient=True, disable=not sys.stdout.isatty())
+        batches = Batches(self.split, chunks(self.rows, size))
+        return tracked(batches, what, len(batches))
 
 
 def _by_row(values: Tensor, batch: Batch) -> Scores:
@@ -171,8 +165,8 @@ class Judge:
         split, found = self.marked.split, Scores()
         # short ones with short ones, whatever was taken away
         rows = sorted(stay, key=lambda row: int(stay[row].sum()))
-        chunks = [[rows[i] for i in c] for c in consecutive(len(rows), self.batch_size)]
-        for chunk in _tracked(iter(chunks), what, len(chunks)):
+        cut = chunks(rows, self.batch_size)
+        for chunk in tracked(cut, what):
             batch = Batch.pack(
                 [np.array(split.input_ids[row])[stay[row]].tolist() for row in chunk],
                 [np.array(split.token_type_ids[row])[stay[row]].tolist() for row in chunk],

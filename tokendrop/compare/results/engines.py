@@ -4,18 +4,13 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tokendrop.compare.results.records import Point, dense_point
+from tokendrop.compare.results.records import Point, dense_point, rivals
 from tokendrop.compare.results.resampled import Difference, Resampled
 from tokendrop.measure.measures import LATENCY, VALUE, Measure
 from tokendrop.measure.measures import THROUGHPUT_UNPADDED as CLOCK
-
-
-def rivals(points: Iterable[Point]) -> list[Point]:
-    """Those of methods that should drop something: no references and no engines."""
-    return [point for point in points if not (point.is_reference or point.engine)]
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import pandas as pd
 from moocore import hypervolume
 
 from tokendrop.compare.results.baseline import NONE, Baselines
-from tokendrop.compare.results.engines import rivals
 from tokendrop.compare.results.records import (
     Point,
     Record,
     by_task,
     dense_point,
+    rivals,
 )
 from tokendrop.measure.measures import FLOPS_UNPADDED, VALUE
 

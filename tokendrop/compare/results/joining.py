@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tokendrop.compare.results.floor import Floor, read_floors
-from tokendrop.compare.results.records import Record, ordered, read_records
+from tokendrop.compare.results.records import Record, ordered, records_of
 from tokendrop.errors import UserError
 from tokendrop.measure.measures import LAYERS
 
@@ -33,12 +33,7 @@ def joined_comparisons(folders: Sequence[Path]) -> tuple[list[Record], list[Floo
     runs: dict[tuple[str, str, str, int], tuple[Record, Path]] = {}
     floors: dict[str, tuple[Floor, Path]] = {}
     for folder in folders:
-        found = read_records(folder)
-        if not found:
-            raise UserError(
-                f"{folder} holds no runs of 'tokendrop compare': name folders given to its --out"
-            )
-        for record in found:
+        for record in records_of(folder):
             key = (record.method, record.operating_point, record.task, record.seed)
             first, place = runs.setdefault(key, (record, folder))
             if not _same_outcome(first, record):

@@ -167,6 +167,20 @@ def read_records(folder: Path) -> list[Record]:
     return ordered(_read(path) for path in (folder / "runs").glob("*.json"))
 
 
+def records_of(folder: Path) -> list[Record]:
+    """All records of a folder, which has some.
+
+    Raises:
+        UserError: it has none.
+    """
+    found = read_records(folder)
+    if not found:
+        raise UserError(
+            f"{folder} holds no runs of 'tokendrop compare': name a folder given to its --out"
+        )
+    return found
+
+
 def _read(path: Path) -> Record:
     what, cure = "a whole run record", "delete it and run again"
     schema = read_json(path, _Version, what, cure, others="ignore").schema
@@ -240,9 +254,14 @@ class Point:
         return all(run.is_reference for run in self.runs)
 
     @property
+    def is_rival(self) -> bool:
+        """Whether its method should drop something: no reference and no engine."""
+        return not (self.is_reference or self.engine)
+
+    @property
     def drops_nothing(self) -> bool:
         """Whether a method that should drop something keeps nearly all: more than KEEPS_ALL."""
-        return not (self.is_reference or self.engine) and self.mean(KEPT_TOKENS) > KEEPS_ALL
+        return self.is_rival and self.mean(KEPT_TOKENS) > KEEPS_ALL
 
     @property
     def on_dev(self) -> OnDev | None:
@@ -292,6 +311,11 @@ def by_task(records: Sequence[Record]) -> dict[str, list[Point]]:
 def runs_of(points: Iterable[Point]) -> list[Record]:
     """The runs of some points, in their order."""
     return [run for point in points for run in point.runs]
+
+
+def rivals(points: Iterable[Point]) -> list[Point]:
+    """Those of methods that should drop something, which is what is ranked."""
+    return [point for point in points if point.is_rival]
 
 
 def dense_point(of_task: Sequence[Point]) -> Point | None:

@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from tokenizers import Tokenizer
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
+from tokendrop.data.batching import chunks
 from tokendrop.deploy import exits
-from tokendrop.deploy.engines import Array, Run, check_installed, dense_runs, openvino_run
+from tokendrop.deploy.engines import Array, Infer, check_installed, dense_runs, openvino_run
 from tokendrop.deploy.export import KEY, Description
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
@@ -70,7 +71,7 @@ class ExportedModel:
         """The name of the method's class."""
         return str(self.described.reducer.get("class_path")).rpartition(".")[2]
 
-    def runs(self, engines: Sequence[str]) -> dict[str, tuple[Run, Run]]:
+    def runs(self, engines: Sequence[str]) -> dict[str, tuple[Infer, Infer]]:
         """By engine and precision, the dense model and the method.
 
         Raises:
@@ -78,7 +79,7 @@ class ExportedModel:
         """
         check_installed(engines)
         files, weights = self.described.files, self.described.weights
-        own: dict[str, Run] = {}
+        own: dict[str, Infer] = {}
         if "onnxruntime" in engines:
             own[f"onnxruntime {weights}"] = exits.Model(self.folder, torch.get_num_threads())
         if "openvino" in engines and len(files) == 1 and weights == "fp32":
@@ -116,7 +117,7 @@ class ExportedModel:
 @torch.inference_mode()
 def time_exported(
     model: ExportedModel,
-    runs: Mapping[str, tuple[Run, Run]],
+    runs: Mapping[str, tuple[Infer, Infer]],
     mix: str,
     batch_size: int,
     rounds: int,
@@ -139,9 +140,8 @@ def time_exported(
         one record by engine.
     """
     rows = model.rows(mix, max(FEWEST_ROWS, 2 * batch_size), texts)
-    chunks = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
     batches, device = [], torch.device("cpu")
-    for chunk in chunks:
+    for chunk in chunks(rows, batch_size):
         padded = {name: value.numpy() for name, value in pad_rows(chunk, 0, device).items()}
         batches.append(padded | {"token_type_ids": padded["attention_mask"] * 0})
     contenders: dict[str, Callable[[], None]] = {}
@@ -171,6 +171,6 @@ def time_exported(
         }
 
 
-def _each(run: Run, batches: Sequence[dict[str, Array]]) -> None:
+def _each(run: Infer, batches: Sequence[dict[str, Array]]) -> None:
     for batch in batches:
         run(batch)

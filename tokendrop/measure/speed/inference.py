@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from tokendrop.deploy.engines import Array, Run
+from tokendrop.data.batching import chunks, padded_lengths
+from tokendrop.deploy.engines import Array, Infer
 from tokendrop.engine.attention import attend
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.graphs import parts_of
@@ -76,7 +77,7 @@ def time_cell(
     rounds: int,
     seconds: float,
     attainable: bool = False,
-    engines: Mapping[str, Run] | None = None,
+    engines: Mapping[str, Infer] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Time every method at every kept share against both dense models.
 
@@ -101,11 +102,10 @@ def time_cell(
     device = model.device
     rows = random_rows(cell.mix, cell.rows)
     shape = shape_of(model.config, LENGTH_MIXES[cell.mix][1])
-    chunks = _chunks(rows, cell.batch_size)
-    batches = [Batch.pack(sorted(chunk, key=len)).to(device) for chunk in chunks]
-    padded = [pad_rows(chunk, 0, device) for chunk in chunks]
-    by_length = _chunks(sorted(rows, key=len), cell.batch_size)
-    padded_sorted = [pad_rows(chunk, 0, device) for chunk in by_length]
+    by_length, size = sorted(rows, key=len), cell.batch_size
+    batches = [Batch.pack(sorted(chunk, key=len)).to(device) for chunk in chunks(rows, size)]
+    padded = [pad_rows(chunk, 0, device) for chunk in chunks(rows, size)]
+    padded_sorted = [pad_rows(chunk, 0, device) for chunk in chunks(by_length, size)]
     reduced = {
         (method, share): [
             METHODS[method](share, batch, shape).to(device).eval() for batch in batches
@@ -154,8 +154,9 @@ def time_cell(
     note = f"time {cell.shape}, {cell.mix} rows, {cell.batch_size} at a time"
     times = interleave(contenders, rounds, device, note, seconds)
 
-    whole = dense_flops([len(row) for row in rows], model, shape)
-    whole_padded = dense_flops(_padded_lengths(chunks), model, shape)
+    lengths = [len(row) for row in rows]
+    whole = dense_flops(lengths, model, shape)
+    whole_padded = dense_flops(padded_lengths(lengths, size), model, shape)
 
     def record(method: str, share: float, name: str, spent: int) -> dict[str, Any]:
         found, unpadded = times[name], median_ratio(times[PACKED_DENSE], times[name])
@@ -189,15 +190,10 @@ def time_cell(
         pairs = zip(passes[method, share], reducers, strict=True)
         spent = sum(pass_flops(trace, reducer, model, shape) for trace, reducer in pairs)
         yield record(method, share, f"{method} {share}", spent)
-    whole_sorted = dense_flops(_padded_lengths(by_length), model, shape)
+    whole_sorted = dense_flops(padded_lengths(sorted(lengths), size), model, shape)
     for name in engines or {}:
         yield record(name, 1.0, name, whole_padded)
         yield record(f"{name}, sorted", 1.0, f"{name}, sorted", whole_sorted)
-
-
-def _padded_lengths(chunks: Sequence[Sequence[list[int]]]) -> list[int]:
-    """The tokens of each row, padding counted."""
-    return [max(map(len, chunk)) for chunk in chunks for _ in chunk]
 
 
 def _numpy(batches: Sequence[dict[str, torch.Tensor]]) -> list[dict[str, Array]]:
@@ -205,7 +201,7 @@ def _numpy(batches: Sequence[dict[str, torch.Tensor]]) -> list[dict[str, Array]]
     return [row | {"token_type_ids": row["attention_mask"] * 0} for row in rows]
 
 
-def _each(run: Run, batches: Sequence[dict[str, Array]]) -> None:
+def _each(run: Infer, batches: Sequence[dict[str, Array]]) -> None:
     for batch in batches:
         run(batch)
 
@@ -231,7 +227,3 @@ def _operators(model: PreTrainedModel, batches: Sequence[Batch], traces: Sequenc
                 context, states = context[: fed + after], states[: fed + after]
                 states = parts.feed_forward(layer, parts.close_attention(layer, context, states))
             family.classify(model, family.pool(model, states, record.feed_forward))
-
-
-def _chunks(rows: Sequence[list[int]], size: int) -> list[Sequence[list[int]]]:
-    return [rows[i : i + size] for i in range(0, len(rows), size)]

@@ -17,7 +17,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from tokendrop.data.batching import Batches, consecutive
+from tokendrop.data.batching import Batches, chunks
 from tokendrop.data.split import Split
 from tokendrop.engine.encoder import walk
 from tokendrop.engine.packed import Batch, Layout
@@ -64,12 +64,9 @@ class Candidates:
         self._split = split
         self._model = model
         model.eval()
-        batches = Batches(
-            split, [[rows[i] for i in part] for part in consecutive(len(rows), BATCH)]
-        )
         self._parts = [
-            _Part(model, self.reducer, batches[i].to(model.backbone.device))
-            for i in range(len(batches))
+            _Part(model, self.reducer, batch.to(model.backbone.device))
+            for batch in Batches(split, chunks(rows, BATCH))
         ]
         lengths = [split.lengths[row] for row in rows]
         self.cost = Costs(reducer, model.backbone.config, model.shape, lengths)
