@@ -12,11 +12,23 @@ import yaml
 from tokendrop.errors import UserError, one_line, unknown
 
 # in an installed package the folder lies inside it, in a source tree beside it
+SUFFIXES = (".yaml", ".yml")
 _PLACES = (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs")
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads 1e-5 as a number, as the options' parser does; YAML 1.1 wants 1.0e-5."""
+    """Reads 1e-5 as a number, as the options' parser does, for which YAML 1.1 wants 1.0e-5; and
+    takes a name that stands twice for the mistake that it is, for of the two one would be lost.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for place, (key, _) in enumerate(node.value):
+            if isinstance(key, yaml.ScalarNode) and key.value in names[:place]:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value} stands here twice", key.start_mark
+                )
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(
@@ -41,7 +53,7 @@ def find_config(kind: str, name: str) -> Path:
     Raises:
         UserError: there is no such file.
     """
-    if name.endswith((".yaml", ".yml")):
+    if name.endswith(SUFFIXES):
         if not Path(name).is_file():
             raise UserError(f"no configuration file {name}: check the path")
         return Path(name)
@@ -73,7 +85,9 @@ def set_for(name: str, by_name: Mapping[str, Mapping[str, Any]]) -> dict[str, An
     """What is set for a configuration, under its name or under its path; later ones override."""
     found: dict[str, Any] = {}
     for given, settings in by_name.items():
-        found |= settings if Path(given).stem == name else {}
+        path = Path(given)
+        if name == (path.stem if path.suffix in SUFFIXES else given):
+            found |= settings
     return found
 
 

@@ -48,15 +48,24 @@ def make_folder(path: str | Path) -> Path:
         ) from error
 
 
-def check_target(target: Path) -> None:
-    """Find out whether :func:`whole_folder` will be able to write there.
+def check_target(target: Path, ours: str) -> None:
+    """Find out whether :func:`whole_folder` may and can write there.
+
+    Args:
+        target: the folder.
+        ours: the file in it by which one is known that may be replaced.
 
     Raises:
-        UserError: it will not.
+        UserError: it may not, as something else lies there that would be lost, or cannot.
     """
     place = _behind_links(target)
     if place.exists() and not place.is_dir():
         raise UserError(f"{target} is a file where a folder is to be written: move it away")
+    if place.is_dir() and any(place.iterdir()) and not (place / ours).is_file():
+        raise UserError(
+            f"{target} holds other files (it has no {ours}), so it is not replaced: name another "
+            "folder, or move them away"
+        )
     make_folder(place.parent)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version
@@ -178,6 +179,29 @@ def test_the_card_tells_what_fit_and_test_measured(
     model = tokendrop.load(tmp_path / "b" / "model")
     assert model.reducer.check_every == 2
     assert model.figures is None
+
+
+def test_figures_of_other_data_are_not_the_cards(
+    fitted: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(fitted / "model", model)
+    figures = model / "reducer" / "figures.json"
+    figures.unlink()
+    assert main(["test", "--checkpoint", str(model), "--data.test_rows", "3"]) == 0
+    assert "with --data.test_rows the figures are of other data" in caplog.text
+    assert not figures.exists()
+    assert main(["test", "--checkpoint", str(model), "--data.batch_size", "3"]) == 0
+    assert figures.is_file()
+
+
+def test_a_metric_of_another_kind_of_task_is_named_before_anything_is_trained(
+    reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*SMALL, "--data.train", str(reviews), "--out", str(tmp_path)]
+    said = complaint(capsys, "fit", *words, "--model.metric", "spearman")
+    assert "metric 'spearman'" in said
+    assert "accuracy" in said
 
 
 def test_fit_again_repeats_nothing(fitted: Path, reviews: Path) -> None:

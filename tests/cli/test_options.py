@@ -98,6 +98,27 @@ def test_a_named_comparison_takes_the_place_of_the_default_in_both_forms(
     assert capsys.readouterr().out != shown[0]
 
 
+@pytest.mark.parametrize("command", ["fit", "compare"])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "must hold settings"),
+        ("- a\n- b\n", "must hold settings"),
+        ("data: {max_length: 5, max_length: 7}", "max_length stands here twice"),
+        ("out: [", "cannot read"),
+    ],
+)
+def test_of_several_files_of_settings_the_wrong_one_is_named(
+    command: str, text: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, wrong = tmp_path / "good.yaml", tmp_path / "wrong.yaml"
+    good.write_text("out: runs/x\n")
+    wrong.write_text(text)
+    said = complaint(capsys, command, "--config", str(good), f"--config={wrong}")
+    assert str(wrong) in said
+    assert says in said
+
+
 def test_an_option_without_its_value_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "unknown sweep ''" in complaint(capsys, "compare", "--sweep")
     assert "--config" in complaint(capsys, "rationale", "--config")
@@ -164,7 +185,7 @@ def test_a_reducer_is_trusted_only_where_that_is_said(
         raise UserError("not now")
 
     monkeypatch.setattr("tokendrop.cli.predict.load", load)
-    monkeypatch.setattr("tokendrop.cli.lightning_cli.load", load)
+    monkeypatch.setattr("tokendrop.cli.evaluation.load", load)
     for command in ("predict", "validate", "test", "search"):
         words = [command, "--checkpoint", str(folder), *["a text"] * (command == "predict")]
         assert "not now" in complaint(capsys, *words)

@@ -76,7 +76,23 @@ def test_a_target_that_cannot_be_written_is_found_out_before(tmp_path: Path) -> 
     (tmp_path / "model").symlink_to(tmp_path / "file" / "model")
     for target in ("model", "file"):
         with pytest.raises(UserError, match=r"cannot write|is a file"):
-            check_target(tmp_path / target)
+            check_target(tmp_path / target, "config.json")
+
+
+def test_a_folder_of_something_else_is_no_target(tmp_path: Path) -> None:
+    mine = tmp_path / "project"
+    mine.mkdir()
+    check_target(mine, "reducer/config.json")
+    (mine / "thesis.tex").write_text("three years")
+    with pytest.raises(UserError, match=r"project holds other files .* name another folder"):
+        check_target(mine, "reducer/config.json")
+    with pytest.raises(UserError, match="project holds other files"):
+        model_of(DactBert()).save_pretrained(mine)
+    assert [path.name for path in mine.iterdir()] == ["thesis.tex"]
+    model = tmp_path / "model"
+    for _ in range(2):  # one of ours is replaced
+        model_of(DactBert()).save_pretrained(model)
+    assert (model / "reducer" / "config.json").is_file()
 
 
 def test_a_failed_replacement_leaves_the_old_folder(

@@ -11,7 +11,7 @@ from typing import get_type_hints
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from tokendrop.cli.options import split_off
+from tokendrop.cli.options import check_configs, split_off
 from tokendrop.cli.sweep import read_sweep
 from tokendrop.compare.executors.cluster import Cluster
 from tokendrop.compare.executors.shards import WHOLE, Shard
@@ -116,6 +116,7 @@ def parsed_comparison(
     Raises:
         UserError: an option that does not exist or a value that does not fit.
     """
+    check_configs(arguments)
     if split_off("--config", arguments)[0] is not None:
         parser.default_config_files = []
     try:

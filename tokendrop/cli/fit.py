@@ -10,18 +10,13 @@ import yaml
 from lightning import Callback, Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
-from tokendrop.cli.lightning_cli import (
-    TokenDropCLI,
-    figures_of,
-    is_partial,
-    parse,
-    training_parser,
-)
+from tokendrop.cli.evaluation import figures_of, is_partial
+from tokendrop.cli.lightning_cli import TokenDropCLI, parse, training_parser
 from tokendrop.cli.training_settings import TRAINING_CONFIG
 from tokendrop.files import check_target, whole_folder
 from tokendrop.holding import hold
 from tokendrop.measure.measures import TRAIN_SECONDS
-from tokendrop.models.cards import SIDE_CAR
+from tokendrop.models.cards import DESCRIBED, SIDE_CAR
 from tokendrop.models.model import load_with
 from tokendrop.reducers import from_spec
 from tokendrop.reducers.base import Stage
@@ -47,7 +42,7 @@ def _fit(arguments: Sequence[str]) -> None:
     cli = parse(arguments)
     out = Path(cli.config.out)
     with hold(out) if is_first() else nullcontext():
-        check_target(out / "model")
+        check_target(out / "model", DESCRIBED)
         _train(cli, out)
 
 

@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import lightning
 from jsonargparse import ArgumentError, Namespace
 from lightning import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from tokendrop.cli.options import Parser, add_model_options
-from tokendrop.cli.training_settings import TRAINING_CONFIG, training_defaults
+from tokendrop.cli.options import check_configs
 from tokendrop.data import TextData
 from tokendrop.errors import UserError, mistake_behind, no_settings, one_line
-from tokendrop.measure.measures import FLOPS_UNPADDED, KEPT_TOKENS, LAYERS
-from tokendrop.measure.provenance import provenance
-from tokendrop.models.cards import SIDE_CAR, Figures
-from tokendrop.models.hub import model_folder
-from tokendrop.models.model import TokenDropModel, load
 from tokendrop.reducers import setting_error
 from tokendrop.training.loggers import LoggerKind
 from tokendrop.training.module import TokenDropModule
 from tokendrop.training.processes import Processes
 from tokendrop.training.recipes import TRAINER_DEFAULTS
 from tokendrop.training.trainer_options import (
-    EVALUATION,
     FIT,
     WHOLE,
-    check_alone,
     check_made,
-    limit_of,
     refuse,
-    refuse_idle,
     shown,
 )
 
@@ -205,91 +194,8 @@ def parse(arguments: Sequence[str], check: Check = check_training) -> TokenDropC
     Raises:
         UserError: an option that does not exist or a value that does not fit.
     """
+    check_configs(arguments)
     try:
         return TokenDropCLI(arguments, check)
     except (ArgumentError, ValueError) as error:
         raise setting_error(error) from error
-
-
-def evaluation_parser(command: Literal["validate", "test"], description: str) -> Parser:
-    """The options of a command that evaluates a trained model, beside those of ``fit``."""
-    parser = Parser(
-        command,
-        usage=f"tokendrop {command} --checkpoint FOLDER [options]",
-        description=f"{description} The other options, for data and trainer, are those of "
-        "'tokendrop fit'; the settings of the model's training are their defaults.",
-    )
-    add_model_options(parser)
-    return parser
-
-
-def parse_trained(
-    options: argparse.Namespace,
-    words: Sequence[str],
-    split: Literal["dev", "test"] | None,
-) -> tuple[TokenDropCLI, TokenDropModel]:
-    """Read the options of a command that works on a trained model.
-
-    The settings of its training are the defaults, so ``--checkpoint`` alone is enough.
-
-    Args:
-        options: those of :func:`tokendrop.cli.options.add_model_options`.
-        words: options of ``fit``.
-        split: which one the trainer evaluates, None if no trainer is used.
-
-    Raises:
-        UserError: no model, data that are not known, or an option that cannot be used.
-    """
-    folder = model_folder(options.checkpoint)
-    model = load(folder, trust_reducer=options.trust_reducer)
-    defaults = training_defaults(folder)
-
-    def check(cli: TokenDropCLI) -> None:
-        data, now = cli.config.data, cli.config.trainer.as_dict()
-        if not defaults and data.dataset is data.train is data.dir is None:
-            raise UserError(
-                f"{folder} does not say which data it was trained on (no "
-                f"{SIDE_CAR}/{TRAINING_CONFIG}): name them, e.g. --data.dataset rotten_tomatoes"
-            )
-        before = cli.parser.parse_args(defaults).trainer.as_dict()
-        refuse_idle([name for name, value in now.items() if value != before[name]], split)
-        refuse(now, EVALUATION)
-
-    cli = parse([*defaults, *words, "--model.backbone", str(folder)], check)
-    check_alone(cli.trainer)
-    data = cli.datamodule
-    data.follow(model.labels, model.shape.task, str(folder))
-    cli.model.begin(model, data.make_task(cli.model.metric), data.splits)
-    return cli, model
-
-
-def is_partial(trainer: Trainer, split: Literal["dev", "test"]) -> bool:
-    """Whether a trainer's options keep it from evaluating a whole split, which is said."""
-    names = {"dev": ["overfit_batches", "limit_val_batches"], "test": ["limit_test_batches"]}
-    if limit := limit_of(trainer, *names[split]):
-        log.warning(
-            "with %s the figures are of a part of the %s split, so the model's card does not tell "
-            "them",
-            *(limit, split),
-        )
-    return bool(limit)
-
-
-def figures_of(
-    cli: TokenDropCLI, split: Literal["dev", "test"], logged: Mapping[str, float], backbone: str
-) -> Figures:
-    """What an evaluation logged, for the model's card."""
-    found = {k.removeprefix(f"{split}/"): v for k, v in logged.items() if k.startswith(split)}
-    data = cli.datamodule
-    return Figures(
-        task=data.settings.dataset or "local data",
-        backbone=backbone,
-        split=split,
-        examples=len(data.splits[split]),
-        seed=int(cli.config.seed_everything),
-        kept_tokens=found.pop(KEPT_TOKENS.logged),
-        layers=found.pop(LAYERS.logged),
-        speedups={FLOPS_UNPADDED.name: found.pop(FLOPS_UNPADDED.logged)},
-        metrics={name: value for name, value in found.items() if name not in ("loss", "score")},
-        provenance=provenance(),
-    )

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tokendrop.cli.lightning_cli import parse_trained
+from tokendrop.cli.evaluation import parse_trained
 from tokendrop.cli.options import Parser, add_model_options
 from tokendrop.reducers.length_adaptive.search import load_search
 from tokendrop.reducers.length_adaptive.search.front import check_budget

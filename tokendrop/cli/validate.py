@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tokendrop.cli.lightning_cli import evaluation_parser, is_partial, parse_trained
+from tokendrop.cli.evaluation import evaluation_parser, is_partial, parse_trained
 from tokendrop.cli.options import Parser
 from tokendrop.training.trainer_options import in_one_line
 

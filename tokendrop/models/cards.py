@@ -30,6 +30,8 @@ METRICS = {
 """What the Hugging Face Hub calls a metric where that is not our name."""
 
 SIDE_CAR = "reducer"
+DESCRIBED = f"{SIDE_CAR}/config.json"
+"""By which a model folder of this package is known."""
 CARD = "README.md"
 FIGURES = "figures.json"
 REWRITTEN = (CARD, f"{SIDE_CAR}/{FIGURES}")
@@ -110,7 +112,7 @@ def write_figures(folder: Path, model: ModelSummary) -> None:
         entries.append(_Entry(model.reducer.spec(), model.figures))
     if entries:
         write_text(file, json.dumps([asdict(entry) for entry in entries], indent=1) + "\n")
-    described = json.loads((folder / SIDE_CAR / "config.json").read_text(encoding="utf-8"))
+    described = json.loads((folder / DESCRIBED).read_text(encoding="utf-8"))
     if describes(described["reducer"], model.reducer):
         write_text(folder / CARD, str(card(model)))
 

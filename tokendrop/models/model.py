@@ -21,11 +21,11 @@ from tokendrop.engine.packed import Batch
 from tokendrop.engine.trace import Encoded
 from tokendrop.errors import UserError, one_line
 from tokendrop.families import family_of
-from tokendrop.files import whole_folder
+from tokendrop.files import check_target, whole_folder
 from tokendrop.heads import head_of
 from tokendrop.models import backbones, cards, hub
 from tokendrop.models.answering import AnsweringModel
-from tokendrop.models.cards import CARD, SIDE_CAR, Figures, ModelSummary
+from tokendrop.models.cards import CARD, DESCRIBED, SIDE_CAR, Figures, ModelSummary
 from tokendrop.models.checkpoints import check_head, check_vocabulary
 from tokendrop.models.placing import Dtype, cast_weights, device_named
 from tokendrop.models.side_car import WEIGHTS, SideCar, load_weights, read_side_car
@@ -129,9 +129,13 @@ class TokenDropModel(AnsweringModel):
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the model and its card; the folder appears only once it is complete.
 
+        Args:
+            folder: where to; a model of this package that lies there is replaced.
+
         Raises:
-            UserError: the disk is full or the folder cannot be written.
+            UserError: the disk is full, or the folder cannot be written or holds something else.
         """
+        check_target(Path(folder), DESCRIBED)
         try:
             with whole_folder(Path(folder)) as draft:
                 self.backbone.save_pretrained(draft)
@@ -145,7 +149,7 @@ class TokenDropModel(AnsweringModel):
                     "max_length": self.shape.max_tokens,
                     "answering": asdict(self.answering),
                 }
-                (side_car / "config.json").write_text(json.dumps(described, indent=1) + "\n")
+                (draft / DESCRIBED).write_text(json.dumps(described, indent=1) + "\n")
                 save_file(self.reducer.state_dict(), side_car / WEIGHTS)
                 cards.write_figures(draft, self.summary)
                 # what people correct by hand has none, nor has what nothing is read from

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from tokendrop.errors import UserError, one_line
-from tokendrop.models.cards import SIDE_CAR
+from tokendrop.models.cards import DESCRIBED
 from tokendrop.reducers.base import Reducer
 from tokendrop.stored import read_json
 from tokendrop.tasks import Answering
@@ -43,7 +43,7 @@ def read_side_car(folder: Path) -> SideCar:
     """
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder} is not a model folder: it has no config.json")
-    file = folder / SIDE_CAR / "config.json"
+    file = folder / DESCRIBED
     if not file.parent.is_dir():
         return SideCar({"class_path": "Dense"})
     return read_json(file, SideCar, "what describes a reducer", "restore it", others="ignore")

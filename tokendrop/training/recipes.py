@@ -83,6 +83,7 @@ def plan(
         UserError: bad data, a backbone that cannot be taken as it is, or arguments that do not fit
             it.
     """
+    data.make_task(module.metric)  # which checks the metric
     reducer = from_spec(module.reducer_spec)
     first = module.fine_tune or AS_GIVEN
     config = backbone_config(module.backbone, module.random_init, data, module.fine_tune)

@@ -11,6 +11,7 @@ import pytest
 from jsonargparse import ArgumentParser
 
 from tokendrop.compare.grid.settings import Comparison, Method, SearchedPoints, grid
+from tokendrop.configs import set_for
 from tokendrop.errors import UserError
 
 
@@ -135,6 +136,18 @@ def test_runs_whose_files_would_have_one_name_are_refused(
     assert len(list(grid(made(one, (other[0], "y"))))) == 2
     with pytest.raises(UserError, match=f"method '{one[0]}' at '{one[1]}' .* the same files"):
         list(grid(made(one, other)))
+
+
+def test_a_method_without_any_run_is_refused() -> None:
+    with pytest.raises(UserError, match="Dense: operating_points is empty"):
+        Method("Dense", operating_points={})
+    assert Method("LengthAdaptive", operating_points={}, search=SearchedPoints({"half": 0.5}))
+
+
+@pytest.mark.parametrize("name", ["films.v2", "films"])
+def test_settings_of_a_task_are_found_whatever_dots_its_name_has(name: str) -> None:
+    settings = {"films.v2": {"max_length": 7}, "a/films.yaml": {"max_length": 8}}
+    assert set_for(name, settings) == {"max_length": 7 if name == "films.v2" else 8}
 
 
 def test_a_point_and_a_budget_of_the_search_of_one_name_are_refused() -> None:

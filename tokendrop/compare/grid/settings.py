@@ -81,9 +81,10 @@ class Method:
             kind = dict[str, Any] if name == "arguments" else dict[str, dict[str, Any]]
             check({name: given}, {name: kind}, f"{self.reducer}: ")
             object.__setattr__(self, name, given)
-        if self.search is not None and (
-            both := sorted(self.operating_points.keys() & self.search.budgets.keys())
-        ):
+        budgets = {} if self.search is None else self.search.budgets
+        if not (self.operating_points or budgets or self.space):
+            raise UserError(f"{self.reducer}: operating_points is empty: leave it out for one run")
+        if both := sorted(self.operating_points.keys() & budgets.keys()):
             raise UserError(
                 f"{self.reducer}: {both[0]!r} names an operating point and a budget of the search: "
                 "give one of them another name"

@@ -1,0 +1,129 @@
+"""What the commands share that work on a trained model: its settings, and figures for its card."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from lightning import Trainer
+
+from tokendrop.cli.lightning_cli import TokenDropCLI, parse
+from tokendrop.cli.options import Parser, add_model_options
+from tokendrop.cli.training_settings import TRAINING_CONFIG, training_defaults
+from tokendrop.errors import UserError
+from tokendrop.measure.measures import FLOPS_UNPADDED, KEPT_TOKENS, LAYERS
+from tokendrop.measure.provenance import provenance
+from tokendrop.models.cards import SIDE_CAR, Figures
+from tokendrop.models.hub import model_folder
+from tokendrop.models.model import TokenDropModel, load
+from tokendrop.training.trainer_options import (
+    EVALUATION,
+    check_alone,
+    limit_of,
+    refuse,
+    refuse_idle,
+)
+
+log = logging.getLogger(__name__)
+
+# settings of the data by which no answer changes, and what a model's folder brings
+OF_TRAINING = {"train_rows", "class_weights", "batch_size", "token_budget", "seed", "cache"}
+OF_TRAINING |= {"tokenizer"}
+
+
+def evaluation_parser(command: Literal["validate", "test"], description: str) -> Parser:
+    """The options of a command that evaluates a trained model, beside those of ``fit``."""
+    parser = Parser(
+        command,
+        usage=f"tokendrop {command} --checkpoint FOLDER [options]",
+        description=f"{description} The other options, for data and trainer, are those of "
+        "'tokendrop fit'; the settings of the model's training are their defaults.",
+    )
+    add_model_options(parser)
+    return parser
+
+
+def parse_trained(
+    options: argparse.Namespace,
+    words: Sequence[str],
+    split: Literal["dev", "test"] | None,
+) -> tuple[TokenDropCLI, TokenDropModel]:
+    """Read the options of a command that works on a trained model.
+
+    The settings of its training are the defaults, so ``--checkpoint`` alone is enough.
+
+    Args:
+        options: those of :func:`tokendrop.cli.options.add_model_options`.
+        words: options of ``fit``.
+        split: which one the trainer evaluates, None if no trainer is used.
+
+    Raises:
+        UserError: no model, data that are not known, or an option that cannot be used.
+    """
+    folder = model_folder(options.checkpoint)
+    model = load(folder, trust_reducer=options.trust_reducer)
+    defaults = training_defaults(folder)
+
+    def check(cli: TokenDropCLI) -> None:
+        data, now = cli.config.data, cli.config.trainer.as_dict()
+        if not defaults and data.dataset is data.train is data.dir is None:
+            raise UserError(
+                f"{folder} does not say which data it was trained on (no "
+                f"{SIDE_CAR}/{TRAINING_CONFIG}): name them, e.g. --data.dataset rotten_tomatoes"
+            )
+        before = cli.parser.parse_args(defaults).trainer.as_dict()
+        refuse_idle([name for name, value in now.items() if value != before[name]], split)
+        refuse(now, EVALUATION)
+
+    cli = parse([*defaults, *words, "--model.backbone", str(folder)], check)
+    check_alone(cli.trainer)
+    data = cli.datamodule
+    data.follow(model.labels, model.shape.task, str(folder))
+    cli.model.begin(model, data.make_task(cli.model.metric), data.splits)
+    return cli, model
+
+
+def is_partial(trainer: Trainer, split: Literal["dev", "test"]) -> bool:
+    """Whether a trainer's options keep it from evaluating a whole split, which is said."""
+    names = {"dev": ["overfit_batches", "limit_val_batches"], "test": ["limit_test_batches"]}
+    if limit := limit_of(trainer, *names[split]):
+        log.warning(
+            "with %s the figures are of a part of the %s split, so the model's card does not tell "
+            "them",
+            *(limit, split),
+        )
+    return bool(limit)
+
+
+def other_data(cli: TokenDropCLI, folder: Path) -> str:
+    """The first setting by which other rows are read than the model's own, "" if there is none.
+
+    It is not known of a model that does not say what it was trained on.
+    """
+    defaults, now = training_defaults(folder), cli.config.data.as_dict()
+    own = cli.parser.parse_args(defaults).data.as_dict() if defaults else now
+    changed = (name for name in own if own[name] != now[name] and name not in OF_TRAINING)
+    return next((f"--data.{name}" for name in changed), "")
+
+
+def figures_of(
+    cli: TokenDropCLI, split: Literal["dev", "test"], logged: Mapping[str, float], backbone: str
+) -> Figures:
+    """What an evaluation logged, for the model's card."""
+    found = {k.removeprefix(f"{split}/"): v for k, v in logged.items() if k.startswith(split)}
+    data = cli.datamodule
+    return Figures(
+        task=data.settings.dataset or "local data",
+        backbone=backbone,
+        split=split,
+        examples=len(data.splits[split]),
+        seed=int(cli.config.seed_everything),
+        kept_tokens=found.pop(KEPT_TOKENS.logged),
+        layers=found.pop(LAYERS.logged),
+        speedups={FLOPS_UNPADDED.name: found.pop(FLOPS_UNPADDED.logged)},
+        metrics={name: value for name, value in found.items() if name not in ("loss", "score")},
+        provenance=provenance(),
+    )
