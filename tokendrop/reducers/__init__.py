@@ -70,7 +70,9 @@ def from_spec(spec: dict[str, Any]) -> Reducer:
         return parser.instantiate(parsed).reducer
     except ArgumentError as error:
         # of a class that is the only one there, the parser says twice which it is
-        said = re.sub(r"^Parser key .*?: (Problem with given class_path .*?: )?", "", one_line(error))
+        said = re.sub(
+            r"^Parser key .*?: (Problem with given class_path .*?: )?", "", one_line(error)
+        )
         raise UserError(f"reducer {name}: {said}") from error
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
-import pandas as pd
 import torch
 
 from tokendrop.compare.grid.arguments import Arguments
+from tokendrop.compare.grid.evaluate import Answered
 from tokendrop.compare.grid.recording import Begun, record_of
 from tokendrop.compare.grid.run import stage_record, truncation
 from tokendrop.compare.grid.settings import Cell, Comparison, Method, grid
@@ -151,7 +151,7 @@ def run_engines(
     for cell in cells:
         run, engine, order = cell.run, engines[cell.run.method], cell.run.operating_point
         found, on_dev = (
-            _answers(model, runs[run.method], order, task, data, name) for name in ("test", "dev")
+            _answered(model, runs[run.method], order, task, data, name) for name in ("test", "dev")
         )
         done(_tokens(data))
         batch, single = batches[run.method, order], singles[run.method, order]
@@ -183,23 +183,14 @@ def run_engines(
         yield record
 
 
-@dataclass(frozen=True, eq=False)
-class _Answers:
-    """What an engine did on a split, see :class:`tokendrop.compare.grid.evaluate.Evaluation`."""
-
-    metrics: dict[str, float]
-    examples: pd.DataFrame
-    flops: dict[str, float]
-
-
-def _answers(
+def _answered(
     model: TokenDropModel,
     infer: Infer,
     order: str,
     task: Task,
     data: TextData,
     name: Literal["dev", "test"],
-) -> _Answers:
+) -> Answered:
     """Answer a split in padded batches; the scales of int8 are those of a batch."""
     split, size = data.splits[name], data.settings.batch_size
     rows = Rows(split.input_ids, split.token_type_ids, f"of the {name} split")
@@ -216,7 +207,7 @@ def _answers(
         "packed_dense": split.lengths,
         "padded_dense": padded_lengths(split.lengths, size),
     }
-    return _Answers(
+    return Answered(
         {metric: float(value) for metric, value in scores.compute().items()},
         scores.examples(),
         {

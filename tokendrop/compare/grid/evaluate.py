@@ -21,21 +21,30 @@ from tokendrop.tasks import Task
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
-    """What a method did on a split.
+class Answered:
+    """How a method or an engine answered a split.
 
     Attributes:
         metrics: by name, of the task.
         examples: the answers, see :meth:`tokendrop.tasks.Scores.examples`.
         flops: summed over the split: the method, the packed model with nothing dropped, and the
             plain model on padded batches of the same rows.
-        kept: see :class:`tokendrop.measure.kept.Kept`.
-        counts: the fates of tokens and rows.
     """
 
     metrics: dict[str, float]
     examples: pd.DataFrame
     flops: dict[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation(Answered):
+    """What a method did on a split.
+
+    Attributes:
+        kept: see :class:`tokendrop.measure.kept.Kept`.
+        counts: the fates of tokens and rows.
+    """
+
     kept: dict[str, Any]
     counts: FateCounts
 

@@ -7,28 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import pandas as pd
-
+from tokendrop.compare.grid.evaluate import Answered
 from tokendrop.compare.grid.saving import save_examples
 from tokendrop.compare.grid.settings import Cell, Comparison
 from tokendrop.compare.results.records import OnDev, Record
 from tokendrop.data import TextData
 from tokendrop.measure.provenance import provenance
-
-
-class Answers(Protocol):
-    """What answered a split, see :class:`tokendrop.compare.grid.evaluate.Evaluation`."""
-
-    @property
-    def metrics(self) -> dict[str, float]: ...
-
-    @property
-    def examples(self) -> pd.DataFrame: ...
-
-    @property
-    def flops(self) -> dict[str, float]: ...
 
 
 class Begun:
@@ -50,8 +36,8 @@ def record_of(
     out: Path,
     begun: Begun,
     *,
-    test: Answers,
-    dev: Answers,
+    test: Answered,
+    dev: Answered,
     batches: Mapping[str, Any],
     singles: Mapping[str, Any],
     stages: Sequence[dict[str, Any]],
