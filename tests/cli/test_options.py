@@ -193,6 +193,20 @@ def test_a_reducer_is_trusted_only_where_that_is_said(
     assert asked == [False, True] * 4
 
 
+def test_random_weights_have_the_sizes_that_were_meant(
+    reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--out", str(tmp_path / "out")]
+    fit = ["fit", *SMALL, "--data.train", str(reviews), *out, "--model.random_init"]
+    for words in (fit, ["compare", "--config", SMOKE, *out, "--random_init"]):
+        said = complaint(capsys, *words, "{num_hidden_layerz: 2}")
+        assert "did you mean 'num_hidden_layers'?" in said
+        said = complaint(capsys, *words, "{num_hidden_layers: 0}")
+        assert "random_init.num_hidden_layers 0 is too small" in said
+        said = complaint(capsys, *words, "{hidden_size: 30, num_attention_heads: 4}")
+        assert "random_init {'hidden_size': 30, 'num_attention_heads': 4} gives no" in said
+
+
 def test_fine_tuning_takes_an_epoch_at_least(
     reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,13 +8,17 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
 import tokendrop
 from tests.cli.test_cli import complaint
-from tests.models.test_model import TEXTS, model_of
+from tests.models.test_model import TEXTS, model_of, tokenizer
 from tokendrop.cli import main
 from tokendrop.models import answering
+from tokendrop.models.model import TokenDropModel
+from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.power_bert import PowerBert
+from tokendrop.testing.tiny import MAX_TOKENS, tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +106,42 @@ def test_an_interrupted_run_goes_on_behind_its_answers(
     assert "cannot write answers" in complaint(capsys, *asked, str(tmp_path / "no" / "out.jsonl"))
     file.write_text("".join(f"{line}\n" for line in [*lines, "a\tb\tc"]))
     assert "text 10 has 3 parts" in complaint(capsys, *asked, str(whole))
+
+
+def test_numbers_are_written_as_they_are_and_found_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backbone: Any = tiny_model("bert", num_labels=1)
+    with torch.no_grad():
+        backbone.classifier.weight.mul_(1e-4)
+        backbone.classifier.bias.zero_()
+    folder = str(tmp_path / "model")
+    TokenDropModel(backbone, Dense(), tokenizer(), MAX_TOKENS).save_pretrained(folder)
+    file, out = tmp_path / "texts.txt", tmp_path / "out.jsonl"
+    file.write_text("".join(f"{text}\n" for text in TEXTS))
+    asked = ["predict", "--checkpoint", folder, "--file", str(file), "--batch-size", "1", "--out"]
+    asked.append(str(out))
+    assert main(asked) == 0
+    told = [json.loads(line) for line in out.read_text().splitlines()]
+    values = [one["value"] for one in told]
+    assert values == [one.value for one in tokendrop.load(folder).predict(TEXTS, 1)]
+    assert 0 < max(map(abs, values)) < 1e-2
+    assert len(set(values)) == len(TEXTS), "none of them is lost to rounding"
+    capsys.readouterr()
+
+    def goes_on(**changes: Any) -> str:
+        last = json.dumps(told[1] | changes)
+        out.write_text(f"{json.dumps(told[0])}\n{last}\n")
+        return "" if main(asked) == 0 else capsys.readouterr().err
+
+    assert goes_on() == ""
+    assert json.loads(out.read_text().splitlines()[-1]) == told[-1]
+    assert goes_on(value=values[1] * (1 + 1e-5)) == ""  # as another batch would round it
+    assert "line 2 is not what this model says" in goes_on(value=values[1] * 1.5)
+    # answers of earlier versions have three decimals and no other number
+    told[1].pop("value")
+    assert goes_on(label=f"{values[1]:.3f}") == ""
+    assert "line 2 is not what this model says" in goes_on(label="0.500")
 
 
 def test_a_dataset_is_read_as_it_comes(

@@ -111,8 +111,9 @@ def test_a_row_whose_numbers_are_not_finite_has_no_answer(
     with torch.no_grad():
         model.backbone.get_input_embeddings().weight[WORDS.index("where")] = odd
     spoiled, found = model.predict([PAIR, other])
-    assert (spoiled.label, spoiled.probabilities) == ("", {})
+    assert (spoiled.label, spoiled.probabilities, spoiled.value) == ("", {}, None)
     assert before.label == found.label != ""
+    assert (found.value is not None) == (kind == "regression")
     assert before.probabilities == pytest.approx(found.probabilities)
     assert re.search(r"1 of \d rows have no answer", caplog.text)
 
@@ -151,9 +152,30 @@ def test_a_regression_answers_with_its_number(tmp_path: Path) -> None:
     ids = torch.tensor([[2, 10, 7, 5, 6, 3, 5, 6, 7, 8, 9, 3]])
     types = torch.tensor([[0] * 6 + [1] * 6])
     expected = model.backbone(ids, token_type_ids=types).logits.item()
+    assert found.value == pytest.approx(expected, rel=1e-4)
     assert float(found.label) == pytest.approx(expected, abs=1e-3)
     model.save_pretrained(tmp_path / "model")
     assert tokendrop.load(tmp_path / "model").shape.task == "regression"
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        (1e-5, "1e-05"),
+        (-0.01234, "-0.0123"),
+        (0.0, "0.000"),
+        (0.1236, "0.124"),
+        (123.5, "123.500"),
+    ],
+)
+def test_a_small_number_is_seen(number: float, shown: str) -> None:
+    model: Any = model_of("regression", ["LABEL_0"], Dense())
+    with torch.no_grad():
+        model.backbone.classifier.weight.zero_()
+        model.backbone.classifier.bias.fill_(number)
+    (found,) = model.predict([PAIR])
+    assert found.value == pytest.approx(number)
+    assert found.label == shown
 
 
 def test_weights_in_bf16_answer_alike(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tokendrop.engine.packed import Batch, Layout
 from tokendrop.engine.parts import Parts
 from tokendrop.engine.trace import Encoded, LayerTrace, Trace
 from tokendrop.engine.whole import whole_pass
+from tokendrop.errors import UserError
 from tokendrop.families import family_of
 from tokendrop.heads import reads_tokens
 from tokendrop.reducers.base import Reducer
@@ -41,6 +42,7 @@ def encode(
         embeddings: (T, hidden) in place of the embedding output, e.g. to take gradients of it.
 
     Raises:
+        UserError: a decision of the reducer cannot be done.
         RuntimeError: the reducer dropped a row's first token, which the head reads.
     """
     if embeddings is None and (encoded := whole_pass(model, batch, reducer)) is not None:
@@ -48,6 +50,12 @@ def encode(
     family, by_token = family_of(model), reads_tokens(model)
     walked = walk(model, batch, reducer, embeddings, restore=by_token)
     layout, answers = walked.layout, walked.answers
+    if answers.logits is not None and answers.logits.shape[1] != model.config.num_labels:
+        raise UserError(
+            f"{type(reducer).__name__}.after_layer returned a Decision with an answer of "
+            f"{answers.logits.shape[1]} logits, but the task has {model.config.num_labels}: make "
+            "as many as shape.classes in build says"
+        )
     if layout.lengths:
         kept = (layout.tokens[layout.first] == batch.layout.first[layout.rows]).all()
         complaint = f"{type(reducer).__name__} dropped the [CLS] token of a row"
@@ -131,7 +139,7 @@ def _walk(
     for index, layer in enumerate(layers):
         if not live.layout.lengths:
             break
-        entered, decision = live.layout, live.ask(reducer.before_layer, index)
+        entered, decision = live.layout, live.ask(reducer, "before_layer", index)
         if not decision.skip:
             key_bias = live.of_kept(decision.key_bias, live.compact(decision))
             attending, spare = live.layout, live.spare
@@ -150,7 +158,7 @@ def _walk(
                 key_bias=key_bias,
                 dropout=dropout if model.training else 0.0,
             )
-            decision = live.ask(reducer.after_attention, index, received, key)
+            decision = live.ask(reducer, "after_attention", index, received, key)
             del query, key, value
             live.close_attention(decision, context, partial(parts.close_attention, layer))
             del context
@@ -159,7 +167,7 @@ def _walk(
             ran = LayerTrace(index, entered, attending, live.layout, spares, merged)
             live.trace.layers.append(ran)
         # an exit reads what a skipped layer hands on, too
-        live.depart(live.ask(reducer.after_layer, index))
+        live.depart(live.ask(reducer, "after_layer", index))
     states = live.states.clone() if parts.reused else live.states
     restored = live.restored()
     return Walked(states, live.layout, live.answers, live.trace, memory, restored)

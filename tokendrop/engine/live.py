@@ -14,6 +14,7 @@ from tokendrop.engine.packed import Batch, Layout
 from tokendrop.engine.parts import Parts
 from tokendrop.engine.trace import Trace
 from tokendrop.reducers.base import Decision, Reducer, View
+from tokendrop.reducers.moments import Moment, checked
 
 _NOTHING = Decision()
 # which decide nothing, whatever they are shown
@@ -85,24 +86,32 @@ class Live:
         keys = None if keys is None else keys[: len(self.layout.tokens)]
         return View(
             layer, self._layers, self.layout, self.states, self.memory, self.batch, received, keys,
-            self._parts.reused,
+            self._parts.reused, self._home is not None,
         )  # fmt: skip
 
     def ask(
         self,
-        moment: Callable[[View], Decision | None],
+        reducer: Reducer,
+        moment: Moment,
         layer: int,
         received: Tensor | None = None,
         keys: Tensor | None = None,
     ) -> Decision:
-        """Let a reducer decide, in full precision whatever the backbone runs in."""
-        if is_silent(moment):
+        """Let a reducer decide, in full precision whatever the backbone runs in.
+
+        Raises:
+            UserError: what it decided cannot be done.
+        """
+        decide = getattr(reducer, moment)
+        if is_silent(decide):
             return _NOTHING
         view = self.view(layer, received, keys)
         if not torch.is_autocast_enabled(view.states.device.type):
-            return moment(view) or _NOTHING
-        with torch.autocast(view.states.device.type, enabled=False):
-            return moment(view) or _NOTHING
+            decision = decide(view)
+        else:
+            with torch.autocast(view.states.device.type, enabled=False):
+                decision = decide(view)
+        return checked(decision, view, reducer, moment) or _NOTHING
 
     def compact(self, decision: Decision) -> Tensor | None:
         """Go on with the tokens that are neither dropped nor merged into another.

@@ -164,6 +164,7 @@ class AnsweringModel(nn.Module):
                 depths.get(answer.row, []),
                 leaving.get(answer.row, 0),
                 self.shape.layers,
+                answer.value,
             )
 
     def _run(self, batch: Batch) -> tuple[Tensor, Trace | None]:

@@ -22,6 +22,7 @@ from tokendrop.models.checkpoints import (
     read_model,
     read_tokenizer,
 )
+from tokendrop.models.random_init import changed_config
 from tokendrop.models.sentence_folders import encoder_folder
 from tokendrop.reducers.base import Shape
 from tokendrop.tasks import kind_named
@@ -82,9 +83,10 @@ def load_config(
         kind: what the head is for.
 
     Raises:
-        UserError: no such backbone, an unsupported architecture, or a head for other classes.
+        UserError: no such backbone, an unsupported architecture, changes that it does not take, or
+            a head for other classes.
     """
-    config = read_config(resolve(name), random_init)
+    config = changed_config(resolve(name), random_init)
     asked = kind_named(kind)
     outputs = asked.output_names(labels)
     if random_init is not None or not _has_head(config, asked.head):
@@ -114,7 +116,7 @@ def names_of_head(name: str, random_init: dict[str, Any] | None, kind: str) -> l
     Raises:
         UserError: no such backbone, an unsupported architecture, or a head that cannot be read.
     """
-    config = read_config(resolve(name), random_init)
+    config = changed_config(resolve(name), random_init)
     if random_init is not None or not _has_head(config, kind_named(kind).head):
         return None
     return _names_of_head(config, kind, name)

@@ -32,19 +32,18 @@ def attention_of(config: PretrainedConfig) -> dict[str, str]:
     return {"attn_implementation": supported(config).padded_attention}
 
 
-def read_config(place: str, changes: dict[str, Any] | None = None) -> PretrainedConfig:
+def read_config(place: str) -> PretrainedConfig:
     """The configuration of a checkpoint, of an architecture that is supported.
 
     Args:
         place: a folder or a Hub name.
-        changes: to what it says.
 
     Raises:
         UserError: there is none, it is torn, or it describes something that cannot be run.
     """
     _refuse_pointers(Path(place))
     with _named(place, "model"):
-        config = AutoConfig.from_pretrained(place, trust_remote_code=False, **(changes or {}))
+        config = AutoConfig.from_pretrained(place, trust_remote_code=False)
     supported(config)
     if getattr(config, "quantization_config", None):
         raise UserError(

@@ -19,8 +19,8 @@ class Prediction:
     """The answer for one text.
 
     Attributes:
-        label: name of the most probable class; a number; the tags of the words, with blanks
-            between them; or the answer to a question, in the words of its context.
+        label: name of the most probable class; a number, rounded; the tags of the words, with
+            blanks between them; or the answer to a question, in the words of its context.
         probabilities: by class name; empty where the answer is no class.
         tokens: the text as the model saw it, special tokens included; of a long context the
             window that the answer is from.
@@ -28,6 +28,7 @@ class Prediction:
             where an engine runs the model, which does not tell.
         row_depth: layers after which the row left; 0 where an engine does not tell.
         layers: layers of the backbone.
+        value: the number that a regression answers with, as it is; None for other tasks.
     """
 
     label: str
@@ -36,6 +37,7 @@ class Prediction:
     token_depth: list[int]
     row_depth: int
     layers: int
+    value: float | None = None
 
 
 def checked(texts: Sequence[Text], kind: type[Task]) -> list[tuple[str, ...]]:

@@ -16,6 +16,7 @@ from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.errors import UserError
 from tokendrop.reducers.base import Decision, Group, Reducer, Shape, Stage, StageContext, Step, View
 from tokendrop.reducers.combining import combined, narrowed, numbered, renamed
+from tokendrop.reducers.moments import Moment, checked
 
 
 class Chain(Reducer):
@@ -128,10 +129,11 @@ class Chain(Reducer):
         wanted = [part.wants_received(own) for part, own in self._views(view)]
         return next((kind for kind in wanted if kind is not None), None)
 
-    def _ask(self, moment: str, view: View) -> Decision:
+    def _ask(self, moment: Moment, view: View) -> Decision:
         decision = Decision()
         for part, own in self._views(view):
-            if (more := getattr(part, moment)(own)) is not None:
+            more = checked(getattr(part, moment)(own), own, part, moment)
+            if more is not None:
                 decision = combined(decision, more)
         return decision
 

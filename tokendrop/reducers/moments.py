@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from tokendrop.engine.packed import Batch, Layout
+from tokendrop.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,7 @@ class View:
         keys: (T, heads, head size) of the attention, overwritten like ``states``; only in
             ``after_attention``.
         reused: whether states are overwritten.
+        by_token: whether the task has an answer for every original token, not for every row.
     """
 
     layer: int
@@ -41,6 +43,7 @@ class View:
     received: Tensor | None = None
     keys: Tensor | None = None
     reused: bool = False
+    by_token: bool = False
 
     @property
     def hidden(self) -> Tensor:
@@ -83,6 +86,77 @@ class Decision:
     skip: bool = False
     leave: Tensor | None = None
     answer: Tensor | None = None
+
+
+Moment = Literal["before_layer", "after_attention", "after_layer"]
+_TAKES: dict[Moment, tuple[str, ...]] = {
+    "before_layer": ("keep", "counts", "key_bias", "skip"),
+    "after_attention": ("keep", "counts", "scale", "into", "weight"),
+    "after_layer": ("leave", "counts", "answer", "scale"),
+}
+_NEEDS = {"leave": "answer", "answer": "leave", "into": "weight", "weight": "into"}
+_TYPES = {"keep": torch.bool, "leave": torch.bool, "into": torch.int64}
+
+
+def checked(found: object, view: View, reducer: object, moment: Moment) -> Decision | None:
+    """What a reducer answered at a moment, if it can be done.
+
+    Types and shapes alone are looked at: for a value a device would have to be waited for.
+
+    Raises:
+        UserError: it is no decision, or one with something that this moment does not take, that
+            lacks its other half, or that has another size than what is alive.
+    """
+    if found is None:
+        return None
+    name = f"{type(reducer).__name__}.{moment} returned"
+    if not isinstance(found, Decision):
+        raise UserError(f"{name} a {type(found).__name__}: return a Decision, or None")
+    for field, value in vars(found).items():
+        if value is None or value is False:
+            continue
+        if field not in _TAKES[moment]:
+            places = " or ".join(other for other, takes in _TAKES.items() if field in takes)
+            complaint = f", which does nothing there: return it from {places}"
+        elif field in _NEEDS and getattr(found, _NEEDS[field]) is None:
+            complaint = f" but without {_NEEDS[field]}: give both, or neither"
+        else:
+            complaint = _complaint(field, value, view)
+        if complaint:
+            raise UserError(f"{name} a Decision with {field}{complaint}")
+    return found
+
+
+def _complaint(field: str, value: Any, view: View) -> str:
+    """What is wrong with one value of a decision, "" if nothing is."""
+    kind = type(value).__name__
+    if field == "skip":
+        return "" if value is True else f", a {kind}: use True or False"
+    if field == "counts":
+        if not isinstance(value, Sequence):
+            return f", a {kind}: use a list of whole numbers"
+        shape = [len(value)]
+    else:
+        if not isinstance(value, Tensor):
+            return f", a {kind}: use a torch.Tensor"
+        if value.dtype != _TYPES.get(field, value.dtype):
+            return f" in {value.dtype}: it must be in {_TYPES[field]}"
+        if value.device != view.states.device:
+            return f" on {value.device}, but the states are on {view.states.device}: make it there"
+        shape = list(value.shape)
+    if field == "answer" and view.by_token:
+        size, alive = len(view.batch.input_ids), "tokens of the batch"
+    elif field in ("answer", "leave", "counts"):
+        size, alive = len(view.layout.lengths), "live rows, which are view.layout.rows of the batch"
+    else:
+        size, alive = (
+            len(view.layout.tokens),
+            "live tokens, which are view.layout.tokens of the batch",
+        )
+    each, dimensions = ("the logits", 2) if field == "answer" else ("one value", 1)
+    if shape[:1] == [size] and len(shape) == dimensions:
+        return ""
+    return f" of shape {shape}: give {each} for each of the {size} {alive}"
 
 
 @dataclass(frozen=True)

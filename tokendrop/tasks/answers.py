@@ -41,11 +41,13 @@ class Answer:
         label: in words.
         probabilities: by class name; empty where the answer is no class.
         row: of the split, that it was read from.
+        value: the number where the answer is one, not rounded.
     """
 
     label: str
     probabilities: dict[str, float]
     row: int
+    value: float | None = None
 
 
 class Answers(ABC, Generic[T]):

@@ -91,7 +91,13 @@ class NumberAnswers(Answers[float]):
         self.found.update(zip(batch.numbers, logits.squeeze(1).tolist(), strict=True))
 
     def __getitem__(self, example: int) -> Answer:
-        return Answer(f"{self.found[example]:.3f}", {}, example)
+        value = self.found[example]
+        return Answer(_shown(value), {}, example, value)
+
+
+def _shown(value: float) -> str:
+    """A number for people: three decimals, or three digits of one that is below 0.1."""
+    return f"{value:.3g}" if 0 < abs(value) < 0.1 else f"{value:.3f}"
 
 
 class NumberScores(Scores):

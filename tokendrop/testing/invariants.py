@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tokendrop.engine.linear import linears
+from tokendrop.errors import UserError
 from tokendrop.families import family_of
 from tokendrop.measure.flops import counted_flops, padding_flops, pass_flops
 from tokendrop.models.backbones import shape_of
@@ -196,7 +197,7 @@ def chained(make: Make, model: PreTrainedModel) -> None:
     """The same chained behind a method that drops other tokens and lets rows leave."""
     try:
         batch_invariance(lambda: Chain([Companion(), make()]), model, "alone")
-    except (AssertionError, IndexError, RuntimeError) as error:
+    except (AssertionError, IndexError, RuntimeError, UserError) as error:
         raise AssertionError(
             f"in a chain with another method: {error} (what is kept for each token or row of the "
             "original batch must be read at view.layout.tokens or view.layout.rows)"
