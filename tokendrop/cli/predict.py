@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 from rich.text import Text
 
-from tokendrop.cli.answers import as_json, write_answers
+from tokendrop.cli.answers import as_json, check_place, write_answers
 from tokendrop.cli.lines import lines_of
 from tokendrop.cli.options import Parser, add_model_options
 from tokendrop.data.sources import stream_hub
@@ -98,6 +98,8 @@ def run(arguments: Sequence[str]) -> None:
         )
     # texts that cannot be read are found before the model is
     with lines_of(options.file, printing=options.out is None) as lines:
+        if options.out is not None:
+            check_place(options.out, options.file)
         parts: Iterator[tuple[str, ...]] = map(_parts, lines)
         if options.dataset is not None:
             parts = stream_hub(options.dataset, options.column or ["text"])
@@ -113,6 +115,7 @@ def run(arguments: Sequence[str]) -> None:
                 options.out,
                 parts,
                 lambda texts, first: model.predict_each(texts, options.batch_size, first=first),
+                options.dtype,
             )
             if before:
                 print(f"{options.out} had {before:,} answers already", file=sys.stderr)
