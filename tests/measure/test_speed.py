@@ -100,6 +100,7 @@ def test_its_file_has_every_ratio(
     [
         (["--kept", "0"], "--kept 0.0 is no share"),
         (["--device", "cuda"], "sees no GPU"),
+        (["--device", "meta"], "device meta is not supported"),
     ],
 )
 def test_bad_input(

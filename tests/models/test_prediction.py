@@ -172,6 +172,8 @@ def test_weights_in_bf16_answer_alike(tmp_path: Path) -> None:
     [
         ({"device": "gpu"}, "unknown device 'gpu': use cpu, cuda or cuda:N"),
         ({"device": "cuda"}, "sees no GPU here"),
+        ({"device": "mps"}, "device mps is not supported: use cpu, cuda or cuda:N"),
+        ({"device": "meta"}, "device meta is not supported"),
         ({"dtype": "fp16"}, "unknown dtype 'fp16'"),
     ],
 )
