@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import logging
 import sys
 import warnings
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         after SIGHUP.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _lose_no_output()
     if not words or words[0] in ("-h", "--help"):
         print(USAGE)
         return 0
@@ -97,6 +99,12 @@ def _continues(command: str, *words: str) -> bool:
     """Whether a command finds what it had done before; answers are found in their file."""
     in_file = command == "predict" and split_off("--out", words)[0] is not None
     return in_file or command in CONTINUES
+
+
+def _lose_no_output() -> None:
+    """Print a question mark for a character that a terminal or a pipe cannot show."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _quiet() -> None:

@@ -21,6 +21,8 @@ from tokendrop.models.answering import AnsweringModel
 from tokendrop.models.placing import DTYPES
 from tokendrop.models.prediction import Prediction
 
+RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹"
+
 
 def parser() -> Parser:
     """The options."""
@@ -138,7 +140,7 @@ def _print(prediction: Prediction | None, in_json: bool, console: Console) -> No
     elif prediction is None:
         console.print("[dim](blank)[/]")
     else:
-        console.print(*_show(prediction))
+        console.print(*_show(prediction, console.encoding))
 
 
 def _device(name: str, engine: str | None) -> str:
@@ -151,7 +153,7 @@ def _device(name: str, engine: str | None) -> str:
     return "cuda"
 
 
-def _show(prediction: Prediction) -> tuple[Text, Text]:
+def _show(prediction: Prediction, encoding: str) -> tuple[Text, Text]:
     confidence = prediction.probabilities.get(prediction.label)
     depths = prediction.token_depth or [prediction.row_depth] * len(prediction.tokens)
     left = f"  left after layer {prediction.row_depth} of {prediction.layers}"
@@ -166,7 +168,7 @@ def _show(prediction: Prediction) -> tuple[Text, Text]:
         body.append("" if joined or len(body) == 2 else " ")
         body.append(token.removeprefix("##"), _style(depth, prediction.row_depth))
         if depth < prediction.row_depth:
-            body.append(_raised(depth), "grey42")
+            body.append(_raised(depth, encoding), "grey42")
     return head, body
 
 
@@ -178,5 +180,10 @@ def _style(depth: int, row_depth: int) -> str:
     return f"rgb({shade},{shade},{shade})"
 
 
-def _raised(number: int) -> str:
-    return str(number).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+def _raised(number: int, encoding: str) -> str:
+    """A number in raised digits, or as "^2" where an output has none."""
+    try:
+        RAISED.encode(encoding)
+    except UnicodeEncodeError:
+        return f"^{number}"
+    return str(number).translate(str.maketrans("0123456789", RAISED))
