@@ -36,8 +36,8 @@ def parser() -> Parser:
     add_model_options(parser)
     parser.add_argument(
         "--file",
-        help="a file of any size with one text per line, in UTF-8, - for standard input; a blank "
-        "line has an answer without a label",
+        help="a file of any size with one text per line, in UTF-8, or UTF-16 with its mark, - for "
+        "standard input; a blank line has an answer without a label",
     )
     parser.add_argument(
         "--dataset",
