@@ -31,8 +31,12 @@ _PORTS = [f"{port}{number}" for port in ("com", "lpt") for number in range(10)]
 DEVICES = {"con", "prn", "aux", "nul", *_PORTS}
 
 
-def make_folder(path: str | Path) -> Path:
+def make_folder(path: str | Path, option: str = "--out") -> Path:
     """Create a folder and check that it can be written to.
+
+    Args:
+        path: the folder.
+        option: which another one can be named with.
 
     Raises:
         UserError: it cannot.
@@ -44,7 +48,7 @@ def make_folder(path: str | Path) -> Path:
             return folder
     except OSError as error:
         raise UserError(
-            f"cannot write to the folder {folder} ({error.strerror}): name another with --out"
+            f"cannot write to the folder {folder} ({error.strerror}): name another with {option}"
         ) from error
 
 
@@ -67,6 +71,22 @@ def check_target(target: Path, ours: str) -> None:
             "folder, or move them away"
         )
     make_folder(place.parent)
+
+
+def check_file(target: Path, option: str) -> None:
+    """Find out whether :func:`whole_file` will be able to write there.
+
+    Args:
+        target: the file.
+        option: that names it.
+
+    Raises:
+        UserError: it will not, or would put a file in the place of a device.
+    """
+    place = _behind_links(target)
+    if place.exists() and not place.is_file():
+        raise UserError(f"{option} {target} is not a regular file: name another")
+    make_folder(place.parent, option)
 
 
 @contextmanager

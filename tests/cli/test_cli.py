@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
@@ -220,3 +221,22 @@ def test_predict_dims_what_was_dropped(tmp_path: Path, capsys: pytest.CaptureFix
     assert "left after layer 3 of 3" in shown
     assert "[CLS]" in shown
     assert any(mark in shown for mark in "⁰¹²")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_terminal_that_lacks_characters_shows_the_others(
+    encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = model_of(PowerBert(configuration=[4, 3, 2]))
+    model.backbone.config.id2label = {0: "schlecht", 1: "mäßig ✓", 2: "gut ✓"}
+    model.save_pretrained(tmp_path / "model")
+    sent = io.BytesIO()
+    shown = io.TextIOWrapper(sent, encoding=encoding)
+    monkeypatch.setattr("sys.stdout", shown)
+    assert main(["predict", "--checkpoint", str(tmp_path / "model"), *TEXTS]) == 0
+    shown.flush()
+    text = sent.getvalue().decode(encoding)
+    assert "left after layer 3 of 3" in text
+    assert ("✓" in text, "?" in text) == (encoding == "utf-8", encoding != "utf-8")
+    assert any(mark in text for mark in "⁰¹²") == (encoding == "utf-8")
+    assert ("^0" in text) == (encoding != "utf-8")

@@ -63,6 +63,26 @@ def test_only_a_line_feed_ends_a_line(
     assert len(answers(folder, file, capsys)) == 2
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_a_file_in_utf_16_is_read_as_data_in_it_are(
+    encoding: str, folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain, wide = tmp_path / "plain.txt", tmp_path / "wide.txt"
+    # of the bytes of some characters one is a line feed
+    text = "the plot \u0a0a \u010a is thin\r\n\nbut we laughed a\u2028lots !"
+    plain.write_bytes(text.encode())
+    mark = "" if encoding == "utf-16" else "\ufeff"
+    wide.write_bytes(f"{mark}{text}".encode(encoding))
+    found = answers(folder, wide, capsys)
+    assert [one["label"] is None for one in found] == [False, True, False]
+    assert found == answers(folder, plain, capsys)
+    words = ["predict", "--checkpoint", folder, "--file", str(wide)]
+    wide.write_bytes("\ufefffine\n".encode("utf-16-le") + b"\x00\xdc")
+    assert f"{wide} begins as UTF-16 and is not" in complaint(capsys, *words)
+    wide.write_bytes(text.encode("utf-16-le"))  # without its mark
+    assert "iconv -f UTF-16LE -t UTF-8 wide.txt" in complaint(capsys, *words)
+
+
 def test_what_cannot_be_answered_is_named_by_its_line(
     folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,7 +92,7 @@ def test_what_cannot_be_answered_is_named_by_its_line(
     assert "Is a directory" in complaint(capsys, *words, str(tmp_path))
     file.write_bytes(b"fine\nnot f\xfcr us\n")
     assert "line 2 of" in (line := complaint(capsys, *words, str(file)))
-    assert "not UTF-8" in line
+    assert "not UTF-8 (byte 0xfc); if it is Windows-1252 or Latin-1" in line
     file.write_text("fine\n\none\ttwo\tthree\n")
     assert "text 3 has 3 parts" in complaint(capsys, *words, str(file))
     assert "--batch-size 0" in complaint(capsys, *words, str(file), "--batch-size", "0")

@@ -98,24 +98,30 @@ def test_its_file_has_every_ratio(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--kept", "0"], "--kept 0.0 is no share"),
+        (["--kept", "0.5", "0"], "--kept 0.0 is out of range: use a number, more than 0 and at"),
+        (["--rounds", "0"], "--rounds 0 is too small: use a whole number, 1 or more\n"),
+        (["--seconds", "-1"], "--seconds -1.0 is out of range"),
+        (["--seconds", "nan"], "--seconds nan is out of range"),
+        (["--batch-sizes", "8", "0"], "--batch-sizes 0 is too small"),
+        (["--train-rows", "0"], "--train-rows 0 is too small"),
+        (["--memory", "minilm-l6:long:0"], "not like minilm-l6:long:32"),
+        (["--memory", "minilm-l6:long"], "not like minilm-l6:long:32"),
+        (["--json", "/dev/null"], "--json /dev/null is not a regular file"),
+        (["--json", f"{__file__}/speed.json"], "name another with --json"),
         (["--device", "cuda"], "sees no GPU"),
+        (["--device", "meta"], "device meta is not supported"),
     ],
 )
-def test_bad_input(
+def test_bad_input_is_found_before_anything_is_timed(
     words: list[str],
     told: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("tokendrop.cli.speed._matmul", lambda *_: pytest.fail("timed"))
     assert main(["speed", *words]) == 2
     assert told in capsys.readouterr().err
-
-
-def test_a_bad_place_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["speed", "--memory", "minilm-l6:long"]) == 2
-    assert "not like minilm-l6:long:32" in capsys.readouterr().err
 
 
 def test_engines_are_yardsticks_beside_the_methods(

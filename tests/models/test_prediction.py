@@ -139,9 +139,9 @@ def test_what_is_no_text_is_refused(texts: Any, size: Any, says: str) -> None:
     model = model_of("regression", ["LABEL_0"], Dense())
     with pytest.raises(UserError, match=says):
         model.predict(texts, size)
-    if isinstance(texts, list):
-        with pytest.raises(UserError, match=re.sub(r" of \d", "", says)):
-            list(model.predict_each(texts, size))
+    says = re.sub(r" of \d", "", says).replace("predict\\(", "predict_each\\(")
+    with pytest.raises(UserError, match=says):
+        list(model.predict_each(texts, size))
 
 
 def test_a_regression_answers_with_its_number(tmp_path: Path) -> None:
@@ -194,6 +194,8 @@ def test_weights_in_bf16_answer_alike(tmp_path: Path) -> None:
     [
         ({"device": "gpu"}, "unknown device 'gpu': use cpu, cuda or cuda:N"),
         ({"device": "cuda"}, "sees no GPU here"),
+        ({"device": "mps"}, "device mps is not supported: use cpu, cuda or cuda:N"),
+        ({"device": "meta"}, "device meta is not supported"),
         ({"dtype": "fp16"}, "unknown dtype 'fp16'"),
     ],
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import tokendrop.cli.predict
 import tokendrop.cli.report
 import tokendrop.cli.search
 from tokendrop.cli import main
@@ -87,3 +88,17 @@ def test_an_exit_that_a_library_makes_of_ctrl_c(
     monkeypatch.setattr(tokendrop.cli.search, "run", exits)
     assert main(["search"]) == 130
     assert "continues from here" in capsys.readouterr().err
+
+
+def test_answers_in_a_file_are_gone_on_with(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tokendrop.cli.predict, "run", interrupted)
+    for words in (["--out", "answers.jsonl"], ["--out=answers.jsonl", "--file", "texts.txt"]):
+        assert main(["predict", *words]) == 130
+        assert "continues from here" in capsys.readouterr().err
+    assert main(["predict", "a text"]) == 130
+    assert "begins again" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import logging
 import sys
 import warnings
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 
+from tokendrop.cli.options import split_off
 from tokendrop.cli.signals import ended_by_signals
 from tokendrop.errors import UserError, unknown
 from tokendrop.files import NO_ROOM
@@ -53,13 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         after SIGHUP.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _lose_no_output()
     if not words or words[0] in ("-h", "--help"):
         print(USAGE)
         return 0
     if words[0] == "--version":
         print(f"tokendrop {version('tokendrop')}")
         return 0
-    again = "continues from here" if words[0] in CONTINUES else "begins again"
+    again = "continues from here" if _continues(*words) else "begins again"
     try:
         with ended_by_signals() as received:
             try:
@@ -90,6 +93,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tokendrop: error: {what}: {cure}", file=sys.stderr)
         return 2
     return 0
+
+
+def _continues(command: str, *words: str) -> bool:
+    """Whether a command finds what it had done before; answers are found in their file."""
+    in_file = command == "predict" and split_off("--out", words)[0] is not None
+    return in_file or command in CONTINUES
+
+
+def _lose_no_output() -> None:
+    """Print a question mark for a character that a terminal or a pipe cannot show."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _quiet() -> None:

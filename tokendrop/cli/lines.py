@@ -6,11 +6,13 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from io import BufferedReader, TextIOWrapper
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from tokendrop.data.encoding import LOOKED_AT, encoding_by
 from tokendrop.errors import UserError
 
 DRAWN = 100  # lines between two looks of the bar
@@ -18,17 +20,18 @@ DRAWN = 100  # lines between two looks of the bar
 
 @contextmanager
 def lines_of(name: str | None, *, printing: bool = True) -> Iterator[Iterator[str]]:
-    """Lines of UTF-8; a bar says what is left where a terminal shows nothing else.
+    """Lines of text; a bar says what is left where a terminal shows nothing else.
 
-    A line ends at a line feed, with or without a carriage return before it, and nowhere else: other
-    ends of lines that Unicode knows stand inside of texts.
+    They are in UTF-8, or in UTF-16 with its mark. A line ends at a line feed, with or without a
+    carriage return before it, and nowhere else: other ends of lines that Unicode knows stand inside
+    of texts.
 
     Args:
         name: of a file, "-" for standard input, None for no lines.
         printing: whether answers go to standard output, where a bar would be in their way.
 
     Raises:
-        UserError: it cannot be read, or a line is not UTF-8.
+        UserError: it cannot be read, or is in another encoding.
     """
     if name is None:
         yield iter(())
@@ -45,10 +48,10 @@ def lines_of(name: str | None, *, printing: bool = True) -> Iterator[Iterator[st
         transient=True,
     )
     with _opened(name, shown) as file, bar:
-        yield _decoded(file, shown, bar)
+        yield _counted(file, name, shown, bar)
 
 
-def _opened(name: str, shown: str) -> BinaryIO:
+def _opened(name: str, shown: str) -> BufferedReader:
     standard = name == "-"
     try:
         return open(0 if standard else name, "rb", closefd=not standard)
@@ -56,18 +59,39 @@ def _opened(name: str, shown: str) -> BinaryIO:
         raise UserError(f"cannot read the texts in {shown} ({error.strerror})") from error
 
 
-def _decoded(file: BinaryIO, shown: str, bar: Progress) -> Iterator[str]:
+def _counted(file: BufferedReader, name: str, shown: str, bar: Progress) -> Iterator[str]:
     task = bar.add_task(shown, total=os.fstat(file.fileno()).st_size or None, lines=0)
+    wide = encoding_by(file.peek(LOOKED_AT)[:LOOKED_AT], Path(name)) == "utf-16"
     read = 0
-    for number, raw in enumerate(file, start=1):
-        read += len(raw)
+    for number, (size, text) in enumerate((_utf16 if wide else _utf8)(file, shown), start=1):
+        read += size
         if number % DRAWN == 0:
             bar.update(task, completed=read, lines=number)
+        yield text.removesuffix("\n").removesuffix("\r")
+
+
+def _utf8(file: BufferedReader, shown: str) -> Iterator[tuple[int, str]]:
+    """Each line with its size in bytes."""
+    for number, raw in enumerate(file, start=1):
         try:
-            text = raw.removesuffix(b"\n").removesuffix(b"\r").decode()
+            text = raw.decode()
         except UnicodeDecodeError as error:
             raise UserError(
-                f"line {number} of {shown} is not UTF-8 ({error.reason}): save the file as UTF-8, "
-                "e.g. with iconv -f latin1 -t utf-8"
+                f"line {number} of {shown} is not UTF-8 (byte 0x{raw[error.start]:02x}); if it is "
+                "Windows-1252 or Latin-1, write it anew with iconv -f WINDOWS-1252 -t UTF-8"
             ) from error
-        yield text.removeprefix("\ufeff") if number == 1 else text
+        yield len(raw), text.removeprefix("\ufeff") if number == 1 else text
+
+
+def _utf16(file: BufferedReader, shown: str) -> Iterator[tuple[int, str]]:
+    """Each line with its size in bytes."""
+    number = 0
+    try:
+        for text in TextIOWrapper(file, "utf-16", newline="\n"):
+            number += 1
+            yield 2 * len(text), text
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{shown} begins as UTF-16 and is not that behind line {number} ({error.reason}): "
+            "save it as UTF-8"
+        ) from error

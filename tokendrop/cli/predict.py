@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 from rich.text import Text
 
-from tokendrop.cli.answers import as_json, write_answers
+from tokendrop.cli.answers import as_json, check_place, write_answers
 from tokendrop.cli.lines import lines_of
 from tokendrop.cli.options import Parser, add_model_options
 from tokendrop.data.sources import stream_hub
@@ -20,6 +20,8 @@ from tokendrop.errors import UserError
 from tokendrop.models.answering import AnsweringModel
 from tokendrop.models.placing import DTYPES
 from tokendrop.models.prediction import Prediction
+
+RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 
 
 def parser() -> Parser:
@@ -34,8 +36,8 @@ def parser() -> Parser:
     add_model_options(parser)
     parser.add_argument(
         "--file",
-        help="a file of any size with one text per line, in UTF-8, - for standard input; a blank "
-        "line has an answer without a label",
+        help="a file of any size with one text per line, in UTF-8, or UTF-16 with its mark, - for "
+        "standard input; a blank line has an answer without a label",
     )
     parser.add_argument(
         "--dataset",
@@ -98,6 +100,8 @@ def run(arguments: Sequence[str]) -> None:
         )
     # texts that cannot be read are found before the model is
     with lines_of(options.file, printing=options.out is None) as lines:
+        if options.out is not None:
+            check_place(options.out, options.file)
         parts: Iterator[tuple[str, ...]] = map(_parts, lines)
         if options.dataset is not None:
             parts = stream_hub(options.dataset, options.column or ["text"])
@@ -113,6 +117,7 @@ def run(arguments: Sequence[str]) -> None:
                 options.out,
                 parts,
                 lambda texts, first: model.predict_each(texts, options.batch_size, first=first),
+                options.dtype,
             )
             if before:
                 print(f"{options.out} had {before:,} answers already", file=sys.stderr)
@@ -135,7 +140,7 @@ def _print(prediction: Prediction | None, in_json: bool, console: Console) -> No
     elif prediction is None:
         console.print("[dim](blank)[/]")
     else:
-        console.print(*_show(prediction))
+        console.print(*_show(prediction, console.encoding))
 
 
 def _device(name: str, engine: str | None) -> str:
@@ -148,7 +153,7 @@ def _device(name: str, engine: str | None) -> str:
     return "cuda"
 
 
-def _show(prediction: Prediction) -> tuple[Text, Text]:
+def _show(prediction: Prediction, encoding: str) -> tuple[Text, Text]:
     confidence = prediction.probabilities.get(prediction.label)
     depths = prediction.token_depth or [prediction.row_depth] * len(prediction.tokens)
     left = f"  left after layer {prediction.row_depth} of {prediction.layers}"
@@ -163,7 +168,7 @@ def _show(prediction: Prediction) -> tuple[Text, Text]:
         body.append("" if joined or len(body) == 2 else " ")
         body.append(token.removeprefix("##"), _style(depth, prediction.row_depth))
         if depth < prediction.row_depth:
-            body.append(_raised(depth), "grey42")
+            body.append(_raised(depth, encoding), "grey42")
     return head, body
 
 
@@ -175,5 +180,10 @@ def _style(depth: int, row_depth: int) -> str:
     return f"rgb({shade},{shade},{shade})"
 
 
-def _raised(number: int) -> str:
-    return str(number).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+def _raised(number: int, encoding: str) -> str:
+    """A number in raised digits, or as "^2" where an output has none."""
+    try:
+        RAISED.encode(encoding)
+    except UnicodeEncodeError:
+        return f"^{number}"
+    return str(number).translate(str.maketrans("0123456789", RAISED))

@@ -14,11 +14,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from tokendrop.bounds import Count, NonNegative, PositiveShare, check
 from tokendrop.cli.lines import lines_of
 from tokendrop.cli.options import Parser
 from tokendrop.deploy.engines import PACKAGES, Infer, check_installed, dense_runs
 from tokendrop.errors import UserError
-from tokendrop.files import write_text
+from tokendrop.files import check_file, write_text
 from tokendrop.measure.measures import (
     FLOPS_PADDED,
     FLOPS_UNPADDED,
@@ -52,6 +53,8 @@ GPU_GRID = [
     Cell("bert-base", "long", 48),
 ]
 TRAINED = ("minilm-l6", "short")
+LIMITS: dict[str, Any] = {"kept": PositiveShare, "rounds": Count, "seconds": NonNegative}
+LIMITS |= {"batch-sizes": Count, "train-rows": Count}
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -60,9 +63,7 @@ def run(arguments: Sequence[str]) -> None:
     device = device_named(options.device)
     if options.memory and device.type == "cpu" and not Path("/proc/self/clear_refs").exists():
         raise UserError("--memory reads a CPU process's peak from /proc, which only Linux has")
-    for share in options.kept:
-        if not 0 < share <= 1:
-            raise UserError(f"--kept {share} is no share: use more than 0, and at most 1")
+    _check(options)
     on_gpu = device.type == "cuda"
     name: Dtype = options.dtype or ("bf16" if on_gpu else "fp32")
     dtype = DTYPES[name]
@@ -177,10 +178,21 @@ def parser() -> Parser:
     return parser
 
 
+def _check(options: argparse.Namespace) -> None:
+    """Raise for a number that nothing can be timed with, or figures that cannot be written."""
+    for option, hint in LIMITS.items():
+        given = vars(options)[option.replace("-", "_")]
+        for value in [given] if isinstance(given, int | float) else given or []:
+            check({option: value}, {option: hint}, "--")
+    if options.json is not None:
+        check_file(options.json, "--json")
+
+
 def _place(text: str) -> tuple[str, str, int]:
     shape, _, rest = text.partition(":")
     mix, _, rows = rest.partition(":")
-    if shape not in MODEL_SHAPES or mix not in LENGTH_MIXES or not rows.isdigit():
+    known = shape in MODEL_SHAPES and mix in LENGTH_MIXES
+    if not (known and rows.isdecimal() and int(rows) >= 1):
         raise argparse.ArgumentTypeError(f"{text!r} is not like minilm-l6:long:32")
     return shape, mix, int(rows)
 

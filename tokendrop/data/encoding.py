@@ -12,7 +12,7 @@ from tokendrop.errors import UserError
 
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _UTF32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
-_LOOKED_AT = 1000  # bytes at the start of a file
+LOOKED_AT = 1000  # bytes at the start of a file
 _CHECKED = 2**20  # characters read at once
 
 
@@ -24,7 +24,15 @@ def encoding_of(file: Path) -> str:
         UserError: it is UTF-32, UTF-16 without its mark, or no text.
     """
     with file.open("rb") as raw:
-        start = raw.read(_LOOKED_AT)
+        return encoding_by(raw.read(LOOKED_AT), file)
+
+
+def encoding_by(start: bytes, file: Path) -> str:
+    """The encoding of a file that begins so, see :func:`encoding_of`.
+
+    Raises:
+        UserError: as there.
+    """
     if start.startswith(_UTF16) and not start.startswith(_UTF32):
         return "utf-16"
     if b"\0" in start:

@@ -21,6 +21,7 @@ from tokendrop.models.prediction import (
     Prediction,
     Text,
     check_batch_size,
+    check_several,
     checked,
     is_blank,
     parts_of,
@@ -91,8 +92,10 @@ class AnsweringModel(nn.Module):
             None for a text that is empty.
 
         Raises:
-            UserError: a question has no context, or a text more than two parts; no batch size.
+            UserError: one text instead of several; a question has no context, or a text more than
+                two parts; no batch size.
         """
+        check_several(texts, Iterable, "predict_each")
         check_batch_size(batch_size)
         kind = kind_named(self.answering.kind)
         numbered, answered, cut = enumerate(texts, start=first), 0, 0

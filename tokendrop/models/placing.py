@@ -18,12 +18,14 @@ DTYPES: dict[Dtype, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat1
 def device_named(name: str) -> torch.device:
     """
     Raises:
-        UserError: no such device, or no such GPU here.
+        UserError: no such device, one on which the packed engine does not run, or no such GPU here.
     """
     try:
         device = torch.device(name)
     except RuntimeError:
         raise UserError(f"unknown device {name!r}: use cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"device {name} is not supported: use cpu, cuda or cuda:N")
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if not count:

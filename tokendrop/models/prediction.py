@@ -47,10 +47,7 @@ def checked(texts: Sequence[Text], kind: type[Task]) -> list[tuple[str, ...]]:
         UserError: one text instead of a list, something else than a text, an empty one, or one
             that this kind of task has no answer for.
     """
-    if isinstance(texts, str):
-        raise UserError(f"predict takes a list of texts, not one text: predict([{texts!r:.60}])")
-    if not isinstance(texts, Collection):
-        raise UserError(f"predict takes a list of texts, not {texts!r:.60}")
+    check_several(texts, Collection, "predict")
     found = []
     for number, text in enumerate(texts, start=1):
         place = f"text {number} of {len(texts)}"
@@ -59,6 +56,24 @@ def checked(texts: Sequence[Text], kind: type[Task]) -> list[tuple[str, ...]]:
             raise UserError(f"{place} is empty: leave it out")
         found.append(parts_of(text, kind, place))
     return found
+
+
+def check_several(texts: object, kind: type, method: str) -> None:
+    """Raise for one text, which could be taken for its letters, and for what holds no texts.
+
+    Args:
+        texts: what was given.
+        kind: what holds them.
+        method: that they were given to.
+
+    Raises:
+        UserError: with what to give instead.
+    """
+    takes = f"{method} takes a list of texts"
+    if isinstance(texts, str):
+        raise UserError(f"{takes}, not one text: {method}([{texts!r:.60}])")
+    if not isinstance(texts, kind):
+        raise UserError(f"{takes}, not {texts!r:.60}")
 
 
 def is_blank(text: Text) -> bool:
