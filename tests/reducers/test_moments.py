@@ -150,3 +150,9 @@ def test_where_tokens_have_answers_so_have_those_of_the_batch() -> None:
     assert encode(model, packed(ROWS), leaving(11)).logits.shape == (11, CLASSES)
     with pytest.raises(UserError, match="logits for each of the 11 tokens of the batch"):
         encode(model, packed(ROWS), leaving(3))
+
+
+def test_the_token_that_the_head_reads_stays() -> None:
+    every = Mine("before_layer", lambda view: Decision(keep=~view.layout.is_first))
+    with pytest.raises(UserError, match=r"Mine dropped the \[CLS\] token of a row.*is_first"):
+        run(tiny_model("bert"), every, ROWS)

@@ -15,7 +15,7 @@ from tokendrop.compare.leaderboard.entries import (
 )
 from tokendrop.compare.leaderboard.page import write_page
 from tokendrop.errors import UserError
-from tokendrop.files import make_folder
+from tokendrop.files import check_file
 
 
 def parser() -> Parser:
@@ -58,6 +58,6 @@ def run(arguments: Sequence[str]) -> None:
     twice = [name for name, times in Counter(e.name for e in entries).items() if times > 1]
     if twice and out.suffix == ".csv":
         raise UserError(f"{min(twice)} is in several of the sources: name each row once")
-    make_folder(out.parent)
+    check_file(out, "--out")
     (write_entries if out.suffix == ".csv" else write_page)(out, entries)
     print(f"{len(entries)} rows: {out}")

@@ -42,8 +42,8 @@ def encode(
         embeddings: (T, hidden) in place of the embedding output, e.g. to take gradients of it.
 
     Raises:
-        UserError: a decision of the reducer cannot be done.
-        RuntimeError: the reducer dropped a row's first token, which the head reads.
+        UserError: a decision of the reducer cannot be done, such as dropping a row's first token,
+            which the head reads; that is a RuntimeError on a GPU, which is not waited for.
     """
     if embeddings is None and (encoded := whole_pass(model, batch, reducer)) is not None:
         return encoded
@@ -58,11 +58,14 @@ def encode(
         )
     if layout.lengths:
         kept = (layout.tokens[layout.first] == batch.layout.first[layout.rows]).all()
-        complaint = f"{type(reducer).__name__} dropped the [CLS] token of a row"
+        complaint = (
+            f"{type(reducer).__name__} dropped the [CLS] token of a row, which the head reads: "
+            "keep those where view.layout.is_first is true"
+        )
         if kept.is_cuda:
             torch._assert_async(kept, complaint)  # checked there, so that it is not waited for
         elif not kept:
-            raise RuntimeError(complaint)
+            raise UserError(complaint)
         places = answers.places(layout.origin)
         if by_token:
             assert walked.restored is not None
