@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -507,7 +508,8 @@ def test_thresholds_that_cannot_rise_far_in_so_few_steps_are_told_before_the_tra
     caplog: pytest.LogCaptureFixture, rate: float, warns: bool
 ) -> None:
     reducer = built(AdapLeR(epochs=3, threshold_learning_rate=rate))
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING), warnings.catch_warnings():
+        warnings.simplefilter("error")
         reducer.enter(reducer.stages()[0], StageContext(torch.tensor([8]), 100))
     assert ("only tokens below 0.28 of their row's mean" in caplog.text) == warns
     assert ("threshold_learning_rate" in caplog.text) == warns

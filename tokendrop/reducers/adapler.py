@@ -205,7 +205,7 @@ class AdapLeR(Reducer):
             )
 
         summed = 0.5 * context.steps * self.threshold_learning_rate
-        highest = float(self.eta.max()) + summed
+        highest = float(self.eta.detach().max()) + summed
         if summed > 0 and highest < 1:
             log.warning(
                 "AdapLeR: the learning rates of the thresholds sum to %.2f, so only tokens below "
