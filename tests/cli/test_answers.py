@@ -21,7 +21,7 @@ from tokendrop.reducers.power_bert import PowerBert
 
 TOKENS = ["[CLS]", "a", "b", "c", "[SEP]"]
 SURE = Prediction("good", {"bad": 4e-4, "good": 0.9996}, TOKENS, [3, 0, 1, 2, 3], 3, 3)
-NUMBER = replace(SURE, label="0.123", probabilities={})
+NUMBER = replace(SURE, label="0.123", probabilities={}, value=0.123)
 TAGS = replace(SURE, label="O O B O O", probabilities={})
 SURER = replace(SURE, probabilities={"bad": 4e-5, "good": 0.99996})
 NEARLY = replace(SURE, probabilities={"bad": 4.5e-4, "good": 0.99955})
@@ -62,9 +62,9 @@ def goes_on(file: Path, there: list[Prediction | None], dtype: Dtype = "fp32") -
         (SURE, replace(SURE, token_depth=[], row_depth=0), False, False),
         (SURE, replace(SURE, row_depth=2), False, False),
         (SURE, replace(SURE, label="bad"), False, False),
-        (NUMBER, replace(NUMBER, label="0.124"), True, True),
-        (NUMBER, replace(NUMBER, label="0.150"), False, True),
-        (NUMBER, replace(NUMBER, label="0.350"), False, False),
+        (NUMBER, replace(NUMBER, value=0.1231), True, True),
+        (NUMBER, replace(NUMBER, value=0.15), False, True),
+        (NUMBER, replace(NUMBER, value=0.35), False, False),
         (TAGS, replace(TAGS, label="O O I O O"), False, True),
         (TAGS, replace(TAGS, label="O I I O O"), False, False),
         (None, SURE, False, False),
