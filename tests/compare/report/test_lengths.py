@@ -48,6 +48,14 @@ def test_lengths_in_the_order_of_batches_are_not_taken_for_those_of_the_answers(
     assert panel(tmp_path, runs) is None
 
 
+def test_no_group_has_so_few_texts_that_a_resample_may_have_none_of_it(tmp_path: Path) -> None:
+    lengths = [5] * 70 + [6] + [7] * 29
+    runs = [run(tmp_path, method, [True] * 100, lengths) for method in ("dense", "m")]
+    found = panel(tmp_path, runs)
+    assert found is None or not rows(found, "m (p)").isna().any(axis=None)
+    assert panel(tmp_path, [run(tmp_path, "dense", [True] * 100, [5] * 99 + [6])]) is None
+
+
 def test_a_method_that_fails_on_long_texts_is_seen_to(tmp_path: Path) -> None:
     runs = []
     for seed in (0, 1):

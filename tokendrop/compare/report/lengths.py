@@ -78,10 +78,13 @@ def _groups(of_task: Sequence[Point], folder: Path) -> _Groups | None:
     """None where lengths are not known, all the same, or of too few texts."""
     files = [run.fates_file for point in of_task for run in point.runs if run.fates_file]
     lengths = next((known for file in files if (known := read_fates(folder / file).row_tokens)), [])
-    wanted = min(GROUPS, len(lengths) // FEWEST)
-    if wanted < 2 or len(set(lengths)) < 2:
+    for wanted in range(min(GROUPS, len(lengths) // FEWEST), 1, -1):
+        which = pd.qcut(lengths, wanted, labels=False, duplicates="drop")
+        # texts of one length stay together, which may leave few to another group
+        if which.max() > 0 and np.bincount(which).min() >= FEWEST:
+            break
+    else:
         return None
-    which = pd.qcut(lengths, wanted, labels=False, duplicates="drop")
     groups = [np.array(lengths)[which == number] for number in range(which.max() + 1)]
     names = [f"{group.min()} to {group.max()} tokens" for group in groups]
     return _Groups(names, np.eye(len(names))[which])
