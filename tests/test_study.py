@@ -13,8 +13,8 @@ STUDY = ROOT / "docs" / "study"
 NUMBER = re.compile(r"[-+]?\d+\.\d+")
 
 
-PLACES = ("by_hand", "mpnet", "controls", "ablations")
-HAND, MPNET, CONTROLS, PARTS = (STUDY / name for name in PLACES)
+PLACES = ("by_hand", "mpnet", "controls", "ablations", "sst2")
+HAND, MPNET, CONTROLS, PARTS, SST2 = (STUDY / name for name in PLACES)
 OF_PARTS = sorted(path.parent for path in PARTS.glob("*/summary.md"))
 FINDINGS = "What the numbers say"
 
@@ -35,8 +35,10 @@ def numbers_of(*paths: Path) -> set[str]:
 OF_MPNET = numbers_of(MPNET / "summary.md", *MPNET.glob("*.csv"))
 OF_STUDY = numbers_of(STUDY / "summary.md", STUDY / "not_reached.csv")
 OF_CONTROLS = numbers_of(CONTROLS / "summary.md", CONTROLS / "lengths.csv")
+OF_SST2 = numbers_of(SST2 / "summary.md", SST2 / "lengths.csv")
 TABLES = {
-    STUDY: OF_STUDY | OF_MPNET | OF_CONTROLS,
+    STUDY: OF_STUDY | OF_MPNET | OF_CONTROLS | OF_SST2,
+    SST2: OF_SST2,
     MPNET: OF_MPNET,
     CONTROLS: OF_CONTROLS | OF_STUDY,
     PARTS: numbers_of(*(place / "summary.md" for place in OF_PARTS)),
@@ -54,6 +56,8 @@ TABLES = {
         (MPNET, "Questions", MPNET),
         (CONTROLS, FINDINGS, CONTROLS),
         (CONTROLS, "Questions", CONTROLS),
+        (SST2, FINDINGS, SST2),
+        (SST2, "Questions", SST2),
         (PARTS, FINDINGS, PARTS),
         (HAND, FINDINGS, HAND),
     ],
@@ -69,7 +73,7 @@ def test_every_number_of_the_findings_stands_in_the_tables(
     assert numbers <= TABLES[tables]
 
 
-@pytest.mark.parametrize("place", [STUDY, MPNET, CONTROLS, HAND, *OF_PARTS])
+@pytest.mark.parametrize("place", [STUDY, MPNET, CONTROLS, SST2, HAND, *OF_PARTS])
 @pytest.mark.parametrize("column", ["value", "flops_speedup_unpadded"])
 def test_the_summary_is_of_the_results(place: Path, column: str) -> None:
     results = pd.read_csv(place / "results.csv")
