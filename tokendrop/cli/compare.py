@@ -11,7 +11,8 @@ from typing import get_type_hints
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from tokendrop.cli.options import check_configs, split_off
+from tokendrop.cli.config_files import check_configs
+from tokendrop.cli.options import split_off
 from tokendrop.cli.sweep import read_sweep
 from tokendrop.compare.executors.cluster import Cluster
 from tokendrop.compare.executors.shards import WHOLE, Shard

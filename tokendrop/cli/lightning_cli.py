@@ -12,7 +12,7 @@ from jsonargparse import ArgumentError, Namespace
 from lightning import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from tokendrop.cli.options import check_configs
+from tokendrop.cli.config_files import check_configs
 from tokendrop.data import TextData
 from tokendrop.errors import UserError, mistake_behind, no_settings, one_line
 from tokendrop.reducers import setting_error

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
-from tokendrop.configs import read_config
 from tokendrop.errors import UserError
 
 MODEL = "model folder that 'tokendrop fit' wrote, or the Hub name of such a model"
@@ -49,20 +46,6 @@ def add_trust_option(parser: argparse.ArgumentParser) -> None:
         help="import and run the reducer class that the folder names, where it is none of this "
         "package; only for folders that you trust",
     )
-
-
-def check_configs(words: Sequence[str]) -> None:
-    """Read the files that ``--config`` names, for a complaint that names the file.
-
-    Raises:
-        UserError: one is no YAML, has no settings, or one of them twice.
-    """
-    finder = Parser("", add_help=False)
-    finder.add_argument("-c", "--config", action="append", default=[])
-    found, _ = finder.parse_known_args(list(words))
-    for given in found.config:
-        if os.path.isfile(given):  # settings may stand there themselves
-            read_config(Path(given))
 
 
 def split_off(option: str, words: Sequence[str]) -> tuple[str | None, list[str]]:

@@ -69,11 +69,9 @@ def from_spec(spec: dict[str, Any]) -> Reducer:
         parsed = parser.parse_object({"reducer": copy.deepcopy(spec)})
         return parser.instantiate(parsed).reducer
     except ArgumentError as error:
-        # of a class that is the only one there, the parser says twice which it is
-        said = re.sub(
-            r"^Parser key .*?: (Problem with given class_path .*?: )?", "", one_line(error)
-        )
-        raise UserError(f"reducer {name}: {said}") from error
+        # the parser says again which class it is
+        again = r"^Parser key .*?: (Problem with given class_path .*?: )?"
+        raise UserError(f"reducer {name}: {re.sub(again, '', one_line(error))}") from error
 
 
 def setting_error(error: ArgumentError | ValueError) -> UserError:

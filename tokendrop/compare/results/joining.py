@@ -78,14 +78,13 @@ def _comparable(runs: Sequence[tuple[Record, Path]]) -> None:
 
 
 def _backbone(record: Record) -> str:
-    config = record.provenance.get("config", {})
-    changes = dict(sorted((config.get("random_init") or {}).items()))
-    return f"{config.get('backbone')}" + (f" with random weights, {changes}" if changes else "")
+    name, changes = _setting(record, "backbone"), _setting(record, "random_init") or {}
+    return f"{name}" + (f" with random weights, {dict(sorted(changes.items()))}" if changes else "")
 
 
 def _fine_tuning(record: Record) -> str:
-    stage = record.provenance.get("config", {}).get("fine_tune")
-    return ", ".join(f"{name} {value}" for name, value in sorted((stage or {}).items())) or "none"
+    stage = _setting(record, "fine_tune") or {}
+    return ", ".join(f"{name} {value}" for name, value in sorted(stage.items())) or "none"
 
 
 def _setting(record: Record, name: str) -> Any:

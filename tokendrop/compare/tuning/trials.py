@@ -14,14 +14,14 @@ from typing import Any
 from tokendrop.compare.grid.evaluate import evaluate
 from tokendrop.compare.grid.settings import Cell, Comparison
 from tokendrop.compare.grid.train import load_trained, train_stages
-from tokendrop.compare.grid.work import search_folder
+from tokendrop.compare.grid.work import plan_of, search_folder
 from tokendrop.compare.tuning.outcomes import WORST, Measured, Outcome
 from tokendrop.data import TextData
 from tokendrop.errors import Diverged
 from tokendrop.reducers import from_spec, with_changes
 from tokendrop.reducers.length_adaptive.search import load_search
 from tokendrop.reducers.length_adaptive.search.settings import SearchSettings
-from tokendrop.training.finished import TrainedStage
+from tokendrop.training.finished import TrainedStage, finished
 from tokendrop.training.tracking import CHOSEN, Tracker
 
 log = logging.getLogger(__name__)
@@ -62,11 +62,11 @@ def run_trial(
     """
     cell = asked.cell
     tracker = Tracker(comparison.loggers, out, cell.run)
-    # no fault of the method's settings: other trials would begin with the same
-    train_stages(comparison, cell, data, out, tracker, count=1)
     try:
         fine_tuning, *own = stages = train_stages(comparison, cell, data, out, tracker)
     except Diverged as error:
+        if finished(plan_of(comparison, cell, data, out)[0].folder) is None:
+            raise  # no fault of these settings: all trials begin with the same fine-tuning
         log.warning("%s: %s", cell.run.name, error)
         return Outcome([], asked.epochs, asked.estimate, 0.0, asked.estimate, [], 0.0)
     numbers = {k.replace("dev/", CHOSEN): v for k, v in stages[-1].chosen.items()}
