@@ -16,7 +16,7 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from tokendrop.errors import UserError
+from tokendrop.errors import InUse, UserError
 from tokendrop.files import file_name, make_folder, remove_drafts, write_text
 from tokendrop.stored import read_json
 
@@ -54,7 +54,7 @@ def hold(folder: Path, part: str | None = None) -> Iterator[None]:
         UserError: another process holds it, or it cannot be written to.
     """
     make_folder(folder)
-    mine = folder / (LOCK if part is None else f"{LOCK}-{file_name(part)}")
+    mine = _lock_of(folder, part)
     lock = _acquired(mine, folder)
     try:
         others = [folder / LOCK] if part is not None else sorted(folder.glob(f"{LOCK}-*"))
@@ -86,7 +86,7 @@ def one_writer(target: Path) -> Iterator[None]:
         UserError: another process writes it, or there is no place to write to.
     """
     make_folder(target.absolute().parent)
-    file = target.with_name(f".{target.name}{LOCK}")
+    file = _lock_beside(target)
     lock = _acquired(file, target)
     try:
         remove_drafts(target.absolute().parent)
@@ -96,27 +96,53 @@ def one_writer(target: Path) -> Iterator[None]:
         file.unlink(missing_ok=True)
 
 
+def at_work(folder: Path, part: str) -> bool:
+    """Whether a process holds a part of a folder's work, as far as it could say."""
+    return _told(_lock_of(folder, part)).is_file()
+
+
 @contextmanager
-def one_at_a_time(target: Path) -> Iterator[None]:
+def one_at_a_time(target: Path, *, wait: bool = True) -> Iterator[None]:
     """Hold a file or folder that is about to be made, once no other process does.
 
     Args:
         target: what is made; the lock lies beside it.
+        wait: for another process that makes it.
 
     Raises:
+        InUse: another process makes it, and is not waited for.
         UserError: locks do not work in that folder.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    file = target.with_name(f".{target.name}{LOCK}")
+    file = _lock_beside(target)
     try:
         lock = _locked(file, target.parent)
-    except Timeout:
+    except Timeout as error:
+        if not wait:
+            raise InUse(f"{target} is being made by another process: wait for it") from error
         log.info("%s is being made by another process: waiting for it", target)
         lock = _locked(file, target.parent, seconds=-1)
     try:
         yield
     finally:
         lock.release()
+
+
+def is_being_made(target: Path) -> bool:
+    """Whether another process holds it, see :func:`one_at_a_time`."""
+    try:
+        with one_at_a_time(target, wait=False):
+            return False
+    except InUse:
+        return True
+
+
+def _lock_of(folder: Path, part: str | None) -> Path:
+    return folder / (LOCK if part is None else f"{LOCK}-{file_name(part)}")
+
+
+def _lock_beside(target: Path) -> Path:
+    return target.with_name(f".{target.name}{LOCK}")
 
 
 def _acquired(file: Path, folder: Path, seconds: float = 0) -> BaseFileLock:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +20,9 @@ from tests.compare.tuning.conftest import Finished, trials_of
 from tokendrop.cli import main
 from tokendrop.compare.executors import cluster
 from tokendrop.compare.executors.shards import Shard
+from tokendrop.compare.results.records import record_path
 from tokendrop.compare.tuning.journal import Lock
+from tokendrop.holding import hold, one_at_a_time
 
 SMALL = """
 backbone: minilm-l6
@@ -111,6 +113,20 @@ def words(config: Path, out: Path, *more: str) -> list[str]:
     return ["compare", "--config", str(config), "--out", str(out), *more]
 
 
+def start(these: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tokendrop.cli", *these],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def wait_until(seen: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not seen():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
 def kill_a_worker(out: Path, killed: list[int], over: threading.Event) -> None:
     """Kill a worker of this process's cluster that is in the middle of a training."""
     while not killed and not over.wait(0.02):
@@ -180,15 +196,36 @@ def test_four_parts_in_any_order(
     assert_alike(out, grid.out)
 
 
+def test_a_part_makes_what_another_at_work_has_not_come_to(
+    grid: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second part is at its first training, and would measure the engines last."""
+    out = tmp_path / "out"
+    begun = record_path(out, "saliency", "default", "rotten_tomatoes", 1)
+    with hold(out, "2 of 2"), one_at_a_time(begun):
+        assert main(words(grid.config, out, "--shard", "1/2")) == 0
+    assert "1 of 7 runs are left" in capsys.readouterr().out
+    assert not begun.exists()
+    assert main(words(grid.config, out, "--shard", "2/2")) == 0
+    assert_alike(out, grid.out)
+
+
+def test_runs_that_wait_for_nobody_come_before_those_whose_training_another_process_does(
+    grid: Finished, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    (trained,) = (grid.out / "stages").glob("retrain-*")
+    with one_at_a_time(out / "stages" / trained.name):
+        part = start(words(grid.config, out, "--shard", "2/2"))
+        wait_until(lambda: bool(list((out / "runs").glob("onnxruntime*"))))
+        assert part.poll() is None
+    assert part.wait() == 0
+    assert record_path(out, "saliency", "default", "rotten_tomatoes", 1).is_file()
+
+
 def test_parts_of_a_tuned_grid_at_once(tuned: Finished, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    parts = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tokendrop.cli", *words(tuned.config, out), "--shard", part],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        for part in ("2/2", "1/2")
-    ]
+    parts = [start(words(tuned.config, out, "--shard", part)) for part in ("2/2", "1/2")]
     assert [part.wait() for part in parts] == [0, 0]
     assert_alike(out, tuned.out)
     assert trials_of(out) == trials_of(tuned.out)
@@ -201,16 +238,10 @@ def test_a_part_takes_what_nobody_tunes_before_it_waits(tuned: Finished, tmp_pat
         out / f"tuning/rotten_tomatoes--{name}.journal" for name in ("layers", "merging")
     )
     lock = Lock(own)
-    part = subprocess.Popen(
-        [sys.executable, "-m", "tokendrop.cli", *words(tuned.config, out), "--shard", "1/2"],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    deadline = time.monotonic() + 120
+    part = start(words(tuned.config, out, "--shard", "1/2"))
     try:
         # the outcome of a trial of the other method
-        while not (others.is_file() and '"points"' in others.read_text()):
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        wait_until(lambda: others.is_file() and '"points"' in others.read_text())
         assert part.poll() is None
     finally:
         lock.close()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tokendrop.compare.grid.bundles import Bundle
 from tokendrop.compare.grid.engines import run_engines
 from tokendrop.compare.grid.run import DataOf, run_cell
 from tokendrop.compare.grid.settings import Cell, Comparison, Entry
@@ -154,11 +155,7 @@ class StudyJob(Job):
 
 
 def run_jobs(
-    comparison: Comparison,
-    cells: Iterable[Cell],
-    models: Iterable[Sequence[Cell]],
-    out: Path,
-    data_of: DataOf,
+    comparison: Comparison, bundles: Iterable[Bundle], out: Path, data_of: DataOf
 ) -> dict[str, Job]:
     """The jobs of runs, by name, each behind those that it waits for.
 
@@ -168,8 +165,7 @@ def run_jobs(
 
     Args:
         comparison: settings common to all runs.
-        cells: the runs that are not finished.
-        models: for each dense model that engines run, their runs that are not finished.
+        bundles: the runs; those that are finished are no jobs.
         out: output folder; stages that are finished there are no jobs.
         data_of: gives a task's data.
     """
@@ -195,17 +191,20 @@ def run_jobs(
                 reads.append(str(planned.folder.relative_to(out)))
         return waits, reads, plan[-1].folder
 
-    for cell in cells:
-        waits, reads, last = trained(cell)
-        if cell.search is not None:
-            place = search_folder(out, last)
-            reads.append(str(place.relative_to(out)))
-            _wait(waits, makers, place, cell.run.name)
-        found[cell.run.name] = RunJob(cell.run.name, _once(waits), _once(reads), cell)
-    for model in models:
-        waits, reads, _ = trained(model[0])
-        name = f"engines on {model[0].run.task}, seed {model[0].run.seed}"
-        found[name] = EnginesJob(name, _once(waits), _once(reads), tuple(model))
+    for bundle in bundles:
+        missing = bundle.missing
+        if bundle.engines and missing:
+            waits, reads, _ = trained(bundle.first)
+            name = bundle.name
+            found[name] = EnginesJob(name, _once(waits), _once(reads), tuple(missing))
+            continue
+        for cell in missing:
+            waits, reads, last = trained(cell)
+            if cell.search is not None:
+                place = search_folder(out, last)
+                reads.append(str(place.relative_to(out)))
+                _wait(waits, makers, place, cell.run.name)
+            found[cell.run.name] = RunJob(cell.run.name, _once(waits), _once(reads), cell)
     return found
 
 

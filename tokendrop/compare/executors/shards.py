@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Shard:
-    """Every n-th run of a grid.
+    """Every n-th training of a grid.
 
     Attributes:
         number: which part, from 1.
@@ -37,6 +37,13 @@ class Shard:
                 f"--shard {text} names no part: use i/n with i from 1 to n, e.g. 1/4 to 4/4"
             )
         return cls(number, of)
+
+    def __str__(self) -> str:
+        return f"{self.number} of {self.of}"
+
+    def others(self) -> list[Shard]:
+        """All other parts, beginning with the next one."""
+        return [Shard((self.number + k - 1) % self.of + 1, self.of) for k in range(1, self.of)]
 
     def part(self, every: Sequence[T]) -> list[T]:
         """Its share, in order."""

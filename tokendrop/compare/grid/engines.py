@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,23 +58,6 @@ def engine_cells(comparison: Comparison) -> Iterator[Cell]:
     }
     if engines:
         yield from grid(replace(comparison, methods=engines, tune=None, engines=[]))
-
-
-def groups(
-    cells: Mapping[Path, Cell], part: Callable[[list[Any]], list[Any]] = list
-) -> list[list[Cell]]:
-    """The runs of one model each, of which no record lies there yet, in order.
-
-    Args:
-        cells: all of them, by their records.
-        part: takes some of the models.
-    """
-    models = groupby(cells.items(), lambda one: (one[1].run.task, one[1].run.seed))
-    missing = [
-        [cell for path, cell in model if not path.is_file()]
-        for model in part([list(model) for _, model in models])
-    ]
-    return [model for model in missing if model]
 
 
 def check_engines(

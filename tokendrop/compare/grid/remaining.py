@@ -56,6 +56,10 @@ class Remaining:
         self._present = self._waiting.pop(job)
         self._tell(f"{note}: {self}" if note else str(self))
 
+    def leave(self, job: str) -> None:
+        """A job that is not to be done after all, as another process did it."""
+        self._waiting.pop(job, None)
+
     def done(self, units: float) -> None:
         """So much of the present job has been done since the last call."""
         self._done += units

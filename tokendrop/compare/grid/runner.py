@@ -6,28 +6,20 @@ on from its last finished epoch.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from tokendrop.compare.executors.cluster import Cluster, run_on
+from tokendrop.compare.executors.here import run_here
 from tokendrop.compare.executors.jobs import run_jobs, study_jobs
 from tokendrop.compare.executors.shards import WHOLE, Shard
+from tokendrop.compare.grid.bundles import Bundle, bundles
 from tokendrop.compare.grid.continuing import begin_or_continue, check_same_data
-from tokendrop.compare.grid.engines import (
-    check_engines,
-    engine_cells,
-    groups,
-    of_engines,
-    run_engines,
-)
-from tokendrop.compare.grid.remaining import Remaining
-from tokendrop.compare.grid.run import DataOf, check_cell, make_data, run_cell
+from tokendrop.compare.grid.engines import check_engines, engine_cells
+from tokendrop.compare.grid.run import DataOf, check_cell, make_data
 from tokendrop.compare.grid.settings import Cell, Comparison, Entry, entries, grid
 from tokendrop.compare.grid.work import Work
 from tokendrop.compare.report.outputs import write_outputs
@@ -68,8 +60,7 @@ def compare(
     Raises:
         UserError: bad input, or a folder that holds runs of other settings or is in use.
     """
-    part = None if shard == WHOLE else f"{shard.number} of {shard.of}"
-    with hold(out, part):
+    with hold(out, None if shard == WHOLE else str(shard)):
         return _compared(comparison, out, cluster, shard)
 
 
@@ -87,10 +78,9 @@ def _compared(
             tasks[task] = make_data(settings, comparison.backbone)
         return tasks[task]
 
-    check_engines(comparison, [cell for group in groups(engines) for cell in group], data_of)
-    for path, cell in cells.items():
-        if not path.is_file():
-            check_cell(comparison, cell, data_of(cell.run.task, cell.data))
+    check_engines(comparison, _missing(engines), data_of)
+    for cell in _missing(cells):
+        check_cell(comparison, cell, data_of(cell.run.task, cell.data))
     for entry in _with_floors(comparison):
         check_floor(entry.task, data_of(entry.task, entry.data), entry.metric)
     if comparison.tune is not None:
@@ -101,20 +91,12 @@ def _compared(
         begin_or_continue(comparison, out, cells | engines)
     check_same_data(cells | engines, data_of)
     _write_floors(comparison, cells, out, data_of)
-    mine = dict(shard.part(list(cells.items())))
-    missing = [cell for path, cell in mine.items() if not path.is_file()]
-    models = groups(engines, shard.part)
-    work = Work(comparison, out)
-    units = {x.run.name: work.units(x, data_of(x.run.task, x.data)) for x in missing}
-    for group in models:
-        data = data_of(group[0].run.task, group[0].data)
-        units[group[0].run.name] = of_engines(work, comparison, group, data)
+    every = bundles(cells, engines)
     if cluster is None:
-        _run_here(comparison, mine.values(), models, units, out, data_of)
-    elif units:
-        jobs = run_jobs(comparison, missing, models, out, data_of)
-        run_on(cluster, jobs, comparison, out, sum(units.values()), partial(_keep, out))
-    if left := sum(not path.is_file() for path in cells | engines):
+        run_here(comparison, every, shard, out, data_of)
+    else:
+        _run_on(cluster, comparison, shard.part(every), out, data_of)
+    if left := len(_missing(cells | engines)):
         print(
             f"{left} of {len(cells | engines)} runs are left to other parts; the last one writes "
             f"the tables, and so does tokendrop report {out}"
@@ -122,6 +104,21 @@ def _compared(
         return records.read_records(out)
     with one_at_a_time(out / "results.csv"):
         return _report(comparison, out)
+
+
+def _run_on(
+    cluster: Cluster, comparison: Comparison, every: list[Bundle], out: Path, data_of: DataOf
+) -> None:
+    work = Work(comparison, out)
+    units = sum(sum(one.units(work, comparison, data_of).values()) for one in every)
+    if not units:
+        return
+
+    def keep(found: Iterable[Record]) -> None:
+        for record in found:
+            records.write_record(record, out)
+
+    run_on(cluster, run_jobs(comparison, every, out, data_of), comparison, out, units, keep)
 
 
 def _studies(
@@ -165,39 +162,6 @@ def _with_floors(comparison: Comparison) -> Collection[Entry]:
     return {entry.task: entry for entry in entries(comparison) if comparison.floor}.values()
 
 
-def _run_here(
-    comparison: Comparison,
-    cells: Collection[Cell],
-    models: Sequence[Sequence[Cell]],
-    units: Mapping[str, float],
-    out: Path,
-    data_of: DataOf,
-) -> None:
-    """Make the runs one after the other, but those that are finished and have no units."""
-    console, remaining = Console(stderr=True, markup=False), Remaining()
-    for name, amount in units.items():
-        remaining.add(name, amount)
-    for number, cell in enumerate(cells, start=1):
-        name = cell.run.name
-        place = f"[{number}/{len(cells)}] {name}"
-        if name not in units:
-            console.print(f"{place}: done before")
-            continue
-        remaining.begin(name, place)
-        data = data_of(cell.run.task, cell.data)
-        _keep(out, [run_cell(comparison, cell, data, out, remaining.done)])
-    for group in models:
-        run = group[0].run
-        remaining.begin(run.name, f"[engines] {run.task}, seed {run.seed}")
-        data = data_of(run.task, group[0].data)
-        _keep(out, run_engines(comparison, group, data, out, remaining.done))
-
-
-def _keep(out: Path, found: Iterable[Record]) -> None:
-    for record in found:
-        records.write_record(record, out)
-
-
 def _report(comparison: Comparison, out: Path) -> list[Record]:
     """Write the tables, figures and the report of all runs of a folder."""
     found, floors = records.read_records(out), read_floors(out)
@@ -208,6 +172,10 @@ def _report(comparison: Comparison, out: Path) -> list[Record]:
     print_summary(found, floors=floors, analysis=written.analysis)
     print(f"\n{written.places}")
     return found
+
+
+def _missing(cells: Mapping[Path, Cell]) -> list[Cell]:
+    return [cell for path, cell in cells.items() if not path.is_file()]
 
 
 def _path(out: Path, run: Run) -> Path:
