@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
@@ -17,7 +17,7 @@ from tokendrop.cli.sweep import read_sweep
 from tokendrop.compare.executors.cluster import Cluster
 from tokendrop.compare.executors.shards import WHOLE, Shard
 from tokendrop.compare.grid.runner import compare
-from tokendrop.compare.grid.settings import Comparison
+from tokendrop.compare.grid.settings import Comparison, Method
 from tokendrop.configs import find_config
 from tokendrop.errors import UserError, mistake_behind, no_settings, one_line
 from tokendrop.reducers import setting_error
@@ -62,8 +62,8 @@ def parser() -> ArgumentParser:
     parser.add_argument(
         "--shard",
         type=str,
-        help="i/n: make every n-th run from the i-th on, as one of n jobs with the same --out; the "
-        "last of them writes the tables",
+        help="i/n: make the runs of every n-th training from the i-th on, as one of n jobs with "
+        "the same --out; the last of them writes the tables",
     )
     return parser
 
@@ -117,12 +117,13 @@ def parsed_comparison(
     Raises:
         UserError: an option that does not exist or a value that does not fit.
     """
-    check_configs(arguments)
+    files = check_configs(arguments)
     if split_off("--config", arguments)[0] is not None:
         parser.default_config_files = []
     try:
         parsed = parser.parse_args(list(arguments))
     except (ArgumentError, ValueError) as error:
+        _check_methods(files)
         raise setting_error(error) from error
     if parsed.out is None:
         raise UserError("out null cannot be used: leave it out, or name a folder")
@@ -134,6 +135,23 @@ def parsed_comparison(
     except ValueError as error:  # of settings that may also be null
         raise mistake_behind(error) or UserError(one_line(error)) from error
     return Comparison(**{field.name: made[field.name] for field in fields(Comparison)}), made
+
+
+def _check_methods(files: Sequence[Mapping[str, Any]]) -> None:
+    """Find out which method a complaint is about, for the parser names none.
+
+    Raises:
+        UserError: what is wrong, with the method's name.
+    """
+    for file in files:
+        methods = file.get("methods")
+        for name, given in methods.items() if isinstance(methods, dict) else ():
+            parser = ArgumentParser(exit_on_error=False)
+            parser.add_argument("--methods", type=dict[str, Method])
+            try:
+                parser.parse_object({"methods": {name: given}})
+            except ArgumentError as error:
+                raise setting_error(error, f"methods.{name}") from error
 
 
 def _with_sweep(arguments: Sequence[str]) -> list[str]:

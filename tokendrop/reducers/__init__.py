@@ -11,6 +11,7 @@ from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
 
+from tokendrop.complaints import Complaint
 from tokendrop.errors import UserError, no_settings, one_line, unknown
 from tokendrop.reducers.base import Reducer
 
@@ -69,22 +70,32 @@ def from_spec(spec: dict[str, Any]) -> Reducer:
         parsed = parser.parse_object({"reducer": copy.deepcopy(spec)})
         return parser.instantiate(parsed).reducer
     except ArgumentError as error:
-        # the parser says again which class it is
-        again = r"^Parser key .*?: (Problem with given class_path .*?: )?"
-        raise UserError(f"reducer {name}: {re.sub(again, '', one_line(error))}") from error
+        complaint = Complaint.read(str(error))
+        if complaint.place[:1] == ["reducer"]:
+            del complaint.place[0]
+        raise UserError(f"reducer {name}: {_told(complaint)}") from error
 
 
-def setting_error(error: ArgumentError | ValueError) -> UserError:
-    """The parser's complaint about settings, a reducer among them, on one line."""
+def setting_error(error: ArgumentError | ValueError, outermost: str | None = None) -> UserError:
+    """The parser's complaint about settings, a reducer among them, on one line.
+
+    Args:
+        error: the complaint.
+        outermost: what the user calls the outermost setting, if not as the parser.
+    """
     if isinstance(error, ValueError):  # of a text that no file can be called, where one could stand
         return UserError(f"a setting cannot be read: {one_line(error)}")
-    message = re.sub(r'Parser key "([\w.]+)":', r"\1:", one_line(error))
     # settings that others are linked to
-    if found := re.search(r'^Key "(\w+)\.[\w.]+" not found in namespace', message):
+    if found := re.search(r'^Key "(\w+)\.[\w.]+" not found in namespace', str(error)):
         return no_settings(found.group(1))
-    if found := re.search(r"^([\w.]+):.*Expected a dot import path string: (\w+)", message, re.S):
-        place, name = found.groups()
-        if place.endswith("reducer"):
-            return unknown("reducer", name, REDUCERS)
-        return UserError(f"{place} {name} is no set of settings: name one, as --{place}.NAME")
-    return UserError(message)
+    complaint = Complaint.read(str(error))
+    if outermost is not None:
+        complaint.place[:1] = [outermost]
+    return _told(complaint)
+
+
+def _told(complaint: Complaint) -> UserError:
+    is_reducer = complaint.place and complaint.place[-1].split(".")[-1] in ("reducer", "parts")
+    if is_reducer and complaint.is_class:
+        return unknown("reducer", complaint.value, REDUCERS)
+    return complaint.told()

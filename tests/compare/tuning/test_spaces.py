@@ -87,7 +87,7 @@ def test_what_cannot_be_tuned_is_refused(settings: dict[str, str], said: str) ->
          "methods.exits.space.pooling has 'max': reducer DactBert"),
         (["--methods", "{exits: {reducer: DactBert, space: {tau: {low: 0.5, high: 0.1}}}}"],
          "methods.exits.space.tau has low 0.5, high 0.1, log: give 'choices', or a number"),
-        (["--tune", "3"], "tune 3 is no set of settings"),
+        (["--tune", "3"], "tune 3 cannot be used: use settings by their names, or null"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_ends_before_anything_is_trained(

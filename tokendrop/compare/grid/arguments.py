@@ -19,7 +19,13 @@ class Arguments(UserDict[str, Any]):
     """
 
 
-register_type(Arguments, dict, Arguments)
+def _arguments(given: Any) -> Arguments:
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{given} are no arguments: give them by their names")
+    return Arguments(given)
+
+
+register_type(Arguments, dict, _arguments)
 
 
 def unwrapped(value: Any) -> Any:
