@@ -188,3 +188,11 @@ def test_a_tokenizer_that_panics_is_a_damaged_one(tokenizer, tmp_path):
     tokeniser = Tokeniser(damaged, 12, tmp_path)
     with pytest.raises(UserError, match=r"no entry found.*tokenizer\.json is damaged"):
         tokeniser([("a film",)], "train")
+
+
+def test_a_vocabulary_without_its_unknown_token(tokenizer, tmp_path):
+    described = json.loads(tokenizer.backend_tokenizer.to_str())
+    described["model"]["unk_token"] = "[NONE]"
+    torn = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(described)))
+    with pytest.raises(UserError, match=r"Missing \[UNK\] token.*tokenizer\.json is damaged"):
+        Tokeniser(torn, 12, tmp_path)([("an unheard-of film",)], "train")
