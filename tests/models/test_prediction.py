@@ -148,6 +148,13 @@ def test_numbers_that_are_not_finite_are_not_scored(kind: str) -> None:
         scores.compute()
 
 
+@pytest.mark.parametrize("tag", ["B-two words", " ", ""])
+def test_a_tag_that_would_look_like_several_is_refused(tag: str, tmp_path: Path) -> None:
+    model_of("token_classification", ["O", tag], Dense()).save_pretrained(tmp_path / "model")
+    with pytest.raises(UserError, match=f"id2label in .* has the tag '{tag}', but answers have"):
+        tokendrop.load(tmp_path / "model")
+
+
 @pytest.mark.parametrize(
     ("texts", "size", "says"),
     [
