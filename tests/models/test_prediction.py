@@ -155,6 +155,31 @@ def test_a_tag_that_would_look_like_several_is_refused(tag: str, tmp_path: Path)
         tokendrop.load(tmp_path / "model")
 
 
+def test_an_answer_begins_with_its_first_word() -> None:
+    """Also where the tokenizer counts the blank before a word as the word's own."""
+    backend = Tokenizer(
+        WordLevel({word: n for n, word in enumerate([*WORDS, "_in", "_bern"])}, "[UNK]")
+    )
+    backend.pre_tokenizer = Metaspace(replacement="_", prepend_scheme="never")
+    backend.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B [SEP]",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]")
+    model = model_of("question_answering", ["LABEL_0", "LABEL_1"], Dense())
+    model = TokenDropModel(model.backbone, Dense(), tokenizer, 12).eval()
+    split = split_of(model, ("where", "in in bern"))
+    assert split.windows
+    assert split.windows[0].offsets.tolist()[3:6] == [[0, 2], [2, 5], [5, 10]]
+    answers = KINDS["question_answering"].answers(split, [], model.answering)
+    (batch,) = Batches(split, [[0]])
+    logits = torch.zeros(len(batch.input_ids), 2)
+    logits[4, 0] = logits[5, 1] = 9.0
+    answers.update(logits, batch)
+    assert answers[0].label == "in bern"
+
+
 @pytest.mark.parametrize(
     ("texts", "size", "says"),
     [
