@@ -45,6 +45,12 @@ def read_config(place: str) -> PretrainedConfig:
     with _named(place, "model"):
         config = AutoConfig.from_pretrained(place, trust_remote_code=False)
     supported(config)
+    named: object = config.architectures
+    if not isinstance(named, list | None) or not all(isinstance(x, str) for x in named or ()):
+        raise UserError(
+            f"the config.json of {place} has {named!r:.60} under architectures and not a list of "
+            "names: restore it"
+        )
     if getattr(config, "quantization_config", None):
         raise UserError(
             f"the weights of {place} are quantised (quantization_config in its config.json), and "
