@@ -42,11 +42,14 @@ def mistake_behind(error: BaseException) -> UserError | None:
 
 @contextmanager
 def tokenizer_panics() -> Iterator[None]:
-    """Let a panic of the tokenizers library, which is no Exception, be a mistake in the input."""
+    """Let an error of the tokenizers library be a mistake in the input.
+
+    A panic of it is no Exception, and its other errors are of that class itself.
+    """
     try:
         yield
     except BaseException as error:
-        if type(error).__name__ != "PanicException":
+        if type(error) is not Exception and type(error).__name__ != "PanicException":
             raise
         raise UserError(
             f"the tokenizer cannot be used ({one_line(error)}): its tokenizer.json is damaged; "

@@ -44,6 +44,8 @@ def test_tags(make, tmp_path):
     data = make(train=str(path), task="token_classification", label_map=names)
     assert data.labels == ["B-THING", "I-THING", "O"]
     assert data.splits["test"].sentences[0].tags[:3] == ["B-THING", "I-THING", "O"]
+    with pytest.raises(UserError, match="gives a tag the name 'no entity', but tags have blanks"):
+        make(train=str(path), task="token_classification", label_map={"O": "no entity"}).setup()
 
 
 @pytest.mark.parametrize(

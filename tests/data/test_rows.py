@@ -110,6 +110,8 @@ def test_limit_draws_from_everywhere_and_keeps_the_order():
         ([1.0, 0.0, None], ["0", "1"]),
         (["pos", "neg", "10"], ["10", "neg", "pos"]),
         ([True, False, True], ["False", "True"]),
+        # as data frames write a column that had a gap
+        (["10.0", "9.0", "-1.0", "-2.0"], ["-2.0", "-1.0", "9.0", "10.0"]),
     ],
 )
 def test_class_names(labels, names):

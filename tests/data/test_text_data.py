@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from transformers import BertTokenizer
 
 from tests.data.conftest import rows, write_csv
 from tokendrop.data import TextData
@@ -143,6 +144,20 @@ def test_fingerprint_is_of_the_content(make, train, tmp_path):
     ]
     changed = {make(train=train, **other).fingerprint() for other in others}
     assert len(changed | {print_}) == 1 + len(others)
+
+
+def test_fingerprint_knows_whether_the_second_text_is_marked(make, train, tokenizer):
+    untyped = BertTokenizer(vocab=tokenizer.get_vocab(), model_input_names=["input_ids"])
+
+    def both(text):
+        marked, unmarked = make(train=train, text=text), make(train=train, text=text)
+        unmarked.use_tokenizer(untyped)
+        return marked.fingerprint(), unmarked.fingerprint()
+
+    one, other = both(["text", "label"])
+    assert one != other
+    one, other = both("text")
+    assert one == other
 
 
 def test_in_the_order_of_a_model(make, train):

@@ -142,6 +142,22 @@ def test_pairs_are_typed_and_the_longer_is_cut(tokenizer, tmp_path):
     assert tokens.truncated == 1
 
 
+def test_a_tokenizer_that_gives_no_types_marks_no_pair(tokenizer, tmp_path):
+    """Its file marks the second text, and Hugging Face hands its model no marks all the same."""
+    untyped = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()),
+        model_input_names=["input_ids", "attention_mask"],
+    )
+    pair, context = [("bad", "good film")], [("bad", "good film good film")]
+    assert Tokeniser(tokenizer, 9, tmp_path)(pair, "train").token_type_ids[0] == [0] * 3 + [1] * 3
+    # with the same cache
+    tokeniser = Tokeniser(untyped, 9, tmp_path)
+    assert list(tokeniser(pair, "train").token_type_ids) == [[0] * 6]
+    assert list(tokeniser.windows(context, 1, "train").tokens.token_type_ids) == [[0] * 8]
+    (words, _) = tokeniser.words([["good", "film"]], "train", before=["bad"])
+    assert list(words.token_type_ids) == [[0] * 6]
+
+
 def test_max_length_without_room(tokenizer, tmp_path):
     with pytest.raises(UserError, match=r"max_length 3 leaves no room.*use --data.max_length 4"):
         Tokeniser(tokenizer, 3, tmp_path)([("good", "bad")], "train")
@@ -172,3 +188,11 @@ def test_a_tokenizer_that_panics_is_a_damaged_one(tokenizer, tmp_path):
     tokeniser = Tokeniser(damaged, 12, tmp_path)
     with pytest.raises(UserError, match=r"no entry found.*tokenizer\.json is damaged"):
         tokeniser([("a film",)], "train")
+
+
+def test_a_vocabulary_without_its_unknown_token(tokenizer, tmp_path):
+    described = json.loads(tokenizer.backend_tokenizer.to_str())
+    described["model"]["unk_token"] = "[NONE]"
+    torn = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(described)))
+    with pytest.raises(UserError, match=r"Missing \[UNK\] token.*tokenizer\.json is damaged"):
+        Tokeniser(torn, 12, tmp_path)([("an unheard-of film",)], "train")

@@ -185,6 +185,21 @@ def test_the_lines_of_the_card_run_alone(name: str, classes: int) -> None:
     assert len([line for line in lines.splitlines() if line]) <= 13
 
 
+def test_the_card_marks_pairs_as_the_model_does(tmp_path: Path) -> None:
+    model = model_of(Dense(), classes=1)
+    names = ["input_ids", "attention_mask"]  # and no token types
+    model.tokenizer = BertTokenizer(vocab=tokenizer().get_vocab(), model_input_names=names)
+    export_onnx(model, tmp_path / "onnx", rows_of([7, 12], 1))
+    card = (tmp_path / "onnx" / "README.md").read_text()
+    (lines,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    code = lines.replace('"a text", "another, longer text"', '("w1 w2", "w3"), ("w4", "w5 w6")')
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path / "onnx", capture_output=True, check=True
+    )
+    wanted = [prediction.value for prediction in model.predict([("w1 w2", "w3"), ("w4", "w5 w6")])]
+    assert json.loads(done.stdout) == pytest.approx(wanted, abs=1e-4)
+
+
 def test_in_int8_the_files_are_smaller_and_say_how_well_they_agree(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

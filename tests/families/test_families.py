@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -161,6 +162,20 @@ def test_positions_of_roberta_begin_behind_the_padding(family: str) -> None:
     )
     with pytest.raises(UserError, match="max_length 13 is more than the 12 tokens"):
         shape_of(model.config, 13)
+
+
+@each_architecture
+def test_a_text_may_hold_the_padding_token(family: str) -> None:
+    """RoBERTa gives it the padding's position, and the next word the one that it would have had."""
+    model = tiny_model(family)
+    pad = model.config.pad_token_id or 0
+    rows = [
+        replace(row, ids=[pad if place in held else id_ for place, id_ in enumerate(row.ids)])
+        for row, held in zip(tiny_rows([9, 4, 12, 2]), [{3, 4, 7}, set(), {11}, {0}], strict=True)
+    ]
+    torch.testing.assert_close(
+        run(model, Dense(), rows).logits, padded_forward(model, rows)[0], **CLOSE
+    )
 
 
 def test_electra_as_wide_as_its_embeddings_has_no_projection() -> None:

@@ -139,6 +139,8 @@ def test_weights_of_another_architecture(family: str, tmp_path: Path) -> None:
         ({"num_hidden_layers": 2}, "layers that its config"),
         ({"vocab_size": 90}, "100 x 32 and should be 90 x 32"),
         ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "are quantised"),
+        ({"architectures": [1]}, r"has \[1\] under architectures and not a list of names"),
+        ({"architectures": "BertModel"}, "'BertModel' under architectures and not a list of names"),
     ],
 )
 def test_a_configuration_that_does_not_fit(

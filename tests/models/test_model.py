@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification, BertTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertTokenizer
 
 import tokendrop
 from tokendrop.errors import UserError
@@ -67,6 +68,20 @@ def test_the_folder_is_a_plain_hugging_face_checkpoint(tmp_path: Path) -> None:
     plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model")
     for name, weight in model.backbone.state_dict().items():
         torch.testing.assert_close(plain.state_dict()[name], weight)
+
+
+@pytest.mark.parametrize("given", [{"model_input_names": ["input_ids", "attention_mask"]}, {}])
+def test_a_pair_is_marked_as_hugging_face_marks_it(given: dict[str, Any], tmp_path: Path) -> None:
+    model_of(Dense()).save_pretrained(tmp_path / "model")
+    BertTokenizer(vocab=tokenizer().get_vocab(), **given).save_pretrained(tmp_path / "model")
+    pair = ("the plot is thin", "we laughed a lot !")
+    (found,) = tokendrop.load(tmp_path / "model").predict([pair])
+    theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model")
+    inputs = AutoTokenizer.from_pretrained(tmp_path / "model")(*pair, return_tensors="pt")
+    assert ("token_type_ids" in inputs) == (not given)
+    with torch.no_grad():
+        (wanted,) = theirs(**inputs).logits.softmax(-1)
+    torch.testing.assert_close(torch.tensor([*found.probabilities.values()]), wanted)
 
 
 def test_predictions_do_not_depend_on_company() -> None:

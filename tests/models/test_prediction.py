@@ -9,11 +9,19 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import BertTokenizer
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Metaspace
+from tokenizers.processors import TemplateProcessing
+from transformers import BertTokenizer, PreTrainedTokenizerFast
 
 import tokendrop
+from tokendrop.data.batching import Batches
+from tokendrop.data.split import Split
+from tokendrop.data.tokens import Tokeniser
 from tokendrop.errors import UserError
 from tokendrop.models.model import TokenDropModel
+from tokendrop.models.prediction import tokenised
 from tokendrop.reducers.base import Reducer
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.power_bert import PowerBert
@@ -32,6 +40,13 @@ def model_of(kind: str, labels: list[str], reducer: Reducer) -> TokenDropModel:
     vocabulary = {word: number for number, word in enumerate(WORDS)}
     vocabulary |= {f"x{i}": i for i in range(len(WORDS), VOCABULARY)}
     return TokenDropModel(backbone, reducer, BertTokenizer(vocab=vocabulary), 12).eval()
+
+
+def split_of(model: TokenDropModel, text: tuple[str, ...]) -> Split:
+    """A text as the model is asked for it."""
+    kind, tokeniser = KINDS[model.answering.kind], Tokeniser(model.tokenizer, 12)
+    ((_, split),) = tokenised([text], kind, tokeniser, model.labels, model.answering)
+    return split
 
 
 @pytest.mark.parametrize("reducer", [Dense(), PowerBert(configuration=[6, 4, 2])], ids=str)
@@ -116,6 +131,53 @@ def test_a_row_whose_numbers_are_not_finite_has_no_answer(
     assert (found.value is not None) == (kind == "regression")
     assert before.probabilities == pytest.approx(found.probabilities)
     assert re.search(r"1 of \d rows have no answer", caplog.text)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_numbers_that_are_not_finite_are_not_scored(kind: str) -> None:
+    task = KINDS[kind]
+    names = ["O", "B-PER"] if task.named else []
+    model = model_of(kind, task.output_names(names), Dense())
+    split = split_of(model, PAIR)
+    scores = task.pose({}, names, names, task.metrics[-1], None).scores(split)
+    (batch,) = Batches(split, [[0]])
+    logits = model(batch).logits
+    logits[0, 0] = math.nan
+    scores.update(logits, batch)
+    with pytest.raises(UserError, match=r"not finite in 1 of 1 batches.*are all of its weights"):
+        scores.compute()
+
+
+@pytest.mark.parametrize("tag", ["B-two words", " ", ""])
+def test_a_tag_that_would_look_like_several_is_refused(tag: str, tmp_path: Path) -> None:
+    model_of("token_classification", ["O", tag], Dense()).save_pretrained(tmp_path / "model")
+    with pytest.raises(UserError, match=f"id2label in .* has the tag '{tag}', but answers have"):
+        tokendrop.load(tmp_path / "model")
+
+
+def test_an_answer_begins_with_its_first_word() -> None:
+    """Also where the tokenizer counts the blank before a word as the word's own."""
+    backend = Tokenizer(
+        WordLevel({word: n for n, word in enumerate([*WORDS, "_in", "_bern"])}, "[UNK]")
+    )
+    backend.pre_tokenizer = Metaspace(replacement="_", prepend_scheme="never")
+    backend.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B [SEP]",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]")
+    model = model_of("question_answering", ["LABEL_0", "LABEL_1"], Dense())
+    model = TokenDropModel(model.backbone, Dense(), tokenizer, 12).eval()
+    split = split_of(model, ("where", "in in bern"))
+    assert split.windows
+    assert split.windows[0].offsets.tolist()[3:6] == [[0, 2], [2, 5], [5, 10]]
+    answers = KINDS["question_answering"].answers(split, [], model.answering)
+    (batch,) = Batches(split, [[0]])
+    logits = torch.zeros(len(batch.input_ids), 2)
+    logits[4, 0] = logits[5, 1] = 9.0
+    answers.update(logits, batch)
+    assert answers[0].label == "in bern"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import replace
+from decimal import Decimal
 from itertools import chain
 
 from tokendrop.data.names import listed, repeated
@@ -82,8 +83,8 @@ def class_names(splits: dict[str, Rows], declared: list[str] | None) -> list[str
             f"{train.place}: {len(seen)} different numbers, such as {max(seen, key=len)}, as "
             f"classes{hint}"
         )
-    numeric = all(re.fullmatch(r"[+-]?\d+", name) for name in seen)
-    known = declared or sorted(seen, key=lambda name: (int(name) if numeric else 0, name))
+    numeric = all(map(_DECIMAL.fullmatch, seen))
+    known = declared or sorted(seen, key=lambda name: (Decimal(name) if numeric else 0, name))
     for rows in (splits["dev"], splits["test"]):
         for number, names in zip(rows.numbers, rows.names, strict=True):
             for name in set(names) - seen:

@@ -28,6 +28,11 @@ def placeholders(names: Sequence[str]) -> bool:
     return list(names) == [f"LABEL_{number}" for number in range(len(names))]
 
 
+def not_one_word(names: Iterable[str]) -> str | None:
+    """The first name that is blank or has white space in it, None if there is none."""
+    return next((name for name in names if len(name.split()) != 1), None)
+
+
 def mapped(data: Sequence[str], label_map: Mapping[Any, str], place: str) -> dict[str, str]:
     """The model's name of each of the data's classes.
 

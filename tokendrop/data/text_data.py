@@ -112,6 +112,8 @@ class TextData(PackedData):
         warn_truncated(splits, settings.max_length)
         used = [settings.class_weights, tokeniser.identity, settings.doc_stride]
         used += [settings.batch_size, settings.token_budget]
+        if tokeniser.untyped and len(text) > 1:
+            used.append("no token types")
         return Prepared(splits, kind, labels, used, labels)
 
     @property

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +15,12 @@ import pyarrow.compute as pc
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 from transformers import PreTrainedTokenizerBase
 
-from tokendrop.data.cells import no_room
 from tokendrop.data.json_parts import json_hash
 from tokendrop.data.lazy import Made
+from tokendrop.data.remembered import remember, remembered
 from tokendrop.data.split import Numbers, Tokens, Windows
 from tokendrop.data.words import words_of_tokens
 from tokendrop.errors import UserError, tokenizer_panics
-from tokendrop.files import remove_drafts, whole_file
-from tokendrop.sums import is_changed
-
-log = logging.getLogger(__name__)
 
 _CHUNK = 1000  # rows tokenised between two steps of the progress bar
 _SECONDS_BEFORE_BAR = 3
@@ -64,6 +58,17 @@ class Tokeniser:
         side = self._tokenizer.truncation_side
         kept = [backend, self._max_length, *([side] if side != "right" else [])]
         return json.dumps(kept, sort_keys=True)
+
+    @cached_property
+    def untyped(self) -> bool:
+        """Whether the second text of a pair has a mark that the tokenizer keeps to itself.
+
+        Hugging Face gives a model no token types then, whatever the tokenizer's file says.
+        """
+        if "token_type_ids" in self._tokenizer.model_input_names:
+            return False
+        with tokenizer_panics():
+            return any(self._tokenizer("a", "a", return_token_type_ids=True).token_type_ids)
 
     def __call__(self, texts: Sequence[tuple[str, ...]], what: str) -> Tokens:
         """Tokenise, or read what an earlier call with the same texts wrote.
@@ -208,7 +213,7 @@ class Tokeniser:
             {
                 "encoding": e,
                 "input_ids": e.ids,
-                "token_type_ids": e.type_ids,
+                "token_type_ids": [0] * len(e.ids) if self.untyped else e.type_ids,
                 "truncated": bool(e.overflowing),
                 "example": int(example),
             }
@@ -220,13 +225,13 @@ class Tokeniser:
     ) -> pa.Table:
         """The rows of a table by what went into them: tokenizer, texts, and how."""
         made = _tokenise(texts, encode, what)
+        how = how | ({"types": False} if self.untyped else {})
         if self._folder is None:
             return pa.Table.from_batches(made)
         file = self._folder / f"{json_hash([self.identity, how, texts], 1)}.arrow"
-        table = _read(file, len(texts))
+        table = remembered(file, len(texts))
         if table is None:
-            _write(made, file)
-            table = _mapped(file)
+            table = remember(made, file)
         return table
 
 
@@ -259,37 +264,3 @@ def _tokens(table: pa.Table) -> Tokens:
 
 def _numbers(column: pa.ChunkedArray) -> Numbers:
     return Numbers([(part.values.to_numpy(), part.offsets.to_numpy()) for part in column.chunks])
-
-
-def _read(file: Path, rows: int) -> pa.Table | None:
-    """The remembered table, or None where there is none or it is damaged, which is said."""
-    if not file.is_file():
-        return None
-    try:
-        table = None if is_changed(file) else _mapped(file)
-    except (OSError, pa.ArrowException):
-        table = None
-    # a text may have several windows
-    if table is None or table.num_rows < rows:
-        log.warning("%s is torn or was changed: its texts are tokenised again", file)
-        return None
-    return table
-
-
-def _mapped(file: Path) -> pa.Table:
-    return pa.ipc.open_stream(pa.memory_map(str(file))).read_all()
-
-
-def _write(batches: Iterator[pa.RecordBatch], file: Path) -> None:
-    first = next(batches)
-    try:
-        remove_drafts(file.parent)
-        with (
-            whole_file(file, summed=True) as draft,
-            pa.OSFile(str(draft), "wb") as out,
-            pa.ipc.new_stream(out, first.schema) as writer,
-        ):
-            for batch in chain([first], batches):
-                writer.write_batch(batch)
-    except OSError as error:
-        raise no_room(file.parent, error) from error

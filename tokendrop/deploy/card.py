@@ -44,5 +44,6 @@ def write_card(
         agreement=agreement,
         int8=int8,
         exits=exits,
+        types="token_type_ids" in model.tokenizer.model_input_names,
     )
     (folder / CARD).write_text(text, encoding="utf-8")

@@ -214,7 +214,7 @@ class Roberta(Family):
         return config.max_position_embeddings - config.pad_token_id - 1
 
     def position_ids(self, config: Any, batch: Batch) -> Tensor:
-        return batch.positions + (config.pad_token_id + 1)
+        return behind_padding(batch, config.pad_token_id)
 
     def classify(self, model: Any, first: Tensor) -> Tensor:
         return model.classifier(first[:, None])
@@ -276,6 +276,18 @@ class Albert(Family):
         base = self.base(model)
         pooled = base.pooler_activation(base.pooler(first))
         return model.classifier(model.dropout(pooled))
+
+
+def behind_padding(batch: Batch, padding: int) -> Tensor:
+    """(T,) rows of position embeddings that begin behind the padding's own.
+
+    A text may hold the padding token, as a word: it has the padding's row and takes no place.
+    """
+    places, written = batch.positions, batch.input_ids == padding
+    every, held = (x.cumsum(0) for x in (torch.ones_like(places), written.long()))
+    first = every - 1 - places  # of the row of each
+    before = held - (held - written.long()).index_select(0, first)
+    return (places + (padding + 1) - before).masked_fill(written, padding)
 
 
 def dropped(module: Any, states: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from tokendrop.engine.linear import linear, linears
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.positions import RelativeBias
-from tokendrop.families.bert import Roberta, by_head, dropped
+from tokendrop.families.bert import Roberta, behind_padding, by_head, dropped
 
 PADDING = 1  # the model's, whatever pad_token_id its configuration names
 
@@ -27,7 +27,7 @@ class MPNet(Roberta):
         return config.max_position_embeddings - PADDING - 1
 
     def position_ids(self, config: Any, batch: Batch) -> Tensor:
-        return batch.positions + (PADDING + 1)
+        return behind_padding(batch, PADDING)
 
     def embed(self, model: PreTrainedModel, batch: Batch) -> Tensor:
         places = self.position_ids(model.config, batch)

@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrained
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.utils import logging as transformers_logging
 
-from tokendrop.data.names import listed, names_by_id, repeated
+from tokendrop.data.names import listed, names_by_id, not_one_word, repeated
 from tokendrop.errors import UserError, one_line, tokenizer_panics
 from tokendrop.families import supported
 from tokendrop.sums import LIST, changed_of
@@ -45,6 +45,12 @@ def read_config(place: str) -> PretrainedConfig:
     with _named(place, "model"):
         config = AutoConfig.from_pretrained(place, trust_remote_code=False)
     supported(config)
+    named: object = config.architectures
+    if not isinstance(named, list | None) or not all(isinstance(x, str) for x in named or ()):
+        raise UserError(
+            f"the config.json of {place} has {named!r:.60} under architectures and not a list of "
+            "names: restore it"
+        )
     if getattr(config, "quantization_config", None):
         raise UserError(
             f"the weights of {place} are quantised (quantization_config in its config.json), and "
@@ -223,7 +229,7 @@ def check_head(config: Any, kind: type[Task], place: str) -> None:
 
     Raises:
         UserError: several labels or numbers at once, a number in place of classes, ids that do not
-            number the logits, or two classes of one name.
+            number the logits, two classes of one name, or a tag that is no word.
     """
     named = config.id2label or {}
     problem = None if kind.head.reads_tokens else config.problem_type
@@ -257,4 +263,9 @@ def check_head(config: Any, kind: type[Task], place: str) -> None:
         raise UserError(
             f"id2label in the config.json of {place} gives the name {twice!r} to the classes "
             f"{places}: give each class a name of its own"
+        )
+    if kind.head.output == "tag" and (odd := not_one_word(names_by_id(config))) is not None:
+        raise UserError(
+            f"id2label in the config.json of {place} has the tag {odd!r:.60}, but answers have "
+            "blanks between the tags: give it a name without white space there"
         )

@@ -12,6 +12,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from tokendrop.engine.packed import Batch
+from tokendrop.errors import UserError
 
 T = TypeVar("T")
 
@@ -89,11 +90,21 @@ class Scores(Metric):
 
     @property
     def answers(self) -> Answers[Any]:
-        """The answers of all batches so far. What waits on a device is read back now, at once."""
+        """The answers of all batches so far. What waits on a device is read back now, at once.
+
+        Raises:
+            UserError: logits that are not finite, of which any answer would be made up.
+        """
         if self._waiting:
             logits, batches = zip(*self._waiting, strict=True)
             self._waiting.clear()
             found = torch.cat(logits).cpu().split([len(part) for part in logits])
+            if spoiled := sum(not part.isfinite().all() for part in found):
+                raise UserError(
+                    f"the model's numbers are not finite in {spoiled} of {len(found)} batches, so "
+                    "its answers cannot be scored: are all of its weights? Restore them, or train "
+                    "it again with a lower learning rate"
+                )
             for part, batch in zip(found, batches, strict=True):
                 self._answers.update(part, batch)
         return self._answers

@@ -250,7 +250,9 @@ class SpanAnswers(Answers[_Best]):
             window = self.windows[number]
             start, end = row.numpy().T
             first, last, score = best_span(start, end, window.offsets[:, 1] > 0)
-            text = window.question.context[window.offsets[first, 0] : window.offsets[last, 1]]
+            begin, behind = window.offsets[first, 0], window.offsets[last, 1]
+            # some tokenizers count the blank before a word as the word's own
+            text = window.question.context[begin:behind].strip()
             new = _Best(score, text, number, float(start[0] + end[0]))
             old = self.found.get(window.number, new)
             self.questions[window.number] = window.question

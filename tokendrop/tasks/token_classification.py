@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tokendrop.data.entities import entities, is_iob
 from tokendrop.data.lazy import Made
+from tokendrop.data.names import not_one_word
 from tokendrop.data.rows import Rows
 from tokendrop.data.sources import Table
 from tokendrop.data.split import IGNORED, Numbers, Sentence, Split
@@ -81,6 +82,17 @@ class TokenClassification(Task):
 
     @classmethod
     def renamed(cls, rows: Rows, names: Mapping[str, str]) -> Rows:
+        """The rows with other tags.
+
+        Raises:
+            UserError: one of them is no word, and answers have blanks between the tags.
+        """
+        if (odd := not_one_word(names.values())) is not None:
+            raise UserError(
+                f"label_map gives a tag the name {odd!r:.60}, but tags have blanks between them: "
+                "give it a name without white space"
+            )
+
         def renamed(one: Sentence) -> Sentence:
             return replace(one, tags=[names[tag] for tag in one.tags])
 
