@@ -20,7 +20,8 @@ from tokendrop.compare.grid.runner import compare
 from tokendrop.compare.grid.settings import Comparison, Method
 from tokendrop.configs import find_config
 from tokendrop.errors import UserError, mistake_behind, no_settings, one_line
-from tokendrop.reducers import setting_error
+from tokendrop.reducers import REDUCERS
+from tokendrop.setting_errors import setting_error
 
 
 def parser() -> ArgumentParser:
@@ -124,7 +125,7 @@ def parsed_comparison(
         parsed = parser.parse_args(list(arguments))
     except (ArgumentError, ValueError) as error:
         _check_methods(files)
-        raise setting_error(error) from error
+        raise setting_error(error, REDUCERS, parser) from error
     if parsed.out is None:
         raise UserError("out null cannot be used: leave it out, or name a folder")
     for name, kind in get_type_hints(Comparison).items():
@@ -151,7 +152,7 @@ def _check_methods(files: Sequence[Mapping[str, Any]]) -> None:
             try:
                 parser.parse_object({"methods": {name: given}})
             except ArgumentError as error:
-                raise setting_error(error, f"methods.{name}") from error
+                raise setting_error(error, REDUCERS, outermost=f"methods.{name}") from error
 
 
 def _with_sweep(arguments: Sequence[str]) -> list[str]:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import copy
 import importlib
 import pkgutil
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
 
-from tokendrop.complaints import Complaint
-from tokendrop.errors import UserError, no_settings, one_line, unknown
+from tokendrop.errors import UserError, unknown
 from tokendrop.reducers.base import Reducer
+from tokendrop.setting_errors import setting_error
 
 REDUCERS: dict[str, type[Reducer]] = {}
 
@@ -70,32 +69,4 @@ def from_spec(spec: dict[str, Any]) -> Reducer:
         parsed = parser.parse_object({"reducer": copy.deepcopy(spec)})
         return parser.instantiate(parsed).reducer
     except ArgumentError as error:
-        complaint = Complaint.read(str(error))
-        if complaint.place[:1] == ["reducer"]:
-            del complaint.place[0]
-        raise UserError(f"reducer {name}: {_told(complaint)}") from error
-
-
-def setting_error(error: ArgumentError | ValueError, outermost: str | None = None) -> UserError:
-    """The parser's complaint about settings, a reducer among them, on one line.
-
-    Args:
-        error: the complaint.
-        outermost: what the user calls the outermost setting, if not as the parser.
-    """
-    if isinstance(error, ValueError):  # of a text that no file can be called, where one could stand
-        return UserError(f"a setting cannot be read: {one_line(error)}")
-    # settings that others are linked to
-    if found := re.search(r'^Key "(\w+)\.[\w.]+" not found in namespace', str(error)):
-        return no_settings(found.group(1))
-    complaint = Complaint.read(str(error))
-    if outermost is not None:
-        complaint.place[:1] = [outermost]
-    return _told(complaint)
-
-
-def _told(complaint: Complaint) -> UserError:
-    is_reducer = complaint.place and complaint.place[-1].split(".")[-1] in ("reducer", "parts")
-    if is_reducer and complaint.is_class:
-        return unknown("reducer", complaint.value, REDUCERS)
-    return complaint.told()
+        raise setting_error(error, REDUCERS) from error
