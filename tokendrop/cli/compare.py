@@ -20,7 +20,8 @@ from tokendrop.compare.grid.runner import compare
 from tokendrop.compare.grid.settings import Comparison
 from tokendrop.configs import find_config
 from tokendrop.errors import UserError, mistake_behind, no_settings, one_line
-from tokendrop.reducers import setting_error
+from tokendrop.reducers import REDUCERS
+from tokendrop.setting_errors import setting_error
 
 
 def parser() -> ArgumentParser:
@@ -117,13 +118,13 @@ def parsed_comparison(
     Raises:
         UserError: an option that does not exist or a value that does not fit.
     """
-    check_configs(arguments)
+    check_configs(arguments, parser)
     if split_off("--config", arguments)[0] is not None:
         parser.default_config_files = []
     try:
         parsed = parser.parse_args(list(arguments))
     except (ArgumentError, ValueError) as error:
-        raise setting_error(error) from error
+        raise setting_error(error, REDUCERS, parser) from error
     if parsed.out is None:
         raise UserError("out null cannot be used: leave it out, or name a folder")
     for name, kind in get_type_hints(Comparison).items():

@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from tokendrop.cli.options import Parser
 from tokendrop.configs import read_config
+from tokendrop.errors import UserError, unknown
+
+OF_OTHERS = {
+    "methods": "it is of a comparison: give it to 'tokendrop compare'",
+    "model": "it is of a training, or a task: a comparison has it among its tasks, as "
+    "--tasks '[{}]'",
+    "command": "it is of a sweep: give it to 'tokendrop compare' as --sweep {}",
+}
+"""What a file is that was made for another command, by a setting that tells it."""
 
 
-def check_configs(words: Sequence[str]) -> None:
+def check_configs(words: Sequence[str], parser: argparse.ArgumentParser) -> None:
     """Read the files that ``--config`` names, for a complaint that names the file.
 
+    Args:
+        words: the options.
+        parser: whose settings they should hold.
+
     Raises:
-        UserError: one is no YAML, has no settings, or one of them twice.
+        UserError: one is no YAML, has no settings, one of them twice, or those of something else.
     """
+    known = {action.dest.split(".")[0] for action in parser._actions}
     finder = Parser("", add_help=False)
     finder.add_argument("-c", "--config", action="append", default=[])
     found, _ = finder.parse_known_args(list(words))
     for given in found.config:
-        if os.path.isfile(given):  # settings may stand there themselves
-            read_config(Path(given))
+        if not os.path.isfile(given):  # settings may stand there themselves
+            continue
+        names = {str(name).split(".")[0] for name in read_config(Path(given))}
+        strange = sorted(names - known)
+        for name in (name for name in strange if name in OF_OTHERS):
+            raise UserError(
+                f"{given} cannot be settings of '{parser.prog}', for it has {name!r}: "
+                f"{OF_OTHERS[name].format(given)}"
+            )
+        for name in strange:
+            raise unknown(f"setting in {given}", name, known - {"help", "config", "print_config"})

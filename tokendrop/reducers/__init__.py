@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 import importlib
 import pkgutil
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
 
-from tokendrop.errors import UserError, no_settings, one_line, unknown
+from tokendrop.errors import UserError, unknown
 from tokendrop.reducers.base import Reducer
+from tokendrop.setting_errors import setting_error
 
 REDUCERS: dict[str, type[Reducer]] = {}
 
@@ -69,22 +69,4 @@ def from_spec(spec: dict[str, Any]) -> Reducer:
         parsed = parser.parse_object({"reducer": copy.deepcopy(spec)})
         return parser.instantiate(parsed).reducer
     except ArgumentError as error:
-        # the parser says again which class it is
-        again = r"^Parser key .*?: (Problem with given class_path .*?: )?"
-        raise UserError(f"reducer {name}: {re.sub(again, '', one_line(error))}") from error
-
-
-def setting_error(error: ArgumentError | ValueError) -> UserError:
-    """The parser's complaint about settings, a reducer among them, on one line."""
-    if isinstance(error, ValueError):  # of a text that no file can be called, where one could stand
-        return UserError(f"a setting cannot be read: {one_line(error)}")
-    message = re.sub(r'Parser key "([\w.]+)":', r"\1:", one_line(error))
-    # settings that others are linked to
-    if found := re.search(r'^Key "(\w+)\.[\w.]+" not found in namespace', message):
-        return no_settings(found.group(1))
-    if found := re.search(r"^([\w.]+):.*Expected a dot import path string: (\w+)", message, re.S):
-        place, name = found.groups()
-        if place.endswith("reducer"):
-            return unknown("reducer", name, REDUCERS)
-        return UserError(f"{place} {name} is no set of settings: name one, as --{place}.NAME")
-    return UserError(message)
+        raise setting_error(error, REDUCERS) from error

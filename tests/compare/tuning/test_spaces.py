@@ -84,7 +84,7 @@ def test_what_cannot_be_tuned_is_refused(settings: dict[str, str], said: str) ->
         (["--methods", "{exits: {reducer: DactBert, space: {check_every: {low: 0, high: 3}}}}"],
          "methods.exits.space.check_every has 0: DactBert.check_every 0 is too small"),
         (["--methods", "{exits: {reducer: DactBert, space: {pooling: {choices: [cls, max]}}}}"],
-         "methods.exits.space.pooling has 'max': reducer DactBert"),
+         "methods.exits.space.pooling has 'max': unknown DactBert.pooling 'max': did you"),
         (["--methods", "{exits: {reducer: DactBert, space: {tau: {low: 0.5, high: 0.1}}}}"],
          "methods.exits.space.tau has low 0.5, high 0.1, log: give 'choices', or a number"),
         (["--tune", "3"], "tune 3 is no set of settings"),

@@ -26,11 +26,12 @@ from tokendrop.measure.measures import SPEEDUPS
 from tokendrop.models.backbones import shape_of
 from tokendrop.models.cards import Figures, write_figures
 from tokendrop.models.model import TokenDropModel
-from tokendrop.reducers import from_spec, setting_error
+from tokendrop.reducers import REDUCERS, from_spec
 from tokendrop.reducers.base import Reducer
 from tokendrop.reducers.length_adaptive.search import load_search
 from tokendrop.reducers.length_adaptive.search.candidates import draw_rows
 from tokendrop.reducers.length_adaptive.search.costs import Costs, searchable
+from tokendrop.setting_errors import setting_error
 from tokendrop.training import recipes
 from tokendrop.training.finished import TrainedStage
 from tokendrop.training.tracking import Tracker
@@ -54,7 +55,7 @@ def make_data(settings: dict[str, Any], backbone: str) -> TextData:
         parsed = parser.parse_object({"data": {**settings, "tokenizer": backbone}})
         return parser.instantiate(parsed).data
     except ArgumentError as error:
-        raise setting_error(error) from error
+        raise setting_error(error, REDUCERS, parser) from error
 
 
 def check_cell(comparison: Comparison, cell: Cell, data: TextData) -> None:
