@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +43,13 @@ def config_folder() -> Path:
     return next(place for place in _PLACES if place.is_dir())
 
 
-def find_config(kind: str, name: str) -> Path:
+def find_config(kind: str, name: str, others: Iterable[str] = ()) -> Path:
     """A configuration by path, or by the name of a file that comes with the package.
 
     Args:
         kind: sub-folder, e.g. "task" or "compare".
         name: a path ending in .yaml, or a file name without it.
+        others: names that would have been right as well, for the complaint.
 
     Raises:
         UserError: there is no such file.
@@ -59,7 +60,7 @@ def find_config(kind: str, name: str) -> Path:
         return Path(name)
     known = {file.stem: file for file in (config_folder() / kind).glob("*.yaml")}
     if name not in known:
-        raise unknown(kind, name, known)
+        raise unknown(kind, name, {*known, *others})
     return known[name]
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, is_dataclass
 from pydoc import ErrorDuringImport, locate
 
+from tokendrop.configs import SUFFIXES
 from tokendrop.errors import UserError, no_settings, one_line, unknown
 
 _SETTINGS = "settings by their names"
@@ -180,9 +181,10 @@ class _Complaint:
 def _strange_word(word: str, parser: ArgumentParser) -> UserError:
     """An option that there is not, or a word without one."""
     if not word.startswith("-"):
-        return UserError(
-            f"{word} has no option in front of it: a file of settings is given as --config {word}"
-        )
+        cure = f"'{parser.prog} --help' lists them"
+        if word.endswith(SUFFIXES):
+            cure = f"a file of settings is given as --config {word}"
+        return UserError(f"{word} has no option in front of it: {cure}")
     name = word.split("=")[0]
     options = [option for action in parser._actions for option in action.option_strings]
     # the group that it names is no other name for it

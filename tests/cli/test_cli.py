@@ -148,6 +148,14 @@ class TestMistakes:
             assert "no config.json" in complaint(capsys, command, "--checkpoint", str(tmp_path))
         assert "no config.json" in complaint(capsys, "predict", "--checkpoint", str(tmp_path), "a")
 
+    def test_the_folder_of_a_training_is_not_its_model(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "model").mkdir()
+        (tmp_path / "model" / "config.json").write_text("{}")
+        said = complaint(capsys, "test", "--checkpoint", str(tmp_path))
+        assert f"its model is {tmp_path / 'model'}" in said
+
 
 def test_fit_then_test_validate_and_predict(
     fitted: Path, capsys: pytest.CaptureFixture[str]

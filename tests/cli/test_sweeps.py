@@ -125,6 +125,16 @@ def test_data_are_those_of_the_command_where_it_differs_from_the_task(tmp_path: 
     assert "max_length" not in read_sweep(of_task(tmp_path, "imdb"))["data"]
 
 
+def test_a_task_of_ones_own_lies_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("films.yaml").write_text("data: {train: films.csv}\nmodel: {metric: f1}\n")
+    command = [
+        word if "task/" not in word else "--config=films.yaml"
+        for word in read_config(FOLDER / "adapler.yaml")["command"]
+    ]
+    assert read_sweep(changed(tmp_path, "adapler.yaml", command=command))["tasks"] == ["films.yaml"]
+
+
 def test_a_metric_that_is_not_the_tasks_is_refused(tmp_path: Path) -> None:
     assert read_sweep(of_task(tmp_path, "mrpc", "--model.metric=f1"))
     with pytest.raises(UserError, match=r"accuracy, and a comparison measures f1, as .*mrpc"):

@@ -250,6 +250,10 @@ def test_it_is_checked_on_the_rows_of_files_that_a_publisher_names(
     (tmp_path / "model" / SIDE_CAR / TRAINING_CONFIG).write_text(f"data: {data}\n")
     assert main(["export", str(tmp_path / "model")]) == 0
     assert "rows (of its dev split)" in capsys.readouterr().out
+    card = (tmp_path / "model-onnx" / "README.md").read_text()
+    assert re.search(r"^On \d+ rows \(of its dev split\), together, alone", card, re.MULTILINE)
+    # one file needs no driver
+    assert not (tmp_path / "model-onnx" / "exits.py").exists()
 
 
 class OnTheHost(Reducer):

@@ -135,7 +135,8 @@ def test_rows_shorter_than_the_count_stay_whole() -> None:
 def test_where_all_stays_the_cure_is_named() -> None:
     assert "retention_basis: row" in PowerBert(configuration=[9, 9, 9]).cure_for_keeping_all()
     scaled = PowerBert(retention_basis="row")
-    assert scaled.cure_for_keeping_all() == "raise mass_weight"
+    # on few rows mass_weight alone cannot help, which the search says as it begins
+    assert "soft_learning_rate, search_epochs or mass_weight" in scaled.cure_for_keeping_all()
 
 
 def test_cls_stays_though_it_received_least() -> None:

@@ -118,7 +118,7 @@ def parsed_comparison(
     Raises:
         UserError: an option that does not exist or a value that does not fit.
     """
-    files = check_configs(arguments)
+    files = check_configs(arguments, parser)
     if split_off("--config", arguments)[0] is not None:
         parser.default_config_files = []
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,19 +10,44 @@ from typing import Any
 
 from tokendrop.cli.options import Parser
 from tokendrop.configs import read_config
+from tokendrop.errors import UserError, unknown
+
+OF_OTHERS = {
+    "methods": "it is of a comparison: give it to 'tokendrop compare'",
+    "model": "it is of a training, or a task: a comparison has it among its tasks, as "
+    "--tasks '[{}]'",
+    "command": "it is of a sweep: give it to 'tokendrop compare' as --sweep {}",
+}
+"""What a file is that was made for another command, by a setting that tells it."""
 
 
-def check_configs(words: Sequence[str]) -> list[dict[str, Any]]:
+def check_configs(words: Sequence[str], parser: argparse.ArgumentParser) -> list[dict[str, Any]]:
     """Read the files that ``--config`` names, for a complaint that names the file.
+
+    Args:
+        words: the options.
+        parser: whose settings they should hold.
 
     Returns:
         the settings of each file, as they stand there.
 
     Raises:
-        UserError: one is no YAML, has no settings, or one of them twice.
+        UserError: one is no YAML, has no settings, one of them twice, or those of something else.
     """
+    known = {action.dest.split(".")[0] for action in parser._actions}
     finder = Parser("", add_help=False)
     finder.add_argument("-c", "--config", action="append", default=[])
     found, _ = finder.parse_known_args(list(words))
     # settings may stand there themselves
-    return [read_config(Path(given)) for given in found.config if os.path.isfile(given)]
+    files = [given for given in found.config if os.path.isfile(given)]
+    every = [read_config(Path(file)) for file in files]
+    for file, settings in zip(files, every, strict=True):
+        strange = sorted({str(name).split(".")[0] for name in settings} - known)
+        for name in (name for name in strange if name in OF_OTHERS):
+            raise UserError(
+                f"{file} cannot be settings of '{parser.prog}', for it has {name!r}: "
+                f"{OF_OTHERS[name].format(file)}"
+            )
+        for name in strange:
+            raise unknown(f"setting in {file}", name, known - {"help", "config", "print_config"})
+    return every

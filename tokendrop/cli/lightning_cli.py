@@ -10,12 +10,13 @@ from typing import Any
 import lightning
 from jsonargparse import ArgumentError, Namespace
 from lightning import Trainer
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 from tokendrop.cli.config_files import check_configs
 from tokendrop.data import TextData
 from tokendrop.errors import UserError, mistake_behind, no_settings, one_line
-from tokendrop.reducers import setting_error
+from tokendrop.reducers import REDUCERS
+from tokendrop.setting_errors import setting_error
 from tokendrop.training.loggers import LoggerKind
 from tokendrop.training.module import TokenDropModule
 from tokendrop.training.processes import Processes
@@ -52,6 +53,14 @@ class TokenDropCLI(LightningCLI):
 
     def setup_parser(self, *_: Any) -> None:
         self.parser = training_parser()
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        assert isinstance(args, list)
+        check_configs(args, parser)
+        try:
+            super().parse_arguments(parser, args)
+        except (ArgumentError, ValueError) as error:
+            raise setting_error(error, REDUCERS, parser) from error
 
     def before_instantiate_classes(self) -> None:
         for name in ("trainer", "model", "data"):
@@ -194,8 +203,4 @@ def parse(arguments: Sequence[str], check: Check = check_training) -> TokenDropC
     Raises:
         UserError: an option that does not exist or a value that does not fit.
     """
-    check_configs(arguments)
-    try:
-        return TokenDropCLI(arguments, check)
-    except (ArgumentError, ValueError) as error:
-        raise setting_error(error) from error
+    return TokenDropCLI(arguments, check)

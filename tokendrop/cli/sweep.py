@@ -30,6 +30,8 @@ from tokendrop.training.trainer_options import WHOLE, check_alone, limit_of
 CHANGEABLE = ("model.reducer.init_args.", "model.reducer.")
 KEYS = {"name", "description", "project", "entity", "program", "command", "method", "metric"}
 KEYS |= {"parameters", "run_cap"}
+# by one of these a file of settings is a task's
+ROWS = {"dataset", "dir", "train", "files"}
 
 
 def read_sweep(path: Path) -> dict[str, Any]:
@@ -52,9 +54,12 @@ def read_sweep(path: Path) -> dict[str, Any]:
     if not _are_ranges(sweep["parameters"]):
         raise UserError(f"{path}: parameters must be 'name: {{values: [...]}}' or the like")
     words = _fit_words(path, sweep["command"])
-    task = next((w for w in _configs(words) if Path(w).parent.name == "task"), None)
+    task = next((word for word in _configs(words) if _is_task(Path(word))), None)
     if task is None:
-        raise UserError(f"{path}: the command names no task: add --config=configs/task/NAME.yaml")
+        raise UserError(
+            f"{path}: the command names no task: add --config=configs/task/NAME.yaml, or a file of "
+            "your own that says under data where its rows lie"
+        )
     cli = parse(words)
     check_alone(cli.trainer)
     if limit := limit_of(cli.trainer, *WHOLE):
@@ -130,6 +135,14 @@ def _fit_words(path: Path, command: Any) -> list[str]:
 
 def _configs(words: Sequence[str]) -> Iterator[str]:
     return (word for before, word in pairwise(words) if before == "--config")
+
+
+def _is_task(file: Path) -> bool:
+    """Whether a file of settings says which rows there are, or comes with the package as a task."""
+    if file.parent.name == "task":
+        return True
+    data = read_config(file).get("data")
+    return isinstance(data, dict) and not ROWS.isdisjoint(data)
 
 
 def _argument(path: Path, name: str) -> str:

@@ -212,4 +212,5 @@ def _describe(
     backend.enable_truncation(model.shape.max_tokens)
     backend.enable_padding(pad_id=told.pad_token_id, pad_token=told.pad_token)
     backend.save(str(folder / "tokenizer.json"))
-    shutil.copyfile(exits.__file__, folder / "exits.py")
+    if len(names) > 1:
+        shutil.copyfile(exits.__file__, folder / "exits.py")

@@ -42,7 +42,11 @@ def read_side_car(folder: Path) -> SideCar:
         UserError: it is no model folder, or what it says is torn.
     """
     if not (folder / "config.json").is_file():
-        raise UserError(f"{folder} is not a model folder: it has no config.json")
+        # the folder that was given to --out is the commonest slip
+        inside = folder / "model"
+        found = (inside / "config.json").is_file()
+        cure = f"its model is {inside}" if found else "name one, e.g. the OUT/model of a 'fit'"
+        raise UserError(f"{folder} is not a model folder, it has no config.json: {cure}")
     file = folder / DESCRIBED
     if not file.parent.is_dir():
         return SideCar({"class_path": "Dense"})

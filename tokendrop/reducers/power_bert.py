@@ -227,7 +227,10 @@ class PowerBert(Reducer):
                 "its counts are absolute, so rows shorter than them stay whole; retention_basis: "
                 "row scales them with each row"
             )
-        return "raise mass_weight" if self.given is None else "give a shorter configuration"
+        if self.given is not None:
+            return "give a shorter configuration"
+        # with few steps the ranks cannot fall far, however much the mass weighs
+        return "raise soft_learning_rate, search_epochs or mass_weight"
 
     def describe(self) -> dict[str, Any]:
         if self.searching:

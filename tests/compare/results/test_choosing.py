@@ -27,7 +27,9 @@ def run(method: str, point: str, dev: float, clock: float, **changes: object) ->
         examples=400,
         predictions_file="none.csv",
     )
-    return replace(record(method, point, clock=clock), dev=on_dev, **changes)
+    # what merges a tenth drops something, whatever the clock says
+    shape = record(method, point, clock=clock, flops=max(clock, 1.1))
+    return replace(shape, dev=on_dev, **changes)
 
 
 RUNS = [
@@ -75,6 +77,13 @@ def test_what_is_faster_by_less_than_the_noise_is_said_to_be() -> None:
     noisy.timing["batch32"]["noise"] = 0.6
     with pytest.raises(UserError, match=r"beyond the noise .* adapler \(2x\) at 1\.40x, ±0\.60"):
         choose([RUNS[0], noisy], HERE, 0.5, 1.2)
+
+
+def test_what_drops_nothing_is_not_chosen_whatever_the_clock_says() -> None:
+    whole = run("truncation", "first_32", 0.82, 1.9, kept_tokens_mean=1.0)
+    assert chosen([*RUNS[:3], whole], 0.01) == "power_bert (1.5x)"
+    with pytest.raises(UserError, match="of 1 points on reviews none drops anything"):
+        choose([RUNS[0], whole], HERE, 0.5)
 
 
 def test_seeds_decide_together_and_the_best_of_them_is_taken() -> None:

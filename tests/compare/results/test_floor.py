@@ -13,6 +13,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from tests.compare.synthetic import grid
 from tests.models.test_model import tokenizer
+from tests.tasks.stars import Stars
 from tokendrop.compare.report.page import write_report
 from tokendrop.compare.report.summary import write_summary
 from tokendrop.compare.results.floor import check_floor, floor_path, read_floors, write_floor
@@ -91,6 +92,15 @@ def test_other_kinds_of_tasks_have_no_such_floor(data: TextData) -> None:
         pytest.raises(UserError, match="question answering, which the TF-IDF floor cannot do"),
     ):
         check_floor("squad", data, "accuracy")
+
+
+def test_a_kind_whose_outputs_are_no_classes_has_no_such_floor(data: TextData) -> None:
+    with (
+        patch.object(TextData, "labels", []),
+        patch.object(data, "make_task", Stars),
+        pytest.raises(UserError, match="task reviews is stars, which the TF-IDF floor cannot do"),
+    ):
+        check_floor("reviews", data, "closeness")
 
 
 def test_rows_of_one_class_are_refused_before_anything_is_trained(data: TextData) -> None:

@@ -241,14 +241,14 @@ def entries(comparison: Comparison) -> Iterator[Entry]:
         if not getattr(comparison, name):
             raise UserError(f"a comparison of no {name}: name one or more with --{name}")
     paths = find_configs("task", comparison.tasks)
+    names = {path.stem for path in paths}
     # a comparison's file may serve one task at a time, so there may be settings of others
     arguments = [name for method in comparison.methods.values() for name in method.task_arguments]
-    for name in {*comparison.task_data, *arguments} - {path.stem for path in paths}:
-        find_config("task", name)
+    for name in {*comparison.task_data, *arguments} - names:
+        find_config("task", name, names)
     for path in paths:
         task = read_config(path)
-        own = set_for(path.stem, comparison.task_data)
-        data = {**task.get("data", {}), **comparison.data, **own}
+        data = task.get("data", {}) | comparison.data | set_for(path.stem, comparison.task_data)
         metric = task.get("model", {}).get("metric", "accuracy")
         for method_name, method in comparison.methods.items():
             own_arguments = method.arguments | set_for(path.stem, method.task_arguments)

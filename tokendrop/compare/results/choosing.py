@@ -45,7 +45,8 @@ def choose(
     """The fastest point that loses little on dev.
 
     Fast is by the clock at 32 rows against the same encoder with nothing dropped, mean over the
-    seeds; what is within the noise of that measurement is not faster. No answer on the test split
+    seeds; what is within the noise of that measurement is not faster. A point that drops nothing is
+    the dense model, whatever the clock says of it, and is no candidate. No answer on the test split
     has a part in the choice.
 
     Args:
@@ -84,7 +85,13 @@ def choose(
             f"{level.name} ({VALUE.show(level.value)}), so there is nothing that a method could "
             "keep: train longer, or on more rows"
         )
-    others = rivals(tasks[task])
+    every = rivals(tasks[task])
+    others = [point for point in every if not point.drops_nothing]
+    if every and not others:
+        raise UserError(
+            f"none: of {len(every)} points on {task} none drops anything, so none is faster than "
+            f"{reference.name}: give the methods settings that drop more"
+        )
     faster = [point for point in others if _is_faster(point, min_speedup)]
     # a loss of exactly the limit is within it, whatever its last binary digit
     within = [p for p in faster if _dev_value(reference) - _dev_value(p) <= max_loss + 1e-9]

@@ -79,10 +79,11 @@ def _read(path: Path) -> Floor:
 def check_floor(name: str, data: TextData, metric: str) -> None:
     """
     Raises:
-        UserError: the task is not classification of whole texts, or too few rows are read.
+        UserError: the task is not to find the class of a whole text, or too few rows are read.
     """
     task = data.make_task(metric)
-    if task.head.output != "class":
+    # a kind from outside may answer with something else than the classes of the rows
+    if task.head.output != "class" or task.output_names(data.labels) != data.labels:
         raise UserError(
             f"task {name} is {task.title()}, which the TF-IDF floor cannot do: "
             "leave out floor, or compare this task on its own"
