@@ -111,7 +111,7 @@ def _wrong_kind(message: str, place: str) -> UserError | None:
     if owner is not None and name:
         name = f"{place}.{name}" if _is_group(owner) else f"{owner.__name__}.{name}"
     if choices:
-        return unknown(name or place, value, re.findall(r"'(\w+)'", choices))
+        return unknown(name or place, value, re.findall(r"'([^']*)'", choices))
     if kind not in KINDS:
         return None
     return UserError(f"{name or place} {value} must be {KINDS[kind].format(value)}")
