@@ -63,7 +63,8 @@ def test_no_kind_is_named_outside_its_file() -> None:
 
 
 def test_an_unknown_kind_is_named_with_the_nearest() -> None:
-    with pytest.raises(UserError, match=r"unknown kind of task 'clasification'.*'classification'"):
+    said = r"unknown kind of task 'clasification': did you mean 'classification'.*add_kind"
+    with pytest.raises(UserError, match=said):
         TextData(train="t.csv", task="clasification")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from transformers import PreTrainedModel
 
-from tokendrop.errors import unknown
+from tokendrop.errors import UserError, unknown
 from tokendrop.heads import head_of
 from tokendrop.tasks.base import Task
 
@@ -24,7 +24,10 @@ def kind_named(name: str) -> type[Task]:
         UserError: there is none.
     """
     if name not in KINDS:
-        raise unknown("kind of task", name, KINDS)
+        raise UserError(
+            f"{unknown('kind of task', name, KINDS)}; one of your own must be added first, with "
+            "tokendrop.tasks.add_kind"
+        )
     return KINDS[name]
 
 
