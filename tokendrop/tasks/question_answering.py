@@ -242,7 +242,6 @@ class SpanAnswers(Answers[_Best]):
         assert split.windows is not None
         self.windows = split.windows
         self.null_threshold = null_threshold
-        self.questions: dict[int, Question] = {}
 
     def update(self, logits: Tensor, batch: Batch) -> None:
         rows = logits.float().cpu().split(list(batch.layout.lengths))
@@ -253,12 +252,15 @@ class SpanAnswers(Answers[_Best]):
             begin, behind = window.offsets[first, 0], window.offsets[last, 1]
             # some tokenizers count the blank before a word as the word's own
             text = window.question.context[begin:behind].strip()
-            new = _Best(score, text, number, float(start[0] + end[0]))
-            old = self.found.get(window.number, new)
-            self.questions[window.number] = window.question
-            # the earlier window of two equals, whatever the order of the rows in a batch
-            best = max(old, new, key=lambda found: (found.score, -found.row))
-            self.found[window.number] = best._replace(null=min(old.null, new.null))
+            self.join({window.number: _Best(score, text, number, float(start[0] + end[0]))})
+
+    def join(self, found: Mapping[int, _Best]) -> None:
+        """Add the best spans in other windows, be it of questions of which some are known."""
+        for question, new in found.items():
+            old = self.found.get(question, new)
+            # the earlier window of two equals, whatever the order in which they come
+            best = max(old, new, key=lambda one: (one.score, -one.row))
+            self.found[question] = best._replace(null=min(old.null, new.null))
 
     def __getitem__(self, example: int) -> Answer:
         """A span, "" where there is none."""
@@ -289,12 +291,13 @@ class AnswerScores(Scores):
         columns = ["id", "label", "answer", "exact_match", "score"]
         lines = []
         for number in index:
-            question, answer = self.answers.questions[number], self.answers[number].label
+            answer = self.answers[number]
+            question = self.answers.windows[answer.row].question
             right = question.answers or [""]
             scores = squad(
-                {"id": question.id, "prediction_text": answer},
+                {"id": question.id, "prediction_text": answer.label},
                 {"id": question.id, "answers": {"text": right}},
             )
             exact, f1 = (float(scores[name]) / 100 for name in ("exact_match", "f1"))
-            lines.append((question.id, right[0], answer, exact, f1))
+            lines.append((question.id, right[0], answer.label, exact, f1))
         return pd.DataFrame(lines, columns=columns, index=index)
