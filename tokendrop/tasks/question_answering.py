@@ -246,8 +246,7 @@ class SpanAnswers(Answers[_Best]):
     def update(self, logits: Tensor, batch: Batch) -> None:
         rows = logits.float().cpu().split(list(batch.layout.lengths))
         for number, row in zip(batch.numbers, rows, strict=True):
-            window = self.windows[number]
-            start, end = row.numpy().T
+            window, (start, end) = self.windows[number], row.numpy().T
             first, last, score = best_span(start, end, window.offsets[:, 1] > 0)
             begin, behind = window.offsets[first, 0], window.offsets[last, 1]
             # some tokenizers count the blank before a word as the word's own
