@@ -76,6 +76,15 @@ def from_spec(spec: dict[str, Any]) -> Reducer:
         raise UserError(f"reducer {name}: {_told(complaint)}") from error
 
 
+def measured_in_training(reducer: Reducer) -> bool:
+    """Whether the numbers of a training's epochs are those of this reducer.
+
+    Epochs are evaluated at the class's own operating point, if at any.
+    """
+    usual = from_spec(reducer.spec(trained=True))
+    return not reducer.evaluated_apart and reducer.spec() == usual.spec()
+
+
 def setting_error(error: ArgumentError | ValueError, outermost: str | None = None) -> UserError:
     """The parser's complaint about settings, a reducer among them, on one line.
 

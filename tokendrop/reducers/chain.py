@@ -87,6 +87,10 @@ class Chain(Reducer):
         """That of the parts, 1 where all have their first one."""
         return 1 + sum(part.recipe - 1 for part in self._reducers)
 
+    @property
+    def evaluated_apart(self) -> bool:  # type: ignore[override]
+        return any(part.evaluated_apart for part in self._reducers)
+
     def _activate(self, indices: Iterable[int]) -> None:
         """Let these parts act and all others be silent."""
         self.active = {index: self._reducers[index] for index in indices}
