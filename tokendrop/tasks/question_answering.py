@@ -275,11 +275,9 @@ class AnswerScores(Scores):
     answers: SpanAnswers
 
     def compute(self) -> dict[str, Tensor]:
-        frame = self.examples()
-        return {
-            "exact_match": torch.tensor(frame["exact_match"].mean(), dtype=torch.float32),
-            "f1": torch.tensor(frame["score"].mean(), dtype=torch.float32),
-        }
+        columns = {"exact_match": "exact_match", "f1": "score"}
+        means = self.examples()[list(columns.values())].mean().astype("float32")
+        return {name: torch.tensor(means[column]) for name, column in columns.items()}
 
     def examples(self) -> pd.DataFrame:
         """The first right answer and the one given to each question ("" for none), its F1 as score.
