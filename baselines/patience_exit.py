@@ -44,6 +44,7 @@ class PatienceExit(Reducer):
     recipe = 2  # ramps had no pooler
     operating_arguments = frozenset({"patience", "tolerance"})
     carried = ("previous", "streak")
+    evaluated_apart = True  # by the last layer
 
     def __init__(
         self,

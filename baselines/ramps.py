@@ -24,9 +24,15 @@ class Ramps(nn.Module):
             shared_pooler: one pooler for all ramps instead of one each.
 
         Raises:
-            UserError: the backbone's own head answers for tokens, not for a text.
+            UserError: the backbone's own head answers for tokens, not for a text, or it has one
+                layer.
         """
         super().__init__()
+        if shape.layers < 2:
+            raise UserError(
+                "an exit lies behind every layer but the last, and this backbone has 1 layer: take "
+                "one with 2 or more"
+            )
         if shape.head.reads_tokens:
             raise UserError(
                 f"the exits of this method answer once for a text, and a {shape.head.title} does "

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor
 
 from tokendrop.bounds import Natural, Positive, PositiveShare
+from tokendrop.errors import UserError
 from tokendrop.packed import Layout, top_k
 from tokendrop.reducers.base import Decision, Ranking, Reducer, Shape, Stage, View
 from tokendrop.reducers.configuration import check_configuration
@@ -41,6 +42,11 @@ class ConstantShare(Reducer, ABC):
     def build(self, shape: Shape) -> None:
         if self.configuration is not None:
             check_configuration(self.configuration, shape.layers)
+            if self.ratio != self.argument_defaults()["ratio"]:
+                raise UserError(
+                    f"ratio {self.ratio:g} says another number of tokens than configuration "
+                    f"{self.configuration}: give one of them"
+                )
         self.layers = shape.layers
 
     @abstractmethod

@@ -43,11 +43,13 @@ class Softened:
     """The soft masks of a pass.
 
     Attributes:
-        factors: (T,) of each original token in the present layer.
+        factors: (T,) of each original token in a layer.
+        layer: which one.
         kept: for each layer but the first the share of a row that is left, mean over rows.
     """
 
     factors: Tensor
+    layer: int = -1
     kept: list[Tensor] = field(default_factory=list)
 
 
@@ -98,6 +100,11 @@ class ThresholdPruning(Reducer):
                     f"{shape.layers} layers: give one per layer"
                 )
             first = torch.tensor(self.given, dtype=torch.float32)
+        elif shape.layers < 2:
+            raise UserError(
+                "the first layer prunes nothing, and this backbone has 1 layer: give thresholds, "
+                "or take a backbone with 2 or more"
+            )
         self.heads = shape.heads
         self.thresholds = nn.Parameter(first)
 
@@ -121,6 +128,7 @@ class ThresholdPruning(Reducer):
         layout, threshold = view.layout, self.thresholds[view.layer]
         scores = view.received / (self.heads * layout.sizes)[layout.row]
         if self._softens:
+            view.memory.layer = view.layer
             self._soften(view.memory, layout, (scores - threshold) / self.temperature)
             return None
         keep = (scores >= threshold) | layout.is_first
@@ -133,13 +141,16 @@ class ThresholdPruning(Reducer):
 
     def after_layer(self, view: View) -> Decision | None:
         """The soft mask weakens what leaves the layer; keys are as they were."""
-        return Decision(scale=view.memory.factors[view.layout.tokens]) if self._softens else None
+        # a layer that another part of a chain skips has no mask of its own
+        if not self._softens or view.memory.layer != view.layer:
+            return None
+        return Decision(scale=view.memory.factors[view.layout.tokens])
 
     # -- training -------------------------------------------------------------------------------
 
     def losses(self, encoded: Encoded) -> dict[str, Tensor]:
         """lambda * sum_l of the mean soft mask, from the second layer on."""
-        if not self._softens:
+        if not self._softens or not encoded.memory.kept:
             return {}
         return {"length": self.length_weight * torch.stack(encoded.memory.kept).sum()}
 

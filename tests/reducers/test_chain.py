@@ -11,10 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from baselines import FirstK
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.probabilities import Received
 from tokendrop.errors import UserError
+from tokendrop.heads import TAG
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.adapler import AdapLeR
 from tokendrop.reducers.base import Decision, Reducer, StageContext, Step, View
@@ -26,6 +28,7 @@ from tokendrop.reducers.power_bert import PowerBert
 from tokendrop.tasks import SequenceClassification
 from tokendrop.testing.tiny import (
     CLASSES,
+    CONFIGS,
     LAYERS,
     MAX_TOKENS,
     built,
@@ -319,3 +322,38 @@ def test_a_chain_in_a_chain_trains_as_the_flat_one() -> None:
         {"distillation_1_1", "ponder_0_1"},
     ]
     assert [list(terms.values()) for terms in flat] == [list(terms.values()) for terms in nested]
+
+
+def test_a_part_that_trains_for_no_epoch_acts() -> None:
+    def parts() -> list[Reducer]:
+        return [PowerBert(configuration=[12, 8, 3]), FirstK(ratio=0.25, epochs=0)]
+
+    module = in_stage(built(Chain(parts())), 0)
+    reducer = module.model.reducer
+    module.model.eval()
+    reducer.leave(reducer.stages()[0], {})
+    kept = run(tiny_model("bert"), reducer, ROWS).trace.layers[0].feed_forward.lengths
+    assert max(kept) <= MAX_TOKENS // 4
+    # as it does in a model of a version that waited for its turn
+    before = reducer.state_dict() | {"_extra_state": torch.tensor([0])}
+    again = built(Chain(parts()))
+    again.load_state_dict(before)
+    assert run(tiny_model("bert"), again, ROWS).trace.layers[0].feed_forward.lengths == kept
+
+
+def test_the_first_exit_answers_all_tokens_of_its_rows() -> None:
+    class Exit(Reducer):
+        def __init__(self, row: int, answer: float) -> None:
+            super().__init__()
+            self.row, self.answer = row, answer
+
+        def after_layer(self, view: View) -> Decision:
+            answer = torch.full((len(view.batch.input_ids), CLASSES), self.answer)
+            return Decision(leave=view.layout.rows <= self.row, answer=answer)
+
+    model = TAG.auto.from_config(CONFIGS["bert"]()).eval()
+    rows = tiny_rows([4, 3, 5])
+    logits = run(model, Chain([Exit(0, 1.0), Exit(1, 2.0)]), rows).logits
+    assert logits[:4].eq(1).all()
+    assert logits[4:7].eq(2).all()
+    torch.testing.assert_close(logits[7:], run(model, Dense(), rows).logits[7:])

@@ -48,6 +48,7 @@ def test_each_layer_is_reached_by_the_beginning(reducer: FirstK, lengths: list[l
         ({"ratio": 1.5}, "ratio 1.5 is out of range"),
         ({"configuration": [4] * (LAYERS + 1)}, f"has {LAYERS + 1} entries"),
         ({"configuration": [4, 5, 5]}, "grows from 4 to 5"),
+        ({"configuration": [4, 4, 4], "ratio": 0.5}, "ratio 0.5 says another number of tokens"),
     ],
 )
 def test_a_schedule_must_fit(arguments: dict, complaint: str) -> None:

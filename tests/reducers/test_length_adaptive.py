@@ -21,16 +21,27 @@ from tokendrop.engine.trace import Encoded
 from tokendrop.errors import UserError
 from tokendrop.families import Family
 from tokendrop.golden.length_adaptive import check
-from tokendrop.heads import mean_divergence
+from tokendrop.heads import SPAN, mean_divergence
 from tokendrop.measure.flops import layer_flops
 from tokendrop.reducers.base import Reducer, Shape, Step
+from tokendrop.reducers.chain import Chain
+from tokendrop.reducers.dact_bert import DactBert
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.length_adaptive import (
     LengthAdaptive,
     Plan,
     shrinking_lengths,
 )
-from tokendrop.testing.tiny import LAYERS, MAX_TOKENS, built, packed, run, tiny_model, tiny_rows
+from tokendrop.testing.tiny import (
+    CONFIGS,
+    LAYERS,
+    MAX_TOKENS,
+    built,
+    packed,
+    run,
+    tiny_model,
+    tiny_rows,
+)
 
 KEEPS_ALL = LengthAdaptive
 DROPS: dict[str, Callable[[], Reducer]] = {
@@ -201,7 +212,7 @@ def test_drop_and_restore(
     monkeypatch.setattr("tokendrop.engine.encoder.family_of", lambda model: Stub())
     monkeypatch.setattr("tokendrop.engine.encoder.attend", scored)
     reducer = LengthAdaptive(configuration=[4, 2], keep_cls=keep_cls)
-    reducer.build(Shape(2, 1, 1, 1, 2, 8))
+    reducer.build(Shape(2, 1, 1, 1, 2, 8, head=SPAN))
     batch = Batch.pack([[0, 1, 2, 3, 4, 5], [6, 7]])
     embeddings = torch.tensor([[0.0], [1], [2], [3], [4], [5], [6], [7]], requires_grad=True)
     model = nn.Linear(1, 1).eval()
@@ -370,3 +381,31 @@ def test_costs_by_the_common_formula() -> None:
     assert common_formula(25, [128] * 12) == 4_269_772_800
     # lengths on the padded width hardly touch a short row
     assert common_formula(25, smallest(128, 12)) == 3_752_070_144
+
+
+def test_a_head_that_reads_every_token_may_lose_cls() -> None:
+    """As in the authors' code for questions; its answer is read from the last state it had."""
+    rows = tiny_rows([12, 2, 19, 7])
+    config = CONFIGS["bert"]()
+    config.num_labels = 2
+    model = SPAN.auto.from_config(config).eval()
+    reducer = built(
+        LengthAdaptive(configuration=[8, 4, 2], keep_cls=False), task="question_answering"
+    )
+    encoded = run(model, reducer, rows)
+    assert encoded.logits.shape == (40, 2)
+    assert encoded.logits.isfinite().all()
+    last, start = encoded.trace.layers[-1].feed_forward, encoded.trace.start
+    assert not torch.equal(last.tokens[last.first], start.first[last.rows])
+    # but no method may read it then
+    exits = built(Chain([reducer, DactBert()]), classes=2, task="question_answering")
+    with pytest.raises(UserError, match=r"reads \[CLS\] where .*pooling: mean"):
+        run(model, exits, rows)
+    means = Chain([reducer, DactBert(pooling="mean")])
+    read = run(model, built(means, classes=2, task="question_answering"), rows)
+    assert read.logits.isfinite().all()
+
+
+def test_a_head_that_reads_cls_keeps_it() -> None:
+    with pytest.raises(UserError, match="a text classifier reads alone: leave it true"):
+        built(LengthAdaptive(keep_cls=False))

@@ -115,6 +115,59 @@ WRONG: list[tuple[str, Callable[[View], Any], str]] = [
         "a Decision with into but without weight: give both, or neither",
     ),
     (
+        "before_layer",
+        lambda view: Decision(keep=mask(11), skip=True),
+        "a Decision with skip beside keep, which a layer that is passed over has not: give one",
+    ),
+    (
+        "before_layer",
+        lambda view: Decision(key_bias=torch.zeros(11), skip=True),
+        "a Decision with skip beside key_bias",
+    ),
+    (
+        "before_layer",
+        lambda view: Decision(counts=[3, 2, 4]),
+        "a Decision with counts alone: they say how many tokens keep, into or leave let stay",
+    ),
+    (
+        # which says that every token stays
+        "before_layer",
+        lambda view: Decision(keep=view.batch.positions < 3, counts=[3, 4, 4]),
+        "a Decision with counts [3, 4, 4] where [3, 3, 3] stay: give these, or no counts",
+    ),
+    (
+        "after_attention",
+        lambda view: Decision(keep=mask(11), counts=[3, 5, 3]),
+        "a Decision with counts [3, 5, 3] for rows of [3, 4, 4] tokens: use whole numbers",
+    ),
+    (
+        "after_attention",
+        lambda view: Decision(keep=mask(11), counts=[3.0, 4.0, 4.0]),  # type: ignore[list-item]
+        "a Decision with counts [3.0, 4.0, 4.0] for rows of [3, 4, 4] tokens",
+    ),
+    (
+        "after_layer",
+        lambda view: Decision(
+            leave=view.layout.rows == 1, counts=[3, 4, 0], answer=torch.zeros(3, CLASSES)
+        ),
+        "a Decision with counts [3, 4, 0] where leave says [3, 0, 4]: give these, or no counts",
+    ),
+    (
+        "after_attention",
+        lambda view: Decision(into=torch.arange(11) + 1, weight=torch.ones(11)),
+        "a Decision with into beyond the 11 live tokens",
+    ),
+    (
+        "after_attention",
+        lambda view: Decision(into=(torch.arange(11) - 1).clamp_min(0), weight=torch.ones(11)),
+        "a Decision with into a token that goes into another itself: merge into one that stays",
+    ),
+    (
+        "after_attention",
+        lambda view: Decision(into=torch.arange(11) % 10, weight=torch.ones(11)),
+        "a Decision with into a token of another row: merge inside a row",
+    ),
+    (
         "after_layer",
         lambda view: Decision(leave=mask(3), answer=torch.zeros(11, CLASSES)),
         f"a Decision with answer of shape [11, {CLASSES}]: give the logits for each of the 3 live",
@@ -150,6 +203,24 @@ def test_where_tokens_have_answers_so_have_those_of_the_batch() -> None:
     assert encode(model, packed(ROWS), leaving(11)).logits.shape == (11, CLASSES)
     with pytest.raises(UserError, match="logits for each of the 11 tokens of the batch"):
         encode(model, packed(ROWS), leaving(3))
+
+
+def test_a_row_has_a_token_to_the_end() -> None:
+    """It would have no answer, which is no number, if it went with nothing left."""
+    for model in (tiny_model("bert"), TAG.auto.from_config(CONFIGS["bert"]()).eval()):
+        for gone in (1, 3):  # one row, or all
+            some = Mine(
+                "after_attention", lambda view, gone=gone: Decision(keep=view.layout.row >= gone)
+            )
+            with pytest.raises(UserError, match=r"Mine dropped all tokens of a row.*is_first"):
+                encode(model, packed(ROWS), some)
+
+
+def test_a_layer_that_a_part_of_a_chain_skips_drops_nothing() -> None:
+    skips = Mine("before_layer", lambda view: Decision(skip=True))
+    drops = Mine("before_layer", lambda view: Decision(keep=view.batch.positions < 2))
+    chained = run(tiny_model("bert"), Chain([drops, skips]), ROWS)
+    assert torch.equal(chained.logits, run(tiny_model("bert"), skips, ROWS).logits)
 
 
 def test_the_token_that_the_head_reads_stays() -> None:

@@ -11,10 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from baselines import PatienceExit
+from baselines import EntropyExit, PatienceExit
 from tokendrop.engine.encoder import encode
 from tokendrop.errors import UserError
+from tokendrop.reducers import measured_in_training
 from tokendrop.reducers.base import Reducer, Shape, StageContext, Step
+from tokendrop.reducers.chain import Chain
+from tokendrop.reducers.dense import Dense
 from tokendrop.testing.tiny import (
     LAYERS,
     built,
@@ -131,6 +134,17 @@ def test_the_best_epoch_is_that_of_all_layers() -> None:
     assert run(model, reducer, ROWS).trace.row_depth().eq(LAYERS).all()
     reducer.leave(stage, {})
     assert run(model, reducer, ROWS).trace.row_depth().lt(LAYERS).any()
+    # so the numbers of that epoch are not those of its patience
+    assert not measured_in_training(PatienceExit())
+    assert not measured_in_training(Chain([Dense(), PatienceExit()]))
+    assert measured_in_training(EntropyExit())
+    assert not measured_in_training(EntropyExit(threshold=0.7))
+
+
+def test_there_is_a_layer_to_leave_behind() -> None:
+    for reducer in (PatienceExit(), EntropyExit()):
+        with pytest.raises(UserError, match="this backbone has 1 layer: take one with 2 or more"):
+            built(reducer, layers=1)
 
 
 @pytest.mark.parametrize(

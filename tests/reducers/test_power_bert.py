@@ -384,3 +384,9 @@ def test_attention_probabilities_are_never_dropped_out() -> None:
 def test_a_given_configuration_needs_no_search() -> None:
     assert [s.name for s in PowerBert(configuration=[4, 2, 1]).stages()] == ["retrain"]
     assert [s.name for s in PowerBert().stages()] == ["search", "retrain"]
+
+
+def test_without_a_search_there_has_to_be_a_configuration() -> None:
+    with pytest.raises(UserError, match="search_epochs 0 leaves nothing that says what to drop"):
+        built(PowerBert(search_epochs=0))
+    assert built(PowerBert(search_epochs=0, configuration=[9, 6, 3])).configuration == (9, 6, 3)

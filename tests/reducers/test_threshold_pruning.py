@@ -8,10 +8,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from baselines import ThresholdPruning
-from tokendrop.engine.encoder import encode
+from baselines import FewerLayers, ThresholdPruning
+from tokendrop.engine.encoder import encode, walk
 from tokendrop.errors import UserError
 from tokendrop.reducers.base import Reducer, StageContext
+from tokendrop.reducers.chain import Chain
+from tokendrop.reducers.dense import Dense
 from tokendrop.testing.tiny import (
     LAYERS,
     built,
@@ -137,6 +139,23 @@ def test_it_begins_as_the_code_does() -> None:
     thresholds = built(ThresholdPruning(), layers=12).describe()["thresholds"]
     assert thresholds == pytest.approx([0.01 * layer / 12 for layer in range(12)])
     assert [stage.name for stage in ThresholdPruning(thresholds=[0.0]).stages()] == ["hard"]
+
+
+def test_a_skipped_layer_weakens_nothing_again() -> None:
+    pruning = ThresholdPruning(temperature=0.02)
+    chain = built(Chain([FewerLayers(layers=2), pruning])).train()
+    begun(pruning)
+    whole, shallow = tiny_model("bert"), tiny_model("bert")
+    shallow.bert.encoder.layer = shallow.bert.encoder.layer[:2]
+    expected = walk(shallow, packed(ROWS), pruning).hidden
+    torch.testing.assert_close(walk(whole, packed(ROWS), chain).hidden, expected)
+    assert not torch.allclose(expected, walk(shallow, packed(ROWS), Dense()).hidden)
+
+
+def test_there_is_a_layer_to_prune_in() -> None:
+    with pytest.raises(UserError, match="this backbone has 1 layer: give thresholds, or take"):
+        built(ThresholdPruning(), layers=1)
+    assert built(ThresholdPruning(thresholds=[0.1]), layers=1).describe()["threshold_mean"] > 0
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from tokendrop.errors import UserError
 from tokendrop.reducers.base import Reducer, Stage
 from tokendrop.reducers.chain import Chain
 from tokendrop.reducers.dact_bert import DactBert
+from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.length_adaptive import LengthAdaptive
 from tokendrop.reducers.power_bert import PowerBert
 from tokendrop.testing.tiny import tiny_model
@@ -74,17 +75,20 @@ def train_all(folder: Path, processes: int, rank: int = 0) -> None:
 
 
 def train(
-    reducer: Reducer, folder: Path, processes: int, out: Path, callback: Callback
+    reducer: Reducer,
+    folder: Path,
+    processes: int,
+    out: Path,
+    callback: Callback,
+    metric: str = "accuracy",
+    **settings: Any,
 ) -> list[TrainedStage]:
     """Train a method on the rows of a folder."""
+    rows = {"train": "rows.csv", "dev": "dev.csv", "test": "dev.csv"}
+    settings = settings or rows | {"max_length": 24, "class_weights": "balanced"}
+    files = {name: str(folder / settings.pop(name)) for name in rows}
     data = TextData(
-        train=str(folder / "rows.csv"),
-        dev=str(folder / "dev.csv"),
-        test=str(folder / "dev.csv"),
-        tokenizer=str(folder / "backbone"),
-        max_length=24,
-        batch_size=4 // processes,
-        class_weights="balanced",
+        **files, **settings, tokenizer=str(folder / "backbone"), batch_size=4 // processes
     )
     several: dict[str, Any] = {}
     if processes > 1:
@@ -102,7 +106,7 @@ def train(
             reload_dataloaders_every_n_epochs=1,
         )
 
-    module = TokenDropModule(reducer, str(folder / "backbone"), fine_tune=FINE_TUNE)
+    module = TokenDropModule(reducer, str(folder / "backbone"), metric, fine_tune=FINE_TUNE)
     return recipes.train(module, data, 1, out, trainer)
 
 
@@ -160,6 +164,51 @@ def test_two_processes_end_alike_and_as_one(method: str, found: tuple[Any, Any, 
             del of["dev/loss"]  # a mean over batches, in each of which classes have their weights
         # what merging compares is counted by the width of batches, which are smaller here
         assert theirs == pytest.approx(alone, rel=2e-3)
+
+
+QUESTIONS = {"task": "question_answering", "max_length": 16, "doc_stride": 3} | {
+    "train": "asked.json", "dev": "asked_dev.json", "test": "asked_dev.json"
+}  # fmt: skip
+
+
+def answer_all(folder: Path, processes: int, rank: int = 0) -> None:
+    """Train on questions, and write what this process says of the dev split."""
+    out = folder / f"answering_{processes}"
+    stages = train(Dense(), folder, processes, out, Weights(), "f1", **QUESTIONS)
+    (folder / f"answers_{processes}_{rank}.json").write_text(json.dumps(stages[0].chosen))
+
+
+def test_windows_of_a_question_are_joined_from_all_processes(folder: Path) -> None:
+    for file, marks in (("asked", 0), ("asked_dev", 20)):
+        # of one window to several, which the processes share; one of them alone has the answer
+        contexts = [
+            "the plot is thin but we laughed a lot " * (n % 4) + "!" * (n + marks + 1)
+            for n in range(9)
+        ]
+        asked = [
+            {
+                "context": f"plot {context}",
+                "qas": [
+                    {
+                        "id": str(number),
+                        "question": "we laughed",
+                        "answers": [{"text": "plot", "answer_start": 0}],
+                    }
+                ],
+            }
+            for number, context in enumerate(contexts)
+        ]
+        data = {"data": [{"title": "film", "paragraphs": asked}]}
+        (folder / f"{file}.json").write_text(json.dumps(data))
+    on_two(answer_all, folder, 2)
+    answer_all(folder, 1)
+    one, *two = (
+        json.loads((folder / f"answers_{name}.json").read_text()) for name in ("1_0", "2_0", "2_1")
+    )
+    assert 0 < one["dev/f1"] <= 1
+    for found in two:
+        for name in ("dev/f1", "dev/exact_match", "dev/score"):
+            assert found[name] == pytest.approx(one[name], abs=1e-6)
 
 
 class Kill(Callback):

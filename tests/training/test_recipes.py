@@ -67,7 +67,7 @@ class StopIn(Callback):
 
 
 def trained(
-    module: TokenDropModule, data: TextData, root: Path, *callbacks: Callback
+    module: TokenDropModule, data: TextData, root: Path, *callbacks: Callback, **options: Any
 ) -> list[TrainedStage]:
     def make(stage: Stage, given: list[Callback]) -> Trainer:
         return Trainer(
@@ -79,6 +79,7 @@ def trained(
             enable_model_summary=False,
             num_sanity_val_steps=0,
             reload_dataloaders_every_n_epochs=1,
+            **options,
         )
 
     return recipes.train(module, data, 1, root, make)
@@ -491,3 +492,40 @@ def test_a_stage_of_another_version_is_named(backbone: str, data: TextData, tmp_
     with pytest.raises(UserError, match="remove its folder to train it again") as error:
         trained(module, data, tmp_path)
     assert str(stage.folder) in str(error.value)
+
+
+def test_the_best_epoch_stays_the_best_in_a_folder_of_another_name(
+    backbone: str, data: TextData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the second and third epoch differ by less than what a curve is rounded to
+    rises = iter([0.6, 0.700_000_1, 0.700_000_4, 0.5])
+    monkeypatch.setattr(Dense, "score", lambda *_: next(rises))
+    module = TokenDropModule(Dense(), backbone, fine_tune=replace(FINE_TUNE, epochs=4))
+    with pytest.raises((ConnectionAbortedError, UserError)):
+        trained(module, data, tmp_path / "before", StopIn("fine_tune", 3))
+    (tmp_path / "before").rename(tmp_path / "after")
+    (stage,) = trained(module, data, tmp_path / "after")
+    assert stage.chosen["epoch"] == 3
+    kept = tokendrop.load(stage.model).backbone.state_dict()
+    for epoch in range(1, 5):
+        found = load_file(stage.folder / f"epoch{epoch}.safetensors")
+        same = all(torch.equal(found[name], weight) for name, weight in kept.items())
+        assert same == (epoch == 3)
+
+
+def test_a_method_is_told_the_steps_that_a_limited_trainer_takes(
+    backbone: str, data: TextData, tmp_path: Path
+) -> None:
+    """AdapLeR's removal would stay soft if it were told more of them."""
+
+    class Sharpness(Callback):
+        def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+            if module.stage.name == "adaptive":
+                assert trainer.limit_train_batches == limit
+                ends.append(float(module.model.reducer.sharpness))
+
+    ends: list[float] = []
+    module = TokenDropModule(AdapLeR(epochs=1), backbone, fine_tune=replace(FINE_TUNE, epochs=1))
+    for limit in (5, 0.9):
+        trained(module, data, tmp_path / str(limit), Sharpness(), limit_train_batches=limit)
+    assert ends == [1e5, 1e5]

@@ -18,7 +18,7 @@ from tokendrop.holding import hold
 from tokendrop.measure.measures import TRAIN_SECONDS
 from tokendrop.models.cards import DESCRIBED, SIDE_CAR
 from tokendrop.models.model import load_with
-from tokendrop.reducers import from_spec
+from tokendrop.reducers import from_spec, measured_in_training
 from tokendrop.reducers.base import Stage
 from tokendrop.training import recipes
 from tokendrop.training.finished import TrainedStage
@@ -79,9 +79,7 @@ def _save(cli: TokenDropCLI, stage: TrainedStage, folder: Path) -> None:
     """Write the trained model at its operating point, with the settings of its training."""
     reducer = from_spec(cli.model.reducer_spec)
     model = load_with(stage.model, reducer)
-    # epochs are evaluated at the default operating point
-    usual = model.reducer.spec() == from_spec(reducer.spec(trained=True)).spec()
-    if not is_partial(cli.trainer, "dev") and usual:
+    if not is_partial(cli.trainer, "dev") and measured_in_training(reducer):
         model.figures = figures_of(cli, "dev", stage.chosen, cli.model.backbone)
     with whole_folder(folder) as draft:
         model.save_pretrained(draft)

@@ -42,8 +42,8 @@ def encode(
         embeddings: (T, hidden) in place of the embedding output, e.g. to take gradients of it.
 
     Raises:
-        UserError: a decision of the reducer cannot be done, such as dropping a row's first token,
-            which the head reads; that is a RuntimeError on a GPU, which is not waited for.
+        UserError: a decision of the reducer cannot be done, such as dropping a row's first token
+            where the head reads it alone; that is a RuntimeError on a GPU, which is not waited for.
     """
     if embeddings is None and (encoded := whole_pass(model, batch, reducer)) is not None:
         return encoded
@@ -56,7 +56,7 @@ def encode(
             f"{answers.logits.shape[1]} logits, but the task has {model.config.num_labels}: make "
             "as many as shape.classes in build says"
         )
-    if layout.lengths:
+    if layout.lengths and not by_token:  # what was dropped is put back for one that reads it all
         kept = (layout.tokens[layout.first] == batch.layout.first[layout.rows]).all()
         complaint = (
             f"{type(reducer).__name__} dropped the [CLS] token of a row, which the head reads: "
@@ -66,6 +66,7 @@ def encode(
             torch._assert_async(kept, complaint)  # checked there, so that it is not waited for
         elif not kept:
             raise UserError(complaint)
+    if layout.lengths:
         places = answers.places(layout.origin)
         if by_token:
             assert walked.restored is not None
@@ -138,7 +139,8 @@ def _walk(
     layers, rotary = family.layers(model), family.rotary(model, batch)
     relative = family.relative(model, batch)
     memory = reducer.start(batch)
-    live = Live(batch, hidden, memory, len(layers), restore, parts)
+    method = type(reducer).__name__
+    live = Live(batch, hidden, memory, len(layers), restore, parts, method)
     for index, layer in enumerate(layers):
         if not live.layout.lengths:
             break

@@ -13,6 +13,7 @@ from tokendrop.engine.merging import merge, move, staying
 from tokendrop.engine.packed import Batch, Layout
 from tokendrop.engine.parts import Parts
 from tokendrop.engine.trace import Trace
+from tokendrop.errors import UserError
 from tokendrop.reducers.base import Decision, Reducer, View
 from tokendrop.reducers.moments import Moment, checked
 
@@ -48,6 +49,7 @@ class Live:
         layers: int,
         restore: bool,
         parts: Parts,
+        method: str,
     ) -> None:
         """
         Args:
@@ -57,6 +59,7 @@ class Live:
             layers: how many there are.
             restore: whether every original token has a state and an answer in the end.
             parts: what layers do token by token.
+            method: the reducer's name, for messages.
         """
         self.batch = batch
         self.layout = batch.layout
@@ -69,6 +72,7 @@ class Live:
         # the original token whose state each original token has in the end
         self._home = batch.layout.tokens if restore else None
         self._parts = parts
+        self._method = method
         self.hidden = with_room(hidden, parts.spare_rows(len(hidden)))
 
     @property
@@ -118,13 +122,22 @@ class Live:
 
         Returns:
             which ones those are among the tokens before, spare rows behind them; None if all stay.
+
+        Raises:
+            UserError: a row would have no token left.
         """
         keep = staying(decision)
-        return None if keep is None else self._keep(keep, decision.counts)
+        if keep is None:
+            return None
+        counts = self.layout.counts(keep) if decision.counts is None else decision.counts
+        if 0 in counts:
+            raise UserError(
+                f"{self._method} dropped all tokens of a row, [CLS] too, so that nothing can "
+                "answer it: keep those where view.layout.is_first is true"
+            )
+        return self._keep(keep, counts)
 
-    def _keep(self, keep: Tensor, counts: Sequence[int] | None) -> Tensor | None:
-        if counts is None:
-            counts = self.layout.counts(keep)
+    def _keep(self, keep: Tensor, counts: Sequence[int]) -> Tensor | None:
         present = self.layout.lengths
         if tuple(counts) == present:
             return None

@@ -24,6 +24,7 @@ from tokendrop.families import family_of
 from tokendrop.golden import Difference, compare, integers, load_model, read_cases
 from tokendrop.models.backbones import shape_of
 from tokendrop.reducers.length_adaptive import LengthAdaptive, Plan
+from tokendrop.tasks import kind_of
 
 Rows = list[list[int]]
 
@@ -59,7 +60,7 @@ def _case(
 ) -> Iterator[Difference]:
     batch = Batch.pack(ids, types)
     reducer = LengthAdaptive(keep_cls=bool(case["always_keep_cls"]))
-    reducer.build(shape_of(model.config, max(map(len, ids))))
+    reducer.build(shape_of(model.config, max(map(len, ids)), kind_of(model)))
     with reducer.following(partial(_plan, case, reducer)):
         walked = walk(model, batch, reducer.eval(), restore=True)
     assert walked.restored is not None

@@ -70,3 +70,12 @@ def from_spec(spec: dict[str, Any]) -> Reducer:
         return parser.instantiate(parsed).reducer
     except ArgumentError as error:
         raise setting_error(error, REDUCERS) from error
+
+
+def measured_in_training(reducer: Reducer) -> bool:
+    """Whether the numbers of a training's epochs are those of this reducer.
+
+    Epochs are evaluated at the class's own operating point, if at any.
+    """
+    usual = from_spec(reducer.spec(trained=True))
+    return not reducer.evaluated_apart and reducer.spec() == usual.spec()

@@ -86,6 +86,8 @@ class Reducer(nn.Module):
         token_scores: the scores of the fine-tuned model's tokens that its training asks for, if
             any; what is left of a comparison is estimated with it.
         reference: whether it drops nothing, so that other methods are compared with it.
+        evaluated_apart: whether the epochs of its training are evaluated otherwise than it runs
+            afterwards, so that their numbers are those of no operating point.
         carried: what of ``view.memory`` later layers read: its tensors (B, ...) by name, which an
             exported model hands on.
     """
@@ -97,6 +99,7 @@ class Reducer(nn.Module):
     recipe: int = 1
     token_scores: Literal["saliency", "attention"] | None = None
     reference: bool = False
+    evaluated_apart: bool = False
     carried: tuple[str, ...] = ()
     arguments: dict[str, Any]
 

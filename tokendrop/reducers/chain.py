@@ -29,12 +29,13 @@ class Chain(Reducer):
       epoch;
     - parts whose first stage is still to come are silent: they decide nothing and cost nothing, so
       an exit that nobody has trained yet does not answer while PoWER-BERT searches;
-    - the others go on as in the last epoch of their own last stage, at their own rates. Their
-      losses count in every pass, averaged over the owner's passes, so that their weights mean what
-      they mean alone.
+    - the others go on as in the last epoch of their own last stage, at the rates of their groups;
+      those that name none follow the stage's. Their losses count in every pass, averaged over the
+      owner's passes, so that their weights mean what they mean alone.
 
-    A part without a recipe always acts. Terms, stages and whatever else is named by parts carry the
-    index of the part, from 0. Weights that a part leaves out of a loss follow it in no stage.
+    A part that trains for no epoch always acts. Terms, stages and whatever else is named by parts
+    carry the index of the part, from 0. Weights that a part leaves out of a loss follow it in no
+    stage.
 
     The last recipe has the last word on the backbone: a Length-Adaptive Transformer belongs at the
     end, because stages after its own run at full length. Arguments of a part are changed by their
@@ -86,6 +87,10 @@ class Chain(Reducer):
         """That of the parts, 1 where all have their first one."""
         return 1 + sum(part.recipe - 1 for part in self._reducers)
 
+    @property
+    def evaluated_apart(self) -> bool:  # type: ignore[override]
+        return any(part.evaluated_apart for part in self._reducers)
+
     def _activate(self, indices: Iterable[int]) -> None:
         """Let these parts act and all others be silent."""
         self.active = {index: self._reducers[index] for index in indices}
@@ -96,7 +101,9 @@ class Chain(Reducer):
         return torch.tensor(list(self.active))
 
     def set_extra_state(self, state: Tensor) -> None:
-        self._activate(state.tolist())
+        idle = [index for index, part in enumerate(self._reducers) if not _trains(part)]
+        # those were silent in models of versions that took no epoch for a stage to come
+        self._activate(sorted({*state.tolist(), *idle}))
 
     def build(self, shape: Shape) -> None:
         trained = 0
@@ -134,7 +141,7 @@ class Chain(Reducer):
         for part, own in self._views(view):
             more = checked(getattr(part, moment)(own), own, part, moment)
             if more is not None:
-                decision = combined(decision, more)
+                decision = combined(decision, more, own)
         return decision
 
     def _views(self, view: View) -> Iterator[tuple[Reducer, View]]:
@@ -187,7 +194,7 @@ class Chain(Reducer):
     def enter(self, stage: Stage, context: StageContext) -> None:
         self.owner, own = self._owner(stage)
         parts = enumerate(self._reducers)
-        self._activate([i for i, part in parts if i <= self.owner or not part.stages()])
+        self._activate([i for i, part in parts if i <= self.owner or not _trains(part)])
         for _, part, last in self._going_on(self.owner):
             part.enter(last, context)
         self._reducers[self.owner].enter(own, context)
@@ -224,14 +231,14 @@ class Chain(Reducer):
     def _going_on(self, owner: int) -> Iterator[tuple[int, Reducer, Stage]]:
         """The parts trained before the owner, each with its last stage."""
         for index, part in enumerate(self._reducers[:owner]):
-            if stages := part.stages():
-                yield index, part, stages[-1]
+            if _trains(part):
+                yield index, part, part.stages()[-1]
 
     def _epochs(self, epoch: int) -> Iterator[tuple[Reducer, int]]:
         """Who is trained, and the epoch it is in: for parts that go on, their own last one."""
         if self.owner is not None:
             for _, part, last in self._going_on(self.owner):
-                yield part, last.epochs - 1
+                yield part, max(0, last.epochs - 1)
             yield self._reducers[self.owner], epoch
 
     def _owner(self, stage: Stage) -> tuple[int, Stage]:
@@ -259,3 +266,8 @@ class Chain(Reducer):
             for index, one in enumerate(said)
             for name, value in one.items()
         }
+
+
+def _trains(part: Reducer) -> bool:
+    """Whether a part has an epoch to train for."""
+    return any(stage.epochs for stage in part.stages())

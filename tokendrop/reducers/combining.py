@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tokendrop.errors import UserError
-from tokendrop.reducers.base import Decision, Group
+from tokendrop.reducers.base import Decision, Group, View
 
 
 def numbered(terms: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
@@ -35,17 +35,22 @@ def narrowed(group: Group, other: Group) -> list[Group]:
     return [g for g in (narrower, replace(group, parameters=rest)) if g.parameters]
 
 
-def combined(one: Decision, other: Decision) -> Decision:
+def combined(one: Decision, other: Decision, view: View) -> Decision:
     """Both decisions at once. The answer of a row is that of the first part that lets it leave."""
 
     def both(a: Tensor | None, b: Tensor | None, how: Callable[..., Tensor]) -> Tensor | None:
         return b if a is None else a if b is None else how(a, b)
 
-    answer = both(
-        one.answer,
-        other.answer,
-        lambda a, b: torch.where(one.leave[:, None], a, b) if one.leave is not None else b,
-    )
+    def first_answer(a: Tensor, b: Tensor) -> Tensor:
+        assert one.leave is not None
+        leaves, layout = one.leave, view.layout
+        if view.by_token:  # answers are those of all tokens
+            rows = leaves.new_zeros(len(view.batch)).index_copy(0, layout.rows, leaves)
+            leaves = rows[view.batch.layout.row]
+        return torch.where(leaves[:, None], a, b)
+
+    if one.skip or other.skip:  # there nothing is dropped, whoever asks for it
+        return Decision(skip=True)
     if one.into is not None and other.into is not None:
         raise UserError("two parts of a chain merge tokens in the same layer: take one of them")
     removing = [d for d in (one, other) if d.keep is not None or d.into is not None]
@@ -56,7 +61,6 @@ def combined(one: Decision, other: Decision) -> Decision:
         into=one.into if other.into is None else other.into,
         weight=one.weight if other.into is None else other.weight,
         key_bias=both(one.key_bias, other.key_bias, torch.add),
-        skip=one.skip or other.skip,
         leave=both(one.leave, other.leave, torch.logical_or),
-        answer=answer,
+        answer=both(one.answer, other.answer, first_answer),
     )

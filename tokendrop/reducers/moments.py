@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
+from operator import gt
 from typing import Any, Literal
 
 import torch
@@ -52,7 +54,18 @@ class View:
 
     @property
     def cls(self) -> Tensor:
-        """(R, hidden) the [CLS] state of each live row, in fp32."""
+        """(R, hidden) the [CLS] state of each live row, in fp32.
+
+        Raises:
+            UserError: a row has lost it, which can be where the head reads every token.
+        """
+        if self.by_token and self.states.device.type == "cpu":
+            own = self.batch.layout.first[self.layout.rows]
+            if not torch.equal(self.layout.tokens[self.layout.first], own):
+                raise UserError(
+                    "a method reads [CLS] where another one has dropped it: let it read the mean "
+                    "of a row (pooling: mean), or keep [CLS] (keep_cls: true)"
+                )
         return self.states[self.layout.first].float()
 
 
@@ -64,6 +77,7 @@ class Decision:
         keep: (T,) mask of the tokens that go on.
         counts: how many of each row do, in the order of the layout, where the method knows it, be
             it for ``keep``, ``into`` or ``leave``; that spares reading them back from the device.
+            On a processor others than those that stay are refused.
         scale: (T,) factors on the attention output (``after_attention``) or on the states that
             leave the layer (``after_layer``).
         into: (T,) index of the live token that each one is merged into, its own where it stays;
@@ -71,7 +85,7 @@ class Decision:
             averaged behind the attention's output projection, so that all tokens go through it.
         weight: (T,) what a token counts in that average.
         key_bias: (T,) added to the logits of each key (``before_layer`` only).
-        skip: pass over this layer altogether (``before_layer`` only).
+        skip: pass over this layer altogether (``before_layer`` only, and alone).
         leave: (R,) mask of the rows that stop here (``after_layer`` only).
         answer: (R, classes) logits of the rows, read where ``leave`` is true; for tasks that answer
             for every token, (T_0, outputs) of all original tokens.
@@ -101,11 +115,12 @@ _TYPES = {"keep": torch.bool, "leave": torch.bool, "into": torch.int64}
 def checked(found: object, view: View, reducer: object, moment: Moment) -> Decision | None:
     """What a reducer answered at a moment, if it can be done.
 
-    Types and shapes alone are looked at: for a value a device would have to be waited for.
+    Values are looked at on a processor only: another device would have to be waited for.
 
     Raises:
         UserError: it is no decision, or one with something that this moment does not take, that
-            lacks its other half, or that has another size than what is alive.
+            lacks its other half, that has another size than what is alive, or that another part of
+            it contradicts.
     """
     if found is None:
         return None
@@ -124,7 +139,67 @@ def checked(found: object, view: View, reducer: object, moment: Moment) -> Decis
             complaint = _complaint(field, value, view)
         if complaint:
             raise UserError(f"{name} a Decision with {field}{complaint}")
+    if complaint := _contradiction(found, view):
+        raise UserError(f"{name} a Decision with {complaint}")
     return found
+
+
+def _contradiction(found: Decision, view: View) -> str:
+    """What of a decision would be ignored or undone by the rest of it, "" if nothing would."""
+    if found.skip:
+        beside = [name for name in ("keep", "counts", "key_bias") if vars(found)[name] is not None]
+        if beside:
+            return f"skip beside {beside[0]}, which a layer that is passed over has not: give one"
+    on_host = view.states.device.type == "cpu"
+    if found.into is not None and on_host and (complaint := _lost(found.into, view)):
+        return f"into {complaint}"
+    if found.counts is None:
+        return ""
+    if found.keep is None and found.into is None and found.leave is None:
+        return "counts alone: they say how many tokens keep, into or leave let stay, so give one"
+    lengths, total = view.layout.lengths, sum(found.counts)
+    whole = isinstance(total, Integral)
+    if not whole or min(found.counts) < 0 or any(map(gt, found.counts, lengths)):
+        rows = f"rows of {list(lengths)} tokens: use whole numbers"
+        return f"counts {list(found.counts)} for {rows} from 0 to these"
+    if not on_host:
+        return ""
+    if found.leave is not None:
+        leaving = zip(found.leave.tolist(), lengths, strict=True)
+        if (stay := [0 if leaves else length for leaves, length in leaving]) != list(found.counts):
+            return f"counts {list(found.counts)} where leave says {stay}: give these, or no counts"
+        return ""
+    stays = _staying(found)
+    # where the head reads [CLS], that they are right row by row follows: each begins with its own
+    if int(stays.count_nonzero()) != total or (
+        view.by_token and view.layout.counts(stays) != list(found.counts)
+    ):
+        right = view.layout.counts(stays)
+        return f"counts {list(found.counts)} where {right} stay: give these, or no counts"
+    return ""
+
+
+def _staying(found: Decision) -> Tensor:
+    """(T,) which tokens are neither dropped nor merged into another."""
+    if found.into is None:
+        assert found.keep is not None
+        return found.keep
+    own = found.into == torch.arange(len(found.into))
+    return own if found.keep is None else own & found.keep
+
+
+def _lost(into: Tensor, view: View) -> str:
+    """Why the token that some are merged into does not hold them afterwards, "" if all do."""
+    if not len(into):
+        return ""
+    if int(into.amin()) < 0 or int(into.amax()) >= len(into):
+        return f"beyond the {len(into)} live tokens: give the index of one of them"
+    if not torch.equal(into[into], into):
+        return "a token that goes into another itself: merge into one that stays"
+    row = view.layout.row
+    if not torch.equal(row[into], row):
+        return "a token of another row: merge inside a row"
+    return ""
 
 
 def _complaint(field: str, value: Any, view: View) -> str:

@@ -24,6 +24,7 @@ from tokendrop.bounds import Natural, NonNegative, Positive
 from tokendrop.engine.by_row import row_rank, top_k
 from tokendrop.engine.probabilities import Received
 from tokendrop.engine.trace import Encoded
+from tokendrop.errors import UserError
 from tokendrop.reducers.base import (
     Decision,
     Group,
@@ -98,6 +99,11 @@ class PowerBert(Reducer):
 
     def build(self, shape: Shape) -> None:
         self.longest = shape.max_tokens
+        if self.given is None and not self.search_epochs:
+            raise UserError(
+                "PowerBert.search_epochs 0 leaves nothing that says what to drop: use 1 or more, "
+                "or give a configuration"
+            )
         counts = [shape.max_tokens] * shape.layers
         if self.given is not None:
             counts = check_configuration(self.given, shape.layers)

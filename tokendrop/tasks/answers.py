@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -64,6 +65,14 @@ class Answers(ABC, Generic[T]):
     @abstractmethod
     def update(self, logits: Tensor, batch: Batch) -> None:
         """Add a batch; its ``examples`` say which rows of the split it holds."""
+
+    def join(self, found: Mapping[int, T]) -> None:
+        """Add what another pass found, over other rows of the same split.
+
+        Args:
+            found: as :attr:`found`; of an example with several rows, both may know a part.
+        """
+        self.found.update(found)
 
     @abstractmethod
     def __getitem__(self, example: int) -> Answer:

@@ -242,23 +242,24 @@ class SpanAnswers(Answers[_Best]):
         assert split.windows is not None
         self.windows = split.windows
         self.null_threshold = null_threshold
-        self.questions: dict[int, Question] = {}
 
     def update(self, logits: Tensor, batch: Batch) -> None:
         rows = logits.float().cpu().split(list(batch.layout.lengths))
         for number, row in zip(batch.numbers, rows, strict=True):
-            window = self.windows[number]
-            start, end = row.numpy().T
+            window, (start, end) = self.windows[number], row.numpy().T
             first, last, score = best_span(start, end, window.offsets[:, 1] > 0)
             begin, behind = window.offsets[first, 0], window.offsets[last, 1]
             # some tokenizers count the blank before a word as the word's own
             text = window.question.context[begin:behind].strip()
-            new = _Best(score, text, number, float(start[0] + end[0]))
-            old = self.found.get(window.number, new)
-            self.questions[window.number] = window.question
-            # the earlier window of two equals, whatever the order of the rows in a batch
-            best = max(old, new, key=lambda found: (found.score, -found.row))
-            self.found[window.number] = best._replace(null=min(old.null, new.null))
+            self.join({window.number: _Best(score, text, number, float(start[0] + end[0]))})
+
+    def join(self, found: Mapping[int, _Best]) -> None:
+        """Add the best spans in other windows, be it of questions of which some are known."""
+        for question, new in found.items():
+            old = self.found.get(question, new)
+            # the earlier window of two equals, whatever the order in which they come
+            best = max(old, new, key=lambda one: (one.score, -one.row))
+            self.found[question] = best._replace(null=min(old.null, new.null))
 
     def __getitem__(self, example: int) -> Answer:
         """A span, "" where there is none."""
@@ -274,11 +275,9 @@ class AnswerScores(Scores):
     answers: SpanAnswers
 
     def compute(self) -> dict[str, Tensor]:
-        frame = self.examples()
-        return {
-            "exact_match": torch.tensor(frame["exact_match"].mean(), dtype=torch.float32),
-            "f1": torch.tensor(frame["score"].mean(), dtype=torch.float32),
-        }
+        columns = {"exact_match": "exact_match", "f1": "score"}
+        means = self.examples()[list(columns.values())].mean().astype("float32")
+        return {name: torch.tensor(means[column]) for name, column in columns.items()}
 
     def examples(self) -> pd.DataFrame:
         """The first right answer and the one given to each question ("" for none), its F1 as score.
@@ -289,12 +288,13 @@ class AnswerScores(Scores):
         columns = ["id", "label", "answer", "exact_match", "score"]
         lines = []
         for number in index:
-            question, answer = self.answers.questions[number], self.answers[number].label
+            answer = self.answers[number]
+            question = self.answers.windows[answer.row].question
             right = question.answers or [""]
             scores = squad(
-                {"id": question.id, "prediction_text": answer},
+                {"id": question.id, "prediction_text": answer.label},
                 {"id": question.id, "answers": {"text": right}},
             )
             exact, f1 = (float(scores[name]) / 100 for name in ("exact_match", "f1"))
-            lines.append((question.id, right[0], answer, exact, f1))
+            lines.append((question.id, right[0], answer.label, exact, f1))
         return pd.DataFrame(lines, columns=columns, index=index)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import ModelCheckpoint
 from safetensors.torch import save
 from torch import Tensor
 
@@ -32,6 +33,32 @@ class WholeCheckpoints(TorchCheckpointIO):
 
     def remove_checkpoint(self, path: Any) -> None:
         sums.remove(Path(path))
+
+
+class BestWeights(ModelCheckpoint):
+    """Keeps the weights of the epoch with the best dev score, wherever the folder has gone since.
+
+    Lightning's own forgets the best score when a training goes on in a folder of another name, and
+    takes the next epoch for the best, whatever its score.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            folder,
+            "best",
+            monitor="dev/score",
+            mode="max",
+            save_weights_only=True,
+            enable_version_counter=False,
+        )
+
+    @property
+    def state_key(self) -> str:
+        # by which checkpoints of earlier versions know it
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict({**state_dict, "dirpath": self.dirpath})
 
 
 def resumable(last: Path, best: Path) -> bool:

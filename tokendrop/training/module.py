@@ -251,7 +251,7 @@ class TokenDropModule(LightningModule):
         """Log what the pass over a split gave and cost, and begin anew."""
         scores = self.scores[split]
         assert isinstance(scores, Scores)
-        gather(scores.answers.found)
+        gather(scores.answers)
         found = {name: float(value) for name, value in scores.compute().items()}
         scores.reset()
         metrics = found | self._cost()

@@ -24,7 +24,7 @@ from torch import Tensor, distributed, nn
 from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
 from tokendrop.reducers.base import Step
-from tokendrop.tasks import Task
+from tokendrop.tasks import Answers, Task
 
 # others wait while the first one works out what methods ask about the training rows
 LONGEST_WAIT = timedelta(days=1)
@@ -92,13 +92,18 @@ def total(number: int, device: torch.device) -> int:
     return int(numbers)
 
 
-def gather(found: dict[int, Any]) -> None:
-    """Add what the other processes found, each about other examples."""
+def gather(answers: Answers[Any]) -> None:
+    """Join the answers of all processes, each of which has seen other rows.
+
+    They come in the same order everywhere, so that sums over them are the same to the last bit: by
+    them each process decides for itself whether an epoch is the best.
+    """
     if several():
         everyones: list[Any] = [None] * distributed.get_world_size()
-        distributed.all_gather_object(everyones, found)
+        distributed.all_gather_object(everyones, answers.found)
+        answers.found.clear()
         for one in everyones:
-            found.update(one)
+            answers.join(one)
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,7 @@ from tokendrop.models import backbones
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.base import Stage, StageContext
 from tokendrop.training.checkpoints import (
+    BestWeights,
     WholeCheckpoints,
     read_checkpoint,
     resumable,
@@ -39,7 +40,7 @@ from tokendrop.training.saliency import (
     cost_of,
     over_training_rows,
 )
-from tokendrop.training.trainer_options import in_one_line
+from tokendrop.training.trainer_options import in_one_line, limited
 from tokendrop.training.work import Done, Steps
 
 log = logging.getLogger(__name__)
@@ -137,10 +138,7 @@ def _train_stage(
 ) -> TrainedStage:
     module, data = recipe.module, recipe.data
     module.begin(model, data.make_task(module.metric), data.splits, stage, recipe.seed)
-    best = ModelCheckpoint(
-        folder, "best", monitor="dev/score", mode="max", save_weights_only=True,
-        enable_version_counter=False,
-    )  # fmt: skip
+    best = BestWeights(folder)
     last = ModelCheckpoint(
         folder, "last", save_on_train_epoch_end=True, enable_version_counter=False
     )
@@ -180,8 +178,10 @@ def _train_stage(
         )
     chosen = curve.epochs[-1]
     if stage.keep == "best":
-        chosen = max(curve.epochs, key=lambda metrics: metrics["dev/score"])
-        module.load_state_dict(read_checkpoint(best_file)["state_dict"])
+        kept = read_checkpoint(best_file)
+        # the curve is rounded, and would take the first of two epochs that differ by less
+        chosen = curve.epochs[kept["epoch"]]
+        module.load_state_dict(kept["state_dict"])
     model.reducer.leave(stage, {k.removeprefix("dev/"): v for k, v in chosen.items()})
     wait()  # until all have read the best weights
     if is_first():
@@ -219,7 +219,8 @@ def _context(
     split = data.splits["train"]
     lengths = torch.tensor(split.lengths)
     place = Place(processes=trainer.world_size)  # all take as many steps
-    steps = len(data.train_batches(recipe.seed, 0, place)) * stage.epochs
+    batches = len(data.train_batches(recipe.seed, 0, place))
+    steps = limited(trainer, batches) * stage.epochs
     task = data.make_task(recipe.module.metric)
     ends = (min(split.labels), max(split.labels)) if task.head.output == "number" else (0.0, 1.0)
     if tuned is None:

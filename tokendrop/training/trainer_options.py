@@ -226,6 +226,12 @@ def limit_of(trainer: Trainer, *names: str) -> str:
     return next((shown(k, value) for k, value in limits.items() if not WHOLE[k](value)), "")
 
 
+def limited(trainer: Trainer, batches: int) -> int:
+    """How many of an epoch's training batches a trainer takes."""
+    limit = trainer.limit_train_batches
+    return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+
+
 @contextmanager
 def in_one_line() -> Iterator[None]:
     """Lightning's complaints that come only once it knows the data, e.g. of a limit, as ours.

@@ -209,6 +209,26 @@ def test_scores_of_the_training_rows_are_paid_for_once(data: TextData, tmp_path:
     assert second["training"] < 0.75 * first["training"]
 
 
+def test_a_point_that_no_epoch_was_evaluated_at_is_measured(data: TextData, tmp_path: Path) -> None:
+    """The epochs of a patience exit are those of its last layer, whatever its patience is."""
+    method = Method(
+        "baselines.PatienceExit",
+        Arguments({"epochs": 1, "learning_rate": 1e-3}),
+        operating_points={"p2": {"patience": 2}},
+        space={"pooling": Range(choices=["mean"])},
+    )
+    comparison = parsed(TUNED.replace("num_hidden_layers: 2", "num_hidden_layers: 5"))
+    tune(
+        replace(comparison, methods={"patience": method}, tune=Tuning(trials=1)),
+        tmp_path,
+        lambda task, settings: data,
+    )
+    ((*_, outcome),) = trials_of(tmp_path)["patience"]
+    (point,) = outcome["points"]
+    assert point["speedup"] > 1.05
+    assert outcome["measuring"] > 0
+
+
 def test_a_trial_that_diverges_does_not_end_the_others(
     tuned: Finished, data: TextData, tmp_path: Path
 ) -> None:

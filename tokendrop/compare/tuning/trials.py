@@ -18,7 +18,7 @@ from tokendrop.compare.grid.work import plan_of, search_folder
 from tokendrop.compare.tuning.outcomes import WORST, Measured, Outcome
 from tokendrop.data import TextData
 from tokendrop.errors import Diverged
-from tokendrop.reducers import from_spec, with_changes
+from tokendrop.reducers import from_spec, measured_in_training, with_changes
 from tokendrop.reducers.length_adaptive.search import load_search
 from tokendrop.reducers.length_adaptive.search.settings import SearchSettings
 from tokendrop.training.finished import TrainedStage, finished
@@ -101,10 +101,8 @@ def _points(
     points, flops = [], 0.0
     for point, changes in asked.points.items():
         reducer = with_changes(cell.reducer, changes)
-        made = from_spec(reducer)
-        # the epochs of a training are evaluated at the class's own operating point; a method
-        # without one is charged for its passes over the split at least
-        if asked.epochs and made.spec() == from_spec(made.spec(trained=True)).spec():
+        # a method that was not trained is charged for its passes over the split at least
+        if asked.epochs and measured_in_training(from_spec(reducer)):
             value, speedup = (trained.chosen[f"dev/{x}"] for x in (cell.metric, "flops_speedup"))
         else:
             found = evaluate(load_trained(reducer, trained), task, data, "dev")

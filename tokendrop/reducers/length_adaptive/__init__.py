@@ -28,6 +28,7 @@ from tokendrop.engine.by_row import top_k
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.probabilities import Received
 from tokendrop.engine.trace import Encoded
+from tokendrop.errors import UserError
 from tokendrop.reducers.base import Decision, Ranking, Reducer, Shape, Stage, Step, View
 from tokendrop.reducers.configuration import check_configuration
 from tokendrop.reducers.moments import received_attention
@@ -94,7 +95,8 @@ class LengthAdaptive(Reducer):
             layer_drop_teacher: skip layers in the full-length pass as well, as in the code.
             length_basis: l_i counts tokens of any row ("absolute", as in the paper), or scales
                 with the length of each row so that short rows shrink too ("row").
-            keep_cls: never drop [CLS]; False, as in the code, where a head reads every token.
+            keep_cls: never drop [CLS]; False, as in the code, where a head reads every token;
+                it is then a token like any other.
             configuration: l_1 >= ... >= l_N, at least 2 each, the method's operating point: any
                 one runs on the same trained model. By default everything stays.
             sub_models: "distilled" from the full model, as in the paper; all "labelled", without
@@ -113,6 +115,10 @@ class LengthAdaptive(Reducer):
     def build(self, shape: Shape) -> None:
         self.layers, self.longest = shape.layers, shape.max_tokens
         self.configuration = (self.longest,) * self.layers
+        if not self.keep_cls and not shape.head.reads_tokens:
+            raise UserError(
+                f"keep_cls false drops [CLS], which a {shape.head.title} reads alone: leave it true"
+            )
         if self.given is not None:
             self.configuration = tuple(check_configuration(self.given, self.layers, FEWEST))
 
