@@ -67,6 +67,22 @@ class TestHuggingFace:
                 mine.probabilities
             )
 
+    def test_inputs_that_would_do_nothing_are_refused(self, folder: Path) -> None:
+        tokendrop.register()
+        load = AutoModelForSequenceClassification.from_pretrained
+        model = load(folder, subfolder="reducer")
+        rows = tokenizer()(TEXTS[:2], padding=True, return_tensors="pt")
+        with torch.inference_mode():
+            usual = model(**rows, output_attentions=None, output_hidden_states=False)
+            (logits,) = model(**rows, return_dict=False)
+            assert torch.equal(logits, usual.logits)
+            for name, value in (
+                ("output_attentions", True),
+                ("position_ids", torch.zeros_like(rows["input_ids"])),
+            ):
+                with pytest.raises(UserError, match=f"^{name} would do nothing"):
+                    model(**rows, **{name: value})
+
     def test_an_operating_point_is_chosen_and_other_options_are_refused(self, folder: Path) -> None:
         tokendrop.register()
         load = AutoModelForSequenceClassification.from_pretrained

@@ -7,22 +7,20 @@ which the same class gives the model that drops tokens.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import (
-    AutoConfig,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import (
     QuestionAnsweringModelOutput,
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
+from transformers.utils.generic import ModelOutput
 
 from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
@@ -30,6 +28,8 @@ from tokendrop.heads import CLASS, SPAN, TAG, head_of
 from tokendrop.models.model import MODEL_TYPE, TokenDropModel, load
 from tokendrop.models.placing import DTYPES
 from tokendrop.tasks import IGNORED
+
+T = TypeVar("T", bound=ModelOutput)
 
 # what Auto classes pass to every model, beside the caller's own options
 OF_AUTO_CLASSES = {"config", "trust_remote_code", "adapter_kwargs", "_from_auto", "_commit_hash"}
@@ -53,6 +53,8 @@ class _Dropping(PreTrainedModel):
     config_class = TokenDropConfig
     main_input_name = "input_ids"
     suffix: ClassVar[str]
+    # its losses are means, which Hugging Face's Trainer is not to take for sums
+    accepts_loss_kwargs = False
 
     def __init__(self, model: TokenDropModel) -> None:
         """
@@ -102,13 +104,22 @@ class _Dropping(PreTrainedModel):
         self.model.save_pretrained(folder)
 
     def _run(
-        self, input_ids: Tensor, attention_mask: Tensor | None, token_type_ids: Tensor | None
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None,
+        token_type_ids: Tensor | None,
+        given: Mapping[str, Any],
     ) -> tuple[Tensor, Tensor]:
         """Logits of a padded batch whose padding is taken off, and where it has tokens, (B, N).
 
         Raises:
-            UserError: a row is longer than the model reads.
+            UserError: a row is longer than the model reads, or something is given that it does not.
         """
+        for name, value in given.items():
+            if name != "return_dict" and value is not None and value is not False:
+                raise UserError(
+                    f"{name} would do nothing in a model that drops tokens: leave it out"
+                )
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         longest, limit = int(mask.sum(1).max()), self.model.shape.max_tokens
         if longest > limit:
@@ -137,7 +148,7 @@ class TokenDropForSequenceClassification(_Dropping):
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         labels: Tensor | None = None,
-        **_: Any,
+        **given: Any,
     ) -> SequenceClassifierOutput:
         """Classify a padded batch: padding is taken off, then tokens are dropped.
 
@@ -147,13 +158,14 @@ class TokenDropForSequenceClassification(_Dropping):
             token_type_ids: (B, N), by default 0.
             labels: (B,) for the loss: classes, with -100 where none is scored; or numbers for a
                 regression.
+            given: ``return_dict``; no other input does anything here.
 
         Raises:
-            UserError: a row is longer than the model reads, or labels that do not fit.
+            UserError: a row that is too long, labels that do not fit, or another input.
         """
-        logits, _there = self._run(input_ids, attention_mask, token_type_ids)
+        logits, _there = self._run(input_ids, attention_mask, token_type_ids, given)
         loss = None if labels is None else _loss(logits, labels.to(logits.device))
-        return SequenceClassifierOutput(loss=loss, logits=logits)
+        return _as_asked(SequenceClassifierOutput(loss=loss, logits=logits), given)
 
 
 class TokenDropForTokenClassification(_Dropping):
@@ -167,7 +179,7 @@ class TokenDropForTokenClassification(_Dropping):
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         labels: Tensor | None = None,
-        **_: Any,
+        **given: Any,
     ) -> TokenClassifierOutput:
         """Tag the tokens of a padded batch; dropped ones are put back with their last state.
 
@@ -176,18 +188,19 @@ class TokenDropForTokenClassification(_Dropping):
             attention_mask: (B, N) 1 at tokens, 0 at padding on either side; by default no padding.
             token_type_ids: (B, N), by default 0.
             labels: (B, N) for the loss, with -100 where none is scored; never at padding.
+            given: ``return_dict``; no other input does anything here.
 
         Returns:
             logits (B, N, classes), 0 at padding.
 
         Raises:
-            UserError: a row is longer than the model reads, or labels that do not fit.
+            UserError: a row that is too long, labels that do not fit, or another input.
         """
-        found, there = self._run(input_ids, attention_mask, token_type_ids)
+        found, there = self._run(input_ids, attention_mask, token_type_ids, given)
         logits = found.new_zeros(*there.shape, found.shape[1])
         logits[there] = found
         loss = None if labels is None else _loss(found, labels.to(found.device)[there])
-        return TokenClassifierOutput(loss=loss, logits=logits)
+        return _as_asked(TokenClassifierOutput(loss=loss, logits=logits), given)
 
 
 class TokenDropForQuestionAnswering(_Dropping):
@@ -202,7 +215,7 @@ class TokenDropForQuestionAnswering(_Dropping):
         token_type_ids: Tensor | None = None,
         start_positions: Tensor | None = None,
         end_positions: Tensor | None = None,
-        **_: Any,
+        **given: Any,
     ) -> QuestionAnsweringModelOutput:
         """Where in a padded batch of questions and contexts the answers begin and end.
 
@@ -213,14 +226,15 @@ class TokenDropForQuestionAnswering(_Dropping):
             start_positions: (B,) where the answers begin, for the loss; rows with a place beyond N
                 are left out.
             end_positions: (B,) where they end.
+            given: ``return_dict``; no other input does anything here.
 
         Returns:
             start and end logits, (B, N) each, the lowest number at padding.
 
         Raises:
-            UserError: a row is longer than the model reads.
+            UserError: a row is longer than the model reads, or another input.
         """
-        found, there = self._run(input_ids, attention_mask, token_type_ids)
+        found, there = self._run(input_ids, attention_mask, token_type_ids, given)
         logits = found.new_full((2, *there.shape), torch.finfo(found.dtype).min)
         logits[:, there] = found.T
         loss = None
@@ -236,7 +250,13 @@ class TokenDropForQuestionAnswering(_Dropping):
                     for those, places in zip(logits, (start_positions, end_positions), strict=True)
                 ]
             ).mean()
-        return QuestionAnsweringModelOutput(loss=loss, start_logits=logits[0], end_logits=logits[1])
+        answer = QuestionAnsweringModelOutput(loss, start_logits=logits[0], end_logits=logits[1])
+        return _as_asked(answer, given)
+
+
+def _as_asked(found: T, given: Mapping[str, Any]) -> T:
+    """The output, or with ``return_dict`` false the tuple that Hugging Face's models give then."""
+    return cast(T, found.to_tuple()) if given.get("return_dict") is False else found
 
 
 def _loss(logits: Tensor, labels: Tensor) -> Tensor:
