@@ -73,8 +73,9 @@ Share = Annotated[float, Bounds(low=0, high=1)]
 PositiveShare = Annotated[float, Bounds(above=0, high=1)]
 ShareBelow1 = Annotated[float, Bounds(low=0, below=1)]
 
-_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-_NAMES |= {Any: "any value"}
+PLAIN = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+"""What messages call values of Python's own types."""
+_NAMES = PLAIN | {Any: "any value"}
 
 
 def check(given: Mapping[str, Any], hints: Mapping[str, Any], place: str = "") -> None:

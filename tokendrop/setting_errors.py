@@ -14,15 +14,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, is_dataclass
 from pydoc import ErrorDuringImport, locate
 
+from tokendrop.bounds import PLAIN
 from tokendrop.configs import SUFFIXES
 from tokendrop.errors import UserError, no_settings, one_line, unknown
 
 _SETTINGS = "settings by their names"
-_KINDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "str": "a text",
+_KINDS = {kind.__name__: said for kind, said in PLAIN.items()} | {
     "list": "a list, as [{}]",
     "dict": _SETTINGS,
     "collections.abc.Iterable": "a list",

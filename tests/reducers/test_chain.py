@@ -104,16 +104,20 @@ def test_two_scores_cannot_be_combined(nested: bool) -> None:
         Chain([first, WithDiagonal()])
 
 
+class Exit(Reducer):
+    """Lets the first rows leave behind each layer, with the same number for every class."""
+
+    def __init__(self, row: int, answer: float) -> None:
+        super().__init__()
+        self.row, self.answer = row, answer
+
+    def after_layer(self, view: View) -> Decision:
+        many = len(view.batch.input_ids if view.by_token else view.layout.rows)
+        answer = torch.full((many, CLASSES), self.answer)
+        return Decision(leave=view.layout.rows <= self.row, answer=answer)
+
+
 def test_the_first_part_that_lets_a_row_leave_answers_it() -> None:
-    class Exit(Reducer):
-        def __init__(self, row: int, answer: float) -> None:
-            super().__init__()
-            self.row, self.answer = row, answer
-
-        def after_layer(self, view: View) -> Decision:
-            answer = torch.full((len(view.layout.rows), CLASSES), self.answer)
-            return Decision(leave=view.layout.rows <= self.row, answer=answer)
-
     model, rows = tiny_model("bert"), tiny_rows([4, 3, 5])
     encoded = run(model, Chain([Exit(0, 1.0), Exit(1, 2.0)]), rows)
     assert encoded.logits[:2].tolist() == [[1.0] * CLASSES, [2.0] * CLASSES]
@@ -342,15 +346,6 @@ def test_a_part_that_trains_for_no_epoch_acts() -> None:
 
 
 def test_the_first_exit_answers_all_tokens_of_its_rows() -> None:
-    class Exit(Reducer):
-        def __init__(self, row: int, answer: float) -> None:
-            super().__init__()
-            self.row, self.answer = row, answer
-
-        def after_layer(self, view: View) -> Decision:
-            answer = torch.full((len(view.batch.input_ids), CLASSES), self.answer)
-            return Decision(leave=view.layout.rows <= self.row, answer=answer)
-
     model = TAG.auto.from_config(CONFIGS["bert"]()).eval()
     rows = tiny_rows([4, 3, 5])
     logits = run(model, Chain([Exit(0, 1.0), Exit(1, 2.0)]), rows).logits

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tokendrop.engine.blocks import spread, starts
 from tokendrop.engine.linear import with_room
-from tokendrop.engine.merging import merge, move, staying
+from tokendrop.engine.merging import merge, move
 from tokendrop.engine.packed import Batch, Layout
 from tokendrop.engine.parts import Parts
 from tokendrop.engine.trace import Trace
@@ -126,7 +126,7 @@ class Live:
         Raises:
             UserError: a row would have no token left.
         """
-        keep = staying(decision)
+        keep = decision.staying()
         if keep is None:
             return None
         counts = self.layout.counts(keep) if decision.counts is None else decision.counts

@@ -34,11 +34,3 @@ def move(home: Tensor, layout: Layout, decision: Decision) -> Tensor:
     moved = torch.arange(len(home), device=home.device)
     moved = moved.index_copy(0, layout.tokens, layout.tokens[decision.into])
     return moved[home]
-
-
-def staying(decision: Decision) -> Tensor | None:
-    """(T,) which tokens are neither dropped nor merged into another."""
-    if decision.into is None:
-        return decision.keep
-    own = decision.into == torch.arange(len(decision.into), device=decision.into.device)
-    return own if decision.keep is None else own & decision.keep

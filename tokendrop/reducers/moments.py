@@ -101,6 +101,13 @@ class Decision:
     leave: Tensor | None = None
     answer: Tensor | None = None
 
+    def staying(self) -> Tensor | None:
+        """(T,) which tokens are neither dropped nor merged into another; None where all stay."""
+        if self.into is None:
+            return self.keep
+        own = self.into == torch.arange(len(self.into), device=self.into.device)
+        return own if self.keep is None else own & self.keep
+
 
 Moment = Literal["before_layer", "after_attention", "after_layer"]
 _TAKES: dict[Moment, tuple[str, ...]] = {
@@ -169,7 +176,8 @@ def _contradiction(found: Decision, view: View) -> str:
         if (stay := [0 if leaves else length for leaves, length in leaving]) != list(found.counts):
             return f"counts {list(found.counts)} where leave says {stay}: give these, or no counts"
         return ""
-    stays = _staying(found)
+    stays = found.staying()
+    assert stays is not None
     # where the head reads [CLS], that they are right row by row follows: each begins with its own
     if int(stays.count_nonzero()) != total or (
         view.by_token and view.layout.counts(stays) != list(found.counts)
@@ -177,15 +185,6 @@ def _contradiction(found: Decision, view: View) -> str:
         right = view.layout.counts(stays)
         return f"counts {list(found.counts)} where {right} stay: give these, or no counts"
     return ""
-
-
-def _staying(found: Decision) -> Tensor:
-    """(T,) which tokens are neither dropped nor merged into another."""
-    if found.into is None:
-        assert found.keep is not None
-        return found.keep
-    own = found.into == torch.arange(len(found.into))
-    return own if found.keep is None else own & found.keep
 
 
 def _lost(into: Tensor, view: View) -> str:

@@ -192,13 +192,14 @@ def run_jobs(
         return waits, reads, plan[-1].folder
 
     for bundle in bundles:
-        missing = bundle.missing
-        if bundle.engines and missing:
-            waits, reads, _ = trained(bundle.first)
-            name = bundle.name
-            found[name] = EnginesJob(name, _once(waits), _once(reads), tuple(missing))
+        cells, name = bundle.missing, bundle.name
+        if not cells:
             continue
-        for cell in missing:
+        if bundle.engines:
+            waits, reads, _ = trained(bundle.first)
+            found[name] = EnginesJob(name, _once(waits), _once(reads), tuple(cells))
+            continue
+        for cell in cells:
             waits, reads, last = trained(cell)
             if cell.search is not None:
                 place = search_folder(out, last)

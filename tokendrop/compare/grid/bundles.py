@@ -45,17 +45,22 @@ class Bundle:
     @property
     def missing(self) -> list[Cell]:
         """The runs of which no record lies there."""
-        return [cell for path, cell in self.cells.items() if not path.is_file()]
+        return missing(self.cells)
 
     def units(self, work: Work, comparison: Comparison, data_of: DataOf) -> dict[str, float]:
         """How much work is missing, by :attr:`names`."""
-        missing = self.missing
-        if not missing:
+        cells = self.missing
+        if not cells:
             return {}
         data = data_of(self.first.run.task, self.first.data)
         if self.engines:
-            return {self.name: of_engines(work, comparison, missing, data)}
-        return {cell.run.name: work.units(cell, data) for cell in missing}
+            return {self.name: of_engines(work, comparison, cells, data)}
+        return {cell.run.name: work.units(cell, data) for cell in cells}
+
+
+def missing(cells: Mapping[Path, Cell]) -> list[Cell]:
+    """Those of the runs, by their records, of which none lies there."""
+    return [cell for path, cell in cells.items() if not path.is_file()]
 
 
 def bundles(cells: Mapping[Path, Cell], engines: Mapping[Path, Cell]) -> list[Bundle]:

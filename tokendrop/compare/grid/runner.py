@@ -16,7 +16,7 @@ from tokendrop.compare.executors.cluster import Cluster, run_on
 from tokendrop.compare.executors.here import run_here
 from tokendrop.compare.executors.jobs import run_jobs, study_jobs
 from tokendrop.compare.executors.shards import WHOLE, Shard
-from tokendrop.compare.grid.bundles import Bundle, bundles
+from tokendrop.compare.grid.bundles import Bundle, bundles, missing
 from tokendrop.compare.grid.continuing import begin_or_continue, check_same_data
 from tokendrop.compare.grid.engines import check_engines, engine_cells
 from tokendrop.compare.grid.run import DataOf, check_cell, make_data
@@ -78,8 +78,8 @@ def _compared(
             tasks[task] = make_data(settings, comparison.backbone)
         return tasks[task]
 
-    check_engines(comparison, _missing(engines), data_of)
-    for cell in _missing(cells):
+    check_engines(comparison, missing(engines), data_of)
+    for cell in missing(cells):
         check_cell(comparison, cell, data_of(cell.run.task, cell.data))
     for entry in _with_floors(comparison):
         check_floor(entry.task, data_of(entry.task, entry.data), entry.metric)
@@ -96,7 +96,7 @@ def _compared(
         run_here(comparison, every, shard, out, data_of)
     else:
         _run_on(cluster, comparison, shard.part(every), out, data_of)
-    if left := len(_missing(cells | engines)):
+    if left := len(missing(cells | engines)):
         print(
             f"{left} of {len(cells | engines)} runs are left to other parts; the last one writes "
             f"the tables, and so does tokendrop report {out}"
@@ -172,10 +172,6 @@ def _report(comparison: Comparison, out: Path) -> list[Record]:
     print_summary(found, floors=floors, analysis=written.analysis)
     print(f"\n{written.places}")
     return found
-
-
-def _missing(cells: Mapping[Path, Cell]) -> list[Cell]:
-    return [cell for path, cell in cells.items() if not path.is_file()]
 
 
 def _path(out: Path, run: Run) -> Path:
