@@ -194,6 +194,28 @@ def test_hard_and_soft_pass_equal_a_plain_reference(seed: int, length: int) -> N
     torch.testing.assert_close(result.logits[0], logits, atol=1e-5, rtol=0)
 
 
+@settings(max_examples=30)
+@given(st.integers(0, 1000), st.integers(1, MAX_TOKENS))
+def test_the_row_basis_spreads_the_vectors_over_each_row(seed: int, length: int) -> None:
+    """A row that is stretched to the longest gives each rank the mean of what it covers."""
+    model, (row,) = tiny_model("bert", seed % 3), tiny_rows([length], seed)
+    soft = built(PowerBert(retention_basis="row"))
+    begin_search(soft)
+    retention = torch.rand(soft.retention.shape, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        soft.retention.copy_(retention)
+    # in steps so fine that each rank and each entry is a whole number of them
+    stretched = retention.repeat_interleave(length, 1).unflatten(1, (length, MAX_TOKENS)).mean(-1)
+    result = run(model, soft, [row])
+    logits, _ = reference(model, row, retention=stretched)
+    torch.testing.assert_close(result.logits[0], logits, atol=1e-5, rtol=0)
+    # a row's factors sum to what a count means for it, and the loss weighs these sums
+    mass = retention.sum(1) * length / MAX_TOKENS
+    torch.testing.assert_close(stretched.sum(1), mass)
+    expected = soft.mass_weight * float((torch.tensor([1.0, 2.0, 3.0]) * mass).sum())
+    assert float(soft.losses(result)["mass"].detach()) == pytest.approx(expected, rel=1e-5)
+
+
 @torch.no_grad()
 def reference(
     model: nn.Module,
@@ -390,3 +412,8 @@ def test_without_a_search_there_has_to_be_a_configuration() -> None:
     with pytest.raises(UserError, match="search_epochs 0 leaves nothing that says what to drop"):
         built(PowerBert(search_epochs=0))
     assert built(PowerBert(search_epochs=0, configuration=[9, 6, 3])).configuration == (9, 6, 3)
+
+
+def test_in_the_row_basis_no_rank_is_unused() -> None:
+    with pytest.raises(UserError, match=r"retention_init length_histogram .* use ones"):
+        built(PowerBert(retention_init="length_histogram", retention_basis="row"))

@@ -49,6 +49,7 @@ class PowerBert(Reducer):
             stays.
     """
 
+    recipe = 2  # in the row basis the search ranked each row as if it were the longest
     configuration: tuple[int, ...]
     received: Received = "without_diagonal"
     attention_dropout = False
@@ -78,7 +79,8 @@ class PowerBert(Reducer):
             retention_init: r starts at 1 ("ones", as in the code), or at the share of training
                 rows that have so many tokens, which spares the search the ranks nobody uses.
             retention_basis: k_l counts tokens ("absolute", as in the paper), or scales with the
-                length of each row so that short rows shrink too ("row").
+                length of each row so that short rows shrink too ("row"); the search then spreads
+                r_l over the ranks of each row, whatever its length.
             soft_keep_cls: protect [CLS] in the search as well; the code does not.
             configuration: skip the search and use these counts, one per layer, never growing.
         """
@@ -103,6 +105,11 @@ class PowerBert(Reducer):
             raise UserError(
                 "PowerBert.search_epochs 0 leaves nothing that says what to drop: use 1 or more, "
                 "or give a configuration"
+            )
+        if self.retention_basis == "row" and self.retention_init == "length_histogram":
+            raise UserError(
+                "PowerBert.retention_init length_histogram is about ranks that short rows lack, "
+                "and with retention_basis row they lack none: use ones"
             )
         counts = [shape.max_tokens] * shape.layers
         if self.given is not None:
@@ -141,8 +148,7 @@ class PowerBert(Reducer):
     def _wanted(self, view: View) -> list[int] | None:
         """(R,) tokens to keep of each row, or None where every row stays whole. Section 2.2."""
         count, lengths = view.memory[view.layer], view.layout.lengths
-        starts = (view.batch.layout.lengths[row] for row in view.layout.origin)
-        kept = [min(self._most(count, start), n) for start, n in zip(starts, lengths, strict=True)]
+        kept = [min(self._most(count, s), n) for s, n in zip(_starts(view), lengths, strict=True)]
         return None if kept == list(lengths) else kept
 
     def _most(self, count: int, start: int) -> int:
@@ -152,12 +158,18 @@ class PowerBert(Reducer):
         return max(1, math.ceil(start * count / self.longest))
 
     def _soft_extract(self, view: View) -> Tensor:
-        """(T,) r_l[rank of the token]: nothing is removed, low ranks are weakened. Section 2.3."""
+        """(T,) r_l of the token's rank: nothing is removed, low ranks are weakened. Section 2.3."""
         assert view.received is not None
         scores = view.received
         if self.soft_keep_cls:
             scores = scores.masked_fill(view.layout.is_first, torch.inf)
-        factors = self.retention[view.layer][row_rank(scores, view.layout)]
+        rank, retention = row_rank(scores, view.layout), self.retention[view.layer]
+        if self.retention_basis == "absolute":
+            factors = retention[rank]
+        else:
+            factors = _mean_of_share(
+                retention, rank, view.layout.on_device(_starts(view))[view.layout.row]
+            )
         if self.soft_keep_cls:
             factors = factors.masked_fill(view.layout.is_first, 1.0)
         return factors
@@ -169,6 +181,10 @@ class PowerBert(Reducer):
         if not self.searching:
             return {}
         mass = self.retention.sum(1)
+        if self.retention_basis == "row":
+            # lambda weighs tokens, and this is how many of them the rows of the batch keep
+            lengths = encoded.batch.layout.lengths
+            mass = mass * (sum(lengths) / len(lengths) / self.longest)
         depth = torch.arange(1, len(mass) + 1, device=mass.device)
         return {"mass": self.mass_weight * (depth * mass).sum()}
 
@@ -242,6 +258,33 @@ class PowerBert(Reducer):
         if self.searching:
             return {"retention_mass": float(self.retention.detach().sum())}
         return {"configuration": list(self.configuration), "tokens_kept": sum(self.configuration)}
+
+
+def _starts(view: View) -> list[int]:
+    """(R,) how many tokens each row began with."""
+    return [view.batch.layout.lengths[row] for row in view.layout.origin]
+
+
+def _mean_of_share(retention: Tensor, rank: Tensor, tokens: Tensor) -> Tensor:
+    """(T,) means of r, taken as a step function over a row that is stretched to its length.
+
+    The token of rank i among n covers r from i N / n to (i + 1) N / n, so the factors of a row sum
+    to n / N of the mass, which is what a count of the configuration means for the row.
+
+    Args:
+        retention: (N,) r of one layer.
+        rank: (T,) of each token in its row.
+        tokens: (T,) how many tokens the token's row has, N at most.
+    """
+    longest = len(retention)
+    sums = torch.cat([retention.new_zeros(1), retention]).cumsum(0)
+
+    def up_to(rank: Tensor) -> Tensor:
+        """The integral of r from 0 to rank N / n; its whole part is exact in integers."""
+        whole, rest = rank * longest // tokens, rank * longest % tokens
+        return sums[whole] + rest / tokens * retention[whole.clamp_max(longest - 1)]
+
+    return (up_to(rank + 1) - up_to(rank)) * tokens / longest
 
 
 def _read_counts(reducer: PowerBert, *_: object) -> None:
