@@ -85,6 +85,8 @@ def test_a_word_ends_where_the_column_does(tmp_path, make, between):
         ("# id\n1\tAda\t_\tB\n2-3\tisn't\t_\t_\n2\tis\t_\tO\n\n1\tno\t_\tO\n", "line 2: num.*2,4 "),
         ("0 Ada B\n1 is O\n", "line 1: numbered columns.*cut -f 2,3 "),
         ("1" + "\t_" * 9 + "\n2" + "\t_" * 9 + "\n", "line 1: CoNLL-U.*cut -f 2,4 > a.conll"),
+        ("# id 7\tdomain=en\nAda _ _ B\nis _ _ O\n", "line 1: '# id 7 domain=en' looks like a c"),
+        ("a\tO\n\n# text = a\n# 2\nb\tO\n", "line 3: '# text = a' looks.*grep -vE '.*' a > a.c"),
     ],
 )
 def test_lines_that_cannot_be_used(tmp_path, content, says):
@@ -96,6 +98,13 @@ def test_lines_that_cannot_be_used(tmp_path, content, says):
 def test_sentences_that_begin_with_a_number_are_not_numbered(tmp_path):
     (tmp_path / "a").write_text("1 CD O\n2 CD O\n\n17 CD O\nfilms NN O\n")
     assert len(read_conll(str(tmp_path / "a"), "w", "t")) == 2
+
+
+@pytest.mark.parametrize("content", ["# O\n1 O\n", "# #\n1 CD\n", "a X\n# Y\n", "#fun X\na Y\n"])
+def test_the_word_of_a_hash_is_no_comment(tmp_path, content):
+    (tmp_path / "a").write_text(content)
+    (words,) = read_conll(str(tmp_path / "a"), "w", "t")["w"]
+    assert len(words) == 2
 
 
 def test_file_of_no_sentences(tmp_path):

@@ -32,8 +32,8 @@ def read_conll(path: str, words: str, tags: str, folder: Path | None = None) -> 
         folder: for the file that holds the rows, see :func:`tokendrop.data.cells.mapped`.
 
     Raises:
-        UserError: no such file, it is no text, its words are numbered, or a line has a word without
-            a tag or a tag without a word.
+        UserError: no such file, it is no text, its words are numbered, it has comments, or a line
+            has a word without a tag or a tag without a word.
     """
     file = existing(path)
     try:
@@ -46,6 +46,7 @@ def read_conll(path: str, words: str, tags: str, folder: Path | None = None) -> 
         with_tabs += "\t" in line
     tabs = 2 * with_tabs > filled
     _refuse_numbered((_fields(line, tabs) for line in _lines(file)), file)
+    _refuse_comments((_fields(line, tabs) for line in _lines(file)), file)
     sentences = loose([words, tags], _sentences(file, path, tabs), folder)
     return Table(sentences, path, folder=folder)
 
@@ -113,6 +114,36 @@ def _refuse_numbered(rows: Iterable[Sequence[str]], file: Path) -> None:
             f"and their tags alone: grep -vE '^(#|[0-9]+[-.])' {file.name} | cut -f 2,{tag} > "
             f"{file.stem}.conll"
         )
+
+
+def _refuse_comments(rows: Iterable[Sequence[str]], file: Path) -> None:
+    """Refuse a file with comments above its sentences, such as MultiCoNER's ``# id 7 domain=en``.
+
+    The word # is told from them by its tag, which it shares with other words or which is "#".
+
+    Raises:
+        UserError: it has them, with a command that takes them out.
+    """
+    suspects: dict[str, tuple[int, str]] = {}
+    others = {"#", ""}
+    first = True
+    for number, fields in enumerate(rows, 1):
+        if fields:
+            tag = fields[-1]
+            if first and re.match(r"#(\s|$)", fields[0]):
+                suspects.setdefault(tag, (number, " ".join(fields)))
+            else:
+                others.add(tag)
+                first = False
+        else:
+            first = True
+    for tag, (number, line) in suspects.items():
+        if tag not in others:
+            raise UserError(
+                f"{file}, line {number}: {line!r:.60} looks like a comment, as no word has the tag "
+                f"{tag!r:.40}; leave such lines out: grep -vE '^#[[:space:]]' {file.name} > "
+                f"{file.stem}.conll"
+            )
 
 
 def read_sentences(table: Table, text: Sequence[str], label: str) -> Rows:
