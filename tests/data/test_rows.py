@@ -1,6 +1,8 @@
 import logging
+import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tokendrop.data.classes import class_names
@@ -177,9 +179,10 @@ def test_number_as_text():
     assert read_classes(table(text=[1984], label=[1]), ["text"], "label").texts == [("1984",)]
 
 
-def test_missing_label():
+@pytest.mark.parametrize("cell", [None, math.nan, pd.NA, pd.NaT, ""])
+def test_missing_label(cell):
     with pytest.raises(UserError, match=r"rows.csv, row 2: no label in column 'label' \(2 such"):
-        read_classes(table(text=["a", "b", "c"], label=["x", " ", None]), ["text"], "label")
+        read_classes(table(text=["a", "b", "c"], label=["x", " ", cell]), ["text"], "label")
 
 
 def test_no_rows():

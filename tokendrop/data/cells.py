@@ -94,7 +94,9 @@ class Column(Lazy[Any]):
 
 def missing(cell: Any) -> bool:
     """Whether a cell is empty, as pandas and the Hub write it."""
-    return cell is None or cell is pd.NA or (isinstance(cell, float) and math.isnan(cell))
+    if isinstance(cell, float):
+        return math.isnan(cell)
+    return cell is None or cell is pd.NA or cell is pd.NaT
 
 
 # -- files without a name -------------------------------------------------------------------------
