@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -23,6 +24,8 @@ from tokendrop.errors import UserError
 from tokendrop.sums import digest, line_of, sum_file
 
 DRAFT = ".draft"
+# people have files of this ending too; ours say which host and process, see _mark
+_IS_DRAFT = re.compile(r"\.[0-9a-f]{8}-[0-9]+-.+" + re.escape(DRAFT))
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DAY = 24 * 3600
 LONGEST = 180  # characters of a name, which leaves room for endings
@@ -183,24 +186,28 @@ def write_bytes(path: Path, content: bytes | memoryview, *, summed: bool = False
         draft.write_bytes(content)
 
 
-def remove_drafts(folder: Path) -> None:
-    """Remove what processes that are gone were writing in a folder and below.
+def remove_drafts(folder: Path, *, below: bool = True) -> None:
+    """Remove what processes that are gone were writing in a folder.
 
     Drafts of another machine, whose processes cannot be seen from here, go when a day old.
+
+    Args:
+        folder: to look in.
+        below: whether to look in the folders in it too, as in one that is all ours.
     """
     for place, folders, files in os.walk(folder):
-        for name in [name for name in (*folders, *files) if name.endswith(DRAFT)]:
+        for name in filter(_IS_DRAFT.fullmatch, (*folders, *files)):
             draft = Path(place, name)
             if _is_left(draft):
                 shutil.rmtree(draft, ignore_errors=True)
                 if draft.is_file():
                     draft.unlink(missing_ok=True)
-        folders[:] = [name for name in folders if not name.endswith(DRAFT)]
+        folders[:] = [name for name in folders if below and not _IS_DRAFT.fullmatch(name)]
 
 
 def _is_left(draft: Path) -> bool:
-    host, process, *_ = [*draft.name.removeprefix(".").split("-"), ""]
-    if host == _host() and process.isdecimal():
+    host, process, *_ = draft.name.removeprefix(".").split("-")
+    if host == _host():
         try:
             os.kill(int(process), 0)
         except ProcessLookupError:

@@ -75,12 +75,12 @@ def hold(folder: Path, part: str | None = None) -> Iterator[None]:
 
 @contextmanager
 def one_writer(target: Path) -> Iterator[None]:
-    """Keep other processes from writing a folder that appears at once, see :func:`whole_folder`.
+    """Keep other processes from writing a file, or a folder that appears at once.
 
-    What killed ones left half written there is removed.
+    What killed ones left half written beside it is removed.
 
     Args:
-        target: the folder; the lock lies beside it while this process writes.
+        target: what is written; the lock lies beside it while this process writes.
 
     Raises:
         UserError: another process writes it, or there is no place to write to.
@@ -89,7 +89,8 @@ def one_writer(target: Path) -> Iterator[None]:
     file = _lock_beside(target)
     lock = _acquired(file, target)
     try:
-        remove_drafts(target.absolute().parent)
+        # that folder is not ours, and may be all that somebody has
+        remove_drafts(target.absolute().parent, below=False)
         yield
     finally:
         lock.release()
@@ -150,7 +151,7 @@ def _acquired(file: Path, folder: Path, seconds: float = 0) -> BaseFileLock:
         return _locked(file, folder, seconds)
     except Timeout as error:
         raise UserError(
-            f"{folder} is in use by {_holder(_told(file))}: wait for it, or name another folder "
+            f"{folder} is in use by {_holder(_told(file))}: wait for it, or name another place "
             "with --out"
         ) from error
 

@@ -15,6 +15,7 @@ from tests.models.test_model import TEXTS, model_of
 from tokendrop.cli import main
 from tokendrop.cli.answers import as_json, write_answers
 from tokendrop.errors import UserError
+from tokendrop.holding import one_writer
 from tokendrop.models.placing import Dtype
 from tokendrop.models.prediction import Prediction
 from tokendrop.reducers.power_bert import PowerBert
@@ -125,6 +126,16 @@ def test_the_texts_are_not_written_over(
         done = subprocess.run(code, stdin=given, capture_output=True, text=True, check=False)
     assert "is the file with the texts" in done.stderr
     assert texts.read_text() == "the plot is thin"
+
+
+def test_two_do_not_write_one_file(
+    asked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "new" / "out.jsonl"
+    with one_writer(out):
+        assert f"{out} is in use by" in complaint(capsys, *asked, str(out))
+    assert main([*asked, str(out)]) == 0
+    assert [path.name for path in out.parent.iterdir()] == ["out.jsonl"]
 
 
 @pytest.mark.parametrize(

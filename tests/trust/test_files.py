@@ -57,6 +57,24 @@ def test_what_a_kill_left_is_removed_at_the_next_start(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["other"]
 
 
+def test_what_somebody_else_calls_a_draft_stays(tmp_path: Path) -> None:
+    ours = f".0123abcd-{os.getpid()}-x7"  # of another machine
+    names = ["thesis.draft", ".notes.draft", "4-chapters.draft", f"{ours}.draft", f"{ours}-b.draft"]
+    for place in (tmp_path, tmp_path / "home"):
+        place.mkdir(exist_ok=True)
+        for name in names:
+            (place / name).write_text("mine")
+            os.utime(place / name, (0, 0))  # long ago
+    with one_writer(tmp_path / "model-onnx"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*names[:3], "home"])
+    # what lies below is none of that command's business
+    assert len(list((tmp_path / "home").iterdir())) == len(names)
+    with hold(tmp_path):
+        pass
+    assert sorted(path.name for path in (tmp_path / "home").iterdir()) == sorted(names[:3])
+
+
 def test_a_link_is_written_through(tmp_path: Path) -> None:
     (tmp_path / "big disk" / "model").mkdir(parents=True)
     (tmp_path / "big disk" / "file").write_text("old")

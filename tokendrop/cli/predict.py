@@ -17,6 +17,7 @@ from tokendrop.data.sources import stream_hub
 from tokendrop.deploy.engines import PACKAGES
 from tokendrop.deploy.loading import load
 from tokendrop.errors import UserError
+from tokendrop.holding import one_writer
 from tokendrop.models.answering import AnsweringModel
 from tokendrop.models.placing import DTYPES
 from tokendrop.models.prediction import Prediction
@@ -113,12 +114,13 @@ def run(arguments: Sequence[str]) -> None:
             dtype=options.dtype,
         )
         if options.out is not None:
-            before = write_answers(
-                options.out,
-                parts,
-                lambda texts, first: model.predict_each(texts, options.batch_size, first=first),
-                options.dtype,
-            )
+            with one_writer(options.out):
+                before = write_answers(
+                    options.out,
+                    parts,
+                    lambda texts, first: model.predict_each(texts, options.batch_size, first=first),
+                    options.dtype,
+                )
             if before:
                 print(f"{options.out} had {before:,} answers already", file=sys.stderr)
             return
