@@ -91,7 +91,9 @@ def test_its_file_has_every_ratio(
     ]
     assert all(row["throughput_speedup_padded"] > 0 for row in found["training"])
     assert {"inference_packed_mib", "training_padded_mib"} <= set(found["memory"][0])
-    assert "eta" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "attainable" in shown
+    assert all(f"{method} " in shown for method in METHODS)  # none of them cut off
     compiled._compiled.cache_clear()
 
 
@@ -108,6 +110,12 @@ def test_its_file_has_every_ratio(
         (["--memory", "minilm-l6:long"], "not like minilm-l6:long:32"),
         (["--json", "/dev/null"], "--json /dev/null is not a regular file"),
         (["--json", f"{__file__}/speed.json"], "name another with --json"),
+        (
+            ["--exported", "folder", "--kept", "0.3"],
+            "--kept changes nothing about --exported f",
+        ),
+        (["--exported", "folder", "--train-rows", "8"], "--train-rows changes nothing"),
+        (["--exported", "folder", "--texts", "a", "--mixes", "long"], "nothing about --texts"),
         (["--device", "cuda"], "sees no GPU"),
         (["--device", "meta"], "device meta is not supported"),
     ],
