@@ -166,7 +166,7 @@ def test_an_exported_model_is_timed_against_its_engine(
     found = json.loads(out.read_text())["exported"]
     assert [row["engine"] for row in found] == ["onnxruntime fp32", "openvino fp32"]
     assert found[0]["flops_speedup_unpadded"] == pytest.approx(2.6, abs=0.3)
-    assert "PowerBert in openvino fp32, all_128 rows, 1 at a time: " in said
+    assert "PowerBert in openvino fp32, all_128 rows of up to 100 tokens, 1 at a time: " in said
     assert main(["speed", *few, str(folder)]) == 2
     assert "is no exported model" in capsys.readouterr().err
     (tmp_path / "blank.txt").write_text("\n")

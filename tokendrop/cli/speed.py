@@ -234,7 +234,8 @@ def _exported(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         for row in time_exported(model, runs, mix, size, options.rounds, options.seconds, texts):
             flops = f"FLOPs {FLOPS_UNPADDED.show(row[FLOPS_UNPADDED.name])}, " if row["eta"] else ""
             print(
-                f"{row['method']} in {row['engine']}, {mix} rows, {size} at a time: "
+                f"{row['method']} in {row['engine']}, {mix} rows of up to {row['longest_row']} "
+                f"tokens, {size} at a time: "
                 f"{row['throughput_speedup_engine']:.2f}x as fast as its dense model ({flops}noise "
                 f"{row['noise']:.0%})"
             )

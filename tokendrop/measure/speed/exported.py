@@ -160,6 +160,7 @@ def time_exported(
             "method": model.method,
             "engine": name,
             "length_mix": place,
+            "longest_row": max(map(len, rows)),  # a model may cut what is drawn
             "batch_size": batch_size,
             "throughput_speedup_engine": speedup,
             FLOPS_UNPADDED.name: flops,
