@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from tokendrop.bounds import Count, NonNegative, PositiveShare, check
-from tokendrop.cli.lines import lines_of
-from tokendrop.cli.options import Parser
+from tokendrop.cli.lines import texts_of
+from tokendrop.cli.options import Parser, add_trust_option
 from tokendrop.deploy.engines import PACKAGES, Infer, check_installed, dense_runs
 from tokendrop.errors import UserError
 from tokendrop.files import check_file, write_text
@@ -71,8 +71,9 @@ def run(arguments: Sequence[str]) -> None:
         timed = list(_exported(options))
         _save(options.json, {"machine": provenance(), "exported": timed})
         return
-    if options.texts:
-        raise UserError("--texts are for an exported model: name its folder with --exported")
+    if options.texts or options.trust_reducer:
+        option = "--texts" if options.texts else "--trust-reducer"
+        raise UserError(f"{option} is for an exported model: name its folder with --exported")
     rate = _matmul(device, dtype)
     machine = provenance() | _card(device) | rate | {"dtype": name}
     found: dict[str, Any] = {"machine": machine, "rows": [], "training": []}
@@ -155,6 +156,7 @@ def parser() -> Parser:
         help="texts for --exported, one per line, instead of random rows: what a method drops that "
         "decides by content, random rows do not show",
     )
+    add_trust_option(parser)
     parser.add_argument(
         "--train-rows",
         nargs="+",
@@ -223,12 +225,9 @@ def _inference(
 
 
 def _exported(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    model = ExportedModel.read(options.exported)
+    model = ExportedModel.read(options.exported, options.trust_reducer)
     runs = model.runs(options.engines or ["onnxruntime"])
-    with lines_of(options.texts) as lines:
-        texts = [text for text in lines if text.strip()]
-    if options.texts and not texts:
-        raise UserError(f"{options.texts} holds no texts: give one per line")
+    texts = texts_of(options.texts, model.described.task) if options.texts else []
     mixes = ["texts"] if texts else options.mixes or ["all_128"]
     for mix, size in product(mixes, options.batch_sizes or [1]):
         for row in time_exported(model, runs, mix, size, options.rounds, options.seconds, texts):
