@@ -1,4 +1,4 @@
-"""A bar for work that takes more than a moment."""
+"""What a terminal is shown: a bar for work that takes more than a moment, and tables."""
 
 from __future__ import annotations
 
@@ -24,3 +24,8 @@ def tracked(items: Iterable[T], what: str, count: int | None = None) -> Iterable
     return track(
         items, what, count, console=console, transient=True, disable=not sys.stderr.isatty()
     )
+
+
+def table_console() -> Console:
+    """Prints tables; a file or a pipe has no width, and 80 columns would fold or cut the names."""
+    return Console(width=None if sys.stdout.isatty() else 140, markup=False)

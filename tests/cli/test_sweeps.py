@@ -67,6 +67,17 @@ def test_a_grid_ends_in_an_ordinary_comparison(
     assert len(list((tmp_path / "out" / "stages").glob("search-*"))) == 2
 
 
+def test_a_grid_has_the_combinations_that_were_asked_for(tmp_path: Path) -> None:
+    near = [0.00123456701, 0.00123456702, 0.00123456702]
+    given = parameters(mass_weight={"values": near}, search_epochs={"values": [1, 2]})
+    every = points_of(changed(tmp_path, "power_bert.yaml", parameters=given))
+    assert every == [
+        {"mass_weight": weight, "search_epochs": epochs} for weight in near[:2] for epochs in (1, 2)
+    ]
+    few = changed(tmp_path, "power_bert.yaml", parameters=given, run_cap=3)
+    assert points_of(few) == every[:3]
+
+
 def test_draws_run(tmp_path: Path) -> None:
     settings = tmp_path / "comparison.yaml"
     path = changed(tmp_path, "adapler.yaml", run_cap=2)
@@ -222,7 +233,15 @@ def test_the_best_trial_of_a_bayesian_search_is_run(tmp_path: Path) -> None:
             {"parameters": parameters(tau={"min": -9, "max": -2, "distribution": "log_uniform"})},
             "from 0.000123 to 0.135 are its values: use values",
         ),
-        ({"run_cap": True}, "say 'run_cap: 10'"),
+        ({"run_cap": True}, "run_cap True cannot be used"),
+        ({"method": "grid", "run_cap": 0}, "run_cap 0 is too small"),
+        ({"parameters": {}}, "parameters must be"),
+        ({"parameters": parameters(tau={"value": 1, "vals": [2]})}, "tau.vals says nothing beside"),
+        ({"parameters": parameters(tau={"values": [1], "max": 2})}, "tau.max says nothing beside"),
+        (
+            {"parameters": parameters(tau={"min": 0, "max": 1.0, "q": 0.1})},
+            "tau.q says nothing beside 'min'",
+        ),
     ],
 )
 def test_what_cannot_run_here_is_refused(

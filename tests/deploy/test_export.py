@@ -316,11 +316,12 @@ def test_what_cannot_be_exported_says_why(tmp_path: Path, monkeypatch: pytest.Mo
     assert "pip install 'tokendrop[deploy]'" in refused(Dense(), out)
 
 
-def test_a_folder_that_is_no_export_is_not_replaced(tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").write_text("mine")
+@pytest.mark.parametrize("name", ["mine.txt", "config.json"])
+def test_a_folder_that_is_no_export_is_not_replaced(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("was für mich", encoding="latin-1")
     with pytest.raises(UserError, match="is no exported model"):
         export_onnx(model_of(Dense()), tmp_path, rows_of([7, 12], 1))
-    assert (tmp_path / "mine.txt").exists()
+    assert (tmp_path / name).exists()
 
 
 def test_a_folder_that_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

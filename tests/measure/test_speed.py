@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,10 @@ TINY = {
     "num_attention_heads": 4,
     "intermediate_size": 256,
 }
+
+
+class Mine(PowerBert):
+    """A method from outside of the package."""
 
 
 @pytest.fixture(autouse=True)
@@ -91,7 +96,9 @@ def test_its_file_has_every_ratio(
     ]
     assert all(row["throughput_speedup_padded"] > 0 for row in found["training"])
     assert {"inference_packed_mib", "training_padded_mib"} <= set(found["memory"][0])
-    assert "eta" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "attainable" in shown
+    assert all(f"{method} " in shown for method in METHODS)  # none of them cut off
     compiled._compiled.cache_clear()
 
 
@@ -108,6 +115,13 @@ def test_its_file_has_every_ratio(
         (["--memory", "minilm-l6:long"], "not like minilm-l6:long:32"),
         (["--json", "/dev/null"], "--json /dev/null is not a regular file"),
         (["--json", f"{__file__}/speed.json"], "name another with --json"),
+        (
+            ["--exported", "folder", "--kept", "0.3"],
+            "--kept changes nothing about --exported f",
+        ),
+        (["--exported", "folder", "--train-rows", "8"], "--train-rows changes nothing"),
+        (["--exported", "folder", "--texts", "a", "--mixes", "long"], "nothing about --texts"),
+        (["--trust-reducer"], "--trust-reducer is for an exported model"),
         (["--device", "cuda"], "sees no GPU"),
         (["--device", "meta"], "device meta is not supported"),
     ],
@@ -158,7 +172,7 @@ def test_an_exported_model_is_timed_against_its_engine(
     found = json.loads(out.read_text())["exported"]
     assert [row["engine"] for row in found] == ["onnxruntime fp32", "openvino fp32"]
     assert found[0]["flops_speedup_unpadded"] == pytest.approx(2.6, abs=0.3)
-    assert "PowerBert in openvino fp32, all_128 rows, 1 at a time: " in said
+    assert "PowerBert in openvino fp32, all_128 rows of up to 100 tokens, 1 at a time: " in said
     assert main(["speed", *few, str(folder)]) == 2
     assert "is no exported model" in capsys.readouterr().err
     (tmp_path / "blank.txt").write_text("\n")
@@ -166,6 +180,16 @@ def test_an_exported_model_is_timed_against_its_engine(
         main(["speed", *few, str(tmp_path / "onnx"), "--texts", str(tmp_path / "blank.txt")]) == 2
     )
     assert "holds no texts" in capsys.readouterr().err
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    (tmp_path / "three.txt").write_text("a plot\na\tb\tc\n")
+    words = ["speed", *few, str(tmp_path / "onnx"), "--texts", str(tmp_path / "three.txt")]
+    assert main(words) == 2
+    assert "line 2 has 3 parts" in capsys.readouterr().err
+    config = tmp_path / "onnx" / "config.json"
+    config.write_text(re.sub(r"[\w.]*PowerBert", f"{__name__}.Mine", config.read_text()))
     assert main(["speed", *few, str(tmp_path / "onnx")]) == 2
+    assert "--trust-reducer" in capsys.readouterr().err
+    assert main(["speed", *few, str(tmp_path / "onnx"), "--trust-reducer"]) == 0
+    assert "Mine in onnxruntime fp32" in capsys.readouterr().out
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert main(["speed", *few, str(tmp_path / "onnx"), "--trust-reducer"]) == 2
     assert "the engine onnxruntime needs onnxruntime" in capsys.readouterr().err

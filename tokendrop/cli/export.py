@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 
-from tokendrop.cli.lines import lines_of
+from tokendrop.cli.lines import texts_of
 from tokendrop.cli.options import MODEL, Parser, add_trust_option
 from tokendrop.cli.training_settings import data_settings
 from tokendrop.data.text_data import TextData
@@ -18,7 +17,6 @@ from tokendrop.deploy.sentences import own_sentences, rows_of
 from tokendrop.errors import UserError
 from tokendrop.holding import one_writer
 from tokendrop.models.model import TokenDropModel, load
-from tokendrop.tasks import kind_named
 
 log = logging.getLogger(__name__)
 
@@ -84,17 +82,7 @@ def run(arguments: Sequence[str]) -> None:
 def _rows(model: TokenDropModel, folder: Path, file: str | None) -> Rows:
     """What the files are checked on."""
     if file is not None:
-        with lines_of(file) as lines:
-            there = ((n, tuple(x.split("\t"))) for n, x in enumerate(lines, 1) if x.strip())
-            found = list(islice(there, MOST_ROWS))
-        if not found:
-            raise UserError(f"{file} holds no texts: give one per line")
-        kind = kind_named(model.answering.kind)
-        for line, text in found:
-            if complaint := kind.complaint(text):
-                raise UserError(f"{file}, line {line} {complaint}")
-        texts = [text for _, text in found]
-        return rows_of(model, texts, f"of {file}")
+        return rows_of(model, texts_of(file, model.answering.kind, MOST_ROWS), f"of {file}")
     settings = data_settings(folder)
     if settings.keys() & {"train", "dir"}:
         data = TextData(**settings)

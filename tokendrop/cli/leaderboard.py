@@ -55,6 +55,7 @@ def run(arguments: Sequence[str]) -> None:
     entries: list[Entry] = entries_of(folders) if folders else []
     for file in files:
         entries += read_entries(file)
+    entries = list(dict.fromkeys(entries))  # a row may lie in a folder and in the file made of it
     twice = [name for name, times in Counter(e.name for e in entries).items() if times > 1]
     if twice and out.suffix == ".csv":
         raise UserError(f"{min(twice)} is in several of the sources: name each row once")

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader, TextIOWrapper
+from itertools import islice
 from pathlib import Path
 
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from tokendrop.data.encoding import LOOKED_AT, encoding_by
 from tokendrop.errors import UserError
+from tokendrop.tasks import kind_named
 
 DRAWN = 100  # lines between two looks of the bar
 
@@ -49,6 +51,24 @@ def lines_of(name: str | None, *, printing: bool = True) -> Iterator[Iterator[st
     )
     with _opened(name, shown) as file, bar:
         yield _counted(file, name, shown, bar)
+
+
+def texts_of(file: str, task: str, most: int | None = None) -> list[tuple[str, ...]]:
+    """The first texts of a file for a kind of task, one per line, a tab between their parts.
+
+    Raises:
+        UserError: there are none, or one is no input of such a task.
+    """
+    with lines_of(file) as lines:
+        there = ((n, tuple(x.split("\t"))) for n, x in enumerate(lines, 1) if x.strip())
+        found = list(islice(there, most))
+    if not found:
+        raise UserError(f"{file} holds no texts: give one per line")
+    kind = kind_named(task)
+    for line, text in found:
+        if complaint := kind.complaint(text):
+            raise UserError(f"{file}, line {line} {complaint}")
+    return [text for _, text in found]
 
 
 def _opened(name: str, shown: str) -> BufferedReader:

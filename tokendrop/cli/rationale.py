@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
-from rich.console import Console
 
 from tokendrop.cli.compare import comparison_parser, parsed_comparison
 from tokendrop.compare.grid.agreement import compare_rationales
 from tokendrop.compare.report.agreement import rationale_tables
+from tokendrop.progress import table_console
 
 
 def parser() -> ArgumentParser:
@@ -38,8 +37,7 @@ def run(arguments: Sequence[str]) -> None:
     if made.json:
         print(found.to_json(orient="records", indent=1))
         return
-    # a file or a pipe has no width, and 80 columns would fold the names
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    console = table_console()
     for table in rationale_tables(found):
         console.print(table)
     print(f"all numbers: {out / 'rationale.csv'}")

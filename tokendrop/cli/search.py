@@ -6,11 +6,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from tokendrop.cli.evaluation import parse_trained
 from tokendrop.cli.options import Parser, add_model_options
+from tokendrop.progress import table_console
 from tokendrop.reducers.length_adaptive.search import load_search
 from tokendrop.reducers.length_adaptive.search.front import check_budget
 from tokendrop.reducers.length_adaptive.search.settings import SearchSettings
@@ -74,6 +74,6 @@ def run(arguments: Sequence[str]) -> None:
         point = front.at(budget)
         shown = " ".join(map(str, point.configuration))
         table.add_row(f"{budget:.0%}", f"{point.share:.1%}", f"{point.score:.4f}", shown)
-    Console().print(table)
+    table_console().print(table)
     print(f"{len(front.points)} configurations on the front: {out / 'front.json'}")
     print(f"picture: {out / 'front.png'}")

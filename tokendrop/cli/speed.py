@@ -11,27 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from tokendrop.bounds import Count, NonNegative, PositiveShare, check
-from tokendrop.cli.lines import lines_of
-from tokendrop.cli.options import Parser
+from tokendrop.cli.lines import texts_of
+from tokendrop.cli.options import Parser, add_trust_option
 from tokendrop.deploy.engines import PACKAGES, Infer, check_installed, dense_runs
 from tokendrop.errors import UserError
 from tokendrop.files import check_file, write_text
-from tokendrop.measure.measures import (
-    FLOPS_PADDED,
-    FLOPS_UNPADDED,
-    THROUGHPUT_PADDED,
-    THROUGHPUT_UNPADDED,
-)
+from tokendrop.measure.measures import FLOPS_UNPADDED
 from tokendrop.measure.provenance import provenance
 from tokendrop.measure.speed.by_hand import METHODS
 from tokendrop.measure.speed.exported import ExportedModel, time_exported
 from tokendrop.measure.speed.inference import Cell, time_cell
 from tokendrop.measure.speed.memory import peak_memory
 from tokendrop.measure.speed.shapes import LENGTH_MIXES, MODEL_SHAPES, random_model
+from tokendrop.measure.speed.shown import show, show_training
 from tokendrop.measure.speed.training import time_training
 from tokendrop.models.placing import DTYPES, Dtype, device_named
 
@@ -55,6 +49,9 @@ GPU_GRID = [
 TRAINED = ("minilm-l6", "short")
 LIMITS: dict[str, Any] = {"kept": PositiveShare, "rounds": Count, "seconds": NonNegative}
 LIMITS |= {"batch-sizes": Count, "train-rows": Count}
+# an exported model brings its shape, its method and its weights
+NOT_OF_EXPORTED = ["shapes", "methods", "kept", "memory", "attainable", "train-rows", "compile"]
+NOT_OF_EXPORTED += ["device", "dtype"]
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -74,15 +71,16 @@ def run(arguments: Sequence[str]) -> None:
         timed = list(_exported(options))
         _save(options.json, {"machine": provenance(), "exported": timed})
         return
-    if options.texts:
-        raise UserError("--texts are for an exported model: name its folder with --exported")
+    if options.texts or options.trust_reducer:
+        option = "--texts" if options.texts else "--trust-reducer"
+        raise UserError(f"{option} is for an exported model: name its folder with --exported")
     rate = _matmul(device, dtype)
     machine = provenance() | _card(device) | rate | {"dtype": name}
     found: dict[str, Any] = {"machine": machine, "rows": [], "training": []}
     for rows in _inference(options, device, dtype):
         for row in rows:
             row["matmul_share"] = row["gflops_per_second"] / rate["matmul_gflops_per_second"]
-        _show(rows)
+        show(rows)
         found["rows"] += rows
         _save(options.json, found)
     model = random_model(TRAINED[0], device)
@@ -92,7 +90,7 @@ def run(arguments: Sequence[str]) -> None:
         found["training"] += time_training(
             model, *place, options.rounds, options.seconds, trained, options.compile
         )
-        _show_training([x for x in found["training"] if x["batch_size"] == batch_size])
+        show_training([x for x in found["training"] if x["batch_size"] == batch_size])
         _save(options.json, found)
     if options.memory:
         found["memory"] = [
@@ -158,6 +156,7 @@ def parser() -> Parser:
         help="texts for --exported, one per line, instead of random rows: what a method drops that "
         "decides by content, random rows do not show",
     )
+    add_trust_option(parser)
     parser.add_argument(
         "--train-rows",
         nargs="+",
@@ -184,6 +183,12 @@ def _check(options: argparse.Namespace) -> None:
         given = vars(options)[option.replace("-", "_")]
         for value in [given] if isinstance(given, int | float) else given or []:
             check({option: value}, {option: hint}, "--")
+    usual = vars(parser().parse_args([]))
+    idle = NOT_OF_EXPORTED if options.exported is not None else []
+    for option in [*idle, *["mixes"] * (options.texts is not None)]:
+        if vars(options)[name := option.replace("-", "_")] != usual[name]:
+            what = "--texts" if option == "mixes" else f"--exported {options.exported}"
+            raise UserError(f"--{option} changes nothing about {what}: leave it out")
     if options.json is not None:
         check_file(options.json, "--json")
 
@@ -220,18 +225,16 @@ def _inference(
 
 
 def _exported(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    model = ExportedModel.read(options.exported)
+    model = ExportedModel.read(options.exported, options.trust_reducer)
     runs = model.runs(options.engines or ["onnxruntime"])
-    with lines_of(options.texts) as lines:
-        texts = [text for text in lines if text.strip()]
-    if options.texts and not texts:
-        raise UserError(f"{options.texts} holds no texts: give one per line")
+    texts = texts_of(options.texts, model.described.task) if options.texts else []
     mixes = ["texts"] if texts else options.mixes or ["all_128"]
     for mix, size in product(mixes, options.batch_sizes or [1]):
         for row in time_exported(model, runs, mix, size, options.rounds, options.seconds, texts):
             flops = f"FLOPs {FLOPS_UNPADDED.show(row[FLOPS_UNPADDED.name])}, " if row["eta"] else ""
             print(
-                f"{row['method']} in {row['engine']}, {mix} rows, {size} at a time: "
+                f"{row['method']} in {row['engine']}, {mix} rows of up to {row['longest_row']} "
+                f"tokens, {size} at a time: "
                 f"{row['throughput_speedup_engine']:.2f}x as fast as its dense model ({flops}noise "
                 f"{row['noise']:.0%})"
             )
@@ -258,38 +261,3 @@ def _matmul(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
 def _save(path: Path | None, found: dict[str, Any]) -> None:
     if path is not None:
         write_text(path, json.dumps(found, indent=1) + "\n")
-
-
-def _show(rows: Sequence[dict[str, Any]]) -> None:
-    place = rows[0]
-    title = f"{place['model_shape']}, {place['length_mix']}, {place['batch_size']} at a time"
-    title += f" (noise {place['noise']:.0%})"
-    title += f"\ndense: {place['matmul_share']:.0%} of this machine's matrix product"
-    if (limit := place["throughput_speedup_varlen"]) is not None:
-        title += f", {limit:.2f}x as fast as variable-length attention alone"
-    names = ("method", "kept", "FLOPs", "attainable", "clock", "eta", "padded FLOPs", "clock")
-    table = Table(*names, "sorted", title=title)
-    for row in rows:
-        attainable = row["throughput_speedup_attainable"] is not None
-        table.add_row(
-            row["method"],
-            f"{row['kept_share']:g}",
-            FLOPS_UNPADDED.show(row[FLOPS_UNPADDED.name]),
-            f"{row['throughput_speedup_attainable']:.2f}x" if attainable else "",
-            THROUGHPUT_UNPADDED.show(row[THROUGHPUT_UNPADDED.name]),
-            f"{row['eta']:.2f}",
-            FLOPS_PADDED.show(row[FLOPS_PADDED.name]),
-            THROUGHPUT_PADDED.show(row[THROUGHPUT_PADDED.name]),
-            f"{row['throughput_speedup_padded_sorted']:.2f}x",
-        )
-    Console().print(table)
-
-
-def _show_training(rows: Sequence[dict[str, Any]]) -> None:
-    place = rows[0]
-    for row in rows:
-        print(
-            f"training step, {place['model_shape']}, {place['batch_size']} {place['length_mix']} "
-            f"rows, {row['method'].replace('_', ' ')}: {row[THROUGHPUT_PADDED.name]:.2f}x as fast "
-            f"as padded dense (noise {row['noise']:.0%})"
-        )

@@ -12,13 +12,13 @@ import math
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise, product
+from itertools import islice, pairwise, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tokendrop.bounds import Share, check
+from tokendrop.bounds import Count, Share, check
 from tokendrop.cli.lightning_cli import parse
 from tokendrop.configs import config_folder, read_config
 from tokendrop.data.settings import DataSettings
@@ -30,6 +30,12 @@ from tokendrop.training.trainer_options import WHOLE, check_alone, limit_of
 CHANGEABLE = ("model.reducer.init_args.", "model.reducer.")
 KEYS = {"name", "description", "project", "entity", "program", "command", "method", "metric"}
 KEYS |= {"parameters", "run_cap"}
+# how a parameter says its values, with what may stand beside
+FORMS = {
+    "value": {"distribution"},
+    "values": {"distribution", "probabilities"},
+    "min": {"max", "distribution"},
+}
 # by one of these a file of settings is a task's
 ROWS = {"dataset", "dir", "train", "files"}
 
@@ -37,7 +43,8 @@ ROWS = {"dataset", "dir", "train", "files"}
 def read_sweep(path: Path) -> dict[str, Any]:
     """The settings of a comparison that runs a sweep.
 
-    A grid gives every combination, and "random" ``run_cap`` draws by the seed of the command.
+    A grid gives every combination, the first ``run_cap`` where that is said, and "random" so many
+    draws by the seed of the command.
     "bayes" makes it a tuned method: of ``run_cap`` trials the best on the dev split is run.
 
     The dense model comes first, as what the points are compared with.
@@ -65,21 +72,21 @@ def read_sweep(path: Path) -> dict[str, Any]:
     if limit := limit_of(cli.trainer, *WHOLE):
         raise UserError(f"{path}: a comparison sees all batches: leave {limit} out of the command")
     arguments = {_argument(path, name): given for name, given in sweep["parameters"].items()}
+    for name, given in arguments.items():
+        _check_form(path, name, given)
     seed = int(cli.config.seed_everything)
     kind = sweep["method"]
     if kind not in ("grid", "random", "bayes"):
         raise UserError(f"{path}: unknown method {kind!r}: use grid, random or bayes")
     cap = sweep.get("run_cap")
-    if kind != "grid" and (not isinstance(cap, int) or isinstance(cap, bool) or cap < 1):
+    if cap is not None:
+        check({"run_cap": cap}, {"run_cap": Count}, f"{path}: ")
+    elif kind != "grid":
         raise UserError(f"{path}: method {kind} never ends by itself: say 'run_cap: 10'")
     if kind == "bayes":
         runs = _tuned(path, sweep, arguments, cli.model.metric)
     else:
-        points = {
-            ",".join(f"{name}={_short(value)}" for name, value in point.items()): point
-            for point in _points(path, sweep, arguments, seed)
-        }
-        runs = {"operating_points": points}
+        runs = {"operating_points": _named(list(_points(path, sweep, arguments, seed)))}
     of_task = read_config(Path(task))
     if cli.model.metric != (metric := of_task.get("model", {}).get("metric", cli.model.metric)):
         raise UserError(
@@ -113,7 +120,11 @@ def read_sweep(path: Path) -> dict[str, Any]:
 
 
 def _are_ranges(parameters: Any) -> bool:
-    return isinstance(parameters, dict) and all(isinstance(x, dict) for x in parameters.values())
+    return (
+        isinstance(parameters, dict)
+        and bool(parameters)
+        and all(isinstance(x, dict) for x in parameters.values())
+    )
 
 
 def _fit_words(path: Path, command: Any) -> list[str]:
@@ -156,6 +167,22 @@ def _argument(path: Path, name: str) -> str:
     )
 
 
+def _check_form(path: Path, name: str, given: Mapping[str, Any]) -> None:
+    """Raise for what would be ignored in a parameter: misspelt, of another form, or only W&B's."""
+    form = next((form for form in FORMS if form in given), None)
+    if form is not None and (idle := sorted(set(map(str, given)) - {form} - FORMS[form])):
+        raise UserError(f"{path}: {name}.{idle[0]} says nothing beside {form!r}: leave one out")
+
+
+def _named(points: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Points by what they change, with all digits where six do not tell them apart."""
+    for show in (_short, str):
+        named = {",".join(f"{k}={show(v)}" for k, v in point.items()): point for point in points}
+        if all(point in named.values() for point in points):
+            break
+    return named
+
+
 def _tuned(
     path: Path, sweep: Mapping[str, Any], parameters: Mapping[str, Any], metric: str
 ) -> dict[str, Any]:
@@ -181,7 +208,8 @@ def _points(
     """Values by argument."""
     if sweep["method"] == "grid":
         choices = [_choices(path, name, given) for name, given in parameters.items()]
-        yield from (dict(zip(parameters, values, strict=True)) for values in product(*choices))
+        every = (dict(zip(parameters, values, strict=True)) for values in product(*choices))
+        yield from islice(every, sweep.get("run_cap"))
         return
     generator = np.random.default_rng(seed)
     for _ in range(sweep["run_cap"]):

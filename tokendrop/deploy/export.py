@@ -116,7 +116,7 @@ def _check(model: TokenDropModel, out: Path, opset: int) -> None:
     check_size(model)
     config = out / "config.json"
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
-        ours = config.is_file() and KEY in config.read_text(encoding="utf-8")
+        ours = config.is_file() and KEY.encode() in config.read_bytes()
         if not ours:
             raise UserError(
                 f"{out} exists and is no exported model, so it is not replaced: name another "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -18,7 +19,7 @@ PACKAGES = ("tokendrop", "torch", "transformers", "lightning", "datasets", "torc
 def provenance() -> dict[str, Any]:
     """The command, package versions, git commit and machine of this process, as plain data."""
     return {
-        "command": " ".join(["tokendrop", *sys.argv[1:]]),
+        "command": shlex.join(["tokendrop", *sys.argv[1:]]),
         "versions": {"python": platform.python_version()} | _versions(),
         "git_commit": _commit(),
         "hardware": _hardware(),

@@ -268,6 +268,31 @@ def test_a_task_without_rationales_is_named_before_anything_is_trained(
     assert not (tmp_path / "out" / "stages").exists()
 
 
+@pytest.mark.parametrize("what", ["marks", "texts"])
+def test_runs_of_other_rows_do_not_join(
+    what: str, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "reviews").mkdir()
+    write_eraser(tmp_path / "reviews")
+    given = yaml.safe_load(config.read_text())
+    given["task_data"]["movies"]["dir"] = str(tmp_path / "reviews")
+    del given["methods"]["dact_bert"]
+    file, out = tmp_path / "given.yaml", tmp_path / "out"
+    file.write_text(yaml.safe_dump(given))
+    words = ["rationale", "--config", str(file), "--out", str(out)]
+    assert main(words) == 0
+    before = (out / "rationale.csv").read_text()
+    if what == "marks":
+        test = tmp_path / "reviews" / "test.jsonl"
+        test.write_text(test.read_text().replace('"start_token": 8', '"start_token": 6', 1))
+    else:
+        text = "a town by the sea and a long dull film"
+        (tmp_path / "reviews" / "docs" / "test0.txt").write_text(text)
+    capsys.readouterr()
+    assert "is of other rows than movies has now" in complaint(capsys, *words, "--seeds", "[1, 2]")
+    assert (out / "rationale.csv").read_text() == before
+
+
 def test_it_measures_in_fp32_only(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -146,19 +146,36 @@ def test_rows_that_somebody_wrote_are_checked(
         read_entries(path)
 
 
-def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
-    write_entries(tmp_path / "rows.csv", entries())
-    assert read_entries(tmp_path / "rows.csv") == entries()
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "as spreadsheets save it"])
+def test_rows_come_back_as_they_were(mark: str, tmp_path: Path) -> None:
+    made = [*entries(), entry("two", command="tokendrop compare --methods 'a: 1\nb:\u2028 2'")]
+    path = tmp_path / "rows.csv"
+    write_entries(path, made)
+    path.write_bytes(mark.encode() + path.read_bytes())
+    assert read_entries(path) == made
 
 
-def test_no_row_twice_and_no_other_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_row_that_lies_in_several_files_is_shown_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = tmp_path / "rows.csv"
+    write_entries(rows, [entry(), entry("power_bert", 0.79, 2.0)])
+    for out in ("all.csv", "all.html"):
+        assert main(["leaderboard", str(rows), str(rows), "--out", str(tmp_path / out)]) == 0
+        assert capsys.readouterr().out.startswith("2 rows")
+
+
+def test_no_name_twice_and_no_other_form(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, others = tmp_path / "rows.csv", tmp_path / "others.csv"
     write_entries(rows, [entry()])
+    write_entries(others, [entry(value=0.7)])
     for out, said in (
         ("all.csv", "several of the sources"),
         ("all.txt", "neither rows nor a page"),
     ):
-        assert main(["leaderboard", str(rows), str(rows), "--out", str(tmp_path / out)]) == 2
+        assert main(["leaderboard", str(rows), str(others), "--out", str(tmp_path / out)]) == 2
         assert said in capsys.readouterr().err
     assert main(["leaderboard", str(tmp_path / "none"), "--out", str(rows)]) == 2
     assert "holds no runs" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from tokendrop.compare.grid.continuing import begin_or_continue
+from tokendrop.compare.grid.continuing import begin_or_continue, check_same_data
 from tokendrop.compare.grid.rationale import Judge, Marked, measure_agreement
 from tokendrop.compare.grid.run import check_cell, make_data
 from tokendrop.compare.grid.settings import Cell, Comparison, grid
@@ -69,6 +69,8 @@ def _compared(comparison: Comparison, out: Path) -> pd.DataFrame:
             check_cell(comparison, cell, tasks[name])
     # the classes are numbered as the backbone's only once a run was checked
     rows = {name: Marked.of(data.splits["test"], name) for name, data in tasks.items()}
+    prints = {name: marked.fingerprint(tasks[name]) for name, marked in rows.items()}
+    check_same_data(cells, lambda cell: prints[cell.run.task])
     judges: dict[Path, Judge] = {}
     for number, (path, cell) in enumerate(cells.items(), start=1):
         place = f"[{number}/{len(cells)}] {cell.run.name}"
@@ -83,7 +85,8 @@ def _compared(comparison: Comparison, out: Path) -> pd.DataFrame:
             fine_tuned = load_with(tuned, Dense()).to(model.backbone.device)
             # runs of one task and seed are neighbours and share it
             judges = {tuned: Judge(fine_tuned, marked, data.settings.batch_size, cell.run.seed)}
-        record = _record(comparison, cell, marked, list(measure_agreement(model, judges[tuned])))
+        found = list(measure_agreement(model, judges[tuned]))
+        record = _record(comparison, cell, marked, prints[cell.run.task], found)
         write_text(path, json.dumps(record, indent=1) + "\n", summed=True)
         settings = record["provenance"]["config"]
         tracker.finish(record["agreement"][0], settings, [], stages[-1].model, cell.metric)
@@ -95,7 +98,11 @@ def _compared(comparison: Comparison, out: Path) -> pd.DataFrame:
 
 
 def _record(
-    comparison: Comparison, cell: Cell, marked: Marked, found: list[dict[str, Any]]
+    comparison: Comparison,
+    cell: Cell,
+    marked: Marked,
+    fingerprint: str,
+    found: list[dict[str, Any]],
 ) -> dict[str, Any]:
     return {
         **asdict(cell.run),
@@ -104,7 +111,11 @@ def _record(
         "most_frequent_class": marked.most_frequent_class,
         "agreement": found,
         "provenance": provenance()
-        | {"config": asdict(comparison) | asdict(cell), "seed": cell.run.seed},
+        | {
+            "config": asdict(comparison) | asdict(cell),
+            "data_fingerprint": fingerprint,
+            "seed": cell.run.seed,
+        },
     }
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tokendrop.compare.grid.run import DataOf
 from tokendrop.compare.grid.settings import Cell, Comparison, entries
 from tokendrop.compare.results.trust import set_aside
 from tokendrop.errors import UserError
@@ -91,12 +90,12 @@ def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Ce
     write_text(out / "comparison.yaml", settings)
 
 
-def check_same_data(cells: Mapping[Path, Cell], data_of: DataOf) -> None:
+def check_same_data(cells: Mapping[Path, Cell], fingerprint: Callable[[Cell], str]) -> None:
     """Find out whether the data of the runs that are missing are those of the finished ones.
 
     Args:
         cells: the runs, by the files that hold their results once they are finished.
-        data_of: gives a task's data.
+        fingerprint: what the data of a run are known by, as its record notes it.
 
     Raises:
         UserError: the rows of a task have changed since.
@@ -107,7 +106,7 @@ def check_same_data(cells: Mapping[Path, Cell], data_of: DataOf) -> None:
         cell = missing.get(before.config.get("run", {}).get("task"))
         if cell is None or before.data_fingerprint is None:
             continue
-        if data_of(cell.run.task, cell.data).fingerprint() != before.data_fingerprint:
+        if fingerprint(cell) != before.data_fingerprint:
             raise UserError(
                 f"{path} is of other rows than {cell.run.task} has now, whose files have "
                 "changed since: put them back, delete the records of this task, or name "

@@ -18,7 +18,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from tokendrop.data import TextData
 from tokendrop.data.batching import Batches, chunks
+from tokendrop.data.json_parts import json_hash
 from tokendrop.data.split import Split
 from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
@@ -97,6 +99,10 @@ class Marked:
         """The share of all marked words that lie behind the maximum length."""
         rationales = self.split.rationales or []
         return sum(r.cut for r in rationales) / sum(sum(r.marks) for r in rationales)
+
+    def fingerprint(self, data: TextData) -> str:
+        """A hash of the data and of what is marked in them, which no training depends on."""
+        return json_hash([data.fingerprint(), [r.marks for r in self.split.rationales or []]], 2)
 
     @property
     def most_frequent_class(self) -> float:

@@ -89,7 +89,7 @@ def _compared(
         chosen = tune(comparison, out, data_of, studies)
         cells = {_path(out, cell.run): cell for cell in grid(comparison, chosen)}
         begin_or_continue(comparison, out, cells | engines)
-    check_same_data(cells | engines, data_of)
+    check_same_data(cells | engines, lambda cell: data_of(cell.run.task, cell.data).fingerprint())
     _write_floors(comparison, cells, out, data_of)
     every = bundles(cells, engines)
     if cluster is None:

@@ -228,8 +228,10 @@ def read_entries(path: Path) -> list[Entry]:
     """
     adapter = TypeAdapter(Entry)
     try:
-        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
-    except (OSError, UnicodeDecodeError) as error:
+        # with the mark that spreadsheets put in front
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"cannot read {path} as a CSV file ({error})") from error
     found = []
     for number, row in enumerate(rows, start=2):

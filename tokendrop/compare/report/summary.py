@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from tokendrop.compare.results.floor import Floor
 from tokendrop.compare.results.records import Record, by_task, points
 from tokendrop.files import write_text
 from tokendrop.measure.measures import TRAIN_SECONDS
+from tokendrop.progress import table_console
 
 NOISE = f"{ABOUT}: within the noise of the clock, which stands behind it, of 1: no difference."
 
@@ -109,8 +109,7 @@ def print_summary(
     analysis: Analysis = NOTHING,
 ) -> None:
     """Print the summary for the terminal: one table per task."""
-    # a file or a pipe has no width, and 80 columns would fold the names
-    console = console or Console(width=None if sys.stdout.isatty() else 140, markup=False)
+    console = console or table_console()
     for task in by_task(records):
         of_task = [record for record in records if record.task == task]
         # the terminal has room for one of the two, and seconds differ between machines

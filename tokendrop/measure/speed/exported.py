@@ -27,6 +27,7 @@ from tokendrop.measure.measures import FLOPS_UNPADDED
 from tokendrop.measure.speed.shapes import random_rows
 from tokendrop.models.backbones import shape_of
 from tokendrop.models.checkpoints import read_config
+from tokendrop.reducers.base import Reducer
 from tokendrop.reducers.stored import stored_reducer
 from tokendrop.stored import first_problem, plain, read_json
 
@@ -41,17 +42,19 @@ class ExportedModel:
         folder: what ``tokendrop export`` wrote.
         described: what its configuration says of the export.
         dense: Hugging Face's own model.
+        reducer: the method, without its weights.
     """
 
     folder: Path
     described: Description
     dense: PreTrainedModel
+    reducer: Reducer
 
     @classmethod
-    def read(cls, folder: Path) -> ExportedModel:
+    def read(cls, folder: Path, trusted: bool = False) -> ExportedModel:
         """
         Raises:
-            UserError: it is no exported model.
+            UserError: it is no exported model, or of a method of somebody else's without trust.
         """
         file, cure = folder / "config.json", "write one with 'tokendrop export' and name its folder"
         if not file.is_file():
@@ -62,9 +65,10 @@ class ExportedModel:
         except ValidationError as error:
             why = first_problem(error)
             raise UserError(f"{folder} is no exported model ({why}): {cure}") from error
+        reducer = stored_reducer(described.reducer, trusted)
         config = read_config(str(folder))
         dense = AutoModelForSequenceClassification.from_config(config).eval()
-        return cls(folder, described, dense)
+        return cls(folder, described, dense, reducer)
 
     @property
     def method(self) -> str:
@@ -92,19 +96,18 @@ class ExportedModel:
         dense = dense_runs(self.dense, engines)
         return {name: (dense[name], run) for name, run in own.items()}
 
-    def rows(self, mix: str, count: int, texts: Sequence[str]) -> list[list[int]]:
+    def rows(self, mix: str, count: int, texts: Sequence[tuple[str, ...]]) -> list[list[int]]:
         """Token ids: of texts, else drawn, cut to the longest row of the model."""
         longest = self.described.max_length
         if not texts:
             return [row[:longest] for row in random_rows(mix, count)]
         tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
         tokenizer.no_padding()
-        parts = [tuple(text.split("\t")) for text in texts]
-        return [x.ids for x in tokenizer.encode_batch([p if len(p) > 1 else p[0] for p in parts])]
+        return [x.ids for x in tokenizer.encode_batch([p if len(p) > 1 else p[0] for p in texts])]
 
     def flops_speedup(self, rows: Sequence[list[int]]) -> float | None:
         """Over the packed dense model, where the weights do not matter for it; else None."""
-        reducer = stored_reducer(self.described.reducer)
+        reducer = self.reducer
         shape = shape_of(self.dense.config, self.described.max_length, self.described.task)
         reducer.build(shape)
         if reducer.ranking() is None:
@@ -122,7 +125,7 @@ def time_exported(
     batch_size: int,
     rounds: int,
     seconds: float,
-    texts: Sequence[str] = (),
+    texts: Sequence[tuple[str, ...]] = (),
 ) -> Iterator[dict[str, Any]]:
     """Time the exported method against each engine's own dense model on the same padded rows.
 
@@ -160,6 +163,7 @@ def time_exported(
             "method": model.method,
             "engine": name,
             "length_mix": place,
+            "longest_row": max(map(len, rows)),  # a model may cut what is drawn
             "batch_size": batch_size,
             "throughput_speedup_engine": speedup,
             FLOPS_UNPADDED.name: flops,
