@@ -119,9 +119,20 @@ def test_of_several_files_of_settings_the_wrong_one_is_named(
     assert says in said
 
 
+@pytest.mark.parametrize("command", ["fit", "compare"])
+def test_a_file_of_settings_that_is_not_there_is_named(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = complaint(capsys, command, "--config", "here/nope.yaml")
+    assert said.endswith(
+        "--config here/nope.yaml: there is no such file of settings; check the path"
+    )
+    assert "is a folder" in complaint(capsys, command, "--config", SMOKE, "--config", str(tmp_path))
+
+
 def test_an_option_without_its_value_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "unknown sweep ''" in complaint(capsys, "compare", "--sweep")
-    assert "--config" in complaint(capsys, "rationale", "--config")
+    assert "tokendrop rationale --help" in complaint(capsys, "rationale", "--config")
 
 
 @pytest.mark.parametrize("command", ["compare", "rationale", "fit"])

@@ -32,14 +32,19 @@ def check_configs(words: Sequence[str], parser: argparse.ArgumentParser) -> list
         the settings of each file, as they stand there.
 
     Raises:
-        UserError: one is no YAML, has no settings, one of them twice, or those of something else.
+        UserError: one is not there, is no YAML, has no settings, one of them twice, or those of
+            something else.
     """
     known = {action.dest.split(".")[0] for action in parser._actions}
-    finder = Parser("", add_help=False)
+    finder = Parser(parser.prog.removeprefix("tokendrop "), add_help=False)
     finder.add_argument("-c", "--config", action="append", default=[])
     found, _ = finder.parse_known_args(list(words))
-    # settings may stand there themselves
     files = [given for given in found.config if os.path.isfile(given)]
+    for given in found.config:
+        # settings may stand there themselves
+        if given not in files and not {":", "{"} & {*given}:
+            what = "is a folder, no" if os.path.isdir(given) else "is no such"
+            raise UserError(f"--config {given}: there {what} file of settings; check the path")
     every = [read_config(Path(file)) for file in files]
     for file, settings in zip(files, every, strict=True):
         strange = sorted({str(name).split(".")[0] for name in settings} - known)
