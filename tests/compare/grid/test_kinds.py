@@ -82,7 +82,17 @@ def comparison(folder: Path) -> dict[str, Any]:
             "adapler": {"reducer": "AdapLeR", "arguments": {**learn, "init": "finetuned"}},
             "length_adaptive": {
                 "reducer": "LengthAdaptive",
-                "arguments": {**learn, "length_basis": "row", "configuration": [12, 6]},
+                "arguments": {**learn, "length_basis": "row", "length_drop": 0.4},
+                "operating_points": {},
+                "search": {
+                    "budgets": {"half": 0.8},
+                    "settings": {
+                        "generations": 1,
+                        "population": 3,
+                        "mutations": 3,
+                        "crossovers": 3,
+                    },
+                },
             },
             "merging": {"reducer": "baselines.TokenMerging", "arguments": {"share": 0.3}},
         },
@@ -105,6 +115,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_method_is_measured_on_every_task(made: Path) -> None:
     results = pd.read_csv(made / "results.csv")
     assert len(results) == 3 * (5 + 2)
+    assert set(results[results.method == "length_adaptive"].operating_point) == {"half"}
     assert dict(results.groupby("task").metric.first()) == {
         "conll2003": "entity_f1",
         "squad": "f1",

@@ -78,7 +78,7 @@ def check_cell(comparison: Comparison, cell: Cell, data: TextData) -> None:
             load_search()
             dev = data.splits["dev"]
             lengths = [dev.lengths[row] for row in draw_rows(dev, cell.search.rows)]
-            Costs(searchable(reducer, shape), config, shape, lengths).check([cell.budget])
+            Costs(searchable(reducer), config, shape, lengths).check([cell.budget])
     except UserError as error:
         run = cell.run
         raise UserError(f"{run.method} {run.operating_point} on {run.task}: {error}") from error

@@ -73,7 +73,7 @@ def check_tuning(comparison: Comparison, data_of: DataOf) -> None:
         space.check(shape)
         if entry.method.search is not None:
             load_search()
-            searchable(from_spec(entry.reducer), shape)
+            searchable(from_spec(entry.reducer))
         epochs, all_epochs = space.epochs(space.first), comparison.epochs_of_unit
         unit = "the fine-tuning" if comparison.fine_tune else "the unit of cost"
         if limits.cost is not None and not covers(limits.cost, epochs / all_epochs):

@@ -37,8 +37,22 @@ BATCH = 32
 
 
 def draw_rows(split: Split, count: int) -> list[int]:
-    """So many rows, the same ones for every search, by length so that batches are alike inside."""
-    rows = random.Random(0).sample(range(len(split)), min(count, len(split)))
+    """So many rows, the same ones for every search, by length so that batches are alike inside.
+
+    Of a question all windows are drawn or none, as all of them answer it: a few rows more.
+    """
+    draw = random.Random(0)
+    if split.windows is None:
+        rows = draw.sample(range(len(split)), min(count, len(split)))
+    else:
+        windows: dict[int, list[int]] = {}
+        for row, window in enumerate(split.windows):
+            windows.setdefault(window.number, []).append(row)
+        rows = []
+        for question in draw.sample(list(windows), len(windows)):
+            if len(rows) >= count:
+                break
+            rows += windows[question]
     return sorted(rows, key=lambda row: (split.lengths[row], row))
 
 
@@ -98,6 +112,9 @@ class Candidates:
             for part in self._parts:
                 scores.update(part.logits(configuration), part.batch)
             found.append(float(scores.compute()[self.task.metric]))
+        if self.task.head.reads_tokens:  # too large to be held for all that a search evaluates
+            for part in self._parts:
+                part.forget()
         return found
 
 
@@ -108,12 +125,17 @@ class _State:
     Attributes:
         rows: (R,) the row of the whole batch that each live row is.
         lengths: which of the batch's first lengths each live row had.
+        tokens: (T,) the token of the whole batch that each live token is.
+        restored: (T_0, hidden) the last state of every token of the whole batch, for heads that
+            read them all; else None.
     """
 
     hidden: Tensor
     batch: Batch
     rows: Tensor
     lengths: tuple[int, ...]
+    tokens: Tensor
+    restored: Tensor | None
 
 
 class _Part:
@@ -133,8 +155,12 @@ class _Part:
         self.flops = 0
 
     def logits(self, configuration: Configuration) -> Tensor:
-        """(B, classes) answers at a configuration that was run before."""
+        """(B, classes) answers, or (T_0, outputs) of tokens, at a configuration that was run."""
         return self._answers[self._path(configuration)]
+
+    def forget(self) -> None:
+        """Free the answers; what is asked for again is run again, and its FLOPs count once."""
+        self._answers.clear()
 
     def count_before(self, configurations: Iterable[Configuration]) -> None:
         """Take the FLOPs of configurations as counted by an earlier run."""
@@ -179,11 +205,14 @@ class _Part:
     def _embedded(self) -> _State:
         place = {n: i for i, n in enumerate(self._lengths)}
         layout = self.batch.layout
+        hidden = family_of(self._model.backbone).embed(self._model.backbone, self.batch)
         return _State(
-            family_of(self._model.backbone).embed(self._model.backbone, self.batch),
+            hidden,
             self.batch,
             layout.rows,
             tuple(place[n] for n in layout.lengths),
+            layout.tokens,
+            hidden if self._model.shape.head.reads_tokens else None,
         )
 
     def _layer(self, state: _State, layer: int, kept: tuple[int, ...]) -> tuple[_State, int]:
@@ -205,11 +234,16 @@ class _Part:
             Layout.of(walked.layout.lengths, state.hidden.device),
         )
         order = tuple(state.lengths[row] for row in walked.layout.origin)
-        return _State(walked.hidden, batch, state.rows[rows], order), flops
+        tokens, restored = state.tokens[tokens], state.restored
+        if restored is not None:  # what was dropped keeps the state that it had before this layer
+            restored = restored.index_copy(0, tokens, walked.hidden)
+        return _State(walked.hidden, batch, state.rows[rows], order, tokens, restored), flops
 
     def _answer(self, state: _State) -> Tensor:
         backbone = self._model.backbone
         family = family_of(backbone)
+        if state.restored is not None:
+            return family.read_tokens(backbone, state.restored).float()
         pooled = family.pool(backbone, state.hidden, state.batch.layout)
         logits = family.classify(backbone, pooled).float()
         return torch.empty_like(logits).index_copy(0, state.rows, logits)

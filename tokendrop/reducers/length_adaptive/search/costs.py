@@ -15,21 +15,16 @@ from tokendrop.reducers.length_adaptive import LengthAdaptive, shrinking_lengths
 from tokendrop.reducers.length_adaptive.search.front import Configuration, check_budget, too_small
 
 
-def searchable(reducer: Reducer, shape: Shape) -> LengthAdaptive:
+def searchable(reducer: Reducer) -> LengthAdaptive:
     """The reducer, if its configurations can be searched.
 
     Raises:
-        UserError: it is another method, or the head reads every token.
+        UserError: it is another method.
     """
     if not isinstance(reducer, LengthAdaptive):
         raise UserError(
             f"{type(reducer).__name__} cannot be searched for length configurations: only a "
             "model that was trained with LengthAdaptive can"
-        )
-    if shape.head.reads_tokens:
-        raise UserError(
-            "only models that answer once for a text can be searched: set the lengths of a model "
-            f"for {shape.task.replace('_', ' ')} with the argument configuration"
         )
     return reducer
 
@@ -52,7 +47,10 @@ class Costs:
             lengths: tokens of each row.
         """
         self._reducer, self._shape = reducer, shape
-        self._head = family_of_type(config.model_type).head_flops(config)
+        family = family_of_type(config.model_type)
+        # of a row whose head reads one state, and of each token where it reads them all
+        self._row_head = 0 if shape.head.reads_tokens else family.head_flops(config)
+        self._token_head = family.token_head_flops(config) if shape.head.reads_tokens else 0
         self._tokens = Counter(lengths)
         self._known: dict[Configuration, float] = {}
         self.smallest = self(
@@ -66,11 +64,12 @@ class Costs:
             for tokens, rows in self._tokens.items():
                 alive = tokens
                 total += rows * embedding_flops(tokens, self._shape)
+                total += rows * (self._row_head + tokens * self._token_head)
                 for length in self._reducer.lengths_of(tokens, configuration):
                     fed = min(alive, length)
                     total += rows * layer_flops([alive], fed, self._shape, projected=fed)
                     alive = fed
-            self._known[configuration] = total / self._tokens.total() + self._head
+            self._known[configuration] = total / self._tokens.total()
         return self._known[configuration]
 
     def check(self, budgets: Sequence[float]) -> None:

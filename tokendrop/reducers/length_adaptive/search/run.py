@@ -55,10 +55,9 @@ def search(
         advanced: is told how many more configurations are known.
 
     Raises:
-        UserError: a model of another method or with a head that reads every token, or a budget
-            that is out of reach.
+        UserError: a model of another method, or a budget that is out of reach.
     """
-    reducer = searchable(model.reducer, model.shape)
+    reducer = searchable(model.reducer)
     rows = draw_rows(split, settings.rows)
     candidates = Candidates(model, split, rows, task)
     first = first_population(
