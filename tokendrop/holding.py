@@ -117,12 +117,12 @@ def one_at_a_time(target: Path, *, wait: bool = True) -> Iterator[None]:
     target.parent.mkdir(parents=True, exist_ok=True)
     file = _lock_beside(target)
     try:
-        lock = _locked(file, target.parent)
+        lock = _locked(file)
     except Timeout as error:
         if not wait:
             raise InUse(f"{target} is being made by another process: wait for it") from error
         log.info("%s is being made by another process: waiting for it", target)
-        lock = _locked(file, target.parent, seconds=-1)
+        lock = _locked(file, seconds=-1)
     try:
         yield
     finally:
@@ -146,17 +146,17 @@ def _lock_beside(target: Path) -> Path:
     return target.with_name(f".{target.name}{LOCK}")
 
 
-def _acquired(file: Path, folder: Path, seconds: float = 0) -> BaseFileLock:
+def _acquired(file: Path, target: Path, seconds: float = 0) -> BaseFileLock:
     try:
-        return _locked(file, folder, seconds)
+        return _locked(file, seconds)
     except Timeout as error:
         raise UserError(
-            f"{folder} is in use by {_holder(_told(file))}: wait for it, or name another place "
+            f"{target} is in use by {_holder(_told(file))}: wait for it, or name another place "
             "with --out"
         ) from error
 
 
-def _locked(file: Path, folder: Path, seconds: float = 0) -> BaseFileLock:
+def _locked(file: Path, seconds: float = 0) -> BaseFileLock:
     """A lock, waited for so long; -1 is as long as it takes."""
     lock = FileLock(file)
     try:
@@ -165,8 +165,8 @@ def _locked(file: Path, folder: Path, seconds: float = 0) -> BaseFileLock:
         raise
     except (OSError, NotImplementedError) as error:
         raise UserError(
-            f"files in {folder} cannot be locked ({error}): name a folder on another file system "
-            "with --out"
+            f"files in {file.parent} cannot be locked ({error}): name a folder on another file "
+            "system with --out"
         ) from error
     return lock
 

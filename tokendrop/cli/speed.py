@@ -183,10 +183,10 @@ def _check(options: argparse.Namespace) -> None:
         given = vars(options)[option.replace("-", "_")]
         for value in [given] if isinstance(given, int | float) else given or []:
             check({option: value}, {option: hint}, "--")
-    usual = vars(parser().parse_args([]))
+    usual = parser()
     idle = NOT_OF_EXPORTED if options.exported is not None else []
     for option in [*idle, *["mixes"] * (options.texts is not None)]:
-        if vars(options)[name := option.replace("-", "_")] != usual[name]:
+        if vars(options)[name := option.replace("-", "_")] != usual.get_default(name):
             what = "--texts" if option == "mixes" else f"--exported {options.exported}"
             raise UserError(f"--{option} changes nothing about {what}: leave it out")
     if options.json is not None:

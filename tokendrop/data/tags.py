@@ -40,13 +40,15 @@ def read_conll(path: str, words: str, tags: str, folder: Path | None = None) -> 
         check_text(file)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a readable text file ({one_line(error)})") from error
-    filled = with_tabs = 0
+    filled = with_tabs = hashes = 0
     for line in _lines(file):
         filled += bool(line)
         with_tabs += "\t" in line
+        hashes += line.lstrip().startswith("#")
     tabs = 2 * with_tabs > filled
     _refuse_numbered((_fields(line, tabs) for line in _lines(file)), file)
-    _refuse_comments((_fields(line, tabs) for line in _lines(file)), file)
+    if hashes:
+        _refuse_comments((_fields(line, tabs) for line in _lines(file)), file)
     sentences = loose([words, tags], _sentences(file, path, tabs), folder)
     return Table(sentences, path, folder=folder)
 
