@@ -92,6 +92,18 @@ def set_for(name: str, by_name: Mapping[str, Mapping[str, Any]]) -> dict[str, An
     return found
 
 
+def read_value(text: str) -> Any:
+    """A value as it stands in a YAML file.
+
+    Raises:
+        UserError: it is no YAML.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise UserError(f"{text!r:.60} cannot be read as a value: {one_line(error)}") from error
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """A YAML file as a dictionary.
 

@@ -231,3 +231,41 @@ def test_fine_tuning_takes_an_epoch_at_least(
     words = ["compare", "--config", SMOKE, *out, "--methods", methods]
     assert "PowerBert.search_epochs -1 is too small" in complaint(capsys, *words)
     assert not (tmp_path / "out" / "stages").exists()
+
+
+@pytest.mark.parametrize("command", ["compare", "rationale"])
+def test_methods_of_a_file_are_left_out_with_null(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def methods(*words: str) -> set[str]:
+        return set(parsed_comparison(parser_of(command), ["--config", SMOKE, *words])[0].methods)
+
+    whole = methods()
+    gone = ["--methods.adapler", "null", "--seeds", "[2]", "--methods.truncation=null"]
+    assert methods(*gone) == whole - {"adapler", "truncation"}
+    said = complaint(capsys, command, "--config", SMOKE, "--methods.adappler", "null")
+    assert "unknown method 'adappler': did you mean 'adapler'? choose from" in said
+    everything = [f"--methods.{name}=null" for name in whole]
+    assert "methods" in complaint(capsys, command, "--config", SMOKE, *everything)
+
+
+def test_single_arguments_of_a_method_are_overridden(capsys: pytest.CaptureFixture[str]) -> None:
+    place = "--methods.power_bert.arguments"
+
+    def arguments(*words: str) -> Any:
+        given = ["--config", SMOKE, *words]
+        return dict(
+            parsed_comparison(parser_of("compare"), given)[0].methods["power_bert"].arguments
+        )
+
+    whole = arguments()
+    changed = arguments(f"{place}.mass_weight", "1e-3", f"{place}.configuration=[9, 4]")
+    assert changed == whole | {"mass_weight": 0.001, "configuration": [9, 4]}
+    # one that may be null is not the method
+    assert arguments(f"{place}.configuration", "null") == whole | {"configuration": None}
+    said = complaint(capsys, "compare", "--config", SMOKE, f"{place}.mas_weight", "2")
+    assert "did you mean 'mass_weight'?" in said
+    said = complaint(capsys, "compare", "--config", SMOKE, f"{place}.mass_weight", "[2")
+    assert "'[2' cannot be read as a value" in said
+    said = complaint(capsys, "compare", "--config", SMOKE, "--methods.powerbert.arguments.epochs=2")
+    assert "unknown method 'powerbert': did you mean 'power_bert'?" in said

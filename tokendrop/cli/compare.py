@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -18,8 +20,8 @@ from tokendrop.compare.executors.cluster import Cluster
 from tokendrop.compare.executors.shards import WHOLE, Shard
 from tokendrop.compare.grid.runner import compare
 from tokendrop.compare.grid.settings import Comparison, Method
-from tokendrop.configs import find_config
-from tokendrop.errors import UserError, mistake_behind, no_settings, one_line
+from tokendrop.configs import find_config, read_value
+from tokendrop.errors import UserError, mistake_behind, no_settings, one_line, unknown
 from tokendrop.reducers import REDUCERS
 from tokendrop.setting_errors import setting_error
 
@@ -100,8 +102,9 @@ def comparison_parser(command: str, config: str, description: str) -> ArgumentPa
     parser.add_argument(
         "--config",
         action="config",
-        help="YAML file of the comparison; later files and options override earlier ones "
-        f"(default: configs/compare/{config}.yaml)",
+        help="YAML file of the comparison; later files and options override earlier ones, "
+        "--methods.NAME.arguments.ARGUMENT one argument of a method of the file, and "
+        f"--methods.NAME null leaves it out (default: configs/compare/{config}.yaml)",
     )
     parser.add_argument("--out", type=str, default=f"runs/{command}", help="output folder")
     parser.add_class_arguments(Comparison)
@@ -118,6 +121,7 @@ def parsed_comparison(
     Raises:
         UserError: an option that does not exist or a value that does not fit.
     """
+    changes, arguments = _of_methods(arguments)
     files = check_configs(arguments, parser)
     if split_off("--config", arguments)[0] is not None:
         parser.default_config_files = []
@@ -131,11 +135,58 @@ def parsed_comparison(
     for name, kind in get_type_hints(Comparison).items():
         if is_dataclass(kind) and not isinstance(parsed[name], Namespace):
             raise no_settings(name)
+    for change in changes:
+        change.make(parsed.methods)
     try:
         made = parser.instantiate(parsed)
     except ValueError as error:  # of settings that may also be null
         raise mistake_behind(error) or UserError(one_line(error)) from error
     return Comparison(**{field.name: made[field.name] for field in fields(Comparison)}), made
+
+
+@dataclass(frozen=True)
+class _Change:
+    """What an option says of one method of a file, which the parser could only replace.
+
+    Attributes:
+        method: its name.
+        argument: that gets another value; None to leave the method out.
+        value: as it was given.
+    """
+
+    method: str
+    argument: str | None
+    value: str
+
+    def make(self, methods: dict[str, Namespace]) -> None:
+        """Change the methods.
+
+        Raises:
+            UserError: there is no such method, or the value is no YAML.
+        """
+        if self.method not in methods:
+            raise unknown("method", self.method, methods)
+        if self.argument is None:
+            del methods[self.method]
+            return
+        known = methods[self.method].arguments or {}
+        methods[self.method].arguments = {**known, self.argument: read_value(self.value)}
+
+
+def _of_methods(arguments: Sequence[str]) -> tuple[list[_Change], list[str]]:
+    """What ``--methods.NAME null`` and ``--methods.NAME.arguments.ARGUMENT`` say; other options."""
+    changes, others = [], []
+    given = iter(arguments)
+    for word in given:
+        option, equals, value = word.partition("=")
+        found = re.fullmatch(r"--methods\.([^.]+)(?:\.arguments\.(.+))?", option)
+        words = [word] if equals or not found else [word, *islice(given, 1)]
+        value = value if equals else words[-1]
+        if found and (found[2] or value == "null"):
+            changes.append(_Change(found[1], found[2], value))
+        else:
+            others += words
+    return changes, others
 
 
 def _check_methods(files: Sequence[Mapping[str, Any]]) -> None:
