@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from tests.cli.test_cli import SMALL, complaint, reviews
@@ -269,3 +270,40 @@ def test_single_arguments_of_a_method_are_overridden(capsys: pytest.CaptureFixtu
     assert "'[2' cannot be read as a value" in said
     said = complaint(capsys, "compare", "--config", SMOKE, "--methods.powerbert.arguments.epochs=2")
     assert "unknown method 'powerbert': did you mean 'power_bert'?" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "sst2"),
+    [
+        (["--task_data.sst2", "{dir: x, dev_rows: null}"], {"dir": "x", "dev_rows": None}),
+        (["--task_data.sst2.dir=x"], {"dir": "x"}),
+        (["--task_data", "{sst2: {dir: x}, mrpc: {dir: z}}"], {"dir": "x"}),
+        (["--config", "LATER"], {"label_map": {"b": "c"}}),
+        (["--task_data.sst2.dir", "x", "--config=LATER"], {"dir": "x", "label_map": {"b": "c"}}),
+        (["--config", "{task_data: {sst2: {train_rows: 3}}}"], {"train_rows": 3}),
+    ],
+)
+def test_what_is_said_later_of_the_data_leaves_the_rest(
+    words: list[str], sst2: dict[str, Any], tmp_path: Path
+) -> None:
+    first = {
+        "sst2": {"train_rows": 5, "dev_rows": 2, "label_map": {"a": "c"}},
+        "cola": {"dir": "y"},
+    }
+    settings = {"tasks": ["sst2"], "methods": {"dense": {"reducer": "Dense"}}, "task_data": first}
+    (tmp_path / "first.yaml").write_text(yaml.safe_dump(settings | {"data": {"batch_size": 8}}))
+    later = {"data": {"max_length": 7}, "task_data": {"sst2": {"label_map": {"b": "c"}}}}
+    (tmp_path / "later.yaml").write_text(yaml.safe_dump(later))
+    given = [word.replace("LATER", str(tmp_path / "later.yaml")) for word in words]
+    base = ["--config", str(tmp_path / "first.yaml"), "--data", "{batch_size: 4}"]
+    found = parsed_comparison(parser_of("compare"), [*base, *given])[0]
+    mrpc = {"mrpc": {"dir": "z"}} if "mrpc" in str(words) else {}
+    assert found.task_data == first | {"sst2": first["sst2"] | sst2} | mrpc
+    assert found.data == {"batch_size": 4} | ({"max_length": 7} if "LATER" in str(words) else {})
+
+
+def test_the_commands_own_file_is_added_to_as_a_named_one_is() -> None:
+    own = parsed_comparison(parser_of("compare"), [])[0].data
+    changed = parsed_comparison(parser_of("compare"), ["--data", "{train_rows: 12}"])[0].data
+    assert changed == own | {"train_rows": 12}
+    assert len(own) > 1

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from itertools import islice
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -15,13 +13,14 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from tokendrop.cli.config_files import check_configs
 from tokendrop.cli.options import split_off
+from tokendrop.cli.overrides import of_methods, with_joined_data
 from tokendrop.cli.sweep import read_sweep
 from tokendrop.compare.executors.cluster import Cluster
 from tokendrop.compare.executors.shards import WHOLE, Shard
 from tokendrop.compare.grid.runner import compare
 from tokendrop.compare.grid.settings import Comparison, Method
-from tokendrop.configs import find_config, read_value
-from tokendrop.errors import UserError, mistake_behind, no_settings, one_line, unknown
+from tokendrop.configs import find_config
+from tokendrop.errors import UserError, mistake_behind, no_settings, one_line
 from tokendrop.reducers import REDUCERS
 from tokendrop.setting_errors import setting_error
 
@@ -121,8 +120,9 @@ def parsed_comparison(
     Raises:
         UserError: an option that does not exist or a value that does not fit.
     """
-    changes, arguments = _of_methods(arguments)
+    changes, arguments = of_methods(arguments)
     files = check_configs(arguments, parser)
+    arguments = with_joined_data(arguments, Path(parser.default_config_files[0]))
     if split_off("--config", arguments)[0] is not None:
         parser.default_config_files = []
     try:
@@ -142,51 +142,6 @@ def parsed_comparison(
     except ValueError as error:  # of settings that may also be null
         raise mistake_behind(error) or UserError(one_line(error)) from error
     return Comparison(**{field.name: made[field.name] for field in fields(Comparison)}), made
-
-
-@dataclass(frozen=True)
-class _Change:
-    """What an option says of one method of a file, which the parser could only replace.
-
-    Attributes:
-        method: its name.
-        argument: that gets another value; None to leave the method out.
-        value: as it was given.
-    """
-
-    method: str
-    argument: str | None
-    value: str
-
-    def make(self, methods: dict[str, Namespace]) -> None:
-        """Change the methods.
-
-        Raises:
-            UserError: there is no such method, or the value is no YAML.
-        """
-        if self.method not in methods:
-            raise unknown("method", self.method, methods)
-        if self.argument is None:
-            del methods[self.method]
-            return
-        known = methods[self.method].arguments or {}
-        methods[self.method].arguments = {**known, self.argument: read_value(self.value)}
-
-
-def _of_methods(arguments: Sequence[str]) -> tuple[list[_Change], list[str]]:
-    """What ``--methods.NAME null`` and ``--methods.NAME.arguments.ARGUMENT`` say; other options."""
-    changes, others = [], []
-    given = iter(arguments)
-    for word in given:
-        option, equals, value = word.partition("=")
-        found = re.fullmatch(r"--methods\.([^.]+)(?:\.arguments\.(.+))?", option)
-        words = [word] if equals or not found else [word, *islice(given, 1)]
-        value = value if equals else words[-1]
-        if found and (found[2] or value == "null"):
-            changes.append(_Change(found[1], found[2], value))
-        else:
-            others += words
-    return changes, others
 
 
 def _check_methods(files: Sequence[Mapping[str, Any]]) -> None:

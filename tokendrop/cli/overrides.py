@@ -1,0 +1,137 @@
+"""Options that change a part of what a comparison's files say.
+
+The parser would put the value of an option, or of a later file, in the place of the whole setting.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import Namespace
+
+from tokendrop.configs import read_config, read_value
+from tokendrop.errors import UserError, unknown
+
+DATA = {"data": 1, "task_data": 2}
+"""Settings that are joined, and how many names deep: data by setting, task_data by task too."""
+
+
+@dataclass(frozen=True)
+class MethodChange:
+    """What an option says of one method of a file.
+
+    Attributes:
+        method: its name.
+        argument: that gets another value; None to leave the method out.
+        value: as it was given.
+    """
+
+    method: str
+    argument: str | None
+    value: str
+
+    def make(self, methods: dict[str, Namespace]) -> None:
+        """Change the methods.
+
+        Raises:
+            UserError: there is no such method, or the value is no YAML.
+        """
+        if self.method not in methods:
+            raise unknown("method", self.method, methods)
+        if self.argument is None:
+            del methods[self.method]
+            return
+        known = methods[self.method].arguments or {}
+        methods[self.method].arguments = {**known, self.argument: read_value(self.value)}
+
+
+def of_methods(words: Sequence[str]) -> tuple[list[MethodChange], list[str]]:
+    """What ``--methods.NAME null`` and ``--methods.NAME.arguments.ARGUMENT`` say; other options."""
+    changes: list[MethodChange] = []
+    others: list[str] = []
+    for option, value, given in _options(words):
+        found = re.fullmatch(r"--methods\.([^.]+)(?:\.arguments\.(.+))?", option)
+        if found and (found[2] or value == "null"):
+            changes.append(MethodChange(found[1], found[2], value))
+        else:
+            others += given
+    return changes, others
+
+
+def with_joined_data(words: Sequence[str], default: Path) -> list[str]:
+    """The options, with one for all that files and options say of the data.
+
+    What comes later changes the settings that it names and leaves the others. Values that the
+    parser must complain of are left to it.
+
+    Args:
+        words: the options.
+        default: the file that is read where they name none.
+    """
+    named = any(option == "--config" for option, _, _ in _options(words))
+    everything = [*([] if named else ["--config", str(default)]), *words]
+    joined: dict[str, dict[str, Any]] = {name: {} for name in DATA}
+    pieces = dict.fromkeys(DATA, 0)
+    for option, value, _ in _options(everything):
+        try:
+            said = _said(option, value)
+        except UserError:
+            return list(words)
+        for name in DATA.keys() & said.keys():
+            piece, levels = said[name], max(DATA[name], option.count("."))
+            if not isinstance(piece, Mapping):
+                return list(words)
+            _join(joined[name], piece, levels)
+            pieces[name] += 1
+    several = [name for name in DATA if pieces[name] > 1]
+    others = [
+        word
+        for option, _, given in _options(words)
+        for word in given
+        if option.removeprefix("--").split(".")[0] not in several
+    ]
+    for name in several:
+        others += [f"--{name}", yaml.safe_dump(joined[name], sort_keys=False)]
+    return others
+
+
+def _options(words: Sequence[str]) -> Iterator[tuple[str, str, list[str]]]:
+    """Each option, its value, and the words that give them; other words alone."""
+    given = iter(words)
+    for word in given:
+        option, equals, value = word.partition("=")
+        if equals or not re.match(r"--(config$|methods\.|(task_)?data\b)", option):
+            yield option, value, [word]
+        else:
+            following = list(islice(given, 1))
+            yield option, "".join(following), [word, *following]
+
+
+def _said(option: str, value: str) -> Mapping[str, Any]:
+    """The settings that an option or the file that it names says."""
+    if option == "--config":
+        inline = not Path(value).is_file()
+        settings = read_value(value) if inline else read_config(Path(value))
+        return settings if isinstance(settings, Mapping) else {}
+    names = option.removeprefix("--").split(".")
+    if names[0] not in DATA:
+        return {}
+    said: Any = read_value(value)
+    for name in reversed(names):
+        said = {name: said}
+    return said
+
+
+def _join(whole: dict[str, Any], more: Mapping[str, Any], levels: int) -> None:
+    for name, value in more.items():
+        known = whole.get(name)
+        if levels > 1 and isinstance(value, Mapping) and isinstance(known, dict):
+            _join(known, value, levels - 1)
+        else:
+            whole[name] = value
