@@ -90,6 +90,11 @@ def test_what_cannot_be_answered_is_named_by_its_line(
     file = tmp_path / "texts.txt"
     assert "No such file" in complaint(capsys, *words, str(tmp_path / "none.txt"))
     assert "Is a directory" in complaint(capsys, *words, str(tmp_path))
+    for name in ("new.csv", "new.JSONL", "new.parquet"):
+        (tmp_path / name).write_text('{"text": "fine"}\n')
+        assert "is a table: write its texts alone" in complaint(
+            capsys, *words, str(tmp_path / name)
+        )
     file.write_bytes(b"fine\nnot f\xfcr us\n")
     assert "line 2 of" in (line := complaint(capsys, *words, str(file)))
     assert "not UTF-8 (byte 0xfc); if it is Windows-1252 or Latin-1" in line

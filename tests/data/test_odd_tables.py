@@ -1,6 +1,8 @@
 """Tables as other programs write them: read as they were meant, or refused by row or line."""
 
+import bz2
 import csv
+import gzip
 import json
 import random
 
@@ -71,6 +73,10 @@ def test_separator_is_not_looked_for_inside_of_quotes(tmp_path):
         ("text,label,label\na,b,1\n", "several columns are called 'label'"),
         ("text,label\na,1\n".encode("utf-16-le"), "zero bytes.*iconv"),
         ("text,label\na,1\n".encode("utf-32"), "zero bytes.*iconv"),
+        (gzip.compress(b"text,label\na,1\n"), "compressed with gzip; unpack it"),
+        (bz2.compress(b"text,label\na,1\n"), "compressed with bzip2; unpack it"),
+        (b"PK\3\4\0\0", "a zip archive, or a spreadsheet"),
+        ("text,label\nso, so,1\nall, in all,0\n", "more fields than its header.*quotes around"),
     ],
 )
 def test_tables_that_cannot_be_used(tmp_path, content, says):
@@ -103,6 +109,12 @@ def test_json_that_cannot_be_used(tmp_path, content, says):
         read(tmp_path / "a.jsonl", content)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("content", ["", "\n", "[]", "{}\n"])
+def test_json_without_rows(tmp_path, content):
+    with pytest.raises(UserError, match=r"a\.jsonl: no rows"):
+        read(tmp_path / "a.jsonl", content)
 
 
 @pytest.mark.parametrize("label", ["1_000", "nan", "inf", "1e99", "", "one", 10**400, None])

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -262,18 +263,27 @@ def test_stride_without_room(asked):
         ({"answers": answer(("film", 3.5))}, r"question q7: answer_start 3.5 is no whole number"),
         ({"answers": answer(("film", True))}, r"question q7: answer_start True is no whole number"),
         ({"answers": answer(("good", -4))}, r"question q7: answer_start -4 is no whole number"),
-        ({"answers": [{"text": "film", "answer_start": [3]}]}, r"question q7: the answers .* no l"),
+        (
+            {"answers": [{"text": "film", "answer_start": [3]}]},
+            r"question q7: the answers .* are not an ",
+        ),
         ({"answers": answer((" ", 3))}, r"question q7: an answer without text"),
-        ({"answers": ["film"]}, r"question q7: the answers 'film' are no lists"),
-        ({"answers": [None]}, r"question q7: the answers 'None' are no lists"),
+        (
+            {"answers": ["film"]},
+            r"question q7: the answers 'film' are not an object.*a CSV has no lists",
+        ),
+        ({"answers": [np.array([{"text": "film"}, {}])]}, r"q7: the answers .* are not an object"),
+        ({"answers": [np.array(["a\nfilm"])]}, r"q7: the answers .* are not an object"),
+        ({"answers": [None]}, r"question q7: the answers 'None' are not an object"),
         ({"answers": answer(("a", 0)), "context": [" "]}, r"q7: empty text in column 'context'"),
         ({"answers": answer(("a", 0)), "question": [""]}, r"q7: empty text in column 'question'"),
         ({"answer": ["film"]}, r"unknown column 'answers': did you mean 'answer'"),
     ],
 )
 def test_questions_that_cannot_be_used(columns, says):
-    with pytest.raises(UserError, match=f"rows.parquet.*{says}"):
+    with pytest.raises(UserError, match=f"rows.parquet.*{says}") as caught:
         read_questions(table(**columns), COLUMNS, "answers")
+    assert "\n" not in str(caught.value)
 
 
 def test_white_space_around_an_answer_is_no_part_of_it():
@@ -285,6 +295,7 @@ def test_white_space_around_an_answer_is_no_part_of_it():
     ("content", "says"),
     [
         ({"version": "1"}, "'data' is missing"),
+        ({"version": "1", "data": 7}, r"SQuAD \('int' object is not iterable\); it has data"),
         ({"data": [{"paragraphs": [{"context": "a"}]}]}, "'qas' is missing"),
         ({"data": [{"paragraphs": [{"qas": [{"id": "x", "question": "q"}]}]}]}, "question x"),
         (

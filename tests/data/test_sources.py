@@ -96,7 +96,7 @@ def test_unknown_suffix(tmp_path):
     [
         ("a.csv", b'text,label\n"open, 1\n', "EOF inside string"),
         ("a.csv", b"text,label\none,1\ntoo,many,2\n", "line 3"),
-        ("a.csv", b"text,label\ntoo,many,2\nhere,too,2\n", "Length of header"),
+        ("a.csv", b"text,label\ntoo,many,2\nhere,too,2\n", "more fields"),
         ("a.csv", b"", "No columns"),
         ("a.json", b'[{"text": "a"', "delimiter"),
         ("a.jsonl", b'{"text": "a"}\n\n{"text": \n', "line 3"),

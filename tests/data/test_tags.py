@@ -2,6 +2,7 @@ import json
 import logging
 
 import datasets
+import numpy as np
 import pytest
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import RobertaTokenizer
@@ -86,6 +87,8 @@ def test_a_word_ends_where_the_column_does(tmp_path, make, between):
         ("0 Ada B\n1 is O\n", "line 1: numbered columns.*cut -f 2,3 "),
         ("1" + "\t_" * 9 + "\n2" + "\t_" * 9 + "\n", "line 1: CoNLL-U.*cut -f 2,4 > a.conll"),
         ("# id 7\tdomain=en\nAda _ _ B\nis _ _ O\n", "line 1: '# id 7 domain=en' looks like a c"),
+        ("Token\tNER\nAda\tB\n", r"line 1: 'Token NER' looks like a header.*tail -n \+2 a > a.c"),
+        ("\nwords pos_tags\n\nis O\n", r"line 2: 'words pos_tags' looks.*tail -n \+3 a > a.conll"),
         ("a\tO\n\n# text = a\n# 2\nb\tO\n", "line 3: '# text = a' looks.*grep -vE '.*' a > a.c"),
     ],
 )
@@ -107,6 +110,13 @@ def test_the_word_of_a_hash_is_no_comment(tmp_path, content):
     assert len(words) == 2
 
 
+@pytest.mark.parametrize("content", ["word O\nb tag\n", "Labels NN\nb O\n", "'s POS\na NN\n"])
+def test_a_first_word_is_no_header(tmp_path, content):
+    (tmp_path / "a").write_text(content)
+    (words,) = read_conll(str(tmp_path / "a"), "w", "t")["w"]
+    assert len(words) == 2
+
+
 def test_file_of_no_sentences(tmp_path):
     (tmp_path / "a").write_text("\n\n-DOCSTART- O\n\n")
     with pytest.raises(UserError, match="a: no sentences"):
@@ -123,6 +133,8 @@ def test_file_of_no_sentences(tmp_path):
         ([["a", "b"]], [["O", None]], r"row 1: a word without a tag in column 'tags'"),
         ([["a"], ["b", None]], [["O"], ["O", "O"]], r"row 2: None in the place of a word"),
         ([["a", ["b"]]], [["O", "O"]], r"row 1: \['b'\] in the place of a word"),
+        ([["a", "b"]], [["O", ["B", "I"]]], r"row 1: \['B', 'I'\] in the place of a tag"),
+        ([["a"], ["b"]], [["O"], [np.array([1])]], r"row 2: array\(\[1\]\) in the place of a tag"),
         ([["a\ud83d"]], [["O"]], r"row 1: half a character, \\ud83d, at place 2 of a word"),
         ([["a"]], [["B-big city"]], r"row 1: white space in the tag 'B-big city'"),
     ],

@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from scipy.stats import pearsonr, spearmanr
 
 from tokendrop.data.batching import Batches
+from tokendrop.data.rows import Rows
 from tokendrop.data.split import Split
+from tokendrop.errors import UserError
 from tokendrop.tasks import Regression
 
 GOLD = [0.0, 5.0, 2.5, 2.5, 3.2, 1.0]
@@ -31,6 +35,25 @@ def test_correlations_are_those_of_scipy(split):
         "pearson": pytest.approx(pearsonr(FOUND, GOLD).statistic, abs=1e-6),
         "spearman": pytest.approx(spearmanr(FOUND, GOLD).statistic, abs=1e-6),
     }
+
+
+@pytest.mark.parametrize(("base", "scale"), [(1.6e9, 100), (0, 1e25), (-3e6, 0.5)])
+def test_correlations_of_amounts_of_any_size(split, base, scale):
+    """Seconds since 1970 are nearly equal numbers in 32 bits, and large ones have no squares."""
+    gold = [base + scale * number for number in GOLD]
+    found = [float(torch.tensor(base + scale * number)) for number in FOUND]
+    scores = scored(replace(split, labels=gold), found).compute()
+    assert float(scores["pearson"]) == pytest.approx(pearsonr(found, gold).statistic, abs=1e-6)
+    assert float(scores["spearman"]) == pytest.approx(spearmanr(found, gold).statistic, abs=1e-6)
+
+
+def test_one_number_for_all_rows_is_nothing_to_learn():
+    texts = [(f"film {number}",) for number in range(4)]
+    whole = dict.fromkeys(("train", "dev", "test"), Rows(texts, [2.5] * 4, range(1, 5), "a.csv"))
+    with pytest.raises(UserError, match=r"a\.csv: every training row has the number 2\.5"):
+        Regression.class_names(whole, None)
+    others = Rows(texts, [2.5, 2.5, 2.5, 0.0], range(1, 5), "a.csv")
+    assert Regression.class_names(whole | {"train": others}, None) == []
 
 
 def test_constant_answers_correlate_with_nothing(split):

@@ -17,6 +17,8 @@ from tokendrop.data.encoding import LOOKED_AT, encoding_by
 from tokendrop.errors import UserError
 from tokendrop.tasks import kind_named
 
+# whose lines would be taken for texts, with labels, separators and all
+_TABLES = (".csv", ".json", ".jsonl", ".parquet")
 DRAWN = 100  # lines between two looks of the bar
 
 
@@ -33,11 +35,16 @@ def lines_of(name: str | None, *, printing: bool = True) -> Iterator[Iterator[st
         printing: whether answers go to standard output, where a bar would be in their way.
 
     Raises:
-        UserError: it cannot be read, or is in another encoding.
+        UserError: it cannot be read, is a table, or is in another encoding.
     """
     if name is None:
         yield iter(())
         return
+    if (suffix := Path(name).suffix.lower()) in _TABLES:
+        raise UserError(
+            f"{name}: texts are read one per line, and a {suffix} file is a table: write its texts "
+            "alone into a .txt file, with a tab between those of a pair"
+        )
     shown = "standard input" if name == "-" else name
     bar = Progress(
         TextColumn("{task.description}"),

@@ -12,6 +12,11 @@ from tokendrop.errors import UserError
 
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _UTF32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+_PACKED = {
+    b"\x1f\x8b": "compressed with gzip; unpack it first, with gunzip",
+    b"BZh": "compressed with bzip2; unpack it first, with bunzip2",
+    b"PK\3\4": "a zip archive, or a spreadsheet, which is one; unpack it, or save it as CSV",
+}
 LOOKED_AT = 1000  # bytes at the start of a file
 _CHECKED = 2**20  # characters read at once
 
@@ -21,7 +26,7 @@ def encoding_of(file: Path) -> str:
 
     Raises:
         OSError: it cannot be read.
-        UserError: it is UTF-32, UTF-16 without its mark, or no text.
+        UserError: it is UTF-32, UTF-16 without its mark, compressed, or no text.
     """
     with file.open("rb") as raw:
         return encoding_by(raw.read(LOOKED_AT), file)
@@ -35,6 +40,8 @@ def encoding_by(start: bytes, file: Path) -> str:
     """
     if start.startswith(_UTF16) and not start.startswith(_UTF32):
         return "utf-16"
+    if packed := next((name for mark, name in _PACKED.items() if start.startswith(mark)), None):
+        raise UserError(f"{file}: {packed}")
     if b"\0" in start:
         raise UserError(
             f"{file}: neither UTF-8 nor UTF-16 with its mark, but with zero bytes; if it is text, "

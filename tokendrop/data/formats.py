@@ -9,6 +9,7 @@ import re
 import warnings
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -81,12 +82,10 @@ def read_delimited(file: Path, folder: Path | None, names: Sequence[str] | None 
         names: for the columns of a file without a header; those of one name are joined by a space.
 
     Raises:
-        OSError, ValueError, pandas.errors.ParserWarning: it cannot be read or parsed.
+        OSError, ValueError: it cannot be read or parsed.
         UserError: it is neither UTF-8 nor UTF-16.
     """
-    with naming_the_line(file), warnings.catch_warnings():
-        # rows with more fields than the header: pandas would only warn and cut them
-        warnings.simplefilter("error", pd.errors.ParserWarning)
+    with naming_the_line(file), _refusing_more_fields():
         options = _form(file)
         header: dict[str, Any] = (
             {} if names is None else {"header": None, "names": range(len(names))}
@@ -104,6 +103,24 @@ def read_delimited(file: Path, folder: Path | None, names: Sequence[str] | None 
             else list(first.columns)
         )
     return [(name, column) for name, (_, column) in zip(called, columns_of(table), strict=True)]
+
+
+@contextmanager
+def _refusing_more_fields() -> Iterator[None]:
+    """Refuse rows with more fields than the header, which pandas would only warn of and cut.
+
+    Raises:
+        ValueError: they have.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            yield
+    except pd.errors.ParserWarning as error:
+        raise ValueError(
+            "its rows have more fields than its header; name every column, and put quotes around "
+            "a text that holds the separator"
+        ) from error
 
 
 def _batch(frame: pd.DataFrame, kinds: pa.Schema) -> pa.RecordBatch:

@@ -59,9 +59,10 @@ def read_squad(path: str, text: Sequence[str], label: str, folder: Path | None =
                     }
                     rows.append((asked["id"], asked["question"], paragraph["context"], answers))
     except (KeyError, TypeError) as error:
+        lacking = " is missing" * isinstance(error, KeyError)
         raise UserError(
-            f"{path}, after {at}: not in the form of SQuAD ({one_line(error)} is missing); it has "
-            "data, paragraphs with a context, and qas with id, question and answers"
+            f"{path}, at or after {at}: not in the form of SQuAD ({one_line(error)}{lacking}); it "
+            "has data, paragraphs with a context, and qas with id, question and answers"
         ) from error
     return Table(loose(["id", *text, label], rows, folder), path, folder=folder)
 
@@ -103,10 +104,13 @@ def _answers(cell: Any, context: str, at: str) -> tuple[list[str], list[int]]:
         if isinstance(cell["text"], str):
             raise TypeError("a text instead of a list")
         given = list(zip(list(cell["text"]), list(cell["answer_start"]), strict=True))
-    except (KeyError, TypeError, ValueError) as error:
+    # an array of answers, as Parquet has lists, raises an IndexError
+    except (LookupError, TypeError, ValueError) as error:
+        shown = " ".join(str(cell).split())[:60]
         raise UserError(
-            f"{at}: the answers {str(cell)[:60]!r} are no lists 'text' and 'answer_start' of the "
-            "same length; choose the column with --data.label"
+            f"{at}: the answers {shown!r} are not an object with two lists of the same length, "
+            "'text' and 'answer_start'; choose the column with --data.label, or write such objects "
+            "in JSON or Parquet, since a CSV has no lists"
         ) from error
     texts, starts = [], []
     for text, start in given:

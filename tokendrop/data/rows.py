@@ -18,7 +18,7 @@ from tokendrop.data.split import Rationale
 from tokendrop.errors import UserError
 
 # of a cell with several labels; the first two are how JSON and Parquet files are read
-_SEVERAL = (list, np.ndarray, dict, tuple, set)
+SEVERAL = (list, np.ndarray, dict, tuple, set)
 _LARGEST = float(np.finfo(np.float32).max)  # of a number that models can answer with
 
 
@@ -153,7 +153,7 @@ def refuse_several(table: Table, label: str) -> None:
         UserError: there are.
     """
     cells = enumerate(table[label], 1)
-    several = [number for number, cell in cells if isinstance(cell, _SEVERAL)]
+    several = [number for number, cell in cells if isinstance(cell, SEVERAL)]
     if several:
         cell = table[label][several[0] - 1]
         shown = " ".join(str(cell).split())[:60]

@@ -14,7 +14,6 @@ from typing import Any
 
 import datasets
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -26,7 +25,7 @@ from tokendrop.errors import UserError, one_line, unknown
 # a damaged Parquet file makes its reader raise nearly anything
 _UNREADABLE = (
     *(OSError, ValueError, LookupError, TypeError, MemoryError, OverflowError),
-    *(pa.ArrowException, pd.errors.ParserWarning),
+    pa.ArrowException,
 )
 DEMO = ("imdb", "rotten_tomatoes")
 _DEV_NAMES = ("validation", "dev", "validation_matched")
@@ -268,8 +267,10 @@ def check_columns(table: Table, columns: list[str], option: str) -> None:
 
     Raises:
         UserError: naming the missing column, the nearest and all columns there are; or one that
-            there is twice.
+            there is twice; or that the table is empty.
     """
+    if not table.columns:
+        raise UserError(f"{table.place}: no rows; give a file with at least one")
     # a file without header has a row of text for its column names
     shown = [" ".join(str(name)[:40].split()) for name in table.called]
     for column in columns:

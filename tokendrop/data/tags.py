@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,14 @@ from tokendrop.data.cells import loose, missing
 from tokendrop.data.encoding import check_text, encoding_of, half_a_character
 from tokendrop.data.entities import to_iob2
 from tokendrop.data.lazy import Made
-from tokendrop.data.rows import Rows, class_name, refuse
+from tokendrop.data.rows import SEVERAL, Rows, class_name, refuse
 from tokendrop.data.sources import Table, check_columns, existing
 from tokendrop.data.split import Sentence
 from tokendrop.errors import UserError, one_line
+
+# what the columns of words and of tags are called
+_WORD_NAMES = re.compile("(word|token|form|text)s?", re.IGNORECASE)
+_TAG_NAMES = re.compile("((ner|pos|iob|bio|chunk)[_ -]?)?(tag|label)s?|ner|pos", re.IGNORECASE)
 
 
 def read_conll(path: str, words: str, tags: str, folder: Path | None = None) -> Table:
@@ -32,8 +37,8 @@ def read_conll(path: str, words: str, tags: str, folder: Path | None = None) -> 
         folder: for the file that holds the rows, see :func:`tokendrop.data.cells.mapped`.
 
     Raises:
-        UserError: no such file, it is no text, its words are numbered, it has comments, or a line
-            has a word without a tag or a tag without a word.
+        UserError: no such file, it is no text, its words are numbered, it has comments or a
+            header, or a line has a word without a tag or a tag without a word.
     """
     file = existing(path)
     try:
@@ -49,6 +54,7 @@ def read_conll(path: str, words: str, tags: str, folder: Path | None = None) -> 
     _refuse_numbered((_fields(line, tabs) for line in _lines(file)), file)
     if hashes:
         _refuse_comments((_fields(line, tabs) for line in _lines(file)), file)
+    _refuse_header((_fields(line, tabs) for line in _lines(file)), file)
     sentences = loose([words, tags], _sentences(file, path, tabs), folder)
     return Table(sentences, path, folder=folder)
 
@@ -148,12 +154,28 @@ def _refuse_comments(rows: Iterable[Sequence[str]], file: Path) -> None:
             )
 
 
+def _refuse_header(rows: Iterable[Sequence[str]], file: Path) -> None:
+    """Refuse a file whose first line names its columns; it would be a word with a tag.
+
+    Raises:
+        UserError: it does, with a command that takes the line out.
+    """
+    number, fields = next(((n, fields) for n, fields in enumerate(rows, 1) if fields), (0, [""]))
+    if _WORD_NAMES.fullmatch(fields[0]) and _TAG_NAMES.fullmatch(fields[-1]):
+        raise UserError(
+            f"{file}, line {number}: {' '.join(fields)!r:.60} looks like a header, which these "
+            f"columns do not have; leave it out: tail -n +{number + 1} {file.name} > "
+            f"{file.stem}.conll"
+        )
+
+
 def read_sentences(table: Table, text: Sequence[str], label: str) -> Rows:
     """Lists of words, each with a list of tags. Tags in IOB1 become IOB2.
 
     Raises:
         UserError: a column is missing, the table is empty, a cell is no list, a sentence has no
-            words, or not as many tags as words; a word is no text, or a tag has white space.
+            words, or not as many tags as words; a word is no text, or a tag is a list or has white
+            space.
     """
     (words,) = text
     check_columns(table, [words], "text")
@@ -164,7 +186,11 @@ def read_sentences(table: Table, text: Sequence[str], label: str) -> Rows:
         _refuse_no_lists(table, column)
 
     def named() -> Iterator[tuple[Sequence[object], list[str]]]:
-        for row, tags in zip(table[words], table[label], strict=True):
+        for number, row, tags in zip(count(1), table[words], table[label], strict=False):
+            # the text of a list would be taken for the name of a tag
+            several = [" ".join(repr(tag).split()) for tag in tags if isinstance(tag, SEVERAL)]
+            what = f"{several[0]:.60} in the place of a tag" if several else ""
+            refuse([number] if several else [], table.place, what, "give each word one tag")
             yield row, [class_name(tag, table.names) for tag in tags]
 
     empty, uneven, bare = [], "", []

@@ -16,6 +16,7 @@ from tokendrop.data.sources import Table
 from tokendrop.data.split import Split
 from tokendrop.data.tokens import Tokeniser
 from tokendrop.engine.packed import Batch
+from tokendrop.errors import UserError
 from tokendrop.heads import NUMBER
 from tokendrop.tasks.answers import Answer, Answering, Answers, Scores
 from tokendrop.tasks.base import Task
@@ -40,6 +41,21 @@ class Regression(Task):
     @classmethod
     def read_rows(cls, table: Table, text: Sequence[str], label: str) -> Rows:
         return read_numbers(table, text, label)
+
+    @classmethod
+    def class_names(cls, splits: dict[str, Rows], declared: list[str] | None) -> list[str]:
+        """None: numbers have no names.
+
+        Raises:
+            UserError: all training rows have the same number.
+        """
+        train = splits["train"]
+        if len(train) > 1 and len(set(train.labels)) == 1:
+            raise UserError(
+                f"{train.place}: every training row has the number {train.labels[0]:g}, so there "
+                "is nothing to learn; choose the column with --data.label"
+            )
+        return []
 
     @classmethod
     def tokenised(
@@ -111,8 +127,9 @@ class NumberScores(Scores):
 
     def compute(self) -> dict[str, Tensor]:
         answers = self.answers.found
-        found = torch.tensor(list(answers.values()))
-        gold = torch.tensor([self.split.labels[number] for number in answers])
+        # in 32 bits, years or seconds since 1970 are nearly equal numbers, and squares overflow
+        found = torch.tensor(list(answers.values()), dtype=torch.float64)
+        gold = torch.tensor([self.split.labels[n] for n in answers], dtype=torch.float64)
         if any(bool((values == values[0]).all()) for values in (found, gold)):
             return {"pearson": torch.tensor(0.0), "spearman": torch.tensor(0.0)}
         return {
