@@ -102,6 +102,9 @@ def load_config(
                 f"{asked.title()}: name a checkpoint for this task, or its pretrained "
                 "backbone"
             )
+    if asked.head.output == "number":
+        # else Hugging Face's pipelines take the number for the logit of a class
+        config.problem_type = "regression"
     config.id2label = dict(enumerate(outputs))
     config.label2id = {label: index for index, label in enumerate(outputs)}
     return config
