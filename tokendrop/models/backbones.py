@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ def resolve(name: str) -> str:
             sentence-transformers does not say where its encoder lies.
     """
     if name not in INSTALLED:
-        return str(encoder_folder(Path(name))) if Path(name).is_dir() else name
+        place = Path(os.path.expanduser(name))
+        return str(encoder_folder(place)) if place.is_dir() else name
     package, folder = INSTALLED[name]
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
