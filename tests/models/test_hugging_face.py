@@ -18,6 +18,7 @@ import tokendrop
 from tests.models.test_model import REDUCERS, TEXTS, model_of, tokenizer
 from tests.models.test_prediction import model_of as of_kind
 from tokendrop.errors import UserError
+from tokendrop.models.backbones import load_backbone
 from tokendrop.models.hugging_face import (
     TokenDropForQuestionAnswering,
     TokenDropForSequenceClassification,
@@ -222,3 +223,70 @@ class TestTagsAndQuestions:
 
 def drops() -> PowerBert:
     return PowerBert(configuration=[6, 4, 2])
+
+
+class TestWhatPlainModelsDo:
+    """Where the plain model would answer otherwise, nothing is answered without a word."""
+
+    @pytest.mark.parametrize(
+        ("inputs", "said"),
+        [
+            ({"attention_mask": [[1, 1, 0, 1], [1, 1, 1, 1]]}, "row 1 of 2 has a 0 between its"),
+            ({"attention_mask": [[0, 1, 1, 1], [1, 0, 0, 1]]}, "row 2 of 2 has a 0 between its"),
+            ({"attention_mask": [[1, 1, 1, 0], [0, 0, 0, 0]]}, "row 2 of 2 has no token"),
+            ({"attention_mask": [[0.0, 0.0, 0.0, -1e4]] * 2}, "has the number -10000: give 1"),
+            ({"attention_mask": [[1, 1, 2, 2]] * 2}, "has the number 2: give 1"),
+            ({"attention_mask": [[1, 1, 1]] * 2}, r"attention_mask has the shape \(2, 3\)"),
+            ({"token_type_ids": [[0, 0, 1, 1]]}, r"token_type_ids has the shape \(1, 4\)"),
+            ({"input_ids": [5, 6, 7]}, r"input_ids have the shape \(3,\)"),
+            ({"labels": [[0, 1, 2]] * 2}, r"labels has the shape \(2, 3\)"),
+        ],
+    )
+    def test_inputs_of_another_form_are_named(self, inputs: dict[str, list], said: str) -> None:
+        tagger = TokenDropForTokenClassification(
+            of_kind("token_classification", ["O", "B-PER", "I-PER"], Dense())
+        )
+        given = {"input_ids": [[5, 6, 7, 8], [8, 7, 6, 5]]} | inputs
+        with pytest.raises(UserError, match=said):
+            tagger(**{name: torch.tensor(values) for name, values in given.items()})
+
+    def test_places_of_answers_for_other_rows_are_named(self) -> None:
+        reader = of_kind("question_answering", ["LABEL_0", "LABEL_1"], Dense())
+        where = {"start_positions": torch.tensor([1]), "end_positions": torch.tensor([1, 2])}
+        with pytest.raises(UserError, match=r"start_positions has the shape \(1,\)"):
+            TokenDropForQuestionAnswering(reader)(torch.full((2, 4), 5), **where)
+
+    @pytest.mark.parametrize(
+        "setting", [{"id2label": {0: "x", 1: "y", 2: "z"}}, {"output_hidden_states": True}]
+    )
+    def test_settings_that_would_do_nothing_are_refused(
+        self, setting: dict[str, object], tmp_path: Path
+    ) -> None:
+        tokendrop.register()
+        model_of(Dense()).save_pretrained(tmp_path / "model")
+        load = AutoModelForSequenceClassification.from_pretrained
+        with pytest.raises(UserError, match=f"^{next(iter(setting))} would do nothing"):
+            load(tmp_path / "model", subfolder="reducer", **setting)
+
+    def test_a_pipeline_finds_the_model_by_its_folder(self, tmp_path: Path) -> None:
+        tokendrop.register()
+        model_of(drops()).save_pretrained(tmp_path / "model")
+        place = str(tmp_path / "model")
+        inside = {"subfolder": "reducer"}  # where the tokenizer's files do not lie
+        classify = pipeline(
+            "text-classification", model=place, tokenizer=tokenizer(), model_kwargs=inside
+        )
+        wanted = tokendrop.load(place).predict(TEXTS[:1])[0]
+        assert isinstance(classify.model, TokenDropForSequenceClassification)
+        assert classify(TEXTS[:1])[0]["label"] == wanted.label
+
+    @pytest.mark.parametrize("head", [False, True])
+    def test_a_pipeline_gives_the_number_of_a_regression(self, head: bool, tmp_path: Path) -> None:
+        start = tiny_model("electra", num_labels=1)
+        (start if head else start.base_model).save_pretrained(tmp_path)
+        backbone = load_backbone(str(tmp_path), [], kind="regression").eval()
+        inner = TokenDropModel(backbone, Dense(), tokenizer(), MAX_TOKENS).eval()
+        wanted = [prediction.value for prediction in inner.predict(TEXTS)]
+        for model in (TokenDropForSequenceClassification(inner).eval(), backbone):
+            numbers = pipeline("text-classification", model=model, tokenizer=inner.tokenizer)(TEXTS)
+            assert [found["score"] for found in numbers] == pytest.approx(wanted, abs=1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def parser() -> Parser:
         "a tokenizer and a card that says how to run them with onnxruntime and tokenizers alone. "
         "The files are held against the model before the folder appears.",
     )
-    parser.add_argument("checkpoint", metavar="FOLDER", help=MODEL)
+    parser.add_argument("checkpoint", type=os.path.expanduser, metavar="FOLDER", help=MODEL)
     parser.add_argument("--to", choices=["onnx"], default="onnx", help="what to write")
     parser.add_argument("--int8", action="store_true", help="quantise the weights, per channel")
     parser.add_argument(

@@ -13,7 +13,7 @@ from tokendrop.families.bert import Albert, DistilBert, Electra, Family, Roberta
 from tokendrop.families.modernbert import ModernBert
 from tokendrop.families.mpnet import MPNet
 
-__all__ = ["FAMILIES", "Family", "family_of", "family_of_type", "supported"]
+__all__ = ["FAMILIES", "Family", "family_of", "family_of_type", "not_supported", "supported"]
 
 _ROBERTA = Roberta()
 
@@ -42,11 +42,16 @@ def family_of_type(kind: str) -> Family:
         UserError: nobody has described this architecture yet.
     """
     if kind not in FAMILIES:
-        raise UserError(
-            f"backbones of type {kind!r} are not supported: choose a model of one of the types "
-            f"{', '.join(sorted(FAMILIES))}, or describe its parts in tokendrop/families"
-        )
+        raise UserError(not_supported(kind))
     return FAMILIES[kind]
+
+
+def not_supported(kind: str) -> str:
+    """What is said of an architecture that nobody has described, by its ``model_type``."""
+    return (
+        f"backbones of type {kind!r} are not supported: choose a model of one of the types "
+        f"{', '.join(sorted(FAMILIES))}, or describe its parts in tokendrop/families"
+    )
 
 
 def supported(config: PretrainedConfig) -> Family:

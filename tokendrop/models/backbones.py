@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ def resolve(name: str) -> str:
             sentence-transformers does not say where its encoder lies.
     """
     if name not in INSTALLED:
-        return str(encoder_folder(Path(name))) if Path(name).is_dir() else name
+        place = Path(os.path.expanduser(name))
+        return str(encoder_folder(place)) if place.is_dir() else name
     package, folder = INSTALLED[name]
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
@@ -102,6 +104,9 @@ def load_config(
                 f"{asked.title()}: name a checkpoint for this task, or its pretrained "
                 "backbone"
             )
+    if asked.head.output == "number":
+        # else Hugging Face's pipelines take the number for the logit of a class
+        config.problem_type = "regression"
     config.id2label = dict(enumerate(outputs))
     config.label2id = {label: index for index, label in enumerate(outputs)}
     return config

@@ -19,11 +19,11 @@ from transformers.utils import logging as transformers_logging
 
 from tokendrop.data.names import listed, names_by_id, not_one_word, repeated
 from tokendrop.errors import UserError, one_line, tokenizer_panics
-from tokendrop.families import supported
+from tokendrop.families import FAMILIES, not_supported, supported
+from tokendrop.models.folders import check_folder, check_weights, refuse_pointers, why_lost
 from tokendrop.sums import LIST, changed_of
 from tokendrop.tasks import Task
 
-_POINTER = b"version https://git-lfs.github.com/spec/"
 _LAYER = re.compile(r"(^|\.)(layers?|albert_layer_groups)\.\d+\.")
 
 
@@ -41,8 +41,13 @@ def read_config(place: str) -> PretrainedConfig:
     Raises:
         UserError: there is none, it is torn, or it describes something that cannot be run.
     """
-    _refuse_pointers(Path(place))
+    check_folder(Path(place))
     with _named(place, "model"):
+        described, _ = PretrainedConfig.get_config_dict(place)
+        kind = described.get("model_type")
+        if isinstance(kind, str) and kind not in FAMILIES:
+            # said before transformers asks for a newer one, or to trust code that lies there
+            raise UserError(f"{place} cannot be run: {not_supported(kind)}")
         config = AutoConfig.from_pretrained(place, trust_remote_code=False)
     supported(config)
     named: object = config.architectures
@@ -65,9 +70,13 @@ def read_tokenizer(place: str) -> Tokenizer:
     Raises:
         UserError: there is none, it is a slow one, or it has no vocabulary.
     """
-    _refuse_pointers(Path(place))
+    refuse_pointers(Path(place))
     with tokenizer_panics(), _named(place, "tokenizer"):
-        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+        except Exception:
+            check_folder(Path(place))  # where another folder is meant, that is the reason
+            raise
         words = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
     if not tokenizer.is_fast:
         raise UserError(
@@ -120,17 +129,21 @@ def read_model(
             f"something else): restore the file, or remove {LIST} if you changed it yourself"
         )
     with _quiet_loading(), _named(place, "model"):
-        model, report = auto.from_pretrained(
-            place,
-            config=config,
-            dtype=torch.float32,
-            trust_remote_code=False,
-            weights_only=True,
-            # our own words name the tensor
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            **attention_of(config),
-        )
+        try:
+            model, report = auto.from_pretrained(
+                place,
+                config=config,
+                dtype=torch.float32,
+                trust_remote_code=False,
+                weights_only=True,
+                # our own words name the tensor
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **attention_of(config),
+            )
+        except Exception:
+            check_weights(Path(place))
+            raise
     missing, unknown = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
     for name, found, wanted in sorted(report["mismatched_keys"]):
         raise UserError(
@@ -140,7 +153,8 @@ def read_model(
     prefix = "" if model is model.base_model else f"{model.base_model_prefix}."
     lost = [name for name in missing if _of_encoder(name, prefix)]
     if lost:
-        raise UserError(_lost(place, lost, unknown))
+        places = {*missing, *(name.removeprefix(prefix) for name in missing)}
+        raise UserError(f"the weights in {place} lack {why_lost(lost, unknown, places)}")
     if more := [name for name in unknown if _LAYER.search(name)]:
         raise UserError(
             f"the weights in {place} hold {len(more)} tensors of layers that its config.json does "
@@ -159,35 +173,8 @@ def _of_encoder(name: str, prefix: str) -> bool:
     return name.startswith(prefix) and not name.removeprefix(prefix).startswith("pooler.")
 
 
-def _lost(place: str, lost: list[str], unknown: list[str]) -> str:
-    said = f"the weights in {place} lack {len(lost)} tensors of the encoder, e.g. {lost[0]}"
-    if not unknown:
-        return f"{said}: restore the whole file"
-    if all(name.startswith("module.") for name in unknown):
-        return (
-            f"{said}; all their names begin with 'module.', as when a model is saved from inside "
-            "DataParallel: rename them, or save model.module"
-        )
-    return f"{said}, and hold others, e.g. {unknown[0]}: they are of another architecture"
-
-
 def _size(size: Any) -> str:
     return " x ".join(map(str, size)) or "one number"
-
-
-def _refuse_pointers(folder: Path) -> None:
-    """
-    Raises:
-        UserError: a file of the folder is what Git has in place of a large one.
-    """
-    for file in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if file.is_file() and file.stat().st_size < 1024:
-            with file.open("rb") as content:
-                if content.read(len(_POINTER)) == _POINTER:
-                    raise UserError(
-                        f"{file} is a pointer of Git LFS, not the file itself: fetch it with 'git "
-                        "lfs pull'"
-                    )
 
 
 @contextmanager
@@ -229,7 +216,7 @@ def check_head(config: Any, kind: type[Task], place: str) -> None:
 
     Raises:
         UserError: several labels or numbers at once, a number in place of classes, ids that do not
-            number the logits, two classes of one name, or a tag that is no word.
+            number the logits, a class without a name, two of one name, or a tag that is no word.
     """
     named = config.id2label or {}
     problem = None if kind.head.reads_tokens else config.problem_type
@@ -257,6 +244,11 @@ def check_head(config: Any, kind: type[Task], place: str) -> None:
         raise UserError(
             f"id2label in the config.json of {place} has the ids {listed(map(str, ids))}, but its "
             f"{len(ids)} classes must be numbered from 0 to {len(ids) - 1}: correct it"
+        )
+    if blank := [key for key, name in named.items() if not str(name or "").strip()]:
+        raise UserError(
+            f"id2label in the config.json of {place} has no name for the class {blank[0]}: give it "
+            "one"
         )
     if twice := repeated(names_by_id(config)):
         places = " and ".join(str(key) for key, name in named.items() if str(name) == twice)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from huggingface_hub import HfApi, snapshot_download
@@ -12,13 +13,14 @@ from tokendrop.errors import UserError, one_line
 
 
 def model_folder(name: str | Path) -> Path:
-    """A local folder as it is, or the local copy of a model on the Hugging Face Hub.
+    """A local folder, with what ~ stands for, or the local copy of a model on the Hugging Face Hub.
 
     Raises:
         UserError: there is neither, or the Hub cannot be reached.
     """
-    if Path(name).exists():
-        return Path(name)
+    folder = Path(os.path.expanduser(name))
+    if folder.exists():
+        return folder
     try:
         validate_repo_id(str(name))
     except HFValidationError as error:

@@ -7,7 +7,8 @@ which the same class gives the model that drops tokens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, cast
 
@@ -22,17 +23,20 @@ from transformers.modeling_outputs import (
 )
 from transformers.utils.generic import ModelOutput
 
-from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
 from tokendrop.heads import CLASS, SPAN, TAG, head_of
 from tokendrop.models.model import MODEL_TYPE, TokenDropModel, load
+from tokendrop.models.padded_rows import check_shape, loss_of, unpadded
 from tokendrop.models.placing import DTYPES
-from tokendrop.tasks import IGNORED
+from tokendrop.models.side_car import SideCar
 
 T = TypeVar("T", bound=ModelOutput)
 
 # what Auto classes pass to every model, beside the caller's own options
 OF_AUTO_CLASSES = {"config", "trust_remote_code", "adapter_kwargs", "_from_auto", "_commit_hash"}
+# what the configuration of a model folder's own side-car holds
+OF_FOLDER = {field.name for field in fields(SideCar)} | {"model_type", "transformers_version"}
+OF_FOLDER |= {"dtype"}  # which is given to the model, too
 
 
 class TokenDropConfig(PreTrainedConfig):
@@ -62,8 +66,13 @@ class _Dropping(PreTrainedModel):
             model: what runs; nothing is copied.
 
         Raises:
-            UserError: it has another head.
+            UserError: it has another head, or is a configuration, which holds no weights.
         """
+        if not isinstance(model, TokenDropModel):
+            raise UserError(
+                f"a {type(self).__name__} is made of a trained model, not of a "
+                f"{type(model).__name__}: use from_pretrained with the model's folder"
+            )
         head = head_of(model.backbone)
         if head.suffix != self.suffix:
             raise UserError(
@@ -71,7 +80,12 @@ class _Dropping(PreTrainedModel):
                 f"{head.auto.__name__}"
             )
         names = dict(enumerate(model.labels))
-        config = TokenDropConfig(id2label=names, label2id={v: k for k, v in names.items()})
+        config = TokenDropConfig(
+            id2label=names,
+            label2id={v: k for k, v in names.items()},
+            # by it pipelines tell a number from the logit of a class
+            problem_type=model.backbone.config.problem_type,
+        )
         super().__init__(config)
         self.model = model
 
@@ -85,13 +99,20 @@ class _Dropping(PreTrainedModel):
             name: see :func:`tokendrop.load`.
             subfolder: where the Auto class found this class's configuration.
             given: changes to the reducer's ``operating_arguments``; ``device`` and ``dtype`` of
-                :func:`tokendrop.load`, the latter also as torch's type.
+                :func:`tokendrop.load`, the latter also as torch's type, or "auto" for fp32.
 
         Raises:
             UserError: as :func:`tokendrop.load`, e.g. for an option of Hugging Face's own models
                 that would do nothing here; or another head than the class's.
         """
+        # the Auto class has put there what it was given for the configuration
+        if isinstance(config := given.get("config"), TokenDropConfig):
+            _refuse(set(config.to_diff_dict()) - OF_FOLDER)
         point = {k: v for k, v in given.items() if v is not None and k not in OF_AUTO_CLASSES}
+        # what pipelines say to every model, and leaves all as it is
+        for option, usual in (("local_files_only", False), ("dtype", "auto")):
+            if point.get(option) == usual:
+                del point[option]
         if "dtype" in point:
             names = {dtype: name for name, dtype in DTYPES.items()}
             point["dtype"] = names.get(point["dtype"], str(point["dtype"]))
@@ -113,28 +134,13 @@ class _Dropping(PreTrainedModel):
         """Logits of a padded batch whose padding is taken off, and where it has tokens, (B, N).
 
         Raises:
-            UserError: a row is longer than the model reads, or something is given that it does not.
+            UserError: as :func:`unpadded`, or something is given that does nothing.
         """
-        for name, value in given.items():
-            if name != "return_dict" and value is not None and value is not False:
-                raise UserError(
-                    f"{name} would do nothing in a model that drops tokens: leave it out"
-                )
-        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        longest, limit = int(mask.sum(1).max()), self.model.shape.max_tokens
-        if longest > limit:
-            raise UserError(
-                f"a row has {longest} tokens but this model reads at most {limit}: let the "
-                f"tokenizer cut it, with truncation=True and max_length={limit}"
-            )
-        types = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
-        there = mask.bool()
-
-        def rows(values: Tensor) -> list[list[int]]:
-            return [row[real].tolist() for row, real in zip(values, there, strict=True)]
-
-        batch = Batch.pack(rows(input_ids), rows(types)).to(input_ids.device)
-        return self.model(batch).logits, there
+        unused = (k for k, v in given.items() if v is not None and v is not False)
+        _refuse(set(unused) - {"return_dict"})
+        limit, device = self.model.shape.max_tokens, input_ids.device
+        batch, there = unpadded(input_ids, attention_mask, token_type_ids, limit)
+        return self.model(batch.to(device)).logits, there.to(device)
 
 
 class TokenDropForSequenceClassification(_Dropping):
@@ -164,7 +170,7 @@ class TokenDropForSequenceClassification(_Dropping):
             UserError: a row that is too long, labels that do not fit, or another input.
         """
         logits, _there = self._run(input_ids, attention_mask, token_type_ids, given)
-        loss = None if labels is None else _loss(logits, labels.to(logits.device))
+        loss = None if labels is None else loss_of(logits, labels.to(logits.device))
         return _as_asked(SequenceClassifierOutput(loss=loss, logits=logits), given)
 
 
@@ -197,9 +203,10 @@ class TokenDropForTokenClassification(_Dropping):
             UserError: a row that is too long, labels that do not fit, or another input.
         """
         found, there = self._run(input_ids, attention_mask, token_type_ids, given)
+        check_shape("labels", labels, there.shape)
         logits = found.new_zeros(*there.shape, found.shape[1])
         logits[there] = found
-        loss = None if labels is None else _loss(found, labels.to(found.device)[there])
+        loss = None if labels is None else loss_of(found, labels.to(found.device)[there])
         return _as_asked(TokenClassifierOutput(loss=loss, logits=logits), given)
 
 
@@ -232,13 +239,15 @@ class TokenDropForQuestionAnswering(_Dropping):
             start and end logits, (B, N) each, the lowest number at padding.
 
         Raises:
-            UserError: a row is longer than the model reads, or another input.
+            UserError: a row that is too long, places that do not fit, or another input.
         """
         found, there = self._run(input_ids, attention_mask, token_type_ids, given)
         logits = found.new_full((2, *there.shape), torch.finfo(found.dtype).min)
         logits[:, there] = found.T
         loss = None
         if start_positions is not None and end_positions is not None:
+            for name, places in (("start_", start_positions), ("end_", end_positions)):
+                check_shape(f"{name}positions", places.reshape(-1), there.shape[:1])
             beyond = there.shape[1]
             loss = torch.stack(
                 [
@@ -254,34 +263,14 @@ class TokenDropForQuestionAnswering(_Dropping):
         return _as_asked(answer, given)
 
 
+def _refuse(names: Iterable[str]) -> None:
+    for name in sorted(names):
+        raise UserError(f"{name} would do nothing in a model that drops tokens: leave it out")
+
+
 def _as_asked(found: T, given: Mapping[str, Any]) -> T:
     """The output, or with ``return_dict`` false the tuple that Hugging Face's models give then."""
     return cast(T, found.to_tuple()) if given.get("return_dict") is False else found
-
-
-def _loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """That of Hugging Face's own classes: cross-entropy, or the squared error of one output."""
-    rows, classes = logits.shape
-    if labels.shape not in ((rows,), (rows, 1)):
-        raise UserError(
-            f"labels have the shape {tuple(labels.shape)}, but there are {rows} rows: give each "
-            "row one label"
-        )
-    labels = labels.reshape(rows)
-    if classes == 1:
-        return F.mse_loss(logits.squeeze(1), labels.to(logits.dtype))
-    if labels.is_floating_point() or labels.dtype == torch.bool:
-        raise UserError(
-            f"labels are {labels.dtype}, but this model has {classes} classes: give integers from "
-            f"0 to {classes - 1}"
-        )
-    strange = labels[(labels != IGNORED) & ((labels < 0) | (labels >= classes))]
-    if len(strange):
-        raise UserError(
-            f"label {int(strange[0])} is none of the {classes} classes of this model: give "
-            f"integers from 0 to {classes - 1}"
-        )
-    return F.cross_entropy(logits, labels.long(), ignore_index=IGNORED)
 
 
 def register() -> None:

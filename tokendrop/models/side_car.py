@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from tokendrop.errors import UserError, one_line
 from tokendrop.models.cards import DESCRIBED
+from tokendrop.models.folders import check_folder
 from tokendrop.reducers.base import Reducer
 from tokendrop.stored import read_json
 from tokendrop.tasks import Answering
@@ -41,12 +42,9 @@ def read_side_car(folder: Path) -> SideCar:
     Raises:
         UserError: it is no model folder, or what it says is torn.
     """
-    if not (folder / "config.json").is_file():
-        # the folder that was given to --out is the commonest slip
-        inside = folder / "model"
-        found = (inside / "config.json").is_file()
-        cure = f"its model is {inside}" if found else "name one, e.g. the OUT/model of a 'fit'"
-        raise UserError(f"{folder} is not a model folder, it has no config.json: {cure}")
+    check_folder(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a model folder but a file: name the folder around it")
     file = folder / DESCRIBED
     if not file.parent.is_dir():
         return SideCar({"class_path": "Dense"})
