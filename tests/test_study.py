@@ -13,8 +13,8 @@ STUDY = ROOT / "docs" / "study"
 NUMBER = re.compile(r"[-+]?\d+\.\d+")
 
 
-PLACES = ("by_hand", "mpnet", "controls", "ablations", "sst2", "cola", "stsb")
-HAND, MPNET, CONTROLS, PARTS, SST2, COLA, STSB = (STUDY / name for name in PLACES)
+PLACES = ("by_hand", "mpnet", "controls", "ablations", "sst2", "cola", "stsb", "conll2003")
+HAND, MPNET, CONTROLS, PARTS, SST2, COLA, STSB, CONLL = (STUDY / name for name in PLACES)
 OF_PARTS = sorted(path.parent for path in PARTS.glob("*/summary.md"))
 FINDINGS = "What the numbers say"
 
@@ -36,12 +36,13 @@ OF_MPNET = numbers_of(MPNET / "summary.md", *MPNET.glob("*.csv"))
 OF_STUDY = numbers_of(STUDY / "summary.md", STUDY / "not_reached.csv")
 OF_CONTROLS = numbers_of(CONTROLS / "summary.md", CONTROLS / "lengths.csv")
 OF_SST2, OF_COLA = (numbers_of(x / "summary.md", x / "lengths.csv") for x in (SST2, COLA))
-OF_STSB = numbers_of(STSB / "summary.md")
+OF_STSB, OF_CONLL = (numbers_of(x / "summary.md") for x in (STSB, CONLL))
 TABLES = {
-    STUDY: OF_STUDY | OF_MPNET | OF_CONTROLS | OF_SST2 | OF_COLA | OF_STSB,
+    STUDY: OF_STUDY | OF_MPNET | OF_CONTROLS | OF_SST2 | OF_COLA | OF_STSB | OF_CONLL,
     SST2: OF_SST2,
     COLA: OF_COLA,
     STSB: OF_STSB,
+    CONLL: OF_CONLL,
     MPNET: OF_MPNET,
     CONTROLS: OF_CONTROLS | OF_STUDY,
     PARTS: numbers_of(*(place / "summary.md" for place in OF_PARTS)),
@@ -65,6 +66,8 @@ TABLES = {
         (COLA, "Questions", COLA),
         (STSB, FINDINGS, STSB),
         (STSB, "Questions", STSB),
+        (CONLL, FINDINGS, CONLL),
+        (CONLL, "Questions", CONLL),
         (PARTS, FINDINGS, PARTS),
         (HAND, FINDINGS, HAND),
     ],
@@ -80,7 +83,9 @@ def test_every_number_of_the_findings_stands_in_the_tables(
     assert numbers <= TABLES[tables]
 
 
-@pytest.mark.parametrize("place", [STUDY, MPNET, CONTROLS, SST2, COLA, STSB, HAND, *OF_PARTS])
+@pytest.mark.parametrize(
+    "place", [STUDY, MPNET, CONTROLS, SST2, COLA, STSB, CONLL, HAND, *OF_PARTS]
+)
 @pytest.mark.parametrize("column", ["value", "flops_speedup_unpadded"])
 def test_the_summary_is_of_the_results(place: Path, column: str) -> None:
     results = pd.read_csv(place / "results.csv")
