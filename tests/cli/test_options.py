@@ -307,3 +307,11 @@ def test_the_commands_own_file_is_added_to_as_a_named_one_is() -> None:
     changed = parsed_comparison(parser_of("compare"), ["--data", "{train_rows: 12}"])[0].data
     assert changed == own | {"train_rows": 12}
     assert len(own) > 1
+
+
+def test_a_comparison_names_the_option_for_the_data_of_one_task(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["compare", "--config", SMOKE, "--tasks", "[sst2]", "--out", str(tmp_path / "out")]
+    said = complaint(capsys, *words, "--task_data.sst2.dir", str(tmp_path / "none"))
+    assert "train.tsv; check the path given with --task_data.sst2.train/dev/test" in said

@@ -81,7 +81,9 @@ def check_cell(comparison: Comparison, cell: Cell, data: TextData) -> None:
             Costs(searchable(reducer), config, shape, lengths).check([cell.budget])
     except UserError as error:
         run = cell.run
-        raise UserError(f"{run.method} {run.operating_point} on {run.task}: {error}") from error
+        # what a training calls --data.train is of one task here
+        said = str(error).replace("--data.", f"--task_data.{run.task}.")
+        raise UserError(f"{run.method} {run.operating_point} on {run.task}: {said}") from error
 
 
 def run_cell(
