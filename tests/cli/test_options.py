@@ -281,6 +281,7 @@ def test_single_arguments_of_a_method_are_overridden(capsys: pytest.CaptureFixtu
         (["--config", "LATER"], {"label_map": {"b": "c"}}),
         (["--task_data.sst2.dir", "x", "--config=LATER"], {"dir": "x", "label_map": {"b": "c"}}),
         (["--config", "{task_data: {sst2: {train_rows: 3}}}"], {"train_rows": 3}),
+        (["--config", "task_data:" + 999 * " " + "{sst2: {dir: x}}"], {"dir": "x"}),
     ],
 )
 def test_what_is_said_later_of_the_data_leaves_the_rest(

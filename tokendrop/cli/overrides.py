@@ -5,6 +5,7 @@ The parser would put the value of an option, or of a later file, in the place of
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -116,8 +117,9 @@ def _options(words: Sequence[str]) -> Iterator[tuple[str, str, list[str]]]:
 def _said(option: str, value: str) -> Mapping[str, Any]:
     """The settings that an option or the file that it names says."""
     if option == "--config":
-        inline = not Path(value).is_file()
-        settings = read_value(value) if inline else read_config(Path(value))
+        # settings may stand there themselves, too long for the name of a file
+        is_file = os.path.isfile(value)
+        settings = read_config(Path(value)) if is_file else read_value(value)
         return settings if isinstance(settings, Mapping) else {}
     names = option.removeprefix("--").split(".")
     if names[0] not in DATA:
