@@ -28,6 +28,7 @@ PACKAGE = Path(tokendrop.__file__).parent
 OTHER_MEANINGS = {
     ("data/rationales.py", "classification"),
     # what Hugging Face's configurations call a head for numbers
+    ("models/backbones.py", "regression"),
     ("models/checkpoints.py", "regression"),
 }
 
