@@ -310,9 +310,14 @@ def test_the_commands_own_file_is_added_to_as_a_named_one_is() -> None:
     assert len(own) > 1
 
 
+@pytest.mark.parametrize("more", [[], ["--engines", "[onnxruntime]"]], ids=["methods", "engines"])
 def test_a_comparison_names_the_option_for_the_data_of_one_task(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["compare", "--config", SMOKE, "--tasks", "[sst2]", "--out", str(tmp_path / "out")]
-    said = complaint(capsys, *words, "--task_data.sst2.dir", str(tmp_path / "none"))
+    words = ["compare", "--config", SMOKE, *more, "--out", str(tmp_path / "out")]
+    place = ["--tasks", "[sst2]", "--task_data.sst2.dir", str(tmp_path / "none")]
+    said = complaint(capsys, *words, *place)
     assert "train.tsv; check the path given with --task_data.sst2.train/dev/test" in said
+    # found out by the backbone, not where the rows are read
+    said = complaint(capsys, *words, "--data.max_length", "900")
+    assert "use --task_data.rotten_tomatoes.max_length 512 or less" in said

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -122,13 +122,13 @@ def parsed_comparison(
     """
     changes, arguments = of_methods(arguments)
     files = check_configs(arguments, parser)
-    arguments = with_joined_data(arguments, Path(parser.default_config_files[0]))
+    arguments = with_joined_data(arguments, files, Path(parser.default_config_files[0]))
     if split_off("--config", arguments)[0] is not None:
         parser.default_config_files = []
     try:
         parsed = parser.parse_args(list(arguments))
     except (ArgumentError, ValueError) as error:
-        _check_methods(files)
+        _check_methods(files.values())
         raise setting_error(error, REDUCERS, parser) from error
     if parsed.out is None:
         raise UserError("out null cannot be used: leave it out, or name a folder")
@@ -144,7 +144,7 @@ def parsed_comparison(
     return Comparison(**{field.name: made[field.name] for field in fields(Comparison)}), made
 
 
-def _check_methods(files: Sequence[Mapping[str, Any]]) -> None:
+def _check_methods(files: Iterable[Mapping[str, Any]]) -> None:
     """Find out which method a complaint is about, for the parser names none.
 
     Raises:

@@ -21,7 +21,9 @@ OF_OTHERS = {
 """What a file is that was made for another command, by a setting that tells it."""
 
 
-def check_configs(words: Sequence[str], parser: argparse.ArgumentParser) -> list[dict[str, Any]]:
+def check_configs(
+    words: Sequence[str], parser: argparse.ArgumentParser
+) -> dict[str, dict[str, Any]]:
     """Read the files that ``--config`` names, for a complaint that names the file.
 
     Args:
@@ -29,7 +31,7 @@ def check_configs(words: Sequence[str], parser: argparse.ArgumentParser) -> list
         parser: whose settings they should hold.
 
     Returns:
-        the settings of each file, as they stand there.
+        the settings of each file, as they stand there, by its path.
 
     Raises:
         UserError: one is not there, is no YAML, has no settings, one of them twice, or those of
@@ -45,8 +47,8 @@ def check_configs(words: Sequence[str], parser: argparse.ArgumentParser) -> list
         if given not in files and not {":", "{"} & {*given}:
             what = "is a folder, no" if os.path.isdir(given) else "is no such"
             raise UserError(f"--config {given}: there {what} file of settings; check the path")
-    every = [read_config(Path(file)) for file in files]
-    for file, settings in zip(files, every, strict=True):
+    every = {file: read_config(Path(file)) for file in files}
+    for file, settings in every.items():
         strange = sorted({str(name).split(".")[0] for name in settings} - known)
         for name in (name for name in strange if name in OF_OTHERS):
             raise UserError(

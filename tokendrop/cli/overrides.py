@@ -5,7 +5,6 @@ The parser would put the value of an option, or of a later file, in the place of
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -65,7 +64,9 @@ def of_methods(words: Sequence[str]) -> tuple[list[MethodChange], list[str]]:
     return changes, others
 
 
-def with_joined_data(words: Sequence[str], default: Path) -> list[str]:
+def with_joined_data(
+    words: Sequence[str], files: Mapping[str, Mapping[str, Any]], default: Path
+) -> list[str]:
     """The options, with one for all that files and options say of the data.
 
     What comes later changes the settings that it names and leaves the others. Values that the
@@ -73,15 +74,19 @@ def with_joined_data(words: Sequence[str], default: Path) -> list[str]:
 
     Args:
         words: the options.
+        files: the settings of those that they name, by path.
         default: the file that is read where they name none.
     """
     named = any(option == "--config" for option, _, _ in _options(words))
-    everything = [*([] if named else ["--config", str(default)]), *words]
+    everything = [*words]
+    if not named:
+        everything[:0] = ["--config", str(default)]
+        files = {str(default): read_config(default)}
     joined: dict[str, dict[str, Any]] = {name: {} for name in DATA}
     pieces = dict.fromkeys(DATA, 0)
     for option, value, _ in _options(everything):
         try:
-            said = _said(option, value)
+            said = _said(option, value, files)
         except UserError:
             return list(words)
         for name in DATA.keys() & said.keys():
@@ -114,12 +119,11 @@ def _options(words: Sequence[str]) -> Iterator[tuple[str, str, list[str]]]:
             yield option, "".join(following), [word, *following]
 
 
-def _said(option: str, value: str) -> Mapping[str, Any]:
+def _said(option: str, value: str, files: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
     """The settings that an option or the file that it names says."""
     if option == "--config":
-        # settings may stand there themselves, too long for the name of a file
-        is_file = os.path.isfile(value)
-        settings = read_config(Path(value)) if is_file else read_value(value)
+        # settings may stand there themselves
+        settings = files[value] if value in files else read_value(value)
         return settings if isinstance(settings, Mapping) else {}
     names = option.removeprefix("--").split(".")
     if names[0] not in DATA:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.compare.grid.test_settings import parsed
-from tokendrop.compare.grid.run import make_data, run_cell
+from tokendrop.compare.grid.data import make_data
+from tokendrop.compare.grid.run import run_cell
 from tokendrop.compare.grid.settings import grid
 from tokendrop.compare.results.records import Record
 from tokendrop.configs import config_folder

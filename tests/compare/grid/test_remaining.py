@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.compare.grid.test_settings import parsed
+from tokendrop.compare.grid.data import make_data
 from tokendrop.compare.grid.remaining import Remaining
-from tokendrop.compare.grid.run import make_data
 from tokendrop.compare.grid.settings import grid
 from tokendrop.compare.grid.work import Work, timed
 

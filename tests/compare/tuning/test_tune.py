@@ -16,7 +16,7 @@ import pytest
 from tests.compare.grid.test_settings import parsed
 from tests.compare.tuning.conftest import TUNED, Finished, trials_of
 from tokendrop.compare.grid.continuing import begin_or_continue
-from tokendrop.compare.grid.run import make_data
+from tokendrop.compare.grid.data import make_data
 from tokendrop.compare.grid.settings import Arguments, Comparison, Method, grid
 from tokendrop.compare.tuning import tune as module
 from tokendrop.compare.tuning.outcomes import Outcome

@@ -11,9 +11,10 @@ from rich.console import Console
 
 from tokendrop.compare.executors.shards import Shard
 from tokendrop.compare.grid.bundles import Bundle
+from tokendrop.compare.grid.data import DataOf
 from tokendrop.compare.grid.engines import run_engines
 from tokendrop.compare.grid.remaining import Remaining
-from tokendrop.compare.grid.run import DataOf, run_cell
+from tokendrop.compare.grid.run import run_cell
 from tokendrop.compare.grid.settings import Comparison
 from tokendrop.compare.grid.work import Work, plan_of
 from tokendrop.compare.results.records import write_record

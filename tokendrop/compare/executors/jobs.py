@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tokendrop.compare.grid.bundles import Bundle
+from tokendrop.compare.grid.data import DataOf
 from tokendrop.compare.grid.engines import run_engines
-from tokendrop.compare.grid.run import DataOf, run_cell
+from tokendrop.compare.grid.run import run_cell
 from tokendrop.compare.grid.settings import Cell, Comparison, Entry
 from tokendrop.compare.grid.train import train_stages
 from tokendrop.compare.grid.work import plan_of, search_folder

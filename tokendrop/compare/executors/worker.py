@@ -19,7 +19,7 @@ import torch
 
 from tokendrop.compare.executors.jobs import Job
 from tokendrop.compare.executors.shipping import changed, pack, state, unpack
-from tokendrop.compare.grid.run import make_data
+from tokendrop.compare.grid.data import make_data
 from tokendrop.compare.grid.settings import Comparison
 from tokendrop.data import TextData
 from tokendrop.errors import UserError, one_line

@@ -12,8 +12,9 @@ import pandas as pd
 from rich.console import Console
 
 from tokendrop.compare.grid.continuing import begin_or_continue, check_same_data
+from tokendrop.compare.grid.data import read_data
 from tokendrop.compare.grid.rationale import Judge, Marked, measure_agreement
-from tokendrop.compare.grid.run import check_cell, make_data
+from tokendrop.compare.grid.run import check_cell
 from tokendrop.compare.grid.settings import Cell, Comparison, grid
 from tokendrop.compare.grid.train import train_cell
 from tokendrop.data import TextData
@@ -64,7 +65,7 @@ def _compared(comparison: Comparison, out: Path) -> pd.DataFrame:
     for path, cell in cells.items():
         name = cell.run.task
         if name not in tasks:
-            tasks[name] = make_data(cell.data, comparison.backbone)
+            tasks[name] = read_data(name, cell.data, comparison.backbone)
         if not path.is_file():
             check_cell(comparison, cell, tasks[name])
     # the classes are numbered as the backbone's only once a run was checked

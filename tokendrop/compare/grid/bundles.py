@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tokendrop.compare.grid.data import DataOf
 from tokendrop.compare.grid.engines import of_engines
-from tokendrop.compare.grid.run import DataOf
 from tokendrop.compare.grid.settings import Cell, Comparison
 from tokendrop.compare.grid.work import Work
 from tokendrop.reducers import from_spec

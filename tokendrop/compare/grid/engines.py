@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 
 from tokendrop.compare.grid.arguments import Arguments
+from tokendrop.compare.grid.data import DataOf, settings_of
 from tokendrop.compare.grid.evaluate import Answered
 from tokendrop.compare.grid.recording import Begun, record_of
 from tokendrop.compare.grid.run import stage_record, truncation
@@ -63,7 +64,7 @@ def engine_cells(comparison: Comparison) -> Iterator[Cell]:
 def check_engines(
     comparison: Comparison,
     cells: Sequence[Cell],
-    data_of: Callable[[str, dict[str, Any]], TextData],
+    data_of: DataOf,
 ) -> None:
     """Find out whether engines can run the dense models at all, before anything is trained.
 
@@ -86,9 +87,10 @@ def check_engines(
         )
     for cell in {cell.run.task: cell for cell in cells}.values():
         data = data_of(cell.run.task, cell.data)
-        config = recipes.backbone_config(
-            comparison.backbone, comparison.random_init, data, comparison.fine_tune
-        )
+        with settings_of(cell.run.task):
+            config = recipes.backbone_config(
+                comparison.backbone, comparison.random_init, data, comparison.fine_tune
+            )
         with torch.device("meta"):
             check_size(kind_named(data.task).head.auto.from_config(config))
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentError, ArgumentParser
-
+from tokendrop.compare.grid.data import settings_of
 from tokendrop.compare.grid.evaluate import evaluate
 from tokendrop.compare.grid.recording import Begun, record_of
 from tokendrop.compare.grid.saving import save_fates
@@ -26,36 +24,17 @@ from tokendrop.measure.measures import SPEEDUPS
 from tokendrop.models.backbones import shape_of
 from tokendrop.models.cards import Figures, write_figures
 from tokendrop.models.model import TokenDropModel
-from tokendrop.reducers import REDUCERS, from_spec
+from tokendrop.reducers import from_spec
 from tokendrop.reducers.base import Reducer
 from tokendrop.reducers.length_adaptive.search import load_search
 from tokendrop.reducers.length_adaptive.search.candidates import draw_rows
 from tokendrop.reducers.length_adaptive.search.costs import Costs, searchable
-from tokendrop.setting_errors import setting_error
 from tokendrop.training import recipes
 from tokendrop.training.finished import TrainedStage
 from tokendrop.training.tracking import Tracker
 from tokendrop.training.work import Done, unheard
 
 log = logging.getLogger(__name__)
-
-DataOf = Callable[[str, dict[str, Any]], TextData]
-"""Gives the data of a task, by its name and settings."""
-
-
-def make_data(settings: dict[str, Any], backbone: str) -> TextData:
-    """The data module from a task's settings, checked as the command line would.
-
-    Raises:
-        UserError: an unknown setting, or a value of the wrong type.
-    """
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(TextData, "data")
-    try:
-        parsed = parser.parse_object({"data": {**settings, "tokenizer": backbone}})
-        return parser.instantiate(parsed).data
-    except ArgumentError as error:
-        raise setting_error(error, REDUCERS, parser) from error
 
 
 def check_cell(comparison: Comparison, cell: Cell, data: TextData) -> None:
@@ -67,23 +46,22 @@ def check_cell(comparison: Comparison, cell: Cell, data: TextData) -> None:
     """
     reducer = from_spec(cell.reducer)
     try:
-        data.make_task(cell.metric)
-        config = recipes.backbone_config(
-            comparison.backbone, comparison.random_init, data, comparison.fine_tune
-        )
-        shape = shape_of(config, data.longest, data.task)
-        reducer.build(shape)
-        recipes.check_stages(reducer)
-        if cell.budget is not None and cell.search is not None:
-            load_search()
-            dev = data.splits["dev"]
-            lengths = [dev.lengths[row] for row in draw_rows(dev, cell.search.rows)]
-            Costs(searchable(reducer), config, shape, lengths).check([cell.budget])
+        with settings_of(cell.run.task):
+            data.make_task(cell.metric)
+            config = recipes.backbone_config(
+                comparison.backbone, comparison.random_init, data, comparison.fine_tune
+            )
+            shape = shape_of(config, data.longest, data.task)
+            reducer.build(shape)
+            recipes.check_stages(reducer)
+            if cell.budget is not None and cell.search is not None:
+                load_search()
+                dev = data.splits["dev"]
+                lengths = [dev.lengths[row] for row in draw_rows(dev, cell.search.rows)]
+                Costs(searchable(reducer), config, shape, lengths).check([cell.budget])
     except UserError as error:
         run = cell.run
-        # what a training calls --data.train is of one task here
-        said = str(error).replace("--data.", f"--task_data.{run.task}.")
-        raise UserError(f"{run.method} {run.operating_point} on {run.task}: {said}") from error
+        raise UserError(f"{run.method} {run.operating_point} on {run.task}: {error}") from error
 
 
 def run_cell(

@@ -18,8 +18,9 @@ from tokendrop.compare.executors.jobs import run_jobs, study_jobs
 from tokendrop.compare.executors.shards import WHOLE, Shard
 from tokendrop.compare.grid.bundles import Bundle, bundles, missing
 from tokendrop.compare.grid.continuing import begin_or_continue, check_same_data
+from tokendrop.compare.grid.data import DataOf, read_data
 from tokendrop.compare.grid.engines import check_engines, engine_cells
-from tokendrop.compare.grid.run import DataOf, check_cell, make_data
+from tokendrop.compare.grid.run import check_cell
 from tokendrop.compare.grid.settings import Cell, Comparison, Entry, entries, grid
 from tokendrop.compare.grid.work import Work
 from tokendrop.compare.report.outputs import write_outputs
@@ -75,7 +76,7 @@ def _compared(
     def data_of(task: str, settings: dict[str, Any]) -> TextData:
         """The task's data, read and tokenised once for all methods."""
         if task not in tasks:
-            tasks[task] = make_data(settings, comparison.backbone)
+            tasks[task] = read_data(task, settings, comparison.backbone)
         return tasks[task]
 
     check_engines(comparison, missing(engines), data_of)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from tokendrop.compare.grid.run import DataOf
+from tokendrop.compare.grid.data import DataOf, settings_of
 from tokendrop.compare.grid.settings import Comparison, Entry, entries
 from tokendrop.compare.tuning.outcomes import Chosen, Outcome, Trial, best, choose, covers
 from tokendrop.compare.tuning.progress import Progress
@@ -65,15 +65,16 @@ def check_tuning(comparison: Comparison, data_of: DataOf) -> None:
         load_study()
         space = entry.space()
         data = data_of(entry.task, entry.data)
-        data.make_task(entry.metric)
-        config = recipes.backbone_config(
-            comparison.backbone, comparison.random_init, data, comparison.fine_tune
-        )
-        shape = shape_of(config, data.longest, data.task)
-        space.check(shape)
-        if entry.method.search is not None:
-            load_search()
-            searchable(from_spec(entry.reducer))
+        with settings_of(entry.task):
+            data.make_task(entry.metric)
+            config = recipes.backbone_config(
+                comparison.backbone, comparison.random_init, data, comparison.fine_tune
+            )
+            shape = shape_of(config, data.longest, data.task)
+            space.check(shape)
+            if entry.method.search is not None:
+                load_search()
+                searchable(from_spec(entry.reducer))
         epochs, all_epochs = space.epochs(space.first), comparison.epochs_of_unit
         unit = "the fine-tuning" if comparison.fine_tune else "the unit of cost"
         if limits.cost is not None and not covers(limits.cost, epochs / all_epochs):
