@@ -9,12 +9,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import torch
 
+from tests.reducers.search.shared import check_shared_evaluation
 from tokendrop.data.split import Split
-from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
-from tokendrop.measure.flops import dense_flops, pass_flops
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.base import Reducer
 from tokendrop.reducers.length_adaptive import LengthAdaptive
@@ -24,7 +22,7 @@ from tokendrop.reducers.length_adaptive.search.run import search
 from tokendrop.reducers.length_adaptive.search.settings import SearchSettings
 from tokendrop.reducers.power_bert import PowerBert
 from tokendrop.tasks import SequenceClassification
-from tokendrop.testing.tiny import CLASSES, LAYERS, MAX_TOKENS, tiny_model, tiny_rows
+from tokendrop.testing.tiny import CLASSES, MAX_TOKENS, tiny_model, tiny_rows
 
 TASK = SequenceClassification([str(label) for label in range(CLASSES)])
 SMALL = SearchSettings(generations=4, population=5, mutations=6, crossovers=6)
@@ -50,33 +48,9 @@ SPLIT = split_of()
 @pytest.mark.parametrize("family", ["bert", "albert", "modernbert"])
 @pytest.mark.parametrize("basis", ["absolute", "row"])
 def test_shared_evaluation_is_the_plain_one(basis: str, family: str) -> None:
-    """Scores and costs as from running every configuration alone on all rows."""
-    rows = draw_rows(SPLIT, 1000)
-    candidates = Candidates(model_of(LengthAdaptive(length_basis=basis), family), SPLIT, rows, TASK)  # type: ignore[arg-type]
-    tried = [(32, 32, 32), (20, 9, 9), (20, 9, 2), (20, 10, 4), (31, 9, 2), (12, 12, 12)]
-    scores, shared_flops = candidates.scores_and_flops(tried)
-    separate = 0
-    ids, types = [SPLIT.input_ids[r] for r in rows], [SPLIT.token_type_ids[r] for r in rows]
-    labels = torch.tensor([SPLIT.labels[r] for r in rows])
-    for configuration, score in zip(tried, scores, strict=True):
-        reducer = LengthAdaptive(length_basis=basis, configuration=list(configuration))  # type: ignore[arg-type]
-        model = model_of(reducer, family).eval()
-        with torch.no_grad():
-            encoded = model(Batch.pack(ids, types))
-        shared = torch.cat([part.logits(configuration) for part in candidates._parts])
-        torch.testing.assert_close(shared, encoded.logits, atol=1e-5, rtol=0)
-        fresh = model_of(LengthAdaptive(length_basis=basis), family)  # type: ignore[arg-type]
-        _, alone = Candidates(fresh, SPLIT, rows, TASK).scores_and_flops([configuration])
-        assert score == pytest.approx((encoded.logits.argmax(1) == labels).float().mean().item())
-        flops = pass_flops(encoded.trace, reducer, model.backbone, model.shape)
-        assert candidates.cost(configuration) * len(rows) == pytest.approx(flops, rel=1e-12)
-        assert alone == flops
-        separate += flops
-    # layers that several configurations begin with are run and counted once
-    assert 0 < shared_flops < separate
-    assert candidates.scores_and_flops(tried) == (scores, 0)
-    full = dense_flops(SPLIT.lengths, model.backbone, model.shape) / len(rows)
-    assert candidates.cost((MAX_TOKENS,) * LAYERS) == pytest.approx(full)
+    check_shared_evaluation(
+        lambda reducer: model_of(reducer, family), SPLIT, TASK, length_basis=basis
+    )
 
 
 def test_rows_are_drawn_once_and_the_same_for_every_seed() -> None:

@@ -8,21 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from tokendrop.data.batching import Batches
+from tests.reducers.search.shared import check_shared_evaluation
 from tokendrop.data.split import Question, Sentence, Split, Window
 from tokendrop.heads import SPAN, TAG, Head
-from tokendrop.measure.flops import dense_flops, pass_flops
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.length_adaptive import LengthAdaptive
-from tokendrop.reducers.length_adaptive.search.candidates import Candidates, draw_rows
+from tokendrop.reducers.length_adaptive.search.candidates import draw_rows
 from tokendrop.reducers.length_adaptive.search.run import search
 from tokendrop.reducers.length_adaptive.search.settings import SearchSettings
 from tokendrop.tasks import QuestionAnswering, Task, TokenClassification
-from tokendrop.testing.tiny import CONFIGS, LAYERS, MAX_TOKENS, randomised, tiny_rows
+from tokendrop.testing.tiny import CONFIGS, MAX_TOKENS, randomised, tiny_rows
 
 TAGS = ["B-PER", "I-PER", "O"]
 CONTEXT = "a b c d e f g h i j k l m n o p q r s t u v w x y z " * 2
-TRIED = [(32, 32, 32), (20, 9, 9), (20, 9, 2), (20, 10, 4), (31, 9, 2), (12, 12, 12)]
 
 
 def split_of(head: Head, count: int = 40) -> Split:
@@ -63,38 +61,17 @@ def model_of(head: Head, family: str, reducer: LengthAdaptive) -> TokenDropModel
     ("family", "basis", "keep_cls"),
     [("bert", "row", True), ("mpnet", "absolute", False), ("modernbert", "row", False)],
 )
-@torch.inference_mode()
 def test_shared_evaluation_is_that_of_each_model_alone(
     family: str, basis: str, keep_cls: bool, head: Head
 ) -> None:
-    options = {"length_basis": basis, "keep_cls": keep_cls}
-    split, task = split_of(head), task_of(head)
-    rows = draw_rows(split, 1000)
-    whole = Batches(split, [rows])[0]
-    model = model_of(head, family, LengthAdaptive(**options))  # type: ignore[arg-type]
-    candidates = Candidates(model, split, rows, task)
-    scores, shared = candidates.scores_and_flops(TRIED)
-    separate = 0
-    for configuration, score in zip(TRIED, scores, strict=True):
-        reducer = LengthAdaptive(**options, configuration=list(configuration))  # type: ignore[arg-type]
-        alone = model_of(head, family, reducer).eval()
-        encoded = alone(whole)
-        expected = task.scores(split)
-        expected.update(encoded.logits, whole)
-        assert score == pytest.approx(float(expected.compute()[task.metric]))
-        for part in candidates._parts:
-            part.run([configuration])
-        logits = torch.cat([part.logits(configuration) for part in candidates._parts])
-        torch.testing.assert_close(logits, encoded.logits, atol=1e-5, rtol=0)
-        flops = pass_flops(encoded.trace, reducer, alone.backbone, alone.shape)
-        assert candidates.cost(configuration) * len(rows) == pytest.approx(flops, rel=1e-12)
-        separate += flops
+    scores = check_shared_evaluation(
+        lambda reducer: model_of(head, family, reducer),
+        split_of(head),
+        task_of(head),
+        length_basis=basis,
+        keep_cls=keep_cls,
+    )
     assert len({round(score, 6) for score in scores}) > 1
-    assert 0 < shared < separate
-    # what is asked again is answered alike, and was counted
-    assert candidates.scores_and_flops(TRIED) == (scores, 0)
-    full = dense_flops(split.lengths, model.backbone, model.shape) / len(rows)
-    assert candidates.cost((MAX_TOKENS,) * LAYERS) == pytest.approx(full)
 
 
 def test_all_windows_of_a_question_are_drawn_or_none() -> None:
