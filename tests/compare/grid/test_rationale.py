@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -293,8 +294,14 @@ def test_runs_of_other_rows_do_not_join(
     assert (out / "rationale.csv").read_text() == before
 
 
-def test_it_measures_in_fp32_only(
-    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("evaluate_in", "bf16"), ("engines", "[onnxruntime]"), ("tune.trials", "2")],
+)
+def test_settings_of_compare_that_mean_nothing_here_are_refused(
+    option: str, value: str, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["rationale", "--config", str(config), "--out", str(tmp_path / "out")]
-    assert "leave evaluate_in out" in complaint(capsys, *words, "--evaluate_in", "bf16")
+    said = complaint(capsys, *words, f"--{option}", value)
+    assert re.search(f"(leave|without) {option.split('.')[0]}", said)
+    assert not (tmp_path / "out").exists()

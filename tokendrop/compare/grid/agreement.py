@@ -39,7 +39,7 @@ def compare_rationales(comparison: Comparison, out: Path) -> pd.DataFrame:
         what `rationale.csv` holds: for each run one row of the method and one of each control.
 
     Raises:
-        UserError: bad input, a task without rationales, a method that would have to be tuned, or a
+        UserError: bad input, a task without rationales, settings that mean nothing here, or a
             folder with runs of other settings.
     """
     if comparison.tune is not None:
@@ -51,6 +51,11 @@ def compare_rationales(comparison: Comparison, out: Path) -> pd.DataFrame:
         raise UserError(
             "tokendrop rationale measures in fp32: leave evaluate_in out, which changes nothing "
             "about the training that is found"
+        )
+    if comparison.engines:
+        raise UserError(
+            "tokendrop rationale runs no engines, whose models drop no token: leave engines out, "
+            "or give --engines '[]'"
         )
     with hold(out):
         return _compared(comparison, out)
