@@ -86,6 +86,24 @@ def test_new_weights_are_used(device: str) -> None:
     assert not torch.allclose(back, mended, atol=1e-3)
 
 
+@pytest.mark.parametrize("change", ["adapter", "hook", "hook in front"])
+def test_changed_modules_are_used(change: str, device: str) -> None:
+    model = tiny_model("bert").to(device)
+    for _ in range(3):
+        run(model, Dense(), ROWS)
+    layer: Any = model.base_model.encoder.layer[1]
+    recorded = graphs._KNOWN[layer]
+    dense = layer.output.dense
+    if change == "adapter":
+        layer.output.dense = nn.Sequential(dense)  # the same weights, somewhere else
+    elif change == "hook":
+        dense.register_forward_hook(lambda _, __, states: -states)
+    else:
+        dense.register_forward_pre_hook(lambda _, states: (-states[0],))
+    run(model, Dense(), ROWS)
+    assert graphs._KNOWN[layer] is not recorded
+
+
 class Remembers(Reducer):
     """Keeps the states that it is shown, as a method that compares layers does."""
 

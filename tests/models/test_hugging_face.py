@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import (
     AutoConfig,
     AutoModelForQuestionAnswering,
@@ -67,6 +68,15 @@ class TestHuggingFace:
             assert {a["label"]: pytest.approx(a["score"], abs=1e-5) for a in theirs} == (
                 mine.probabilities
             )
+
+    def test_weights_of_the_plain_model_are_not_taken_in_silence(self, folder: Path) -> None:
+        tokendrop.register()
+        model = AutoModelForSequenceClassification.from_pretrained(folder, subfolder="reducer")
+        model.load_state_dict(model.state_dict())
+        plain = load_file(folder / "model.safetensors")
+        with pytest.raises(UserError, match="of the plain model, without the reducer's"):
+            # as a Trainer does that goes back to its best checkpoint
+            model.load_state_dict(plain, strict=False)
 
     def test_inputs_that_would_do_nothing_are_refused(self, folder: Path) -> None:
         tokendrop.register()

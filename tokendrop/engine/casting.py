@@ -21,6 +21,14 @@ _CAST: ContextVar[dict[nn.Linear, tuple[tuple[nn.Linear, ...], Tensor, Tensor | 
 )
 
 
+def is_plain(layer: nn.Module) -> bool:
+    """Whether a layer does what its weights say and nothing else.
+
+    An adapter or a quantised layer in its place does something else, and hooks want to be called.
+    """
+    return type(layer) is nn.Linear and not (layer._forward_hooks or layer._forward_pre_hooks)
+
+
 @contextmanager
 def cast_once(groups: Iterable[Sequence[nn.Linear]], device: torch.device) -> Iterator[None]:
     """Let :func:`cast` give the weights of these linear layers, within.
@@ -29,10 +37,13 @@ def cast_once(groups: Iterable[Sequence[nn.Linear]], device: torch.device) -> It
         groups: layers that read the same states and become one product.
         device: nothing is done for one on which launching is cheap, or without autocast.
     """
-    if device.type not in DEVICES or not torch.is_autocast_enabled(device.type):
+    several = []
+    if device.type in DEVICES and torch.is_autocast_enabled(device.type):
+        # layers may share theirs
+        several = [some for some in dict.fromkeys(map(tuple, groups)) if all(map(is_plain, some))]
+    if not several:
         yield
         return
-    several = list(dict.fromkeys(map(tuple, groups)))  # layers may share theirs
     weights = [[layer.weight for layer in group] for group in several]
     # a group has biases in all of its layers or in none
     biases = [[layer.bias for layer in group if layer.bias is not None] for group in several]

@@ -104,6 +104,19 @@ class _Weight:
 
 
 @dataclass(frozen=True, eq=False)
+class _Child:
+    """Which module stands at a place of another one. Hooks of it run in no graph."""
+
+    among: dict[str, Any]
+    name: str
+    module: nn.Module
+
+    def is_there(self) -> bool:
+        hooks = self.module._forward_hooks or self.module._forward_pre_hooks
+        return self.among.get(self.name) is self.module and not hooks
+
+
+@dataclass(frozen=True, eq=False)
 class _Graph:
     """A recorded part: what it reads and what it leaves."""
 
@@ -118,18 +131,18 @@ class _Known:
     of a model, see :mod:`tokendrop.engine.whole`.
     """
 
-    weights: list[_Weight]
+    made_of: list[_Weight | _Child]
     graphs: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, layer: nn.Module) -> _Known:
-        return cls(
-            [
-                _Weight(module._parameters, name, weight, weight.data_ptr())
-                for module in layer.modules()
-                for name, weight in module.named_parameters(recurse=False)
-            ]
-        )
+        made_of: list[_Weight | _Child] = []
+        for module in layer.modules():
+            for name, weight in module.named_parameters(recurse=False):
+                made_of.append(_Weight(module._parameters, name, weight, weight.data_ptr()))
+            for name, child in module.named_children():
+                made_of.append(_Child(module._modules, name, child))
+        return cls(made_of)
 
 
 _KNOWN: WeakKeyDictionary[nn.Module, _Known] = WeakKeyDictionary()
@@ -137,9 +150,9 @@ _STATES: dict[tuple[Any, ...], Tensor] = {}
 
 
 def recordings(module: nn.Module) -> dict[tuple[Any, ...], Any]:
-    """The graphs of a layer or a model, none if it has other weights than when they were made."""
+    """The graphs of a layer or a model, none if it is made of something else than it was then."""
     known = _KNOWN.get(module)
-    if known is None or not all(weight.is_there() for weight in known.weights):
+    if known is None or not all(part.is_there() for part in known.made_of):
         known = _KNOWN[module] = _Known.of(module)
     return known.graphs
 

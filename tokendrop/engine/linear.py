@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tokendrop.engine.casting import cast
+from tokendrop.engine.casting import cast, is_plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +75,10 @@ def linears(layers: Sequence[nn.Linear], states: Tensor) -> Sequence[Tensor]:
     the first use and again when the weights have changed; it takes as much memory as they do, and
     goes with the first of the layers, which is always asked for together with the same others.
     Under autocast on a GPU they are one product with weights that were cast for the whole pass.
-    While they are compiled they stay what they are: a compiler has its own order and casts.
+    While they are compiled they stay what they are: a compiler has its own order and casts. So do
+    those of which one is no plain linear layer.
     """
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or not all(map(is_plain, layers)):
         return [layer(states) for layer in layers]
     first = layers[0]
     if (lower := cast(layers)) is not None:

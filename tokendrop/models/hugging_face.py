@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import (
     QuestionAnsweringModelOutput,
@@ -88,6 +88,7 @@ class _Dropping(PreTrainedModel):
         )
         super().__init__(config)
         self.model = model
+        self.register_load_state_dict_pre_hook(_refuse_plain)  # type: ignore[no-untyped-call]
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -141,6 +142,14 @@ class _Dropping(PreTrainedModel):
         limit, device = self.model.shape.max_tokens, input_ids.device
         batch, there = unpadded(input_ids, attention_mask, token_type_ids, limit)
         return self.model(batch.to(device)).logits, there.to(device)
+
+
+def _refuse_plain(_: nn.Module, state: Mapping[str, Any], prefix: str, *__: Any) -> None:
+    if not any(name.startswith(f"{prefix}model.") for name in state):
+        raise UserError(
+            "these weights are of the plain model, without the reducer's: use from_pretrained with "
+            "their folder, which Trainer's load_best_model_at_end and resume_from_checkpoint do not"
+        )
 
 
 class TokenDropForSequenceClassification(_Dropping):
