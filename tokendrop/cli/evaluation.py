@@ -11,7 +11,7 @@ from typing import Literal
 from lightning import Trainer
 
 from tokendrop.cli.lightning_cli import TokenDropCLI, parse
-from tokendrop.cli.options import Parser, add_model_options
+from tokendrop.cli.options import Parser, add_model_options, split_off
 from tokendrop.cli.training_settings import TRAINING_CONFIG, training_defaults
 from tokendrop.errors import UserError
 from tokendrop.measure.measures import FLOPS_UNPADDED, KEPT_TOKENS, LAYERS
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 # settings of the data by which no answer changes, and what a model's folder brings
 OF_TRAINING = {"train_rows", "class_weights", "batch_size", "token_budget", "seed", "cache"}
 OF_TRAINING |= {"tokenizer"}
+# settings of the data a model was trained on that say nothing of other rows
+OF_OTHER_ROWS = ("dataset", "dir", "files", "dev", "test", "dev_rows", "test_rows", "class_weights")
 
 
 def evaluation_parser(command: Literal["validate", "test"], description: str) -> Parser:
@@ -40,7 +42,8 @@ def evaluation_parser(command: Literal["validate", "test"], description: str) ->
         command,
         usage=f"tokendrop {command} --checkpoint FOLDER [options]",
         description=f"{description} The other options, for data and trainer, are those of "
-        "'tokendrop fit'; the settings of the model's training are their defaults.",
+        "'tokendrop fit'; the settings of the model's training are their defaults. With "
+        f"--data.{'dev' if command == 'validate' else 'test'} FILE no other data are read.",
     )
     add_model_options(parser)
     return parser
@@ -78,12 +81,31 @@ def parse_trained(
         refuse_idle([name for name, value in now.items() if value != before[name]], split)
         refuse(now, EVALUATION)
 
-    cli = parse([*defaults, *words, "--model.backbone", str(folder)], check)
+    alone = [] if split is None else _alone(words, split)
+    cli = parse([*defaults, *alone, *words, "--model.backbone", str(folder)], check)
     check_alone(cli.trainer)
     data = cli.datamodule
+    if split is not None and alone:
+        data.evaluate_alone(split, model.labels)
     data.follow(model.labels, model.shape.task, str(folder))
     cli.model.begin(model, data.make_task(cli.model.metric), data.splits)
     return cli, model
+
+
+def _alone(words: Sequence[str], split: Literal["dev", "test"]) -> list[str]:
+    """Options that leave out the data of a model's training, where words name the rows to evaluate.
+
+    Nothing else of them is read, and it may be elsewhere: with whom the model comes from.
+    """
+
+    def given(name: str) -> str | None:
+        return split_off(f"--data.{name}", words)[0]
+
+    file = given(split)
+    if file in (None, "", "null") or given("train") is not None:
+        return []
+    others = [name for name in OF_OTHER_ROWS if name != split and given(name) is None]
+    return [*(f"--data.{name}=null" for name in others), f"--data.train={file}"]
 
 
 def is_partial(trainer: Trainer, split: Literal["dev", "test"]) -> bool:
@@ -98,15 +120,16 @@ def is_partial(trainer: Trainer, split: Literal["dev", "test"]) -> bool:
     return bool(limit)
 
 
-def other_data(cli: TokenDropCLI, folder: Path) -> str:
-    """The first setting by which other rows are read than the model's own, "" if there is none.
+def other_data(cli: TokenDropCLI, folder: Path, split: Literal["dev", "test"]) -> str:
+    """A setting by which other rows are read than the model's own, "" if there is none.
 
     It is not known of a model that does not say what it was trained on.
     """
     defaults, now = training_defaults(folder), cli.config.data.as_dict()
     own = cli.parser.parse_args(defaults).data.as_dict() if defaults else now
-    changed = (name for name in own if own[name] != now[name] and name not in OF_TRAINING)
-    return next((f"--data.{name}" for name in changed), "")
+    changed = [name for name in own if own[name] != now[name] and name not in OF_TRAINING]
+    changed.sort(key=lambda name: name != split)  # that of the split itself before all others
+    return f"--data.{changed[0]}" if changed else ""
 
 
 def figures_of(

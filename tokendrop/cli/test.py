@@ -39,7 +39,7 @@ def run(arguments: Sequence[str]) -> None:
     folder = Path(options.checkpoint)
     if partial or not (folder / SIDE_CAR).is_dir():
         return  # the local copy of a model on the Hub, and what we did not write, stay as they are
-    if changed := other_data(cli, folder):
+    if changed := other_data(cli, folder, "test"):
         log.warning(
             "with %s the figures are of other data than the model's own, so its card does not tell "
             "them",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +80,28 @@ def make_splits(
         )
     splits["train"] = train.take(order)
     return {name: splits[name] for name in ("train", "dev", "test")}
+
+
+def one_for_all(
+    given: dict[str, Rows], split: str, classes: Sequence[str], label_map: Mapping[str, str]
+) -> dict[str, Rows]:
+    """The rows of one split in the place of each, which may lack some of a model's classes.
+
+    Args:
+        given: this split and others.
+        split: which one.
+        classes: the model's; none where its answers have no names.
+        label_map: the model's names of classes by the data's, where they differ.
+    """
+    rows = given[split]
+    there = {label_map.get(name, name) for name in chain.from_iterable(rows.names)}
+    by_model = {other: name for name, other in label_map.items()}
+    lacking = [by_model.get(name, name) for name in classes if name not in there]
+    named = rows
+    # what the model does not know is refused where classes are matched
+    if rows.names and there <= set(classes):
+        named = replace(rows, names=[*rows.names, lacking])
+    return {"train": named, "dev": rows, "test": rows}
 
 
 def limit(rows: Rows, count: int | None, seed: int) -> Rows:

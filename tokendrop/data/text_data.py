@@ -16,7 +16,7 @@ from tokendrop.data.prepared import Prepared, warn_truncated
 from tokendrop.data.rationales import with_rationales
 from tokendrop.data.settings import DataSettings
 from tokendrop.data.split import Split
-from tokendrop.data.splitting import limit, make_splits
+from tokendrop.data.splitting import limit, make_splits, one_for_all
 from tokendrop.data.tokens import Tokeniser
 from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
@@ -63,6 +63,7 @@ class TextData(PackedData):
         super().__init__()
         self.settings = DataSettings(dataset=dataset, **settings)
         self._ready_tokenizer: PreTrainedTokenizerBase | None = None
+        self._alone: tuple[str, list[str]] | None = None
         self._prepared: Prepared | None = None
 
     @property
@@ -73,6 +74,16 @@ class TextData(PackedData):
     def use_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
         """Tokenise with this fast tokenizer instead of one loaded by name."""
         self._ready_tokenizer = tokenizer
+        self._prepared = None
+
+    def evaluate_alone(self, split: str, names: Sequence[str]) -> None:
+        """Take the rows of one split for all of them, to evaluate a model that is trained.
+
+        Args:
+            split: "dev" or "test".
+            names: the model's classes, of which the rows need not have all.
+        """
+        self._alone = (split, list(names))
         self._prepared = None
 
     def setup(self, stage: str | None = None) -> None:
@@ -96,7 +107,11 @@ class TextData(PackedData):
             given[name] = with_rationales(rows, table, text, settings.rationale)
         del table, rows
         seed = settings.split_seed
-        whole = make_splits(kind.alike(given), settings.dev_fraction, settings.test_fraction, seed)
+        given = kind.alike(given)
+        if self._alone is None:
+            whole = make_splits(given, settings.dev_fraction, settings.test_fraction, seed)
+        else:
+            whole = one_for_all(given, *self._alone, settings.label_map or {})
         del given
         # before rows are limited, so that a small run has the classes of the full one
         labels = kind.class_names(whole, named)
@@ -109,7 +124,8 @@ class TextData(PackedData):
             if settings.label_map is not None:
                 rows = kind.renamed(rows, names)
             splits[name] = kind.tokenised(rows, tokeniser, labels, settings.doc_stride, name)
-        warn_truncated(splits, settings.max_length)
+        read = list(splits) if self._alone is None else [self._alone[0]]
+        warn_truncated({name: splits[name] for name in read}, settings.max_length)
         used = [settings.class_weights, tokeniser.identity, settings.doc_stride]
         used += [settings.batch_size, settings.token_budget]
         if tokeniser.untyped and len(text) > 1:
