@@ -8,7 +8,7 @@ alike. One method is one file.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, Self, get_type_hints
@@ -19,9 +19,10 @@ from tokendrop.bounds import check
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.probabilities import Received
 from tokendrop.engine.trace import Encoded, Trace
+from tokendrop.errors import UserError
 from tokendrop.heads import CLASS, Head
 from tokendrop.reducers.moments import Decision, Ranking, View
-from tokendrop.reducers.training import Group, Stage, StageContext, Step
+from tokendrop.reducers.training import Group, Stage, StageContext, Step, checked_terms
 
 # all that a method's file needs, its training too, is imported from here
 __all__ = [
@@ -107,16 +108,38 @@ class Reducer(nn.Module):
         """Check the arguments, and remember them: a saved reducer is made again from them.
 
         Raises:
-            UserError: a value that is none of its type, or out of the bounds beside it.
+            UserError: a value that is none of its type, or out of the bounds beside it, or
+                ``operating_arguments`` that are no set of the arguments' names.
         """
+        defaults, changed = cls.argument_defaults(), cls.operating_arguments
+        if not isinstance(changed, Set) or not changed <= defaults.keys():
+            raise UserError(
+                f"{cls.__name__}.operating_arguments is {changed!r}: use a set of names of its "
+                f"arguments, which are {', '.join(sorted(defaults)) or 'none'}"
+            )
         self = super().__new__(cls)
         given = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs).arguments
         kind: Any = cls
         check(given, _hints(kind), f"{cls.__name__}.")
         # with the defaults: in a later version they may be others
-        full = {name: given.get(name, default) for name, default in cls.argument_defaults().items()}
+        full = {name: given.get(name, default) for name, default in defaults.items()}
         object.__setattr__(self, "arguments", full)
         return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute.
+
+        Raises:
+            UserError: weights under the name of a method, which would be found in their place.
+        """
+        if isinstance(value, nn.Module | nn.Parameter) and callable(
+            getattr(type(self), name, None)
+        ):
+            raise UserError(
+                f"{type(self).__name__}.{name} cannot be weights, because every reducer has a "
+                "method of that name: call them otherwise"
+            )
+        super().__setattr__(name, value)
 
     @classmethod
     def argument_defaults(cls) -> dict[str, Any]:
@@ -191,7 +214,22 @@ class Reducer(nn.Module):
             the loss terms of a pass by name; gradients add up over the passes.
         """
         encoded = step.forward()
-        yield {"task": step.task_loss(encoded)} | self.losses(encoded)
+        yield {"task": step.task_loss(encoded)} | self.added_terms(encoded)
+
+    def added_terms(self, encoded: Encoded) -> dict[str, Tensor]:
+        """What :meth:`losses` gives, if it can be added to the task's loss.
+
+        Raises:
+            UserError: it is no dictionary of scalar tensors, or would replace the task's loss.
+        """
+        source = f"{type(self).__name__}.losses"
+        terms = checked_terms(self.losses(encoded), source)
+        if "task" in terms:
+            raise UserError(
+                f"{source} gave a term 'task', the name of the task's own loss: call it otherwise, "
+                "or yield the loss in its place from training_passes"
+            )
+        return terms
 
     def stages(self) -> list[Stage]:
         """The recipe after the shared fine-tuning. The dense model needs nothing more."""
