@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -34,6 +36,41 @@ def test_operating_arguments_are_a_set_of_arguments(named: Any) -> None:
     complaint = r"Mine.operating_arguments is .*: use a set of names of .* are share"
     with pytest.raises(UserError, match=complaint):
         Mine()
+
+
+class Further(Half):
+    """Hands on what it does not name itself."""
+
+    def __init__(self, layer: int = 1, **others: float) -> None:
+        super().__init__(**others)
+        self.layer = layer
+
+    operating_arguments = frozenset()
+
+
+def test_arguments_that_a_saved_model_would_lose() -> None:
+    with pytest.raises(UserError, match=r"Further has no argument of its own for \{'share': 0.1\}"):
+        Further(share=0.1)
+    assert Further(layer=2).spec()["init_args"] == {"layer": 2}
+
+
+class Holds(Half):
+    operating_arguments = frozenset()
+
+    def __init__(self, held: Any) -> None:
+        super().__init__()
+        self.held = held
+
+
+@pytest.mark.parametrize("held", [torch.ones(2), torch.sigmoid, [{"of": Shape}]])
+def test_arguments_that_no_file_holds(held: Any) -> None:
+    with pytest.raises(UserError, match=r"Holds.held is a .*, which a saved model cannot describe"):
+        Holds(held).spec()
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    spec = Holds([np.int64(3), (np.float32(0.5), np.bool_(True))]).spec()
+    assert json.loads(json.dumps(spec))["init_args"] == {"held": [3, [0.5, True]]}
 
 
 @pytest.mark.parametrize("weights", [nn.Linear(2, 2), nn.Parameter(torch.ones(2))])
