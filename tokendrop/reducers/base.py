@@ -125,7 +125,8 @@ class Reducer(nn.Module):
                 f"{cls.__name__} has no argument of its own for {given[lost.pop()]}, so a saved "
                 "model would lose it: name each argument in __init__, without * and **"
             )
-        check(given, hints_of(cls), f"{cls.__name__}.")
+        kind: Any = cls
+        check(given, hints_of(kind), f"{cls.__name__}.")
         # with the defaults: in a later version they may be others
         full = {name: given.get(name, default) for name, default in defaults.items()}
         object.__setattr__(self, "arguments", full)
