@@ -169,6 +169,10 @@ class TestDropping:
     def test_the_trace_is_what_was_computed(self, make: Make, model: PreTrainedModel) -> None:
         invariants.trace_is_what_ran(make, model)
 
+    @each(EVERY)
+    def test_what_it_is_shown_is_left_alone(self, make: Make, model: PreTrainedModel) -> None:
+        invariants.shown_is_left_alone(make, model)
+
     @each(DROPS)
     def test_bf16_autocast_runs(self, make: Make, model: PreTrainedModel) -> None:
         checks.bf16(make, model)

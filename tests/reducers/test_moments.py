@@ -146,6 +146,27 @@ WRONG: list[tuple[str, Callable[[View], Any], str]] = [
         "a Decision with counts [3.0, 4.0, 4.0] for rows of [3, 4, 4] tokens",
     ),
     (
+        "before_layer",
+        lambda view: Decision(keep=mask(11), counts=["3", None, "4"]),  # type: ignore[list-item]
+        "a Decision with counts ['3', None, '4'] for rows of [3, 4, 4] tokens: use whole numbers",
+    ),
+    (
+        "before_layer",
+        lambda view: Decision(keep=view.layout.is_first, counts=[True] * 3),
+        "a Decision with counts [True, True, True] for rows of [3, 4, 4] tokens",
+    ),
+    (
+        # which would be added to the padding of short rows as well
+        "before_layer",
+        lambda view: Decision(key_bias=mask(11)),
+        "a Decision with key_bias in torch.bool: it is added to logits, so use a floating-point",
+    ),
+    (
+        "before_layer",
+        lambda view: Decision(key_bias=torch.ones(11).long()),
+        "in torch.int64: it is",
+    ),
+    (
         "after_layer",
         lambda view: Decision(
             leave=view.layout.rows == 1, counts=[3, 4, 0], answer=torch.zeros(3, CLASSES)

@@ -68,6 +68,20 @@ class LeavesUnanswered(Reducer):
         return Decision(leave=torch.ones_like(view.layout.rows, dtype=torch.bool), answer=answer)
 
 
+class Normalises(Reducer):
+    """In fp32 on a processor ``view.hidden`` is the model's own."""
+
+    def before_layer(self, view: View) -> Decision:
+        hidden = view.hidden
+        hidden /= hidden.norm(dim=-1, keepdim=True)
+        return Decision(keep=(hidden[:, 0] > 0) | view.layout.is_first)
+
+
+class WritesIds(Reducer):
+    def after_layer(self, view: View) -> None:
+        view.batch.input_ids[view.layout.first] = 0
+
+
 class Breaks(Reducer):
     def start(self, batch: Batch) -> None:
         raise KeyError("no such thing")
@@ -82,6 +96,8 @@ class Breaks(Reducer):
         (AddsWork, "does flops() count them all?"),
         (Forgets, "loaded again it answers otherwise"),
         (LeavesUnanswered, "not finite"),
+        (Normalises, "before_layer wrote into view.states: work on a copy"),
+        (WritesIds, "after_layer wrote into view.batch.input_ids"),
         (Breaks, "KeyError: 'no such thing'"),
         (Dense, "nothing is dropped"),
     ],

@@ -168,7 +168,7 @@ def _write(graph: PaddedEncoder, given: tuple[Tensor, ...], file: Path, opset: i
                 opset_version=opset,
                 dynamo=False,
             )
-    except torch.onnx.errors.OnnxExporterError as error:
+    except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:  # or of what traces
         raise UserError(
             f"{type(graph.reducer).__name__} cannot be exported: {one_line(error)}; it can be run "
             "by tokendrop only"

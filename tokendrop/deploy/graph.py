@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from tokendrop.deploy.methods import Part, parts_of
-from tokendrop.deploy.padded import AskedOnHost, PaddedLayout
+from tokendrop.deploy.methods import Part, exporting, held_by, parts_of
+from tokendrop.deploy.padded import NotHandedOn, PaddedLayout
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.positions import looked_up
 from tokendrop.errors import UserError
@@ -89,13 +89,15 @@ class PaddedEncoder(nn.Module):
         layout = PaddedLayout(real, torch.arange(rows * columns))
         # of padding any, but one that tables of positions have, however wide the matrix
         places = given.get("positions", torch.arange(columns) * real).flatten()
-        ids = given.get("input_ids", places).flatten()
-        types = given.get("token_type_ids", torch.zeros_like(ids)).flatten()
-        batch = Batch(ids, types, places, layout)
         if self.start == 0:
+            ids = given["input_ids"].flatten()
+            types = given.get("token_type_ids", torch.zeros_like(ids)).flatten()
+            batch = Batch(ids, types, places, layout)
             hidden, lengths = self.family.embed(self.model, batch), layout.sizes
             width = torch.as_tensor(layout.width)  # known before the rows in it are
         else:
+            gone: Any = NotHandedOn()
+            batch = Batch(gone, gone, places, layout)
             hidden, lengths = given["hidden"].flatten(0, 1), given["first_lengths"]
             width = lengths.max()
         memories = [self._memory(n, part, given) for n, part in enumerate(self.parts)]
@@ -124,20 +126,29 @@ class PaddedEncoder(nn.Module):
 
     def _memory(self, number: int, part: Part, given: Tensors) -> Any:
         """What a method begins the pass with, or goes on with."""
-        memory = part.reducer.start(Batch.pack([[0]]))  # of one row, which all rows begin alike
         rows = given["attention_mask"].shape[0]
-        for name, value in vars(memory).items() if hasattr(memory, "__dict__") else ():
-            if isinstance(value, Tensor):
-                every = value.expand(rows, *value.shape[1:])
-                setattr(memory, name, given.get(f"{name}_{number}", every))
+        with exporting(part.reducer, "start"):
+            memory = part.reducer.start(Batch.pack([[0]]))  # of one row, which all rows begin alike
+            held = held_by(memory)
+            for name, value in held.items():
+                if isinstance(value, Tensor):
+                    every = value.expand(rows, *value.shape[1:]).clone()  # may be written into
+                    held[name] = given.get(f"{name}_{number}", every)
         return memory
 
     def _carried(self, memories: Sequence[Any]) -> Tensors:
-        return {
-            f"{name}_{number}": getattr(memory, name)
-            for number, (part, memory) in enumerate(zip(self.parts, memories, strict=True))
-            for name in part.reducer.carried
-        }
+        carried = {}
+        for number, (part, memory) in enumerate(zip(self.parts, memories, strict=True)):
+            held = held_by(memory)
+            for name in part.reducer.carried:
+                if not isinstance(held.get(name), Tensor):
+                    raise UserError(
+                        f"{type(part.reducer).__name__} cannot be exported: its carried names "
+                        f"{name!r}, which is no tensor of what its start returns: name one, in an "
+                        "object or a dictionary"
+                    )
+                carried[f"{name}_{number}"] = held[name]
+        return carried
 
 
 @dataclass(eq=False)
@@ -159,8 +170,8 @@ class _Walk:
         before = [self._ask("before_layer", n, index) for n in range(len(self.encoder.parts))]
         if not any(decision.skip for decision in before):
             self._drop(before, index, None, before=True)
-            query, key, value = family.project(layer, self.hidden)
-            query, key, value = (self.layout.by_head(x) for x in (query, key, value))
+            projected = family.project(layer, self.hidden)
+            query, key, value = map(self.layout.by_head, projected)
             size, wanted = int(query.shape[3]), self._wanted(index)
             logits = (query * size**-0.5) @ key.transpose(2, 3) + self.layout.bias
             if self.encoder.by_distance is not None:
@@ -170,7 +181,7 @@ class _Walk:
             received = None
             if wanted is not None:
                 received = self.layout.received(shares, diagonal=wanted == "with_diagonal")
-            view = self._view(0, index, received)
+            view = replace(self._view(0, index, received), keys=projected[1])
             after = [
                 self._ask("after_attention", n, index, view) for n in range(len(self.memories))
             ]
@@ -213,19 +224,13 @@ class _Walk:
         if part.ranking is not None:
             return Decision()
         view = replace(view or self._view(number, index), memory=self.memories[number])
-        name = type(part.reducer).__name__
-        try:
+        with exporting(part.reducer, moment):
             decision: Decision = getattr(part.reducer, moment)(view) or Decision()
-        except AskedOnHost as error:
-            raise UserError(
-                f"{name} cannot be exported: it works out on the host what each row loses, which a "
-                "graph cannot; it can be run by tokendrop only"
-            ) from error
         unknown = (decision.into, decision.scale, decision.key_bias)
         if any(value is not None for value in unknown):
             raise UserError(
-                f"{name} cannot be exported: it merges, scales or weakens tokens, and a graph can "
-                "only drop them"
+                f"{type(part.reducer).__name__} cannot be exported: it merges, scales or weakens "
+                "tokens, and a graph can only drop them"
             )
         return decision
 
@@ -241,9 +246,10 @@ class _Walk:
                 continue
             assert part.most is not None
             counts = torch.minimum(part.most[index][self.lengths], self.layout.sizes)
-            scores = ranking.scores(self._view(number, index, received))
             width = part.most[index].cummax(0).values[self.width]
-            kept.append(self.layout.best(scores, counts, width, ranking.keep_first))
+            with exporting(part.reducer, "ranking"):
+                scores = ranking.scores(self._view(number, index, received))
+                kept.append(self.layout.best(scores, counts, width, ranking.keep_first))
         if masks:
             kept.append(self.layout.keep(torch.stack(masks).all(0)))
         if not kept:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from tokendrop.errors import UserError
+from tokendrop.deploy.check import CURE
+from tokendrop.deploy.padded import AskedOnHost
+from tokendrop.errors import UserError, one_line
 from tokendrop.reducers.base import Ranking, Reducer, Shape
 from tokendrop.reducers.chain import Chain
 
@@ -31,17 +37,64 @@ class Part:
 
     @classmethod
     def of(cls, reducer: Reducer, shape: Shape, widest: int) -> Part:
-        ranking = reducer.ranking()
-        if ranking is None:
-            return cls(reducer, None, None, frozenset())
         lengths = range(widest + 1)
-        most = torch.tensor([ranking.lengths(max(1, n)) for n in lengths]).T
+        with exporting(reducer, "ranking"):
+            ranking = reducer.ranking()
+            if ranking is None:
+                return cls(reducer, None, None, frozenset())
+            most = torch.tensor([_leaving(reducer, ranking, max(1, n), shape) for n in lengths]).T
         alive, drops = torch.tensor(lengths[: shape.max_tokens + 1]), set()
         for layer, kept in enumerate(most[:, : len(alive)]):
             if (kept < alive).any():
                 drops.add(layer)
             alive = torch.minimum(kept, alive)
         return cls(reducer, ranking, most, frozenset(drops))
+
+
+@contextmanager
+def exporting(reducer: Reducer, asked: str) -> Iterator[None]:
+    """Let what a method raises while it is traced be a mistake in the input: it may be anyone's.
+
+    Args:
+        reducer: the method.
+        asked: which of its own methods is asked.
+    """
+    name = type(reducer).__name__
+    try:
+        yield
+    except UserError:
+        raise
+    except AskedOnHost as error:
+        raise UserError(
+            f"{name} cannot be exported: it works out on the host what each row loses, which a "
+            "graph cannot; it can be run by tokendrop only"
+        ) from error
+    except Exception as error:
+        raise UserError(
+            f"{name}.{asked} raised {type(error).__name__} while it was exported "
+            f"({one_line(error)}): {CURE}"
+        ) from error
+
+
+def held_by(memory: Any) -> dict[str, Any]:
+    """What a method's memory holds by name, to read and to change."""
+    return memory if isinstance(memory, dict) else getattr(memory, "__dict__", {})
+
+
+def _leaving(reducer: Reducer, ranking: Ranking, tokens: int, shape: Shape) -> list[int]:
+    """How many tokens of a row of so many leave each layer at most.
+
+    Raises:
+        UserError: what the method says is no such number for each layer.
+    """
+    found = list(ranking.lengths(tokens))
+    if len(found) != shape.layers or not all(isinstance(n, Integral) and n > 0 for n in found):
+        raise UserError(
+            f"{type(reducer).__name__} cannot be exported: the lengths of its ranking() are "
+            f"{found} for a row of {tokens} tokens: give a whole number, 1 or more, for each of "
+            f"the {shape.layers} layers"
+        )
+    return [int(n) for n in found]
 
 
 def parts_of(reducer: Reducer, shape: Shape, widest: int) -> list[Part]:

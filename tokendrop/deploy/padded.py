@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from tokendrop.engine.packed import Layout
+from tokendrop.errors import UserError
 
 
 class AskedOnHost(Exception):
@@ -33,6 +34,19 @@ class _Unknown(tuple[int, ...]):
 
     __getitem__ = __eq__ = _refuse
     __hash__ = None  # type: ignore[assignment]
+
+
+class NotHandedOn:
+    """Token ids and types where they are not known: in a file behind an exit."""
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise UserError(
+            "a method that reads token ids or types behind an exit cannot be exported, because the "
+            "files behind it get states and positions alone: let it read them before the first "
+            "exit, or leave out the exit"
+        )
+
+    __getitem__ = __getattr__ = _refuse
 
 
 class PaddedLayout(Layout):

@@ -50,7 +50,8 @@ def not_supported(kind: str) -> str:
     """What is said of an architecture that nobody has described, by its ``model_type``."""
     return (
         f"backbones of type {kind!r} are not supported: choose a model of one of the types "
-        f"{', '.join(sorted(FAMILIES))}, or describe its parts in tokendrop/families"
+        f"{', '.join(sorted(FAMILIES))}, or describe its parts in an entry of your own in "
+        "tokendrop.families.FAMILIES"
     )
 
 

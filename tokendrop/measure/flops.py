@@ -7,6 +7,7 @@ attention, as every paper compared here does; softmax, GELU, LayerNorm, biases a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.ragged import kernels_on
 from tokendrop.engine.trace import Trace
+from tokendrop.errors import UserError
 from tokendrop.families import family_of
 from tokendrop.heads import reads_tokens
 from tokendrop.reducers.base import Reducer, Shape
@@ -53,7 +55,11 @@ def embedding_flops(tokens: int, shape: Shape) -> int:
 
 
 def pass_flops(trace: Trace, reducer: Reducer, model: PreTrainedModel, shape: Shape) -> int:
-    """FLOPs of a pass that left this trace, the method's own operators and heads included."""
+    """FLOPs of a pass that left this trace, the method's own operators and heads included.
+
+    Raises:
+        UserError: the method counts its own in something else than whole numbers.
+    """
     layers = sum(
         layer_flops(layer.attention.lengths, fed, shape, projected=None if layer.merged else fed)
         for layer in trace.layers
@@ -61,7 +67,13 @@ def pass_flops(trace: Trace, reducer: Reducer, model: PreTrainedModel, shape: Sh
     )
     head = head_flops(model) * trace.head_states
     embedding = embedding_flops(sum(trace.start.lengths), shape)
-    return embedding + layers + head + reducer.flops(trace, shape)
+    own = reducer.flops(trace, shape)
+    if not isinstance(own, Integral):
+        raise UserError(
+            f"{type(reducer).__name__}.flops gave {own!r}: FLOPs are a whole number, so give an "
+            "int (divide with //)"
+        )
+    return embedding + layers + head + own
 
 
 def dense_flops(lengths: Iterable[int], model: PreTrainedModel, shape: Shape) -> int:

@@ -8,10 +8,9 @@ alike. One method is one file.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Literal, Self, get_type_hints
+from typing import Any, Literal, Self
 
 from torch import Tensor, nn
 
@@ -19,9 +18,11 @@ from tokendrop.bounds import check
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.probabilities import Received
 from tokendrop.engine.trace import Encoded, Trace
+from tokendrop.errors import UserError
 from tokendrop.heads import CLASS, Head
+from tokendrop.reducers.arguments import described, hints_of
 from tokendrop.reducers.moments import Decision, Ranking, View
-from tokendrop.reducers.training import Group, Stage, StageContext, Step
+from tokendrop.reducers.training import Group, Stage, StageContext, Step, checked_terms
 
 # all that a method's file needs, its training too, is imported from here
 __all__ = [
@@ -107,16 +108,44 @@ class Reducer(nn.Module):
         """Check the arguments, and remember them: a saved reducer is made again from them.
 
         Raises:
-            UserError: a value that is none of its type, or out of the bounds beside it.
+            UserError: a value that is none of its type, or out of the bounds beside it, or given
+                by ``*`` or ``**``; ``operating_arguments`` that are no set of arguments' names.
         """
+        defaults, changed = cls.argument_defaults(), cls.operating_arguments
+        if not isinstance(changed, Set) or not changed <= defaults.keys():
+            raise UserError(
+                f"{cls.__name__}.operating_arguments is {changed!r}: use a set of names of its "
+                f"arguments, which are {', '.join(sorted(defaults)) or 'none'}"
+            )
         self = super().__new__(cls)
-        given = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs).arguments
+        bound = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs).arguments
+        given = dict(list(bound.items())[1:])
+        if lost := given.keys() - defaults.keys():
+            raise UserError(
+                f"{cls.__name__} has no argument of its own for {given[lost.pop()]}, so a saved "
+                "model would lose it: name each argument in __init__, without * and **"
+            )
         kind: Any = cls
-        check(given, _hints(kind), f"{cls.__name__}.")
+        check(given, hints_of(kind), f"{cls.__name__}.")
         # with the defaults: in a later version they may be others
-        full = {name: given.get(name, default) for name, default in cls.argument_defaults().items()}
+        full = {name: given.get(name, default) for name, default in defaults.items()}
         object.__setattr__(self, "arguments", full)
         return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute.
+
+        Raises:
+            UserError: weights under the name of a method, which would be found in their place.
+        """
+        if isinstance(value, nn.Module | nn.Parameter) and callable(
+            getattr(type(self), name, None)
+        ):
+            raise UserError(
+                f"{type(self).__name__}.{name} cannot be weights, because every reducer has a "
+                "method of that name: call them otherwise"
+            )
+        super().__setattr__(name, value)
 
     @classmethod
     def argument_defaults(cls) -> dict[str, Any]:
@@ -131,10 +160,14 @@ class Reducer(nn.Module):
 
         Args:
             trained: leave out ``operating_arguments``, which do not change the training.
+
+        Raises:
+            UserError: an argument that is no plain data.
         """
         left_out = self.operating_arguments if trained else frozenset()
         told = {k: v for k, v in self.arguments.items() if k not in left_out}
-        arguments = {name: _described(value, trained) for name, value in told.items()}
+        owner = type(self).__name__
+        arguments = {k: described(v, f"{owner}.{k}", trained) for k, v in told.items()}
         return {"class_path": f"{type(self).__module__}.{type(self).__name__}"} | (
             {"init_args": arguments} if arguments else {}
         )
@@ -191,7 +224,22 @@ class Reducer(nn.Module):
             the loss terms of a pass by name; gradients add up over the passes.
         """
         encoded = step.forward()
-        yield {"task": step.task_loss(encoded)} | self.losses(encoded)
+        yield {"task": step.task_loss(encoded)} | self.added_terms(encoded)
+
+    def added_terms(self, encoded: Encoded) -> dict[str, Tensor]:
+        """What :meth:`losses` gives, if it can be added to the task's loss.
+
+        Raises:
+            UserError: it is no dictionary of scalar tensors, or would replace the task's loss.
+        """
+        source = f"{type(self).__name__}.losses"
+        terms = checked_terms(self.losses(encoded), source)
+        if "task" in terms:
+            raise UserError(
+                f"{source} gave a term 'task', the name of the task's own loss: call it otherwise, "
+                "or yield the loss in its place from training_passes"
+            )
+        return terms
 
     def stages(self) -> list[Stage]:
         """The recipe after the shared fine-tuning. The dense model needs nothing more."""
@@ -244,19 +292,3 @@ class Reducer(nn.Module):
     def describe(self) -> dict[str, Any]:
         """What was learned, as plain data for logs and records, e.g. a configuration."""
         return {}
-
-
-@cache
-def _hints(kind: Any) -> dict[str, Any]:
-    """Types of the constructor's arguments; any value will do where somebody's cannot be found."""
-    try:
-        return get_type_hints(kind.__init__, include_extras=True)
-    except NameError:
-        return {}
-
-
-def _described(value: Any, trained: bool) -> Any:
-    """A constructor argument as plain data; reducers inside it become specs."""
-    if isinstance(value, Reducer):
-        return value.spec(trained=trained)
-    return [_described(item, trained) for item in value] if isinstance(value, list) else value

@@ -181,7 +181,7 @@ class Chain(Reducer):
         for index, part in self.active.items():
             if index != without:
                 own = replace(encoded, memory=encoded.memory[index])
-                losses |= numbered(part.losses(own), index)
+                losses |= numbered(part.added_terms(own), index)
         return losses
 
     def stages(self) -> list[Stage]:

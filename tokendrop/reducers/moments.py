@@ -164,8 +164,8 @@ def _contradiction(found: Decision, view: View) -> str:
         return ""
     if found.keep is None and found.into is None and found.leave is None:
         return "counts alone: they say how many tokens keep, into or leave let stay, so give one"
-    lengths, total = view.layout.lengths, sum(found.counts)
-    whole = isinstance(total, Integral)
+    lengths, kinds = view.layout.lengths, set(map(type, found.counts))
+    whole = bool not in kinds and all(issubclass(kind, Integral) for kind in kinds)
     if not whole or min(found.counts) < 0 or any(map(gt, found.counts, lengths)):
         rows = f"rows of {list(lengths)} tokens: use whole numbers"
         return f"counts {list(found.counts)} for {rows} from 0 to these"
@@ -179,7 +179,7 @@ def _contradiction(found: Decision, view: View) -> str:
     stays = found.staying()
     assert stays is not None
     # where the head reads [CLS], that they are right row by row follows: each begins with its own
-    if int(stays.count_nonzero()) != total or (
+    if int(stays.count_nonzero()) != sum(found.counts) or (
         view.by_token and view.layout.counts(stays) != list(found.counts)
     ):
         right = view.layout.counts(stays)
@@ -215,6 +215,9 @@ def _complaint(field: str, value: Any, view: View) -> str:
             return f", a {kind}: use a torch.Tensor"
         if value.dtype != _TYPES.get(field, value.dtype):
             return f" in {value.dtype}: it must be in {_TYPES[field]}"
+        if field == "key_bias" and not value.is_floating_point():
+            # of a mask, the padding beside short rows would be true
+            return f" in {value.dtype}: it is added to logits, so use a floating-point type"
         if value.device != view.states.device:
             return f" on {value.device}, but the states are on {view.states.device}: make it there"
         shape = list(value.shape)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tokendrop.bounds import Natural, NonNegative, Positive, Share, ShareBelow1, check_fields
 from tokendrop.engine.trace import Encoded
+from tokendrop.errors import UserError
 from tokendrop.heads import mean_divergence
 
 
@@ -111,3 +112,23 @@ class Step:
     forward: Callable[[], Encoded]
     task_loss: Callable[[Encoded], Tensor]
     divergence: Callable[[Tensor, Tensor], Tensor] = mean_divergence
+
+
+def checked_terms(terms: object, source: str) -> dict[str, Tensor]:
+    """The loss terms that a reducer gave, if they can be added up.
+
+    Args:
+        terms: what it gave.
+        source: the method that gave it, for messages.
+
+    Raises:
+        UserError: they are no dictionary of scalar tensors.
+    """
+    if not isinstance(terms, Mapping):
+        raise UserError(f"{source} gave a {type(terms).__name__}: give loss terms by their names")
+    for name, term in terms.items():
+        if not isinstance(term, Tensor) or term.ndim or not term.is_floating_point():
+            is_tensor = isinstance(term, Tensor)
+            kind = f"{term.dtype} of shape {list(term.shape)}" if is_tensor else type(term).__name__
+            raise UserError(f"{source} gave the term {name!r}, a {kind}: give a scalar tensor")
+    return dict(terms)

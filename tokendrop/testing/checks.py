@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 
 from tokendrop.engine.encoder import encode
 from tokendrop.reducers.base import Decision, Reducer, StageContext, Step, View
+from tokendrop.reducers.training import checked_terms
 from tokendrop.testing.tiny import (
     LAYERS,
     built,
@@ -111,7 +112,8 @@ def parameters_learn(make: Make, model: PreTrainedModel, *, no_gradient: str = N
     for stage in reducer.stages():
         reducer.enter(stage, context)
         reducer.zero_grad()
-        for losses in reducer.training_passes(step):
+        for terms in reducer.training_passes(step):
+            losses = checked_terms(terms, f"{type(reducer).__name__}.training_passes")
             for name, loss in losses.items():
                 require(bool(loss.isfinite()), f"loss {name!r} of stage {stage.name!r} is {loss}")
             torch.stack(list(losses.values())).sum().backward()

@@ -22,6 +22,7 @@ EVERY: list[Check] = [
     invariants.trace_shrinks,
     invariants.trace_is_what_ran,
     invariants.dropout,
+    invariants.shown_is_left_alone,
     invariants.saved_and_loaded,
     invariants.chained,
     invariants.flops,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from unittest.mock import patch
 
 import torch
@@ -153,6 +154,37 @@ def dropout(make: Make, model: PreTrainedModel) -> None:
     require(bool(one.isfinite().all()), "some logits are not finite in training")
     differ = not torch.allclose(one, other, atol=1e-3)
     require(differ, "dropout changes nothing in training")
+
+
+def shown_is_left_alone(make: Make, model: PreTrainedModel) -> None:
+    """No moment writes into what it is shown, which is the model's own, or a copy elsewhere."""
+    reducer = built(make())
+
+    def watched(moment: str) -> Callable[[View], Decision | None]:
+        decide = getattr(reducer, moment)
+
+        def asked(view: View) -> Decision | None:
+            shown = {
+                "states": view.states,
+                "keys": view.keys,
+                "received": view.received,
+                "batch.input_ids": view.batch.input_ids,
+                "batch.positions": view.batch.positions,
+                "layout.tokens": view.layout.tokens,
+            }
+            before = [(name, x, x.clone()) for name, x in shown.items() if x is not None]
+            decision = decide(view)
+            for name, now, then in before:
+                same = torch.equal(now, then)
+                require(same, f"{moment} wrote into view.{name}: work on a copy, of .clone()")
+            return decision
+
+        return asked
+
+    with ExitStack() as stack:
+        for moment in ("before_layer", "after_attention", "after_layer"):
+            stack.enter_context(patch.object(reducer, moment, watched(moment)))
+        run(model, reducer, ROWS)
 
 
 def saved_and_loaded(make: Make, model: PreTrainedModel) -> None:

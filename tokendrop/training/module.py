@@ -21,6 +21,7 @@ from tokendrop.measure.flops import dense_flops, pass_flops
 from tokendrop.measure.kept import Kept
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.base import Group, Reducer, Stage, Step
+from tokendrop.reducers.training import checked_terms
 from tokendrop.tasks import Scores, Task
 from tokendrop.training.loss_watch import LossWatch, check_weights
 from tokendrop.training.objectives import backward, objectives
@@ -125,7 +126,9 @@ class TokenDropModule(LightningModule):
         self.model.reducer.before_step(self.current_epoch)
         self._optimizers(lambda optimizer: optimizer.zero_grad())
         logged: dict[str, Tensor] = {}
-        for losses in self.model.reducer.training_passes(step):
+        source = f"{type(self.model.reducer).__name__}.training_passes"
+        for given in self.model.reducer.training_passes(step):
+            losses = checked_terms(given, source)
             self._backward(losses)
             for name, loss in losses.items():
                 logged[f"train/{name}"] = logged.get(f"train/{name}", 0) + loss.detach()
