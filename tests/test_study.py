@@ -13,8 +13,18 @@ STUDY = ROOT / "docs" / "study"
 NUMBER = re.compile(r"[-+]?\d+\.\d+")
 
 
-PLACES = ("by_hand", "mpnet", "controls", "ablations", "sst2", "cola", "stsb", "conll2003")
-HAND, MPNET, CONTROLS, PARTS, SST2, COLA, STSB, CONLL = (STUDY / name for name in PLACES)
+PLACES = (
+    "by_hand",
+    "mpnet",
+    "mpnet_sst2",
+    "controls",
+    "ablations",
+    "sst2",
+    "cola",
+    "stsb",
+    "conll2003",
+)
+HAND, MPNET, BASE_SST2, CONTROLS, PARTS, SST2, COLA, STSB, CONLL = (STUDY / x for x in PLACES)
 OF_PARTS = sorted(path.parent for path in PARTS.glob("*/summary.md"))
 FINDINGS = "What the numbers say"
 
@@ -35,10 +45,20 @@ def numbers_of(*paths: Path) -> set[str]:
 OF_MPNET = numbers_of(MPNET / "summary.md", *MPNET.glob("*.csv"))
 OF_STUDY = numbers_of(STUDY / "summary.md", STUDY / "not_reached.csv")
 OF_CONTROLS = numbers_of(CONTROLS / "summary.md", CONTROLS / "lengths.csv")
-OF_SST2, OF_COLA = (numbers_of(x / "summary.md", x / "lengths.csv") for x in (SST2, COLA))
+OF_SST2, OF_COLA, OF_BASE_SST2 = (
+    numbers_of(x / "summary.md", x / "lengths.csv") for x in (SST2, COLA, BASE_SST2)
+)
 OF_STSB, OF_CONLL = (numbers_of(x / "summary.md") for x in (STSB, CONLL))
 TABLES = {
-    STUDY: OF_STUDY | OF_MPNET | OF_CONTROLS | OF_SST2 | OF_COLA | OF_STSB | OF_CONLL,
+    STUDY: OF_STUDY
+    | OF_MPNET
+    | OF_BASE_SST2
+    | OF_CONTROLS
+    | OF_SST2
+    | OF_COLA
+    | OF_STSB
+    | OF_CONLL,
+    BASE_SST2: OF_BASE_SST2,
     SST2: OF_SST2,
     COLA: OF_COLA,
     STSB: OF_STSB,
@@ -58,6 +78,8 @@ TABLES = {
         (STUDY, "What the papers claim, and what we saw", STUDY),
         (MPNET, FINDINGS, MPNET),
         (MPNET, "Questions", MPNET),
+        (BASE_SST2, FINDINGS, BASE_SST2),
+        (BASE_SST2, "Questions", BASE_SST2),
         (CONTROLS, FINDINGS, CONTROLS),
         (CONTROLS, "Questions", CONTROLS),
         (SST2, FINDINGS, SST2),
@@ -84,7 +106,7 @@ def test_every_number_of_the_findings_stands_in_the_tables(
 
 
 @pytest.mark.parametrize(
-    "place", [STUDY, MPNET, CONTROLS, SST2, COLA, STSB, CONLL, HAND, *OF_PARTS]
+    "place", [STUDY, MPNET, BASE_SST2, CONTROLS, SST2, COLA, STSB, CONLL, HAND, *OF_PARTS]
 )
 @pytest.mark.parametrize("column", ["value", "flops_speedup_unpadded"])
 def test_the_summary_is_of_the_results(place: Path, column: str) -> None:
