@@ -119,6 +119,12 @@ def test_an_empty_text_is_named(text: str) -> None:
         model_of(Dense()).predict(["the plot", text, "thin"])
 
 
+def test_a_wrapped_model_is_refused() -> None:
+    wrapped: Any = torch.nn.DataParallel(tiny_model("bert"))
+    with pytest.raises(UserError, match=r"is a DataParallel, .*give what is in it"):
+        TokenDropModel(wrapped, Dense(), tokenizer(), MAX_TOKENS)
+
+
 def test_one_text_instead_of_a_list_is_refused() -> None:
     with pytest.raises(UserError, match="list of texts"):
         model_of(Dense()).predict("the plot")

@@ -67,9 +67,15 @@ class TokenDropModel(AnsweringModel):
             answering: how its answers were scored; as its head says, if not given.
 
         Raises:
-            UserError: the reducer's arguments or ``max_length`` do not fit the backbone.
+            UserError: the reducer's arguments or ``max_length`` do not fit the backbone, or this is
+                another library's model around one.
         """
         super().__init__()
+        if not isinstance(backbone, PreTrainedModel):
+            raise UserError(
+                f"the backbone is a {type(backbone).__name__}, no model of Hugging Face's: give "
+                "what is in it (of an adapter of PEFT, what merge_and_unload() returns)"
+            )
         self.backbone = backbone
         self.reducer = reducer
         self.tokenizer = tokenizer
