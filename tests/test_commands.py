@@ -20,6 +20,8 @@ SHOWN = re.compile(r"^(?:#? +)?(?:[A-Z]+=\S+ )*tokendrop (?=[a-z])(.+)$", re.MUL
 
 # where a comparison would begin
 RUNS = {"compare": "compare", "rationale": "compare_rationales"}
+# commands that take the options of fit beside their own
+OF_FIT = ("test", "validate", "search")
 
 
 class Taken(Exception):
@@ -63,11 +65,10 @@ def test_a_command_that_is_shown(words: list[str], monkeypatch: pytest.MonkeyPat
     elif name == "fit":
         parse(options)
     else:
-        _, of_fit = command.parser().parse_known_args(options)
-        if name in ("test", "validate", "search"):
-            parse(["--data.train=rows.csv", *of_fit])
-        else:
-            assert not of_fit
+        _, others = command.parser().parse_known_args(options)
+        if others:
+            assert name in OF_FIT
+            parse(["--data.train", "rows.csv", *others])
 
 
 def test_commands_are_found() -> None:

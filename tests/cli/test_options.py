@@ -219,6 +219,24 @@ def test_random_weights_have_the_sizes_that_were_meant(
         assert "random_init {'hidden_size': 30, 'num_attention_heads': 4} gives no" in said
 
 
+@pytest.mark.parametrize("command", ["fit", "test", "search"])
+@pytest.mark.parametrize("seed", ["-1", "4294967296", "true"])
+def test_a_seed_is_one_that_random_numbers_can_have(
+    command: str,
+    seed: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PL_GLOBAL_SEED", "nine")  # read where the option is true
+    words = ["--data.train", "rows.csv", "--seed_everything", seed]
+    of_model = [] if command == "fit" else ["--checkpoint", str(folder)]
+    said = complaint(capsys, command, *of_model, *words)
+    assert f"seed_everything {seed} cannot be used" in said
+    assert "at most 4294967295" in said
+    assert seed != "true" or "PL_GLOBAL_SEED: 'nine'" in said
+
+
 def test_fine_tuning_takes_an_epoch_at_least(
     reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

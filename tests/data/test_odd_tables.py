@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.conftest import as_dict, rows, write_csv
+from tokendrop.data import TextData
 from tokendrop.data.classes import class_names
 from tokendrop.data.formats import is_quoted
 from tokendrop.data.local import Files
@@ -76,12 +77,22 @@ def test_separator_is_not_looked_for_inside_of_quotes(tmp_path):
         (gzip.compress(b"text,label\na,1\n", mtime=0), "compressed with gzip; unpack it"),
         (bz2.compress(b"text,label\na,1\n"), "compressed with bzip2; unpack it"),
         (b"PK\3\4\0\0", "a zip archive, or a spreadsheet"),
+        ("text, label\na,1\n", "unknown column 'label': did you mean \"' label'\". choose from"),
         ("text,label\nso, so,1\nall, in all,0\n", "more fields than its header.*quotes around"),
     ],
 )
 def test_tables_that_cannot_be_used(tmp_path, content, says):
     with pytest.raises(UserError, match=f"a.csv: .*{says}"):
         read(tmp_path / "a.csv", content)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "json", "jsonl", "parquet", "conll"])
+def test_what_git_has_in_place_of_a_large_file(tmp_path, suffix):
+    file = tmp_path / f"rows.{suffix}"
+    file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:9f\nsize 70123\n")
+    kind = "token_classification" if suffix == "conll" else "classification"
+    with pytest.raises(UserError, match=f"rows.{suffix} is a pointer of Git LFS.*git lfs pull"):
+        TextData(train=str(file), task=kind).setup()
 
 
 @pytest.mark.parametrize(

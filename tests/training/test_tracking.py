@@ -7,8 +7,10 @@ import json
 import struct
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
+import pandas as pd
 import pytest
 import wandb
 from lightning import Callback, Trainer
@@ -25,7 +27,7 @@ from tokendrop.reducers.base import Stage
 from tokendrop.reducers.dact_bert import DactBert
 from tokendrop.training import recipes
 from tokendrop.training.module import TokenDropModule
-from tokendrop.training.tracking import Run, Tracker
+from tokendrop.training.tracking import Run, Tracker, log_comparison
 
 METHOD = "{{reducer: baselines.Truncation, operating_points: {{{point}: {{tokens: 6}}}}}}"
 
@@ -193,6 +195,25 @@ def test_a_run_that_goes_on_has_one_id(tmp_path: Path, monkeypatch: pytest.Monke
     first, again, other = given
     assert first["id"] == again["id"] != other["id"]
     assert first["resume"] == "allow"
+
+
+def test_a_comparison_that_goes_on_is_one_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[dict[str, Any]] = []
+
+    def init(**settings: Any) -> nullcontext[Any]:
+        given.append(settings)
+        return nullcontext(SimpleNamespace(log=lambda _: None))
+
+    monkeypatch.setattr(wandb, "init", init)
+    results = {"results": pd.DataFrame({"task": ["films"]})}
+    for folder in ("one", "one", "other"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        log_comparison(tmp_path / folder, {}, results, {})
+    first, again, other = given
+    assert first["id"] == again["id"] != other["id"]
+    assert first["resume"] == again["resume"] == "allow"
 
 
 def test_disabled_wandb_writes_nothing(

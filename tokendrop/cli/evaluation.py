@@ -13,9 +13,14 @@ from lightning import Trainer
 from tokendrop.cli.lightning_cli import TokenDropCLI, parse
 from tokendrop.cli.options import Parser, add_model_options, split_off
 from tokendrop.cli.training_settings import TRAINING_CONFIG, training_defaults
+from tokendrop.data import TextData
+from tokendrop.data.json_parts import json_hash
+from tokendrop.data.prepared import check_kind
+from tokendrop.data.settings import SPLITS
 from tokendrop.errors import UserError
 from tokendrop.measure.measures import FLOPS_UNPADDED, KEPT_TOKENS, LAYERS
 from tokendrop.measure.provenance import provenance
+from tokendrop.models.backbones import shape_of
 from tokendrop.models.cards import SIDE_CAR, Figures
 from tokendrop.models.hub import model_folder
 from tokendrop.models.model import TokenDropModel, load
@@ -34,6 +39,8 @@ OF_TRAINING = {"train_rows", "class_weights", "batch_size", "token_budget", "see
 OF_TRAINING |= {"tokenizer"}
 # settings of the data a model was trained on that say nothing of other rows
 OF_OTHER_ROWS = ("dataset", "dir", "files", "dev", "test", "dev_rows", "test_rows", "class_weights")
+PLACES = ("dataset", "dir", "files", *SPLITS)  # settings that say where rows lie
+ROWS = "rows"  # in the provenance of figures, by what the rows are known that they were measured on
 
 
 def evaluation_parser(command: Literal["validate", "test"], description: str) -> Parser:
@@ -82,14 +89,42 @@ def parse_trained(
         refuse(now, EVALUATION)
 
     alone = [] if split is None else _alone(words, split)
-    cli = parse([*defaults, *alone, *words, "--model.backbone", str(folder)], check)
+    elsewhere = [] if alone else _elsewhere(words)
+    cli = parse([*defaults, *alone, *elsewhere, *words, "--model.backbone", str(folder)], check)
     check_alone(cli.trainer)
     data = cli.datamodule
+    # what the model has positions for
+    shape_of(model.backbone.config, data.settings.max_length)
+    if not set(PLACES) & set(_changed(cli, folder)):
+        _check_there(data, folder, split)
+    check_kind(data.settings.kind, model.shape.task, str(folder))
     if split is not None and alone:
         data.evaluate_alone(split, model.labels)
     data.follow(model.labels, model.shape.task, str(folder))
     cli.model.begin(model, data.make_task(cli.model.metric), data.splits)
     return cli, model
+
+
+def _elsewhere(words: Sequence[str]) -> list[str]:
+    """Options that leave out the files of a model's training, where words name a dataset."""
+    if split_off("--data.dataset", words)[0] in (None, "", "null"):
+        return []
+    files = [f"--data.{name}" for name in PLACES if name != "dataset"]
+    return [f"{option}=null" for option in files if split_off(option, words)[0] is None]
+
+
+def _check_there(data: TextData, folder: Path, split: str | None) -> None:
+    """
+    Raises:
+        UserError: a file of the model's training is missing.
+    """
+    for path in data.settings.source.paths.values():
+        if not Path(path).expanduser().is_file():
+            others = "" if split is None else f", or other rows with --data.{split} FILE"
+            raise UserError(
+                f"no such file: {path}, which {folder} was trained with: name the folder where it "
+                f"lies with --data.dir{others}"
+            )
 
 
 def _alone(words: Sequence[str], split: Literal["dev", "test"]) -> list[str]:
@@ -120,16 +155,40 @@ def is_partial(trainer: Trainer, split: Literal["dev", "test"]) -> bool:
     return bool(limit)
 
 
-def other_data(cli: TokenDropCLI, folder: Path, split: Literal["dev", "test"]) -> str:
-    """A setting by which other rows are read than the model's own, "" if there is none.
+def _changed(cli: TokenDropCLI, folder: Path) -> list[str]:
+    """The settings of the data by which other rows are read than the model's own.
 
-    It is not known of a model that does not say what it was trained on.
+    There are none of a model that does not say what it was trained on.
     """
     defaults, now = training_defaults(folder), cli.config.data.as_dict()
     own = cli.parser.parse_args(defaults).data.as_dict() if defaults else now
-    changed = [name for name in own if own[name] != now[name] and name not in OF_TRAINING]
-    changed.sort(key=lambda name: name != split)  # that of the split itself before all others
-    return f"--data.{changed[0]}" if changed else ""
+    return [name for name in own if own[name] != now[name] and name not in OF_TRAINING]
+
+
+def is_other_data(
+    cli: TokenDropCLI, model: TokenDropModel, folder: Path, split: Literal["dev", "test"]
+) -> bool:
+    """Whether other rows are read than the model's own, which is said.
+
+    A relative path may lead to another file of that name, whose rows are none that were measured.
+    """
+    changed = sorted(_changed(cli, folder), key=lambda name: name != split)
+    figures = model.figures
+    if changed:
+        what = f"with --data.{changed[0]} the figures are of other data than the model's own"
+    elif figures and figures.provenance.get(ROWS, now := _rows(cli, figures.split)) != now:
+        place = ", ".join(cli.datamodule.settings.source.paths.values()) or "the dataset"
+        what = f"the rows of {place} are others than those that {folder} was measured on before"
+    else:
+        return False
+    log.warning("%s, so its card does not tell them", what)
+    return True
+
+
+def _rows(cli: TokenDropCLI, split: str) -> str:
+    """A hash of the texts and labels of a split."""
+    data = cli.datamodule
+    return json_hash(data.settings.kind.content(data.splits[split]), 2)
 
 
 def figures_of(
@@ -148,5 +207,5 @@ def figures_of(
         layers=found.pop(LAYERS.logged),
         speedups={FLOPS_UNPADDED.name: found.pop(FLOPS_UNPADDED.logged)},
         metrics={name: value for name, value in found.items() if name not in ("loss", "score")},
-        provenance=provenance(),
+        provenance=provenance() | {ROWS: _rows(cli, split)},
     )

@@ -62,6 +62,16 @@ class TokenDropCLI(LightningCLI):
         except (ArgumentError, ValueError) as error:
             raise setting_error(error, REDUCERS, parser) from error
 
+    def _set_seed(self) -> None:
+        try:
+            super()._set_seed()
+        except ValueError as error:  # of the option, or of the environment that it names
+            given = str(self.config.seed_everything).lower()
+            raise UserError(
+                f"seed_everything {given} cannot be used ({one_line(error)}): use a whole number, "
+                "0 or more and at most 4294967295"
+            ) from error
+
     def before_instantiate_classes(self) -> None:
         for name in ("trainer", "model", "data"):
             if not isinstance(self.config.get(name), Namespace):

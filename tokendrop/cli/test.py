@@ -9,8 +9,8 @@ from pathlib import Path
 from tokendrop.cli.evaluation import (
     evaluation_parser,
     figures_of,
+    is_other_data,
     is_partial,
-    other_data,
     parse_trained,
 )
 from tokendrop.cli.options import Parser
@@ -39,12 +39,7 @@ def run(arguments: Sequence[str]) -> None:
     folder = Path(options.checkpoint)
     if partial or not (folder / SIDE_CAR).is_dir():
         return  # the local copy of a model on the Hub, and what we did not write, stay as they are
-    if changed := other_data(cli, folder, "test"):
-        log.warning(
-            "with %s the figures are of other data than the model's own, so its card does not tell "
-            "them",
-            changed,
-        )
+    if is_other_data(cli, model, folder, "test"):
         return
     backbone = model.figures.backbone if model.figures else ""
     model.figures = figures_of(cli, "test", metrics, backbone)

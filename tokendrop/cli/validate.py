@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from tokendrop.cli.evaluation import evaluation_parser, is_partial, parse_trained
+from tokendrop.cli.evaluation import (
+    evaluation_parser,
+    is_other_data,
+    is_partial,
+    parse_trained,
+)
 from tokendrop.cli.options import Parser
 from tokendrop.training.trainer_options import in_one_line
 
@@ -17,7 +23,8 @@ def parser() -> Parser:
 def run(arguments: Sequence[str]) -> None:
     """Parse the command line and evaluate."""
     options, words = parser().parse_known_args(arguments)
-    cli, _ = parse_trained(options, words, "dev")
+    cli, model = parse_trained(options, words, "dev")
     is_partial(cli.trainer, "dev")
     with in_one_line():
         cli.trainer.validate(cli.model, cli.datamodule)
+    is_other_data(cli, model, Path(options.checkpoint), "dev")

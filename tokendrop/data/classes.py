@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
 from itertools import chain
 
-from tokendrop.data.names import listed, repeated
+from tokendrop.data.names import DECIMAL, listed, repeated, whole
 from tokendrop.data.rows import Rows
 from tokendrop.errors import UserError
 
 _MOST_NUMBERS = 20  # with decimals, that are taken for classes
-_DECIMAL = re.compile(r"[+-]?\d+\.?\d*")
 
 
 def spelt_alike(given: dict[str, Rows]) -> dict[str, Rows]:
@@ -25,12 +23,12 @@ def spelt_alike(given: dict[str, Rows]) -> dict[str, Rows]:
         given: rows with a class name each, "train" among them.
     """
     known = set(given["train"].labels)
-    by_number = {_whole(name): name for name in known}
+    by_number = {whole(name): name for name in known}
 
     def spelt(rows: Rows) -> Rows:
         # one list for all rows of a class
         names = {
-            name: [name if name in known else by_number.get(_whole(name), name)]
+            name: [name if name in known else by_number.get(whole(name), name)]
             for name in set(rows.labels)
         }
         return replace(
@@ -42,14 +40,9 @@ def spelt_alike(given: dict[str, Rows]) -> dict[str, Rows]:
     return {split: spelt(rows) for split, rows in given.items()}
 
 
-def _whole(name: str) -> str:
-    """A whole number without the decimals that a reader added."""
-    return re.sub(r"\.0*$", "", name) if _DECIMAL.fullmatch(name) else name
-
-
 def _hint(seen: Iterable[str]) -> str:
     """What else may be meant where all classes are numbers."""
-    if not all(map(_DECIMAL.fullmatch, seen)):
+    if not all(map(DECIMAL.fullmatch, seen)):
         return ""
     return "; if these are amounts and no classes, use --data.task regression"
 
@@ -73,17 +66,17 @@ def class_names(splits: dict[str, Rows], declared: list[str] | None) -> list[str
             f"{train.place}: every training row has the label {min(seen)!r}; "
             "classification needs at least 2 classes, choose the column with --data.label"
         )
-    if twice := repeated(list(map(_whole, seen))):
+    if twice := repeated(list(map(whole, seen))):
         raise UserError(
             f"{train.place}: the number {twice} is written in several ways among the labels: write "
             "it in one"
         )
-    if (hint := _hint(seen)) and len(seen) > _MOST_NUMBERS and any("." in _whole(n) for n in seen):
+    if (hint := _hint(seen)) and len(seen) > _MOST_NUMBERS and any("." in whole(n) for n in seen):
         raise UserError(
             f"{train.place}: {len(seen)} different numbers, such as {max(seen, key=len)}, as "
             f"classes{hint}"
         )
-    numeric = all(map(_DECIMAL.fullmatch, seen))
+    numeric = all(map(DECIMAL.fullmatch, seen))
     known = declared or sorted(seen, key=lambda name: (Decimal(name) if numeric else 0, name))
     for rows in (splits["dev"], splits["test"]):
         for number, names in zip(rows.numbers, rows.names, strict=True):

@@ -17,6 +17,7 @@ _PACKED = {
     b"BZh": "compressed with bzip2; unpack it first, with bunzip2",
     b"PK\3\4": "a zip archive, or a spreadsheet, which is one; unpack it, or save it as CSV",
 }
+_POINTER = b"version https://git-lfs.github.com/spec/"
 LOOKED_AT = 1000  # bytes at the start of a file
 _CHECKED = 2**20  # characters read at once
 
@@ -26,10 +27,18 @@ def encoding_of(file: Path) -> str:
 
     Raises:
         OSError: it cannot be read.
-        UserError: it is UTF-32, UTF-16 without its mark, compressed, or no text.
+        UserError: it is UTF-32, UTF-16 without its mark, compressed, a pointer, or no text.
+    """
+    return encoding_by(start_of(file), file)
+
+
+def start_of(file: Path) -> bytes:
+    """
+    Raises:
+        OSError: it cannot be read.
     """
     with file.open("rb") as raw:
-        return encoding_by(raw.read(LOOKED_AT), file)
+        return raw.read(LOOKED_AT)
 
 
 def encoding_by(start: bytes, file: Path) -> str:
@@ -40,14 +49,36 @@ def encoding_by(start: bytes, file: Path) -> str:
     """
     if start.startswith(_UTF16) and not start.startswith(_UTF32):
         return "utf-16"
-    if packed := next((name for mark, name in _PACKED.items() if start.startswith(mark)), None):
-        raise UserError(f"{file}: {packed}")
+    refuse_packed(start, file)
     if b"\0" in start:
         raise UserError(
             f"{file}: neither UTF-8 nor UTF-16 with its mark, but with zero bytes; if it is text, "
             f"write it anew: iconv -f UTF-16LE -t UTF-8 {file.name} > utf8{file.suffix}"
         )
     return "utf-8-sig"
+
+
+def refuse_packed(start: bytes, file: Path) -> None:
+    """Raise for a file that begins as a compressed one does, or as what Git has in its place.
+
+    Raises:
+        UserError: it does.
+    """
+    if packed := next((name for mark, name in _PACKED.items() if start.startswith(mark)), None):
+        raise UserError(f"{file}: {packed}")
+    refuse_pointer(start, file)
+
+
+def refuse_pointer(start: bytes, file: Path) -> None:
+    """Raise for what Git has in the place of a large file.
+
+    Raises:
+        UserError: it begins as a pointer does.
+    """
+    if start.startswith(_POINTER):
+        raise UserError(
+            f"{file} is a pointer of Git LFS, not the file itself: fetch it with 'git lfs pull'"
+        )
 
 
 def half_a_character(text: str) -> str:

@@ -27,7 +27,9 @@ from tokendrop.data.encoding import (
     encoding_of,
     naming_the_line,
     read_text,
+    refuse_packed,
     separator_of,
+    start_of,
 )
 from tokendrop.data.json_rows import read_json
 
@@ -169,6 +171,7 @@ def _form(file: Path) -> dict[str, Any]:
 
 
 def _parquet(file: Path, folder: Path | None) -> Columns:
+    refuse_packed(start_of(file), file)
     # mapped itself, so that of a group of rows only the pages that are decoded are in memory
     with pq.ParquetFile(file, memory_map=True) as parquet:
         schema = parquet.schema_arrow

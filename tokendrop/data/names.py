@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from tokendrop.errors import UserError
 
 SHOWN = 20  # names that a message lists
+DECIMAL = re.compile(r"[+-]?\d+\.?\d*")
 
 
 def names_by_id(config: Any) -> list[str]:
@@ -26,6 +28,11 @@ def repeated(names: Sequence[str]) -> str | None:
 def placeholders(names: Sequence[str]) -> bool:
     """Whether these are the names that Hugging Face makes up for classes without any."""
     return list(names) == [f"LABEL_{number}" for number in range(len(names))]
+
+
+def whole(name: str) -> str:
+    """A whole number without the decimals that a reader added."""
+    return re.sub(r"\.0*$", "", name) if DECIMAL.fullmatch(name) else name
 
 
 def not_one_word(names: Iterable[str]) -> str | None:
@@ -75,9 +82,11 @@ def matched(model: Sequence[str], data: Sequence[str], place: str) -> list[str]:
     """
     if set(model) == set(data):
         return list(model)
-    numbers = [str(number) for number in range(len(model))]
-    if set(data) == set(numbers):
-        return numbers
+    # 1.0 is 1
+    spelt = {whole(name): name for name in data}
+    for order in (list(map(whole, model)), _numbers(model)):
+        if len(order) == len(data) and set(order) == set(spelt):
+            return [spelt[name] for name in order]
     if placeholders(model) and len(model) == len(data):
         return list(data)
     unknown = [name for name in data if name not in model]
@@ -93,6 +102,28 @@ def matched(model: Sequence[str], data: Sequence[str], place: str) -> list[str]:
         f"{len(data)} ({listed(data)}): {example}; {cure}name a checkpoint for this task or its "
         "pretrained backbone"
     )
+
+
+def in_data(model: Sequence[str], seen: Sequence[str], label_map: Mapping[Any, str]) -> list[str]:
+    """What data call each of a model's classes, though their rows may lack some of these.
+
+    Args:
+        model: its class names in the order of its logits.
+        seen: the class names of the rows; what is none of the model's is not in the answer.
+        label_map: as for :func:`mapped`.
+    """
+    by_model = {other: str(name) for name, other in label_map.items()}
+    spelt = {whole(name): name for name in seen}
+    if not label_map and placeholders(model) and len(model) == len(seen):
+        return list(seen)
+    own = [by_model.get(name, spelt.get(whole(name), name)) for name in model]
+    if not label_map and not set(seen) <= set(own) and set(spelt) <= set(_numbers(model)):
+        return [spelt.get(number, number) for number in _numbers(model)]
+    return own
+
+
+def _numbers(names: Sequence[str]) -> list[str]:
+    return [str(number) for number in range(len(names))]
 
 
 def pairs(model: Sequence[str], data: Sequence[str]) -> str:

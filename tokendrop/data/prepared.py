@@ -60,11 +60,7 @@ class Prepared:
         Raises:
             UserError: it is for another kind of task, or for other classes.
         """
-        if kind != self.kind.kind:
-            raise UserError(
-                f"the model {model} is for {kind_named(kind).title()} but the data for "
-                f"{self.kind.title()}: use --data.task {kind}, or another model"
-            )
+        check_kind(self.kind, kind, model)
         if not self.kind.named or list(names) == self.followed:
             return self
         labels = matched(names, self.own, model)
@@ -87,6 +83,24 @@ class Prepared:
             UserError: a metric or class weights that do not fit.
         """
         return self.kind.pose(self.splits, self.labels, self.own, metric, class_weights)
+
+
+def check_kind(own: type[Task], kind: str, model: str) -> None:
+    """Raise for a model that is for another kind of task.
+
+    Args:
+        own: the kind of the data.
+        kind: what the model's head is for.
+        model: how the message calls it.
+
+    Raises:
+        UserError: the two are not the same.
+    """
+    if kind != own.kind:
+        raise UserError(
+            f"the model {model} is for {kind_named(kind).title()} but the data for {own.title()}: "
+            f"use --data.task {kind}, or another model"
+        )
 
 
 def _renumbered(split: Split, number: dict[int, int]) -> Split:

@@ -12,6 +12,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from tokendrop.data.names import in_data, listed
 from tokendrop.data.rows import Rows
 from tokendrop.errors import UserError
 
@@ -92,16 +93,32 @@ def one_for_all(
         split: which one.
         classes: the model's; none where its answers have no names.
         label_map: the model's names of classes by the data's, where they differ.
+
+    Raises:
+        UserError: a row has a class that the model does not know.
     """
     rows = given[split]
-    there = {label_map.get(name, name) for name in chain.from_iterable(rows.names)}
-    by_model = {other: name for name, other in label_map.items()}
-    lacking = [by_model.get(name, name) for name in classes if name not in there]
+    seen = dict.fromkeys(chain.from_iterable(rows.names))
+    every = in_data(classes, list(seen), label_map)
+    _refuse_unknown(rows, [name for name in seen if name not in every], classes, label_map)
     named = rows
-    # what the model does not know is refused where classes are matched
-    if rows.names and there <= set(classes):
-        named = replace(rows, names=[*rows.names, lacking])
+    if rows.names:
+        named = replace(rows, names=[*rows.names, [name for name in every if name not in seen]])
     return {"train": named, "dev": rows, "test": rows}
+
+
+def _refuse_unknown(
+    rows: Rows, names: Sequence[str], classes: Sequence[str], label_map: Mapping[str, str]
+) -> None:
+    for name in names:
+        numbered = zip(rows.numbers, rows.names, strict=True)
+        row = next(number for number, there in numbered if name in there)
+        other = {str(one): model for one, model in label_map.items()}.get(name)
+        what = f"{other!r}, as label_map calls {name!r}" if other else repr(name)
+        raise UserError(
+            f"{rows.place}, row {row}: the model has no {what}, only {listed(classes)}: correct "
+            "the row, or say which of these it is with data.label_map, {data's name: model's name}"
+        )
 
 
 def limit(rows: Rows, count: int | None, seed: int) -> Rows:

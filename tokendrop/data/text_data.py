@@ -114,7 +114,9 @@ class TextData(PackedData):
             whole = one_for_all(given, *self._alone, settings.label_map or {})
         del given
         # before rows are limited, so that a small run has the classes of the full one
-        labels = kind.class_names(whole, named)
+        # of rows that are only evaluated nothing is to be learned
+        learned = self._alone is None or kind.named
+        labels = kind.class_names(whole, named) if learned else []
         names = mapped(labels, settings.label_map or {}, whole["train"].place)
         labels = list(names.values())
         tokeniser = self._tokeniser()

@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
+from tokendrop.data.encoding import refuse_pointer, start_of
 from tokendrop.data.names import listed
 from tokendrop.errors import UserError
 from tokendrop.models.cards import SIDE_CAR
 
-_POINTER = b"version https://git-lfs.github.com/spec/"
 _ADAPTER = "adapter_config.json"
 _CONFIG = "config.json"
 
@@ -57,12 +57,7 @@ def refuse_pointers(folder: Path) -> None:
     """
     for file in sorted(folder.iterdir()) if folder.is_dir() else []:
         if file.is_file() and file.stat().st_size < 1024:
-            with file.open("rb") as content:
-                if content.read(len(_POINTER)) == _POINTER:
-                    raise UserError(
-                        f"{file} is a pointer of Git LFS, not the file itself: fetch it with 'git "
-                        "lfs pull'"
-                    )
+            refuse_pointer(start_of(file), file)
 
 
 def check_weights(folder: Path) -> None:

@@ -175,7 +175,7 @@ def log_comparison(
     tables: Mapping[str, Any],
     config: Mapping[str, Any],
 ) -> None:
-    """Log the figures and tables of a comparison as a run of its own.
+    """Log the figures and tables of a comparison as a run of its own, the same one every time.
 
     Args:
         folder: of the comparison.
@@ -189,6 +189,8 @@ def log_comparison(
         project="tokendrop",
         job_type="comparison",
         name=f"comparison-{folder.name}",
+        id=_wandb_id(folder, "comparison"),
+        resume="allow",
         tags=[str(task)[:TAG_LENGTH] for task in dict.fromkeys(tables["results"]["task"])],
         config=dict(config),
         dir=folder,
