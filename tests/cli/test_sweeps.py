@@ -233,6 +233,10 @@ def test_the_best_trial_of_a_bayesian_search_is_run(tmp_path: Path) -> None:
             {"parameters": parameters(tau={"min": -9, "max": -2, "distribution": "log_uniform"})},
             "from 0.000123 to 0.135 are its values: use values",
         ),
+        (
+            {"parameters": parameters(tau={"min": 0, "max": 1.9, "distribution": "int_uniform"})},
+            "tau is drawn as 'int_uniform' from 0 to 1.9: use whole numbers",
+        ),
         ({"run_cap": True}, "run_cap True cannot be used"),
         ({"method": "grid", "run_cap": 0}, "run_cap 0 is too small"),
         ({"parameters": {}}, "parameters must be"),

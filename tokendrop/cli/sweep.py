@@ -270,6 +270,11 @@ def _range(path: Path, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     whole = isinstance(low, int) and isinstance(high, int)
     kind = given.get("distribution", "int_uniform" if whole else "uniform")
     if kind == "int_uniform":
+        if (int(low), int(high)) != (low, high):
+            raise UserError(
+                f"{path}: {name} is drawn as 'int_uniform' from {low} to {high}: use whole numbers "
+                "for both, or uniform"
+            )
         return {"low": int(low), "high": int(high)}
     ends = {"low": float(low), "high": float(high)}
     if kind == "uniform":
