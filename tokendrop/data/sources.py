@@ -266,7 +266,7 @@ def _shown(name: str) -> str:
     """How a message calls a column, with the blanks around its name in quotes."""
     # a file without header has a row of text for its column names
     inside = " ".join(name[:40].split())
-    return inside if name.strip() == name else f"'{name[:40]}'"
+    return inside if name.strip() == name else repr(name[:40])
 
 
 def check_columns(table: Table, columns: list[str], option: str) -> None:
