@@ -146,7 +146,7 @@ def test_what_keeps_a_file_from_being_evaluated_is_named(
     words = ["--data.test", str(tags), "--data.task", "token_classification"]
     words += ["--data.max_length", str(MAX_TOKENS), "--model.metric", "entity_f1"]
     said = complaint(capsys, "test", "--checkpoint", str(tagger(tmp_path / "tagger")), *words)
-    assert "name the tags with data.label_map" in said
+    assert "where only their names differ, give these with data.label_map" in said
 
 
 def test_equal_numbers_are_answered_though_nothing_could_be_learned(

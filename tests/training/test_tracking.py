@@ -216,6 +216,28 @@ def test_a_comparison_that_goes_on_is_one_run(
     assert first["resume"] == again["resume"] == "allow"
 
 
+@pytest.mark.parametrize("error", [wandb.errors.UsageError, wandb.errors.CommError])
+def test_a_run_that_cannot_be_begun_is_a_line_and_loses_nothing(
+    error: type[Exception],
+    reviews: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuses(**_: Any) -> None:
+        raise error("no key here,\nnor a way out")
+
+    words = ["fit", *SMALL, "--data.train", str(reviews), "--out", str(tmp_path)]
+    with monkeypatch.context() as patched:
+        patched.setattr(wandb, "init", refuses)
+        said = complaint(capsys, *words, "--loggers", "[csv, wandb]")
+        assert "(no key here, nor a way out): set WANDB_MODE=offline" in said
+        results = {"results": pd.DataFrame({"task": ["films"]})}
+        with pytest.raises(UserError, match="W&B cannot begin a run"):
+            log_comparison(tmp_path, {}, results, {})
+    assert main([*words, "--loggers", "[csv, wandb]"]) == 0
+
+
 def test_disabled_wandb_writes_nothing(
     reviews: Path,  # noqa: F811
     tmp_path: Path,

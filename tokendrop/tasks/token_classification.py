@@ -57,8 +57,8 @@ class TokenClassification(Task):
             strange = next(label for label in labels if not is_iob([label]))
             raise UserError(
                 f"tag {strange!r} is neither O nor B- or I- with a type, so there are no entities "
-                "to score: use --model.metric accuracy, or name the tags with data.label_map, "
-                "{data's tag: B-PER}"
+                "to score: use --model.metric accuracy, or write tags in IOB2, as B-PER and I-PER; "
+                "where only their names differ, give these with data.label_map"
             )
         self.labels = labels
         self.outputs = len(labels)

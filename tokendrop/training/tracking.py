@@ -6,13 +6,15 @@ import netrc
 import os
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.loggers import Logger, WandbLogger
 
+from tokendrop.errors import UserError, one_line
 from tokendrop.files import file_name, write_text
 from tokendrop.measure.measures import MEASURES, VALUE
 from tokendrop.models.prediction import Prediction
@@ -77,7 +79,7 @@ class Tracker:
         if wants_wandb(kinds):
             import wandb
 
-            logger = WandbLogger(
+            logger = _Begun(
                 name=run.name,
                 id=_wandb_id(folder, run.file_name),
                 resume="allow",
@@ -141,6 +143,37 @@ class Tracker:
                 experiment.finish()
 
 
+class _Begun(WandbLogger):
+    """A run of W&B, or one line on why there is none."""
+
+    @property
+    def experiment(self) -> Any:
+        """
+        Raises:
+            UserError: W&B cannot begin it.
+        """
+        with _beginning():
+            return super().experiment
+
+
+@contextmanager
+def _beginning() -> Iterator[None]:
+    """Let what keeps W&B from beginning a run be a mistake in the input: no key, no network.
+
+    Raises:
+        UserError: it was kept.
+    """
+    import wandb
+
+    try:
+        yield
+    except wandb.errors.Error as error:
+        raise UserError(
+            f"W&B cannot begin a run ({one_line(error)}): set WANDB_MODE=offline and send it later "
+            "with 'wandb sync', log in with 'wandb login', or leave wandb out of the loggers"
+        ) from error
+
+
 def wants_wandb(kinds: Sequence[LoggerKind]) -> bool:
     """Whether runs are tracked by Weights & Biases, with models or without."""
     if os.environ.get("WANDB_MODE") == "disabled":  # W&B itself would still make files
@@ -185,19 +218,21 @@ def log_comparison(
     """
     import wandb
 
-    with wandb.init(
-        project="tokendrop",
-        job_type="comparison",
-        name=f"comparison-{folder.name}",
-        id=_wandb_id(folder, "comparison"),
-        resume="allow",
-        tags=[str(task)[:TAG_LENGTH] for task in dict.fromkeys(tables["results"]["task"])],
-        config=dict(config),
-        dir=folder,
-        mode="online" if logged_in() else "offline",
-        reinit="finish_previous",
-        settings=wandb.Settings(silent=True),
-    ) as run:
+    with _beginning():
+        begun = wandb.init(
+            project="tokendrop",
+            job_type="comparison",
+            name=f"comparison-{folder.name}",
+            id=_wandb_id(folder, "comparison"),
+            resume="allow",
+            tags=[str(task)[:TAG_LENGTH] for task in dict.fromkeys(tables["results"]["task"])],
+            config=dict(config),
+            dir=folder,
+            mode="online" if logged_in() else "offline",
+            reinit="finish_previous",
+            settings=wandb.Settings(silent=True),
+        )
+    with begun as run:
         images = {name: wandb.Image(str(path)) for name, path in figures.items()}
         frames = {name: wandb.Table(dataframe=table) for name, table in tables.items()}
         run.log({**images, **frames})
