@@ -15,7 +15,6 @@ from tokendrop.cli.options import Parser, add_model_options, split_off
 from tokendrop.cli.training_settings import TRAINING_CONFIG, training_defaults
 from tokendrop.data import TextData
 from tokendrop.data.json_parts import json_hash
-from tokendrop.data.prepared import check_kind
 from tokendrop.data.settings import SPLITS
 from tokendrop.errors import UserError
 from tokendrop.measure.measures import FLOPS_UNPADDED, KEPT_TOKENS, LAYERS
@@ -97,7 +96,6 @@ def parse_trained(
     shape_of(model.backbone.config, data.settings.max_length)
     if not set(PLACES) & set(_changed(cli, folder)):
         _check_there(data, folder, split)
-    check_kind(data.settings.kind, model.shape.task, str(folder))
     if split is not None and alone:
         data.evaluate_alone(split, model.labels)
     data.follow(model.labels, model.shape.task, str(folder))
@@ -107,10 +105,9 @@ def parse_trained(
 
 def _elsewhere(words: Sequence[str]) -> list[str]:
     """Options that leave out the files of a model's training, where words name a dataset."""
-    if split_off("--data.dataset", words)[0] in (None, "", "null"):
+    if _given("dataset", words) in (None, "", "null"):
         return []
-    files = [f"--data.{name}" for name in PLACES if name != "dataset"]
-    return [f"{option}=null" for option in files if split_off(option, words)[0] is None]
+    return _left_out(PLACES, words)
 
 
 def _check_there(data: TextData, folder: Path, split: str | None) -> None:
@@ -132,15 +129,19 @@ def _alone(words: Sequence[str], split: Literal["dev", "test"]) -> list[str]:
 
     Nothing else of them is read, and it may be elsewhere: with whom the model comes from.
     """
-
-    def given(name: str) -> str | None:
-        return split_off(f"--data.{name}", words)[0]
-
-    file = given(split)
-    if file in (None, "", "null") or given("train") is not None:
+    file = _given(split, words)
+    if file in (None, "", "null") or _given("train", words) is not None:
         return []
-    others = [name for name in OF_OTHER_ROWS if name != split and given(name) is None]
-    return [*(f"--data.{name}=null" for name in others), f"--data.train={file}"]
+    return [*_left_out(OF_OTHER_ROWS, words), f"--data.train={file}"]
+
+
+def _left_out(names: Sequence[str], words: Sequence[str]) -> list[str]:
+    """Options that set those settings of the data to null which words do not name."""
+    return [f"--data.{name}=null" for name in names if _given(name, words) is None]
+
+
+def _given(name: str, words: Sequence[str]) -> str | None:
+    return split_off(f"--data.{name}", words)[0]
 
 
 def is_partial(trainer: Trainer, split: Literal["dev", "test"]) -> bool:

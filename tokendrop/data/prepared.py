@@ -49,18 +49,16 @@ class Prepared:
             used.append(self.own)
         return json_hash(used, 3)
 
-    def following(self, names: Sequence[str], kind: str, model: str) -> Prepared:
+    def following(self, names: Sequence[str], model: str) -> Prepared:
         """The same rows with the classes numbered as a model does.
 
         Args:
             names: its classes in the order of its logits.
-            kind: what its head is for.
             model: how a message calls it.
 
         Raises:
-            UserError: it is for another kind of task, or for other classes.
+            UserError: it is for other classes.
         """
-        check_kind(self.kind, kind, model)
         if not self.kind.named or list(names) == self.followed:
             return self
         labels = matched(names, self.own, model)

@@ -12,9 +12,9 @@ from transformers import PreTrainedTokenizerBase
 
 from tokendrop.data.batching import ALONE, Batches, Place, consecutive, shuffled_by_length
 from tokendrop.data.names import mapped
-from tokendrop.data.prepared import Prepared, warn_truncated
+from tokendrop.data.prepared import Prepared, check_kind, warn_truncated
 from tokendrop.data.rationales import with_rationales
-from tokendrop.data.settings import DataSettings
+from tokendrop.data.settings import SPLITS, DataSettings
 from tokendrop.data.split import Split
 from tokendrop.data.splitting import limit, make_splits, one_for_all
 from tokendrop.data.tokens import Tokeniser
@@ -121,13 +121,14 @@ class TextData(PackedData):
         labels = list(names.values())
         tokeniser = self._tokeniser()
         splits: dict[str, Split] = {}
-        for name in list(whole):
+        for name in list(whole) if self._alone is None else [self._alone[0]]:
             rows = limit(whole.pop(name), settings.row_limits[name], seed)
             if settings.label_map is not None:
                 rows = kind.renamed(rows, names)
             splits[name] = kind.tokenised(rows, tokeniser, labels, settings.doc_stride, name)
-        read = list(splits) if self._alone is None else [self._alone[0]]
-        warn_truncated({name: splits[name] for name in read}, settings.max_length)
+        warn_truncated(splits, settings.max_length)
+        if self._alone is not None:
+            splits = dict.fromkeys(SPLITS, splits[self._alone[0]])
         used = [settings.class_weights, tokeniser.identity, settings.doc_stride]
         used += [settings.batch_size, settings.token_budget]
         if tokeniser.untyped and len(text) > 1:
@@ -151,7 +152,9 @@ class TextData(PackedData):
         Raises:
             UserError: the model is for another kind of task, or for other classes.
         """
-        self._prepared = self._ready.following(names, kind, model)
+        # before any row is read as what it may not be
+        check_kind(self.settings.kind, kind, model)
+        self._prepared = self._ready.following(names, model)
 
     def _tokeniser(self) -> Tokeniser:
         tokenizer = self._ready_tokenizer
