@@ -106,6 +106,10 @@ class Source:
             )
         return cls(dataset, paths if folder is None else _in_folder(paths, folder))
 
+    def only(self, split: str) -> Source:
+        """The file of one split in the place of the training rows, and no other."""
+        return replace(self, paths={"train": self.paths[split]})
+
     def tables(
         self, kind: type[Task], text: Sequence[str], label: str, folder: Path
     ) -> dict[str, Table]:

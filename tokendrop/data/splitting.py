@@ -84,20 +84,18 @@ def make_splits(
 
 
 def one_for_all(
-    given: dict[str, Rows], split: str, classes: Sequence[str], label_map: Mapping[str, str]
+    rows: Rows, classes: Sequence[str], label_map: Mapping[str, str]
 ) -> dict[str, Rows]:
-    """The rows of one split in the place of each, which may lack some of a model's classes.
+    """The same rows for every split, which may lack some of a model's classes.
 
     Args:
-        given: this split and others.
-        split: which one.
+        rows: of a file.
         classes: the model's; none where its answers have no names.
         label_map: the model's names of classes by the data's, where they differ.
 
     Raises:
         UserError: a row has a class that the model does not know.
     """
-    rows = given[split]
     seen = dict.fromkeys(chain.from_iterable(rows.names))
     every = in_data(classes, list(seen), label_map)
     _refuse_unknown(rows, [name for name in seen if name not in every], classes, label_map)

@@ -98,7 +98,8 @@ class TextData(PackedData):
     def _prepare(self) -> Prepared:
         settings = self.settings
         kind, text, label = settings.kind, settings.text_columns, settings.label_column
-        tables = settings.source.tables(kind, text, label, settings.cache_folder / "tables")
+        source = settings.source if self._alone is None else settings.source.only(self._alone[0])
+        tables = source.tables(kind, text, label, settings.cache_folder / "tables")
         named, given = tables["train"].names, {}
         # a table is needed no longer once its rows are read
         for name in list(tables):
@@ -111,7 +112,7 @@ class TextData(PackedData):
         if self._alone is None:
             whole = make_splits(given, settings.dev_fraction, settings.test_fraction, seed)
         else:
-            whole = one_for_all(given, *self._alone, settings.label_map or {})
+            whole = one_for_all(given["train"], self._alone[1], settings.label_map or {})
         del given
         # before rows are limited, so that a small run has the classes of the full one
         # of rows that are only evaluated nothing is to be learned
