@@ -20,6 +20,7 @@ from tokendrop.errors import UserError, no_settings, one_line, unknown
 
 _SETTINGS = "settings by their names"
 _KINDS = {kind.__name__: said for kind, said in PLAIN.items()} | {
+    "str": "a text, in quotes",
     "list": "a list, as [{}]",
     "dict": _SETTINGS,
     "collections.abc.Iterable": "a list",

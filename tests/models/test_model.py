@@ -158,6 +158,12 @@ class TestBadFolders:
         with pytest.raises(UserError, match=r"reducer\.safetensors do not fit PowerBert"):
             tokendrop.load(folder)
 
+    def test_reducer_weights_that_are_no_numbers(self, folder: Path) -> None:
+        file = folder / "reducer" / "reducer.safetensors"
+        save_file({k: v * torch.nan for k, v in load_file(file).items()}, file)
+        with pytest.raises(UserError, match=r"reducer\.safetensors: not all of .* are numbers"):
+            tokendrop.load(folder)
+
     def test_a_torn_side_car(self, folder: Path) -> None:
         (folder / "reducer" / "config.json").write_text('{"reducer": {"cla')
         with pytest.raises(UserError, match="torn or not JSON"):

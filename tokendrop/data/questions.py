@@ -37,6 +37,10 @@ def read_squad(path: str, text: Sequence[str], label: str, folder: Path | None =
         content = json.loads(read_text(file))
     except (ValueError, RecursionError):
         return read_file(path, folder=folder)  # lines, or an error that names the place
+    # as people write it who split a file
+    articles = content if isinstance(content, list) else []
+    if articles and all(isinstance(one, dict) and "paragraphs" in one for one in articles):
+        content = {"data": articles}
     # of one object, only SQuAD's has articles
     if not isinstance(content, dict) or not (set(content) & {"data", "version"}):
         return read_file(path, folder=folder)

@@ -8,6 +8,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from tokendrop.errors import UserError, one_line
 from tokendrop.models.cards import DESCRIBED
@@ -55,7 +56,7 @@ def load_weights(reducer: Reducer, file: Path) -> None:
     """Fill a reducer that has weights of its own.
 
     Raises:
-        UserError: there are none, or those of something else.
+        UserError: there are none, those of something else, or some that are no numbers.
     """
     if not reducer.state_dict():
         return
@@ -72,3 +73,10 @@ def load_weights(reducer: Reducer, file: Path) -> None:
             f"the reducer weights {file} do not fit {type(reducer).__name__} on this "
             f"backbone: {one_line(error)}"
         ) from error
+    # a comparison with one is never true, so answers would look like any others
+    for name, value in reducer.state_dict().items():
+        if isinstance(value, Tensor) and value.is_floating_point() and value.isnan().any():
+            raise UserError(
+                f"{file}: not all of {name} are numbers (NaN), so {type(reducer).__name__} cannot "
+                "decide what to drop: restore it, or train the model again"
+            )
