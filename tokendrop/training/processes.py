@@ -8,6 +8,8 @@ nor several passes in a step, and dies of parameters that a pass left out.
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
@@ -25,6 +27,8 @@ from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
 from tokendrop.reducers.base import Step
 from tokendrop.tasks import Answers, Task
+
+log = logging.getLogger(__name__)
 
 # others wait while the first one works out what methods ask about the training rows
 LONGEST_WAIT = timedelta(days=1)
@@ -60,7 +64,37 @@ def meet(trainer: Trainer) -> None:
         )
     if not several():
         assert strategy.launcher is not None
-        strategy.launcher.launch(strategy.setup_environment, trainer=trainer)
+        with _waiting(trainer):
+            strategy.launcher.launch(strategy.setup_environment, trainer=trainer)
+
+
+@contextmanager
+def _waiting(trainer: Trainer) -> Iterator[None]:
+    """Say that other machines are waited for, and let a signal end that.
+
+    The wait is no Python code, so a handler in Python would run only when it is over.
+    """
+    if trainer.num_nodes == 1:
+        yield
+        return
+    strategy = trainer.strategy
+    assert isinstance(strategy, Processes)
+    assert strategy.cluster_environment is not None
+    where = strategy.cluster_environment
+    # only the main thread is told of signals
+    is_main = threading.current_thread() is threading.main_thread()
+    ends = [signal.SIGINT, signal.SIGTERM] if is_main else []
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in ends}
+    log.warning(
+        "machine %d of %d waits for the others, all of which meet at %s port %s: where no launcher "
+        "starts them, give each MASTER_ADDR, MASTER_PORT and a NODE_RANK of its own, from 0",
+        *(where.node_rank() + 1, trainer.num_nodes, where.main_address, where.main_port),
+    )
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def several() -> bool:
