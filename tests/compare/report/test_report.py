@@ -45,7 +45,11 @@ def test_what_was_timed_on_another_machine_is_said(
         write_report(tmp_path, runs).path.read_text(encoding="utf-8"),
     ):
         assert said in " ".join(text.split())
-        assert "On films the clock" not in text
+        assert "films the clock" not in text
+    twice = [*runs[:-1], *(replace(run, task="films") for run in runs[:-1])]
+    assert said.replace("reviews", "films and reviews") in " ".join(
+        write_summary(tmp_path, twice).read_text(encoding="utf-8").split()
+    )
 
 
 VOID = {"meta", "img", "source", "input", "link", "br", "hr"}

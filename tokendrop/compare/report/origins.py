@@ -48,8 +48,8 @@ def machine_of(made: Mapping[str, Any]) -> str:
 
 
 def several_machines(records: Sequence[Record]) -> list[str]:
-    """A sentence for each task whose runs were timed on different machines: which ran where."""
-    sentences = []
+    """Which runs were timed on which machine, for the tasks whose runs were on several."""
+    tasks: dict[str, list[str]] = {}
     for task, of_task in by_task(records).items():
         ran: dict[str, dict[str, None]] = {}
         for point in of_task:
@@ -58,11 +58,12 @@ def several_machines(records: Sequence[Record]) -> list[str]:
                     ran.setdefault(machine_of(run.provenance), {})[point.title] = None
         if len(ran) > 1:
             where = "; ".join(f"{enumerated(list(names))} on {name}" for name, names in ran.items())
-            sentences.append(
-                f"On {task} the clock ran on several machines ({where}): hold its figures against "
-                "each other only where the machine is the same."
-            )
-    return sentences
+            tasks.setdefault(where, []).append(task)
+    return [
+        f"On {enumerated(names)} the clock ran on several machines ({where}): hold its figures "
+        "against each other only where the machine is the same."
+        for where, names in tasks.items()
+    ]
 
 
 def provenance_of(records: Sequence[Record]) -> dict[str, str]:
