@@ -20,6 +20,8 @@ from tests.tasks.balanced import Balanced
 from tests.tasks.stars import Stars
 from tokendrop.cli import main
 from tokendrop.data import TextData
+from tokendrop.data.split import Split
+from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
 from tokendrop.tasks import KINDS, add_kind
 
@@ -61,6 +63,24 @@ def test_no_kind_is_named_outside_its_file() -> None:
         for name in names_of_kinds(ast.parse(path.read_text(encoding="utf-8")))
     }
     assert found == OTHER_MEANINGS
+
+
+def test_a_kind_does_not_take_the_place_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    def called(name: str) -> type[Balanced]:
+        class Forgetful(Balanced):
+            kind = name
+
+        return Forgetful
+
+    before = dict(KINDS)
+    with pytest.raises(UserError, match=r"Forgetful is called 'regression', as .*\.Regression is"):
+        add_kind(called("regression"))
+    assert before == KINDS
+    monkeypatch.setitem(KINDS, "forgetful", called("forgetful"))
+    # as where a cell of a notebook is run again
+    again = called("forgetful")
+    add_kind(again)
+    assert KINDS["forgetful"] is again
 
 
 def test_an_unknown_kind_is_named_with_the_nearest() -> None:
@@ -139,6 +159,16 @@ def test_a_metric_from_outside_is_compared_in(
         assert run["value"] == pytest.approx(balanced_accuracy_score(saved["label"], found))
     # its interval comes from the saved predictions, by the metric's own resamples
     assert "95% interval" in (out / "summary.md").read_text(encoding="utf-8")
+
+
+def test_the_metric_of_the_guide_leaves_out_classes_that_do_not_occur() -> None:
+    split = Split([("x",)] * 4, [[1]] * 4, [[0]] * 4, [0, 0, 1, 1], 0)
+    scores = Balanced(["a", "b", "c"], balanced.NAME).scores(split)
+    batch = Batch.pack(split.input_ids, labels=split.labels, examples=range(4))
+    scores.update(torch.eye(3)[[0, 2, 1, 1]], batch)
+    assert float(scores.compute()[balanced.NAME]) == pytest.approx(0.75)
+    (resampled,) = Balanced.of_resamples(balanced.NAME, scores.examples())(np.ones((1, 4)))
+    assert resampled == pytest.approx(0.75)
 
 
 @pytest.mark.usefixtures("stars")

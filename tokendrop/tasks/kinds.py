@@ -12,7 +12,18 @@ KINDS: dict[str, type[Task]] = {}
 
 
 def add_kind(kind: type[Task]) -> type[Task]:
-    """Make a kind of task known by its name, for data, models and records; a class decorator."""
+    """Make a kind of task known by its name, for data, models and records; a class decorator.
+
+    Raises:
+        UserError: another class has the name, as one has that it was inherited from.
+    """
+    known = KINDS.get(kind.kind, kind)
+    # the same class defined again, as in a notebook, takes its own place
+    if (known.__module__, known.__qualname__) != (kind.__module__, kind.__qualname__):
+        raise UserError(
+            f"{kind.__name__} is called {kind.kind!r}, as the kind of task {known.__module__}."
+            f"{known.__name__} is: give it a kind = '...' of its own"
+        )
     KINDS[kind.kind] = kind
     return kind
 

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from tests.compare.leaderboard.made import entries, entry
 from tests.compare.synthetic import saved
+from tests.tasks.test_resampling import classes
 from tokendrop.cli import main
 from tokendrop.compare.leaderboard.entries import (
     entries_of,
@@ -21,8 +23,10 @@ from tokendrop.compare.leaderboard.entries import (
     write_entries,
 )
 from tokendrop.compare.leaderboard.page import AXES, fronts, write_page
+from tokendrop.compare.results.bootstrap import on_resamples
 from tokendrop.compare.results.records import record_path, write_record
 from tokendrop.errors import UserError
+from tokendrop.tasks import KINDS
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -144,6 +148,20 @@ def test_rows_that_somebody_wrote_are_checked(
     frame.to_csv(path, index=False)
     with pytest.raises(UserError, match=said):
         read_entries(path)
+
+
+def test_a_metric_a_little_outside_of_its_interval_is_read(tmp_path: Path) -> None:
+    """As F1 of hundreds of classes with few examples each is: resamples lack some of them."""
+    number, path = 300, tmp_path / "rows.csv"
+    right = [place // 2 for place in range(2 * number)]
+    answered = [(name + 1) % number if place % 5 == 0 else name for place, name in enumerate(right)]
+    f1 = KINDS["classification"].of_resamples("f1", classes(right, answered, number))
+    (metric,), found = on_resamples([f1], len(right), 300)
+    low, high = np.quantile(found, [0.025, 0.975])
+    assert not low <= metric <= high
+    made = [entry(value=float(metric), value_low=float(low), value_high=float(high))]
+    write_entries(path, made)
+    assert read_entries(path) == made
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "as spreadsheets save it"])

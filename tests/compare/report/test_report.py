@@ -22,6 +22,36 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_report(tmp_path_factory.mktemp("report"), runs).path.read_text(encoding="utf-8")
 
 
+def test_what_was_timed_on_another_machine_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    epyc = {"cpu": "EPYC", "gpus": []}
+    runs = [
+        record(provenance={"hardware": epyc, "threads": 1}),
+        record("a", "p", provenance={"hardware": epyc, "threads": 1}),
+        record("a", "q", provenance={"hardware": epyc, "threads": 2}),
+        record("b", "p", provenance={"hardware": {"cpu": "Xeon", "gpus": ["H200"]}}),
+        record(task="films", provenance={"hardware": epyc, "threads": 1}),
+    ]
+    said = (
+        "On reviews the clock ran on several machines (dense and a on EPYC, 1 thread; a on EPYC, "
+        "2 threads; b on H200): hold its figures against each other only where the machine is the "
+        "same."
+    )
+    print_summary(runs)
+    for text in (
+        capsys.readouterr().out,
+        write_summary(tmp_path, runs).read_text(encoding="utf-8"),
+        write_report(tmp_path, runs).path.read_text(encoding="utf-8"),
+    ):
+        assert said in " ".join(text.split())
+        assert "films the clock" not in text
+    twice = [*runs[:-1], *(replace(run, task="films") for run in runs[:-1])]
+    assert said.replace("reviews", "films and reviews") in " ".join(
+        write_summary(tmp_path, twice).read_text(encoding="utf-8").split()
+    )
+
+
 VOID = {"meta", "img", "source", "input", "link", "br", "hr"}
 
 

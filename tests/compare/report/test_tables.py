@@ -109,6 +109,25 @@ def test_of_two_dense_models_both_are_shown_and_the_better_on_dev_is_compared_wi
     assert [front.method for front in fronts.fronts(runs)] == ["m"]
 
 
+def test_a_dense_model_with_fewer_seeds_is_not_called_worse() -> None:
+    reference = {"reference": True}
+    longer = record("longer", value=0.9, details=reference)
+    runs = [record(seed=0), record(seed=1), longer]
+    assert tables.references(runs) == [
+        "On reviews methods are compared with dense, and not with longer, which has run with fewer "
+        "seeds."
+    ]
+    even = [record("even", seed=seed, details=reference) for seed in (0, 1)]
+    assert tables.references([*runs, *even]) == [
+        "On reviews methods are compared with dense, which is no worse on dev than even, and not "
+        "with longer, which has run with fewer seeds."
+    ]
+    unknown = [record("even", seed=seed, details=reference, dev=None) for seed in (0, 1)]
+    assert tables.references([*runs[:2], *unknown]) == [
+        "On reviews methods are compared with dense, and not with even."
+    ]
+
+
 def test_one_seed_has_no_deviation() -> None:
     assert tables.summary_frame(grid())["Std"].isna().all()
     assert tables.display_frame(grid())["accuracy"].iloc[0] == "82.40 %"

@@ -64,7 +64,7 @@ def test_the_choice_never_looks_at_test(
 
     first = names(runs(on_test), speedup)
     assert first == names(runs(on_test[::-1]), speedup)
-    reaching = [dev for dev, flops in on_dev if flops >= speedup]
+    reaching = [dev for dev, flops in on_dev if flops >= 0.99 * speedup]
     if reaching:
         assert on_dev[int(first["m"].removeprefix("p"))][0] == max(reaching)
     else:
@@ -75,6 +75,12 @@ def test_seeds_are_averaged_before_the_choice() -> None:
     runs = [record("m", "p", flops=flops, seed=seed) for seed, flops in enumerate((1.4, 1.7))]
     assert names(runs, 1.5) == {"m": "p"}
     assert names(runs, 1.6) == {}
+
+
+def test_half_of_the_layers_reach_twice_the_speed() -> None:
+    """They save a hair less than half, since the head stays; the table shows 2.00x."""
+    assert names([record("fewer_layers", "half", flops=1.9989)], 2.0) == {"fewer_layers": "half"}
+    assert names([record("fewer_layers", "half", flops=1.97)], 2.0) == {}
 
 
 def test_a_point_tuned_for_a_budget_may_fall_a_little_short_with_other_seeds() -> None:

@@ -92,6 +92,25 @@ def test_what_cannot_be_compared_is_refused(
         joined_comparisons([one, other])
 
 
+def test_data_that_differ_are_named_by_the_setting_that_makes_them_differ(tmp_path: Path) -> None:
+    places, whole = ({"dir": name, "text": "body"} for name in ("a", "b"))
+    for name, mine, theirs, said in (
+        ("size", {"batch_size": 16}, {"batch_size": 32}, r"data.batch_size in .* \(32\) than .*16"),
+        ("rows", {"train_rows": None}, {"train_rows": 90}, r"data.train_rows in .* \(90\).*None"),
+        ("unset", {}, {"max_length": 64}, r"data.max_length in .* \(64\) than in .* \(unset\)"),
+        ("places", {}, {}, "set of rows"),
+    ):
+        folders = [
+            folder(
+                tmp_path / name / side,
+                [record(side, provenance={"config": {"data": data}, "data_fingerprint": side})],
+            )
+            for side, data in (("one", places | mine), ("other", whole | theirs))
+        ]
+        with pytest.raises(UserError, match=f"reviews has another {said}"):
+            joined_comparisons(folders)
+
+
 def test_settings_in_another_order_are_the_same(tmp_path: Path) -> None:
     turned = dict(reversed(FINE_TUNED.items())) | {"random_init": {"b": 2, "a": 1}}
     runs = [record(provenance={"config": FINE_TUNED})]

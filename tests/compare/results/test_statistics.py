@@ -18,7 +18,7 @@ from tokendrop.compare.results.bootstrap import estimate, on_resamples
 from tokendrop.compare.results.frame import results_frame
 from tokendrop.compare.results.records import Record
 from tokendrop.errors import UserError
-from tokendrop.tasks import KINDS
+from tokendrop.tasks import KINDS, SequenceClassification
 
 
 def compared(runs: Sequence[Record], folder: Path) -> resampled.Difference:
@@ -139,3 +139,17 @@ def test_tables_hold_the_interval_the_test_and_the_cost(tmp_path: Path) -> None:
     frame = results_frame(runs, Analysis(known)).set_index("method")
     assert frame.loc["m", "vs_dense"] == pytest.approx(0.5)
     assert frame.loc["m", "train_cost"] == pytest.approx(9.5 / 6)
+
+
+def test_a_metric_that_its_author_gave_no_resamples_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Forgetful(SequenceClassification):
+        kind = "forgetful"
+        metrics = ("balanced_accuracy",)
+
+    monkeypatch.setitem(KINDS, "forgetful", Forgetful)
+    own = {"kind": "forgetful", "metric": "balanced_accuracy", "value": 0.4}
+    runs = [saved(tmp_path, "dense", [1, 1, 0, 1], **own)]
+    with pytest.raises(UserError, match=r"Forgetful\.of_resamples must give the balanced_accuracy"):
+        analyse(runs, [], tmp_path)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from tokendrop.compare.report.numbers import page_tables
-from tokendrop.compare.report.origins import provenance_of
+from tokendrop.compare.report.origins import provenance_of, several_machines
 from tokendrop.compare.report.panel import TEMPLATES, Findings
 from tokendrop.compare.report.panels import PANELS
 from tokendrop.compare.report.tables import ABOUT, TEXT_COLUMNS, explain, heading, references
@@ -64,7 +64,11 @@ def write_report(
         words=TEXT_COLUMNS,
         any_best=any(table.any_best for table in tables),
         legend={column: explain(column).replace("`", "") for column in columns},
-        below=[*references(records), *(floor.sentence for floor in floors)],
+        below=[
+            *references(records),
+            *(floor.sentence for floor in floors),
+            *several_machines(records),
+        ],
         about=ABOUT,
         several_tasks=len(tables) > 1,
         panels=panels,

@@ -53,7 +53,7 @@ def passes_panel(findings: Findings) -> Iterator[Panel]:
     yield Panel(
         name="passes",
         title="What a pass costs",
-        caption="Medians over rounds, means over seeds, on the machine named at the end. Runs "
+        caption="Medians over rounds, means over seeds, on the hardware named at the end. Runs "
         "were timed at different times, so compare methods by the ratios in the table, which are "
         "of rounds side by side. Peak: what the tensors of a pass over the batch of the most "
         "tokens take at once, beside the weights.",

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tokendrop.compare.report import same_budget
-from tokendrop.compare.report.origins import notes_of, provenance_of
+from tokendrop.compare.report.origins import notes_of, provenance_of, several_machines
 from tokendrop.compare.report.same_budget import budget_table, matrices
 from tokendrop.compare.report.tables import (
     ABOUT,
@@ -52,6 +52,7 @@ def write_summary(
         *map(in_markdown, references(records)),
         *(in_markdown(floor.sentence) for floor in floors),
         NOISE,
+        *map(in_markdown, several_machines(records)),
         *_same_budget(analysis),
         "## The columns",
         _bullets((column, explain(column)) for column in table.columns),
@@ -135,7 +136,7 @@ def print_summary(
         console.print(table)
     floored = [floor.sentence for floor in floors]
     said = [*verdict(analysis.budgets), *yardsticks(analysis.engines)]
-    for sentence in [*references(records), *floored, *said]:
+    for sentence in [*references(records), *floored, *several_machines(records), *said]:
         console.print(sentence)
     console.print(
         "unpad.: against the same packed encoder with nothing dropped; padded: against the plain "

@@ -102,8 +102,8 @@ def _doubt(judged: Sequence[Standing]) -> str:
     else:
         over = "test examples and seeds" + (", where there are several" if 1 in seeds else "")
     return (
-        f"Differences are told apart by 95 % intervals over {over}, corrected for the number of "
-        "methods; what cannot be told apart is not ranked."
+        f"Intervals of 95 % are over {over}, and are not corrected; tests on the same resamples, "
+        "corrected for the number of methods, tell apart, and what they do not is not ranked."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,9 @@ from tokendrop.errors import UserError
 from tokendrop.measure.measures import LAYERS
 
 CURE = "report on them one by one"
+
+PLACES = {"dataset", "dir", "train", "dev", "test", "files"}
+"""The settings of data that say where rows lie."""
 
 # what two runs of the same settings agree in: all but what depends on the clock
 OUTCOMES = ("metric", "metrics", "kept_tokens_per_layer", LAYERS.name, "flops")
@@ -64,7 +67,7 @@ def _comparable(runs: Sequence[tuple[Record, Path]]) -> None:
             ("number of test rows", record.examples_eval, first.examples_eval),
             ("backbone", _backbone(record), _backbone(first)),
             ("shared fine-tuning", _fine_tuning(record), _fine_tuning(first)),
-            ("set of rows", _fingerprint(record), _fingerprint(first)),
+            *_data(record, first),
             ("type of weights", record.evaluate_in, first.evaluate_in),
             ("precision", *(_setting(one, "precision") for one in (record, first))),
             ("patience", *(f"{_setting(one, 'patience')}" for one in (record, first))),
@@ -91,9 +94,18 @@ def _setting(record: Record, name: str) -> Any:
     return record.provenance.get("config", {}).get(name)
 
 
-def _fingerprint(record: Record) -> str | None:
-    """What the rows and their tokens are known by."""
-    return record.provenance.get("data_fingerprint")
+def _data(record: Record, first: Record) -> Iterator[tuple[str, Any, Any]]:
+    """Where rows, tokens or batches differ: the settings that say so, then what they are known by.
+
+    Where the rows lie is no such setting, as the same ones may lie in two places.
+    """
+    mine, known = (run.provenance.get("data_fingerprint") for run in (record, first))
+    if None in (mine, known) or mine == known:
+        return
+    ours, theirs = (_setting(run, "data") or {} for run in (record, first))
+    for name in sorted((ours.keys() | theirs.keys()) - PLACES):
+        yield f"data.{name}", str(ours.get(name, "unset")), str(theirs.get(name, "unset"))
+    yield "set of rows", mine, known
 
 
 def _same_outcome(one: Record, other: Record) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tokendrop.compare.results.records import Record
 from tokendrop.errors import UserError
 from tokendrop.sums import is_changed
-from tokendrop.tasks import kind_named
+from tokendrop.tasks import Task, kind_named
 
 
 def saved_answers(record: Record, folder: Path) -> pd.DataFrame | None:
@@ -27,8 +27,8 @@ def saved_answers(record: Record, folder: Path) -> pd.DataFrame | None:
     path = folder / record.predictions_file
     if is_changed(path):
         raise UserError(f"{path} is torn or was changed: run the comparison again to make it anew")
-    cure = "delete this run's record under runs/ and run again"
     kind = kind_named(record.kind)
+    cure = _cure(kind, record.metric)
     try:
         frame = _read(path, path.stat().st_mtime_ns, kind.head.output != "number")
         (value,) = kind.of_resamples(record.metric, frame)(np.ones((1, len(frame))))
@@ -40,6 +40,17 @@ def saved_answers(record: Record, folder: Path) -> pd.DataFrame | None:
             f"{cure}"
         )
     return frame
+
+
+def _cure(kind: type[Task], metric: str) -> str:
+    again = "delete this run's record under runs/ and run again"
+    if kind.__module__.startswith("tokendrop."):
+        return again
+    # measuring again does not help who has forgotten it
+    return (
+        f"{kind.__name__}.of_resamples must give the {metric} that its scores give, from what "
+        f"their examples() saves (docs/write_a_task.md); if it does, {again}"
+    )
 
 
 @lru_cache(maxsize=64)

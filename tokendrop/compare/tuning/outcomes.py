@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-REACHED = 0.99
-"""The share of a speed-up that counts as reaching it. Half of the layers save a little less than
-half of the FLOPs, since the head stays; and on test a speed-up is a little other than on dev."""
+from tokendrop.compare.results.budgets import REACHED
 
 WORST = -1.0
 """Of a metric, where none is defined: of a correlation, and below all others."""
