@@ -26,7 +26,8 @@ from tokendrop.compare.report.tables import display_frame
 from tokendrop.compare.report.tokens import token_panels
 from tokendrop.compare.results.analysis import NOTHING, analyse
 from tokendrop.compare.results.fates import Fates, Sample, write_fates
-from tokendrop.compare.results.records import Record, points
+from tokendrop.compare.results.points import points
+from tokendrop.compare.results.records import Record
 from tokendrop.errors import UserError
 from tokendrop.measure.measures import TRAIN_SECONDS
 

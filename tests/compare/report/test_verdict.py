@@ -16,7 +16,8 @@ from tokendrop.compare.report.verdict import verdict
 from tokendrop.compare.results.analysis import analyse
 from tokendrop.compare.results.baseline import Baseline
 from tokendrop.compare.results.budgets import AtBudget, Compared, Pair, SameBudget, Standing
-from tokendrop.compare.results.records import Record, points
+from tokendrop.compare.results.points import points
+from tokendrop.compare.results.records import Record
 from tokendrop.compare.results.resampled import Difference
 
 

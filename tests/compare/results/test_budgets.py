@@ -19,7 +19,8 @@ from tokendrop.compare.results.baseline import baselines
 from tokendrop.compare.results.budgets import SameBudget, budgets_of, chosen
 from tokendrop.compare.results.floor import Floor
 from tokendrop.compare.results.frame import results_frame
-from tokendrop.compare.results.records import Record, dense_point, points
+from tokendrop.compare.results.points import dense_point, points
+from tokendrop.compare.results.records import Record
 from tokendrop.tasks import KINDS
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.compare.synthetic import grid, record
 from tokendrop.compare.results import records
+from tokendrop.compare.results.points import points
 from tokendrop.errors import UserError
 from tokendrop.measure.measures import VALUE
 
@@ -94,10 +95,10 @@ def test_a_record_is_plain_json(tmp_path: Path) -> None:
 
 def test_points_are_means_over_seeds() -> None:
     runs = [record("m", "p", value=value, seed=seed) for seed, value in enumerate((0.5, 0.7, 0.9))]
-    (point,) = records.points(runs)
+    (point,) = points(runs)
     assert point.mean(VALUE) == pytest.approx(0.7)
     assert point.std(VALUE) == pytest.approx(0.2)
-    assert records.points(runs[:1])[0].std(VALUE) is None
+    assert points(runs[:1])[0].std(VALUE) is None
 
 
 def test_every_file_says_that_more_is_better_and_one_that_does_not_is_refused(

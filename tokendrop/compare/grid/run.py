@@ -15,7 +15,8 @@ from tokendrop.compare.grid.settings import Cell, Comparison
 from tokendrop.compare.grid.train import train_cell
 from tokendrop.compare.grid.work import timed
 from tokendrop.compare.results.fates import spread
-from tokendrop.compare.results.records import KEEPS_ALL, MARK, Record
+from tokendrop.compare.results.points import KEEPS_ALL
+from tokendrop.compare.results.records import MARK, Record
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
 from tokendrop.holding import one_at_a_time

@@ -15,8 +15,9 @@ from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 from tokendrop.compare.report.origins import machine_of
 from tokendrop.compare.results.analysis import analyse
 from tokendrop.compare.results.joining import joined_comparisons
+from tokendrop.compare.results.points import Point, points
 from tokendrop.compare.results.predictions import saved_answers
-from tokendrop.compare.results.records import Point, Record, points
+from tokendrop.compare.results.records import Record
 from tokendrop.compare.results.statistics import PointStatistics
 from tokendrop.compare.results.trust import EDITED
 from tokendrop.configs import set_for

@@ -20,8 +20,9 @@ from tokendrop.compare.report.canvas import Drawing, dashes, save, subplots
 from tokendrop.compare.report.looks import looks_of
 from tokendrop.compare.report.panel import Findings, Panel, markup
 from tokendrop.compare.report.pictures import image
+from tokendrop.compare.results.points import Point, by_task, dense_point, runs_of
 from tokendrop.compare.results.predictions import ClassAnswers, class_answers
-from tokendrop.compare.results.records import Point, Record, by_task, dense_point, runs_of
+from tokendrop.compare.results.records import Record
 from tokendrop.themes import Theme
 
 BINS = 10

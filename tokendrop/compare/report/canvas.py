@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
-from tokendrop.compare.results.records import Point, Record
+from tokendrop.compare.results.points import Point
+from tokendrop.compare.results.records import Record
 from tokendrop.themes import Theme
 
 Drawing = Callable[[Path | BytesIO, Theme], None]

@@ -11,8 +11,8 @@ import pandas as pd
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from tokendrop.compare.report.panel import Findings, Panel, markup
+from tokendrop.compare.results.points import Point, by_task
 from tokendrop.compare.results.predictions import class_answers
-from tokendrop.compare.results.records import Point, by_task
 
 WIDEST = 12
 """Classes up to which the confusions are shown."""

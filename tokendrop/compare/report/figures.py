@@ -25,7 +25,8 @@ from tokendrop.compare.report.canvas import (
 from tokendrop.compare.report.looks import PLAIN, Look, looks_of
 from tokendrop.compare.report.point_names import name_points
 from tokendrop.compare.results.fronts import pareto_front
-from tokendrop.compare.results.records import Point, Record, by_task, dense_point
+from tokendrop.compare.results.points import Point, by_task, dense_point
+from tokendrop.compare.results.records import Record
 from tokendrop.compare.results.statistics import NOTHING, Statistics
 from tokendrop.measure.measures import TRADE_OFFS, VALUE, Measure
 from tokendrop.themes import LIGHT, Theme

@@ -13,8 +13,8 @@ from tokendrop.compare.report.panel import Findings, Panel, titled_tables
 from tokendrop.compare.report.tables import show_gap
 from tokendrop.compare.results.bootstrap import Estimate, estimate, example_weights
 from tokendrop.compare.results.fates import read_fates
+from tokendrop.compare.results.points import Point, by_task, dense_point
 from tokendrop.compare.results.predictions import class_answers
-from tokendrop.compare.results.records import Point, by_task, dense_point
 from tokendrop.tasks.resampling import Array
 
 GROUPS = 4

@@ -17,7 +17,8 @@ from tokendrop.compare.report.tables import (
     in_markdown,
     summary_frame,
 )
-from tokendrop.compare.results.records import Record, by_task, runs_of
+from tokendrop.compare.results.points import by_task, runs_of
+from tokendrop.compare.results.records import Record
 from tokendrop.compare.results.statistics import NOTHING, Statistics
 from tokendrop.measure.measures import SUMMARY, TRAIN_SECONDS, VALUE
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tokendrop.compare.report.verdict import enumerated
-from tokendrop.compare.results.records import Point, Record, by_task, ordered
+from tokendrop.compare.results.points import Point, by_task
+from tokendrop.compare.results.records import Record, ordered
 
 
 def notes_of(records: Sequence[Record]) -> dict[str, list[str]]:

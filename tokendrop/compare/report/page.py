@@ -19,7 +19,8 @@ from tokendrop.compare.report.verdict import verdict
 from tokendrop.compare.report.yardsticks import yardsticks
 from tokendrop.compare.results.analysis import NOTHING, Analysis
 from tokendrop.compare.results.floor import Floor
-from tokendrop.compare.results.records import Point, Record, by_task
+from tokendrop.compare.results.points import Point, by_task
+from tokendrop.compare.results.records import Record
 from tokendrop.files import write_text
 
 

@@ -19,7 +19,7 @@ from tokendrop.compare.report.passes import passes_panel
 from tokendrop.compare.report.pictures import figure_panels, training_panel
 from tokendrop.compare.report.tokens import token_panels
 from tokendrop.compare.results import fronts, published
-from tokendrop.compare.results.records import by_task, points
+from tokendrop.compare.results.points import by_task, points
 from tokendrop.measure.measures import TRAIN_COST, TRAIN_SECONDS
 
 

@@ -11,7 +11,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from tokendrop.compare.report.panel import Findings, Panel, markup
-from tokendrop.compare.results.records import Record, by_task, points
+from tokendrop.compare.results.points import by_task, points
+from tokendrop.compare.results.records import Record
 from tokendrop.measure.clock import METHOD, PACKED_DENSE, PADDED
 
 COLUMNS = {

@@ -10,7 +10,7 @@ from itertools import groupby
 from tokendrop.compare.report.canvas import Drawing
 from tokendrop.compare.report.figures import KEPT_FIGURE, TRAINING_FIGURE, drawings
 from tokendrop.compare.report.panel import Findings, Panel, markup
-from tokendrop.compare.results.records import by_task, runs_of
+from tokendrop.compare.results.points import by_task, runs_of
 from tokendrop.measure.measures import TRADE_OFFS
 from tokendrop.themes import DARK, LIGHT
 

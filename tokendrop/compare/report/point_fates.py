@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tokendrop.compare.results.fates import Fates, Sample, read_fates
-from tokendrop.compare.results.records import Point, Record, by_task
+from tokendrop.compare.results.points import Point, by_task
+from tokendrop.compare.results.records import Record
 
 
 @dataclass(frozen=True)

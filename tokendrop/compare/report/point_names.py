@@ -15,7 +15,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from tokendrop.compare.report.looks import Look
-from tokendrop.compare.results.records import Point
+from tokendrop.compare.results.points import Point
 from tokendrop.measure.measures import VALUE, Measure
 
 Pixels = NDArray[np.float64]

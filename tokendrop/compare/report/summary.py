@@ -27,7 +27,8 @@ from tokendrop.compare.report.yardsticks import yardsticks
 from tokendrop.compare.results import fronts, published
 from tokendrop.compare.results.analysis import NOTHING, Analysis
 from tokendrop.compare.results.floor import Floor
-from tokendrop.compare.results.records import Record, by_task, points
+from tokendrop.compare.results.points import by_task, points
+from tokendrop.compare.results.records import Record
 from tokendrop.files import write_text
 from tokendrop.measure.measures import TRAIN_SECONDS
 from tokendrop.progress import table_console

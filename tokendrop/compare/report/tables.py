@@ -7,13 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from tokendrop.compare.results.records import (
-    MARK,
-    Point,
-    Record,
-    by_task,
-    dense_point,
-)
+from tokendrop.compare.results.points import Point, by_task, dense_point
+from tokendrop.compare.results.records import MARK, Record
 from tokendrop.compare.results.statistics import NOTHING, Statistics
 from tokendrop.measure.measures import FLOPS_UNPADDED, SUMMARY, VALUE, Measure
 

@@ -9,7 +9,7 @@ from itertools import groupby
 from tokendrop.compare.report.panel import Panel, markup
 from tokendrop.compare.report.point_fates import PointFates
 from tokendrop.compare.results.fates import Sample, spread
-from tokendrop.compare.results.records import dense_point
+from tokendrop.compare.results.points import dense_point
 from tokendrop.tasks import kind_named
 
 SHOWN = 6

@@ -11,7 +11,7 @@ import pandas as pd
 from tokendrop.compare.report.panel import Findings, Panel, markup
 from tokendrop.compare.report.point_fates import PointFates, fates_of
 from tokendrop.compare.report.texts import disagreement_panel, samples_panel
-from tokendrop.compare.results.records import by_task
+from tokendrop.compare.results.points import by_task
 
 
 def token_panels(findings: Findings) -> Iterator[Panel]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tokendrop.compare.results.budgets import AtBudget, SameBudget, Standing
-from tokendrop.compare.results.records import Point
+from tokendrop.compare.results.points import Point
 from tokendrop.compare.results.resampled import Difference
 from tokendrop.measure.measures import KEPT_TOKENS, VALUE
 

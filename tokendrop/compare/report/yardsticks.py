@@ -8,7 +8,7 @@ from itertools import groupby
 from tokendrop.compare.report.tables import show_gap
 from tokendrop.compare.report.verdict import enumerated
 from tokendrop.compare.results.engines import EngineStanding
-from tokendrop.compare.results.records import Point
+from tokendrop.compare.results.points import Point
 from tokendrop.compare.results.resampled import Difference
 from tokendrop.measure.measures import LATENCY, THROUGHPUT_UNPADDED, Measure
 

@@ -10,7 +10,8 @@ from tokendrop.compare.results.baseline import Baselines, baselines
 from tokendrop.compare.results.budgets import SameBudget, same_budget
 from tokendrop.compare.results.engines import EngineStanding, engine_standings
 from tokendrop.compare.results.floor import Floor
-from tokendrop.compare.results.records import Record, by_task
+from tokendrop.compare.results.points import by_task
+from tokendrop.compare.results.records import Record
 from tokendrop.compare.results.resampled import Resampled
 from tokendrop.compare.results.statistics import Key, PointStatistics, Statistics, task_statistics
 

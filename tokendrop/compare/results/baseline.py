@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tokendrop.compare.results.floor import Floor
+from tokendrop.compare.results.points import by_task, runs_of
 from tokendrop.compare.results.predictions import saved_answers
-from tokendrop.compare.results.records import Record, by_task, runs_of
+from tokendrop.compare.results.records import Record
 from tokendrop.tasks import kind_named
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tokendrop.compare.results.baseline import NONE, Baseline
 from tokendrop.compare.results.bootstrap import SIGNIFICANT, holm
-from tokendrop.compare.results.records import Point, dense_point, rivals
+from tokendrop.compare.results.points import Point, dense_point, rivals
 from tokendrop.compare.results.resampled import Difference, Resampled
 from tokendrop.measure.measures import VALUE
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tokendrop.compare.results.baseline import NONE, Baselines
-from tokendrop.compare.results.records import Point, Record, by_task, dense_point, rivals
+from tokendrop.compare.results.points import Point, by_task, dense_point, rivals
+from tokendrop.compare.results.records import Record
 from tokendrop.compare.results.resampled import Difference, Resampled
 from tokendrop.errors import UserError, unknown
 from tokendrop.measure.measures import THROUGHPUT_UNPADDED as CLOCK

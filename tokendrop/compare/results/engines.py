@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tokendrop.compare.results.records import Point, dense_point, rivals
+from tokendrop.compare.results.points import Point, dense_point, rivals
 from tokendrop.compare.results.resampled import Difference, Resampled
 from tokendrop.measure.measures import LATENCY, VALUE, Measure
 from tokendrop.measure.measures import THROUGHPUT_UNPADDED as CLOCK

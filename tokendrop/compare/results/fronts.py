@@ -10,13 +10,8 @@ import pandas as pd
 from moocore import hypervolume
 
 from tokendrop.compare.results.baseline import NONE, Baselines
-from tokendrop.compare.results.records import (
-    Point,
-    Record,
-    by_task,
-    dense_point,
-    rivals,
-)
+from tokendrop.compare.results.points import Point, by_task, dense_point, rivals
+from tokendrop.compare.results.records import Record
 from tokendrop.measure.measures import FLOPS_UNPADDED, VALUE
 
 SHARES = (0.75, 0.5, 0.25)  # of dense FLOPs, at which methods are compared

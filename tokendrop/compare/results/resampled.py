@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from tokendrop.compare.results.bootstrap import Estimate, estimate, on_resamples
+from tokendrop.compare.results.points import Point
 from tokendrop.compare.results.predictions import saved_answers
-from tokendrop.compare.results.records import Point, Record
+from tokendrop.compare.results.records import Record
 from tokendrop.errors import UserError
 from tokendrop.tasks import kind_named
 from tokendrop.tasks.resampling import Array

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tokendrop.compare.results.records import Point, dense_point
+from tokendrop.compare.results.points import Point, dense_point
 from tokendrop.compare.results.resampled import Difference, Resampled
 from tokendrop.measure.measures import VALUE
 
