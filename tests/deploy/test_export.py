@@ -200,6 +200,15 @@ def test_the_card_marks_pairs_as_the_model_does(tmp_path: Path) -> None:
     assert json.loads(done.stdout) == pytest.approx(wanted, abs=1e-4)
 
 
+def test_long_texts_are_cut_at_the_end_at_which_the_model_cuts_them(tmp_path: Path) -> None:
+    model = model_of(Dense())
+    model.tokenizer = BertTokenizer(vocab=tokenizer().get_vocab(), truncation_side="left")
+    export_onnx(model, tmp_path / "onnx", rows_of([7, 12], 1))
+    text = " ".join(WORDS[:60])
+    encoded = Tokenizer.from_file(str(tmp_path / "onnx" / "tokenizer.json")).encode(text)
+    assert encoded.tokens == model.predict([text])[0].tokens
+
+
 def test_in_int8_the_files_are_smaller_and_say_how_well_they_agree(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

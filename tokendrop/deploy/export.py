@@ -209,7 +209,7 @@ def _describe(
     (folder / "config.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
     told: Any = model.tokenizer
     backend = Tokenizer.from_str(told.backend_tokenizer.to_str())
-    backend.enable_truncation(model.shape.max_tokens)
+    backend.enable_truncation(model.shape.max_tokens, direction=told.truncation_side)
     backend.enable_padding(pad_id=told.pad_token_id, pad_token=told.pad_token)
     backend.save(str(folder / "tokenizer.json"))
     if len(names) > 1:
