@@ -88,6 +88,17 @@ class TestCard:
         model.figures = dataclasses.replace(FIGURES, split="dev")
         assert "chosen on these rows" in card(model.summary).text
 
+    def test_it_says_what_becomes_of_long_texts_and_whether_anything_is_dropped(self) -> None:
+        reader = of_kind("question_answering", ["LABEL_0", "LABEL_1"], PowerBert())
+        found = card(reader.summary).text
+        assert "12 tokens; longer contexts are read in windows |" in found
+        assert "whose tokens or layers are really dropped" in found
+        found = card(model_of(Dense()).summary).text
+        assert "tokens; longer texts are cut |" in found
+        assert "that drops nothing" in found
+        assert "really dropped" not in found
+        assert "tokens dropped" not in found
+
     def test_where_a_backbone_lies_is_not_told(self, tmp_path: Path) -> None:
         model = model_of(Dense())
         (tmp_path / "encoder").mkdir()

@@ -171,6 +171,7 @@ def card(model: ModelSummary, place: str = "FOLDER OR HUB NAME") -> ModelCard:
         method=method,
         decides=(inspect.getdoc(type(reducer)) or method).splitlines()[0],
         note=reducer.note,
+        reference=reducer.reference,
         backbone=backbone or "not recorded",
         task=figures.task if figures else "not recorded",
         classes=", ".join(model.labels),
