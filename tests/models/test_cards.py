@@ -9,10 +9,12 @@ import pytest
 from huggingface_hub import ModelCard
 
 import tokendrop
+from tests.external.drop_punctuation import DropPunctuation
 from tests.models.test_model import model_of
 from tests.models.test_prediction import model_of as of_kind
 from tokendrop.errors import UserError
 from tokendrop.models.cards import Figures, card, write_figures
+from tokendrop.reducers.chain import Chain
 from tokendrop.reducers.dact_bert import DactBert
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.power_bert import PowerBert
@@ -98,6 +100,14 @@ class TestCard:
         assert "that drops nothing" in found
         assert "really dropped" not in found
         assert "tokens dropped" not in found
+
+    def test_it_loads_with_trust_what_has_a_class_of_ones_own(self) -> None:
+        own = DropPunctuation(ids=[7])
+        for method in (own, Chain([own, DactBert()])):
+            found = card(model_of(method).summary, "me/film").text
+            assert 'tokendrop.load("me/film", trust_reducer=True)' in found
+            assert "imported and run by `trust_reducer=True`: `DropPunctuation`." in found
+        assert "trust" not in card(model_of(Chain([Dense(), DactBert()])).summary).text
 
     def test_where_a_backbone_lies_is_not_told(self, tmp_path: Path) -> None:
         model = model_of(Dense())
