@@ -100,7 +100,8 @@ class ExportedModel:
         """Token ids: of texts, else drawn, cut to the longest row of the model."""
         longest = self.described.max_length
         if not texts:
-            words = min(WORDS, self.dense.get_input_embeddings().num_embeddings)
+            config: Any = self.dense.config
+            words = min(WORDS, config.vocab_size)
             return [row[:longest] for row in random_rows(mix, count, words)]
         tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
         tokenizer.no_padding()
