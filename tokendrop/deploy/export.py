@@ -168,6 +168,11 @@ def _write(graph: PaddedEncoder, given: tuple[Tensor, ...], file: Path, opset: i
                 opset_version=opset,
                 dynamo=False,
             )
+    except torch.onnx.errors.UnsupportedOperatorError as error:
+        raise UserError(
+            f"{type(graph.reducer).__name__} cannot be exported: {one_line(error)}; a method of "
+            "your own can say the same by other operators, or be run by tokendrop only"
+        ) from error
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:  # or of what traces
         raise UserError(
             f"{type(graph.reducer).__name__} cannot be exported: {one_line(error)}; it can be run "
