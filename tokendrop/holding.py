@@ -74,20 +74,21 @@ def hold(folder: Path, part: str | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def one_writer(target: Path) -> Iterator[None]:
+def one_writer(target: Path, option: str = "--out") -> Iterator[None]:
     """Keep other processes from writing a file, or a folder that appears at once.
 
     What killed ones left half written beside it is removed.
 
     Args:
         target: what is written; the lock lies beside it while this process writes.
+        option: that names it.
 
     Raises:
         UserError: another process writes it, or there is no place to write to.
     """
-    make_folder(target.absolute().parent)
+    make_folder(target.absolute().parent, option)
     file = _lock_beside(target)
-    lock = _acquired(file, target)
+    lock = _acquired(file, target, option=option)
     try:
         # that folder is not ours, and may be all that somebody has
         remove_drafts(target.absolute().parent, below=False)
@@ -146,17 +147,17 @@ def _lock_beside(target: Path) -> Path:
     return target.with_name(f".{target.name}{LOCK}")
 
 
-def _acquired(file: Path, target: Path, seconds: float = 0) -> BaseFileLock:
+def _acquired(file: Path, target: Path, seconds: float = 0, option: str = "--out") -> BaseFileLock:
     try:
-        return _locked(file, seconds)
+        return _locked(file, seconds, option)
     except Timeout as error:
         raise UserError(
             f"{target} is in use by {_holder(_told(file))}: wait for it, or name another place "
-            "with --out"
+            f"with {option}"
         ) from error
 
 
-def _locked(file: Path, seconds: float = 0) -> BaseFileLock:
+def _locked(file: Path, seconds: float = 0, option: str = "--out") -> BaseFileLock:
     """A lock, waited for so long; -1 is as long as it takes."""
     lock = FileLock(file)
     try:
@@ -166,7 +167,7 @@ def _locked(file: Path, seconds: float = 0) -> BaseFileLock:
     except (OSError, NotImplementedError) as error:
         raise UserError(
             f"files in {file.parent} cannot be locked ({error}): name a folder on another file "
-            "system with --out"
+            f"system with {option}"
         ) from error
     return lock
 

@@ -17,10 +17,14 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from tests.cli.test_cli import SMALL, complaint, reviews
+from tests.external.drop_punctuation import DropPunctuation
 from tokendrop.cli import COMMANDS, main
 from tokendrop.cli.compare import parsed_comparison
+from tokendrop.cli.options import told_next
 from tokendrop.configs import config_folder
 from tokendrop.errors import UserError
+from tokendrop.reducers.chain import Chain
+from tokendrop.reducers.dact_bert import DactBert
 
 __all__ = ["reviews"]
 
@@ -339,3 +343,12 @@ def test_a_comparison_names_the_option_for_the_data_of_one_task(
     # found out by the backbone, not where the rows are read
     said = complaint(capsys, *words, "--data.max_length", "900")
     assert "use --task_data.rotten_tomatoes.max_length 512 or less" in said
+
+
+def test_the_command_that_is_told_next_can_be_run_as_it_is() -> None:
+    folder = Path("my runs") / "model"
+    test = "next:  tokendrop test --checkpoint 'my runs/model'"
+    assert told_next(folder, DactBert().spec()).endswith(test)
+    own = DropPunctuation(ids=[7])
+    for method in (own, Chain([own, DactBert()])):
+        assert told_next(folder, method.spec()).endswith(f"{test} --trust-reducer")

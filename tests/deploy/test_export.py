@@ -200,6 +200,15 @@ def test_the_card_marks_pairs_as_the_model_does(tmp_path: Path) -> None:
     assert json.loads(done.stdout) == pytest.approx(wanted, abs=1e-4)
 
 
+def test_long_texts_are_cut_at_the_end_at_which_the_model_cuts_them(tmp_path: Path) -> None:
+    model = model_of(Dense())
+    model.tokenizer = BertTokenizer(vocab=tokenizer().get_vocab(), truncation_side="left")
+    export_onnx(model, tmp_path / "onnx", rows_of([7, 12], 1))
+    text = " ".join(WORDS[:60])
+    encoded = Tokenizer.from_file(str(tmp_path / "onnx" / "tokenizer.json")).encode(text)
+    assert encoded.tokens == model.predict([text])[0].tokens
+
+
 def test_in_int8_the_files_are_smaller_and_say_how_well_they_agree(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -210,12 +219,18 @@ def test_in_int8_the_files_are_smaller_and_say_how_well_they_agree(
     assert main([*command, "--out", str(tmp_path / "fp32")]) == 0
     assert main([*command, "--int8"]) == 0
     said = capsys.readouterr().out
-    assert re.search(r"int8: on \d+\.\d% of the rows the answer of fp32", said)
+    assert "before quantising, model.onnx answered as the model on 2 rows (of texts.txt), " in said
+    assert re.search(r"int8: \d+\.\d% of the answers are those of fp32", said)
     whole, small = (
         (tmp_path / folder / "model.onnx").stat().st_size for folder in ("fp32", "model-onnx")
     )
     assert small < whole
-    assert "int8 against fp32: same class" in (tmp_path / "model-onnx" / "README.md").read_text()
+    card = (tmp_path / "model-onnx" / "README.md").read_text()
+    # 2 together with one of a single token, and all 3 alone
+    assert "6 answers to 2 rows (of texts.txt), " in card
+    assert "| fp32 against the model: largest difference of a logit |" in card
+    assert "| int8 against fp32: same class |" in card
+    assert "fp32 against" not in (tmp_path / "fp32" / "README.md").read_text()
     told = json.loads((tmp_path / "model-onnx" / "config.json").read_text())
     assert told["tokendrop_export"]["weights"] == "int8"
 
@@ -251,7 +266,9 @@ def test_it_is_checked_on_the_rows_of_files_that_a_publisher_names(
     assert main(["export", str(tmp_path / "model")]) == 0
     assert "rows (of its dev split)" in capsys.readouterr().out
     card = (tmp_path / "model-onnx" / "README.md").read_text()
-    assert re.search(r"^On \d+ rows \(of its dev split\), together, alone", card, re.MULTILINE)
+    assert re.search(r"^\d+ answers to \d+ rows \(of its dev split\), toge", card, re.MULTILINE)
+    assert "nothing" in card
+    assert "really drops" not in card
     # one file needs no driver
     assert not (tmp_path / "model-onnx" / "exits.py").exists()
 
@@ -304,7 +321,7 @@ def test_what_cannot_be_exported_says_why(tmp_path: Path, monkeypatch: pytest.Mo
     out = tmp_path / "onnx"
     assert "TokenMerging cannot be exported" in refused(baselines.TokenMerging(), out)
     assert "modernbert" in refused(Dense(), out, "modernbert")
-    assert "answered differently" in refused(OnTheHost(), out)
+    assert "are others from the exported OnTheHost" in refused(OnTheHost(), out)
     assert "cannot be run on" in refused(OfFixedSize(), out)
     both = Chain([PowerBert(configuration=[9, 4]), baselines.FirstK(0.6)])
     assert "PowerBert and FirstK" in refused(both, out)

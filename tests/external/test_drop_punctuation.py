@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import yaml
 
+from tests.deploy.test_export import model_of, rows_of
 from tests.external.documents import WRITE_A_REDUCER, block, smoke_comparison
 from tests.external.drop_punctuation import DropPunctuation
+from tokendrop.deploy import exits
+from tokendrop.deploy.export import export_onnx
 from tokendrop.errors import UserError
 from tokendrop.models.backbones import load_tokenizer
 from tokendrop.testing.tiny import LAYERS, built, run, tiny_model, tiny_rows
@@ -62,3 +67,14 @@ def test_it_drops_what_it_is_told_and_never_the_first_token() -> None:
 def test_a_layer_must_exist() -> None:
     with pytest.raises(UserError, match="out of range"):
         built(DropPunctuation(ids=[7], layer=LAYERS))
+
+
+def test_it_is_exported_as_the_document_says(tmp_path: Path) -> None:
+    model = model_of(DropPunctuation(ids=list(range(5, 40))))
+    export_onnx(model, tmp_path / "onnx", rows_of([7, 1, 32, 12], 1))
+    rows = rows_of([30, 1, 7, 2], 2)
+    with torch.inference_mode():
+        wanted = model(rows.packed())
+    assert (wanted.trace.token_depth() < 2).any()
+    found = exits.Model(tmp_path / "onnx")(rows.padded())
+    np.testing.assert_allclose(found, wanted.logits.numpy(), atol=1e-4)

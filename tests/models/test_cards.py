@@ -9,10 +9,12 @@ import pytest
 from huggingface_hub import ModelCard
 
 import tokendrop
+from tests.external.drop_punctuation import DropPunctuation
 from tests.models.test_model import model_of
 from tests.models.test_prediction import model_of as of_kind
 from tokendrop.errors import UserError
 from tokendrop.models.cards import Figures, card, write_figures
+from tokendrop.reducers.chain import Chain
 from tokendrop.reducers.dact_bert import DactBert
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.power_bert import PowerBert
@@ -87,6 +89,25 @@ class TestCard:
         assert "chosen on these rows" not in found.text
         model.figures = dataclasses.replace(FIGURES, split="dev")
         assert "chosen on these rows" in card(model.summary).text
+
+    def test_it_says_what_becomes_of_long_texts_and_whether_anything_is_dropped(self) -> None:
+        reader = of_kind("question_answering", ["LABEL_0", "LABEL_1"], PowerBert())
+        found = card(reader.summary).text
+        assert "12 tokens; longer contexts are read in windows |" in found
+        assert "whose tokens or layers are really dropped" in found
+        found = card(model_of(Dense()).summary).text
+        assert "tokens; longer texts are cut |" in found
+        assert "that drops nothing" in found
+        assert "really dropped" not in found
+        assert "tokens dropped" not in found
+
+    def test_it_loads_with_trust_what_has_a_class_of_ones_own(self) -> None:
+        own = DropPunctuation(ids=[7])
+        for method in (own, Chain([own, DactBert()])):
+            found = card(model_of(method).summary, "me/film").text
+            assert 'tokendrop.load("me/film", trust_reducer=True)' in found
+            assert "imported and run by `trust_reducer=True`: `DropPunctuation`." in found
+        assert "trust" not in card(model_of(Chain([Dense(), DactBert()])).summary).text
 
     def test_where_a_backbone_lies_is_not_told(self, tmp_path: Path) -> None:
         model = model_of(Dense())

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from tokendrop.cli.options import Parser, add_trust_option
+from tokendrop.cli.options import Parser, add_trust_option, told_next
 from tokendrop.cli.training_settings import TRAINING_CONFIG
 from tokendrop.compare.results.baseline import baselines
 from tokendrop.compare.results.choosing import Choice, choose
@@ -75,7 +75,7 @@ def _choose(options: argparse.Namespace, records: list[Record]) -> None:
     choice = choose(records, options.folder, *limits, options.task, levels)
     _write(choice.run, options.folder, options.out, options.trust_reducer)
     print("\n".join(_told(choice, options.max_loss)))
-    print(f"model: {options.out}\nnext:  tokendrop test --checkpoint {options.out}")
+    print(told_next(options.out, choice.run.details["reducer"]))
 
 
 def _check(options: argparse.Namespace) -> None:

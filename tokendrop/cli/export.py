@@ -66,9 +66,10 @@ def run(arguments: Sequence[str]) -> None:
     with one_writer(out):
         written = export_onnx(model, out, rows, int8=options.int8, opset=options.opset)
     found = written.agreement
+    before = "before quantising, " * options.int8
     print(
-        f"{', '.join(written.files)} answer as the model on {found.rows} rows ({found.what}): "
-        f"logits differ by {found.largest:.1e} at most"
+        f"{before}{', '.join(written.files)} answered as the model on {found.rows} rows "
+        f"({found.what}), together and alone: logits differ by {found.largest:.1e} at most"
         + f", but for {found.apart} with a token at a threshold"
         * bool(found.apart)
     )
@@ -76,14 +77,16 @@ def run(arguments: Sequence[str]) -> None:
         if model.shape.head.output == "number":
             print(f"int8: numbers differ from those of fp32 by {int8.largest:.1e} at most")
         else:
-            print(f"int8: on {int8.same:.1%} of the rows the answer of fp32")
+            print(f"int8: {int8.same:.1%} of the answers are those of fp32")
     print(f"how to run them: {out / 'README.md'}")
 
 
 def _rows(model: TokenDropModel, folder: Path, file: str | None) -> Rows:
     """What the files are checked on."""
     if file is not None:
-        return rows_of(model, texts_of(file, model.answering.kind, MOST_ROWS), f"of {file}")
+        # where it lies is nobody's business who reads the card
+        what = "of standard input" if file == "-" else f"of {Path(file).name}"
+        return rows_of(model, texts_of(file, model.answering.kind, MOST_ROWS), what)
     settings = data_settings(folder)
     if settings.keys() & {"train", "dir"}:
         data = TextData(**settings)

@@ -12,6 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from tokendrop.cli.evaluation import figures_of, is_partial
 from tokendrop.cli.lightning_cli import TokenDropCLI, parse, training_parser
+from tokendrop.cli.options import told_next
 from tokendrop.cli.training_settings import TRAINING_CONFIG
 from tokendrop.files import check_target, whole_folder
 from tokendrop.holding import hold
@@ -72,7 +73,7 @@ def _train(cli: TokenDropCLI, out: Path) -> None:
     tracker.finish(results, settings, [], out / "model", cli.model.metric)
     score = chosen[CHOSEN + cli.model.metric]
     print(f"{cli.model.metric} on dev: {score:.4f}")
-    print(f"model: {out / 'model'}\nnext:  tokendrop test --checkpoint {out / 'model'}")
+    print(told_next(out / "model", from_spec(cli.model.reducer_spec).spec()))
 
 
 def _save(cli: TokenDropCLI, stage: TrainedStage, folder: Path) -> None:

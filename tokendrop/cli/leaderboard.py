@@ -16,6 +16,7 @@ from tokendrop.compare.leaderboard.entries import (
 from tokendrop.compare.leaderboard.page import write_page
 from tokendrop.errors import UserError
 from tokendrop.files import check_file
+from tokendrop.holding import one_writer
 
 
 def parser() -> Parser:
@@ -60,5 +61,6 @@ def run(arguments: Sequence[str]) -> None:
     if twice and out.suffix == ".csv":
         raise UserError(f"{min(twice)} is in several of the sources: name each row once")
     check_file(out, "--out")
-    (write_entries if out.suffix == ".csv" else write_page)(out, entries)
+    with one_writer(out):
+        (write_entries if out.suffix == ".csv" else write_page)(out, entries)
     print(f"{len(entries)} rows: {out}")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from tokendrop.errors import UserError
+from tokendrop.reducers.stored import to_be_trusted
 
 MODEL = "model folder that 'tokendrop fit' wrote, or the Hub name of such a model"
 
@@ -48,6 +51,18 @@ def add_trust_option(parser: argparse.ArgumentParser) -> None:
         help="import and run the reducer class that the folder names, where it is none of this "
         "package; only for folders that you trust",
     )
+
+
+def told_next(folder: Path, reducer: Mapping[str, Any]) -> str:
+    """Where a model lies, and the command that tests it.
+
+    Args:
+        folder: of the model.
+        reducer: the description of its method.
+    """
+    test = ["tokendrop", "test", "--checkpoint", str(folder)]
+    test += ["--trust-reducer"] * bool(to_be_trusted(reducer))
+    return f"model: {folder}\nnext:  {shlex.join(test)}"
 
 
 def split_off(option: str, words: Sequence[str]) -> tuple[str | None, list[str]]:

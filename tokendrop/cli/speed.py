@@ -6,6 +6,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tokendrop.cli.options import Parser, add_trust_option
 from tokendrop.deploy.engines import PACKAGES, Infer, check_installed, dense_runs
 from tokendrop.errors import UserError
 from tokendrop.files import check_file, write_text
+from tokendrop.holding import one_writer
 from tokendrop.measure.measures import FLOPS_UNPADDED
 from tokendrop.measure.provenance import provenance
 from tokendrop.measure.speed.by_hand import METHODS
@@ -63,10 +65,15 @@ def run(arguments: Sequence[str]) -> None:
     _check(options)
     on_gpu = device.type == "cuda"
     name: Dtype = options.dtype or ("bf16" if on_gpu else "fp32")
-    dtype = DTYPES[name]
     if options.engines and (on_gpu or name != "fp32"):
         raise UserError("--engines run on a processor in fp32: leave out --device and --dtype")
     check_installed(options.engines)
+    with one_writer(options.json, "--json") if options.json else nullcontext():
+        _measure(options, device, name)
+
+
+def _measure(options: argparse.Namespace, device: torch.device, name: Dtype) -> None:
+    on_gpu, dtype = device.type == "cuda", DTYPES[name]
     if options.exported is not None:
         timed = list(_exported(options))
         _save(options.json, {"machine": provenance(), "exported": timed})

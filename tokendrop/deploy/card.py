@@ -43,6 +43,8 @@ def write_card(
         number=model.shape.head.output == "number",
         agreement=agreement,
         int8=int8,
+        fp32="fp32 against the model: " if int8 else "",
+        reference=model.reducer.reference,
         exits=exits,
         types="token_type_ids" in model.tokenizer.model_input_names,
     )

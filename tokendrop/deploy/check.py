@@ -17,7 +17,7 @@ from tokendrop.errors import UserError, one_line
 from tokendrop.models.model import TokenDropModel
 
 ALLOWED = 1e-4  # of a logit, of the largest one where that is above 1
-TIES = 50  # one in so many rows may have a token exactly at a threshold
+TIES = 50  # one in so many answers may have a token exactly at a threshold
 TOGETHER, ALONE = 16, 4
 CURE = (
     "it cannot be exported as it is; a method of your own must work with tensors, not with numbers "
@@ -87,14 +87,17 @@ class Agreement:
     """How two models answer the same rows.
 
     Attributes:
-        rows: how many, those that were asked twice counted twice.
-        same: the share with the same class; of numbers 1.
-        largest: difference of a logit, over the rows that do not differ by more than is explained.
-        apart: rows that do.
+        rows: how many there were.
+        answers: of each model, for some rows are asked alone too.
+        same: the share of these with the same class; of numbers 1.
+        largest: difference of a logit, over the answers that do not differ by more than is
+            explained.
+        apart: answers that do.
         what: where the rows are from.
     """
 
     rows: int
+    answers: int
     same: float
     largest: float
     apart: int
@@ -109,10 +112,10 @@ def check(model: TokenDropModel, folder: Path, rows: Rows) -> Agreement:
         UserError: they differ by more than rounding.
     """
     found = agreement(_packed(model), exported(folder), rows)
-    if found.apart > found.rows // TIES:
+    if found.apart > found.answers // TIES:
         raise UserError(
-            f"{found.apart} of {found.rows} rows ({rows.what}) are answered differently by the "
-            f"exported {type(model.reducer).__name__}: {CURE}"
+            f"{found.apart} of {found.answers} answers to {found.rows} rows ({rows.what}) are "
+            f"others from the exported {type(model.reducer).__name__}: {CURE}"
         )
     return found
 
@@ -161,4 +164,5 @@ def agreement(
     near = differences <= allowed * max(1.0, float(np.abs(left).max()))
     same = left.argmax(1) == right.argmax(1)
     largest = float(differences[near].max(initial=0.0))
-    return Agreement(len(left), float(same.mean()), largest, int((~near).sum()), rows.what)
+    apart = int((~near).sum())
+    return Agreement(len(rows), len(left), float(same.mean()), largest, apart, rows.what)

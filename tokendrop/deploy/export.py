@@ -168,6 +168,11 @@ def _write(graph: PaddedEncoder, given: tuple[Tensor, ...], file: Path, opset: i
                 opset_version=opset,
                 dynamo=False,
             )
+    except torch.onnx.errors.UnsupportedOperatorError as error:
+        raise UserError(
+            f"{type(graph.reducer).__name__} cannot be exported: {one_line(error)}; a method of "
+            "your own can say the same by other operators, or be run by tokendrop only"
+        ) from error
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:  # or of what traces
         raise UserError(
             f"{type(graph.reducer).__name__} cannot be exported: {one_line(error)}; it can be run "
@@ -209,7 +214,7 @@ def _describe(
     (folder / "config.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
     told: Any = model.tokenizer
     backend = Tokenizer.from_str(told.backend_tokenizer.to_str())
-    backend.enable_truncation(model.shape.max_tokens)
+    backend.enable_truncation(model.shape.max_tokens, direction=told.truncation_side)
     backend.enable_padding(pad_id=told.pad_token_id, pad_token=told.pad_token)
     backend.save(str(folder / "tokenizer.json"))
     if len(names) > 1:

@@ -16,7 +16,7 @@ from tokendrop.files import write_text
 from tokendrop.heads import Head
 from tokendrop.measure.measures import SPEEDUPS
 from tokendrop.reducers.base import Reducer, Shape
-from tokendrop.reducers.stored import comes_with_us, describes
+from tokendrop.reducers.stored import describes, to_be_trusted
 from tokendrop.stored import read_json
 
 T = TypeVar("T")
@@ -171,6 +171,7 @@ def card(model: ModelSummary, place: str = "FOLDER OR HUB NAME") -> ModelCard:
         method=method,
         decides=(inspect.getdoc(type(reducer)) or method).splitlines()[0],
         note=reducer.note,
+        reference=reducer.reference,
         backbone=backbone or "not recorded",
         task=figures.task if figures else "not recorded",
         classes=", ".join(model.labels),
@@ -178,7 +179,7 @@ def card(model: ModelSummary, place: str = "FOLDER OR HUB NAME") -> ModelCard:
         reducer=yaml.safe_dump(reducer.spec(), sort_keys=False),
         learned=yaml.safe_dump(learned, sort_keys=False) if learned else "",
         place=place,
-        trust=not comes_with_us(type(reducer)),
+        trust=to_be_trusted(reducer.spec()),
         figures=figures,
         speedups=list(_speedups(figures)),
         hardware=", ".join(map(str, [*gpus, hardware.get("cpu", "not recorded")])),

@@ -6,6 +6,6 @@ from tokendrop.reducers.base import Reducer
 
 
 class Dense(Reducer):
-    """Drop nothing; the base class already does."""
+    """Drop nothing: every token goes through every layer."""
 
     reference = True

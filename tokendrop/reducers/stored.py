@@ -82,9 +82,15 @@ def _made(spec: Any, trusted: bool, place: str, depth: int) -> Reducer:
         raise UserError(f"{place}, {kind.__name__}: {one_line(error)}") from error
 
 
-def comes_with_us(kind: type[Reducer]) -> bool:
-    """Whether a class is of this package or its baselines, so that nobody has to trust it."""
-    return kind in _known().values()
+def to_be_trusted(spec: Mapping[str, Any]) -> list[str]:
+    """Classes in a method's description, parts of a chain too, that are none of this package's."""
+    path = str(spec["class_path"])
+    found = [] if path in _known() else [path.rpartition(".")[2]]
+    for value in spec.get("init_args", {}).values():
+        for part in value if isinstance(value, list) else []:
+            if isinstance(part, Mapping) and "class_path" in part:
+                found += to_be_trusted(part)
+    return found
 
 
 def describes(spec: Any, reducer: Reducer) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -179,8 +180,12 @@ def test_a_row_that_lies_in_several_files_is_shown_once(
     rows = tmp_path / "rows.csv"
     write_entries(rows, [entry(), entry("power_bert", 0.79, 2.0)])
     for out in ("all.csv", "all.html"):
+        left = tmp_path / ".0123abcd-1-x.draft"  # by a kill, on another machine
+        left.write_text("half")
+        os.utime(left, (0, 0))  # long ago
         assert main(["leaderboard", str(rows), str(rows), "--out", str(tmp_path / out)]) == 0
         assert capsys.readouterr().out.startswith("2 rows")
+        assert not left.exists()
 
 
 def test_no_name_twice_and_no_other_form(

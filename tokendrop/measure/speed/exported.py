@@ -24,7 +24,7 @@ from tokendrop.errors import UserError
 from tokendrop.measure.clock import interleave, median_ratio, noise, pad_rows
 from tokendrop.measure.flops import dense_flops, pass_flops
 from tokendrop.measure.measures import FLOPS_UNPADDED
-from tokendrop.measure.speed.shapes import random_rows
+from tokendrop.measure.speed.shapes import WORDS, random_rows
 from tokendrop.models.backbones import shape_of
 from tokendrop.models.checkpoints import read_config
 from tokendrop.reducers.base import Reducer
@@ -100,7 +100,9 @@ class ExportedModel:
         """Token ids: of texts, else drawn, cut to the longest row of the model."""
         longest = self.described.max_length
         if not texts:
-            return [row[:longest] for row in random_rows(mix, count)]
+            config: Any = self.dense.config
+            words = min(WORDS, config.vocab_size)
+            return [row[:longest] for row in random_rows(mix, count, words)]
         tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
         tokenizer.no_padding()
         return [x.ids for x in tokenizer.encode_batch([p if len(p) > 1 else p[0] for p in texts])]

@@ -36,10 +36,10 @@ def random_model(
     return model
 
 
-def random_rows(mix: str, count: int) -> list[list[int]]:
-    """So many rows of random token ids, their lengths uniform in the mix."""
+def random_rows(mix: str, count: int, words: int = WORDS) -> list[list[int]]:
+    """So many rows of random token ids below ``words``, their lengths uniform in the mix."""
     draw = random.Random(0)
     fewest, most = LENGTH_MIXES[mix]
     return [
-        [draw.randrange(5, WORDS) for _ in range(draw.randint(fewest, most))] for _ in range(count)
+        [draw.randrange(5, words) for _ in range(draw.randint(fewest, most))] for _ in range(count)
     ]
