@@ -25,6 +25,7 @@ from tokendrop.configs import config_folder
 from tokendrop.errors import UserError
 from tokendrop.reducers.chain import Chain
 from tokendrop.reducers.dact_bert import DactBert
+from tokendrop.reducers.stored import to_be_trusted
 
 __all__ = ["reviews"]
 
@@ -348,7 +349,7 @@ def test_a_comparison_names_the_option_for_the_data_of_one_task(
 def test_the_command_that_is_told_next_can_be_run_as_it_is() -> None:
     folder = Path("my runs") / "model"
     test = "next:  tokendrop test --checkpoint 'my runs/model'"
-    assert told_next(folder, DactBert().spec()).endswith(test)
+    assert told_next(folder, to_be_trusted(DactBert().spec())).endswith(test)
     own = DropPunctuation(ids=[7])
     for method in (own, Chain([own, DactBert()])):
-        assert told_next(folder, method.spec()).endswith(f"{test} --trust-reducer")
+        assert told_next(folder, to_be_trusted(method.spec())).endswith(f"{test} --trust-reducer")

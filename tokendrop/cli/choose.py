@@ -28,7 +28,7 @@ from tokendrop.measure.measures import (
 )
 from tokendrop.models.cards import SIDE_CAR
 from tokendrop.models.model import load_with
-from tokendrop.reducers.stored import stored_reducer
+from tokendrop.reducers.stored import stored_reducer, to_be_trusted
 
 
 def parser() -> Parser:
@@ -75,7 +75,7 @@ def _choose(options: argparse.Namespace, records: list[Record]) -> None:
     choice = choose(records, options.folder, *limits, options.task, levels)
     _write(choice.run, options.folder, options.out, options.trust_reducer)
     print("\n".join(_told(choice, options.max_loss)))
-    print(told_next(options.out, choice.run.details["reducer"]))
+    print(told_next(options.out, to_be_trusted(choice.run.details["reducer"])))
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -21,6 +21,7 @@ from tokendrop.models.cards import DESCRIBED, SIDE_CAR
 from tokendrop.models.model import load_with
 from tokendrop.reducers import from_spec, measured_in_training
 from tokendrop.reducers.base import Stage
+from tokendrop.reducers.stored import to_be_trusted
 from tokendrop.training import recipes
 from tokendrop.training.finished import TrainedStage
 from tokendrop.training.processes import is_first, one_voice
@@ -73,7 +74,7 @@ def _train(cli: TokenDropCLI, out: Path) -> None:
     tracker.finish(results, settings, [], out / "model", cli.model.metric)
     score = chosen[CHOSEN + cli.model.metric]
     print(f"{cli.model.metric} on dev: {score:.4f}")
-    print(told_next(out / "model", from_spec(cli.model.reducer_spec).spec()))
+    print(told_next(out / "model", to_be_trusted(from_spec(cli.model.reducer_spec).spec())))
 
 
 def _save(cli: TokenDropCLI, stage: TrainedStage, folder: Path) -> None:

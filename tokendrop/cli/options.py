@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from tokendrop.errors import UserError
-from tokendrop.reducers.stored import to_be_trusted
 
 MODEL = "model folder that 'tokendrop fit' wrote, or the Hub name of such a model"
 
@@ -53,15 +52,16 @@ def add_trust_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def told_next(folder: Path, reducer: Mapping[str, Any]) -> str:
+def told_next(folder: Path, own: Sequence[str]) -> str:
     """Where a model lies, and the command that tests it.
 
     Args:
         folder: of the model.
-        reducer: the description of its method.
+        own: classes of its method that are none of this package's, see
+            :func:`tokendrop.reducers.stored.to_be_trusted`.
     """
     test = ["tokendrop", "test", "--checkpoint", str(folder)]
-    test += ["--trust-reducer"] * bool(to_be_trusted(reducer))
+    test += ["--trust-reducer"] * bool(own)
     return f"model: {folder}\nnext:  {shlex.join(test)}"
 
 
