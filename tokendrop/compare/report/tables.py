@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from tokendrop.compare.report.verdict import enumerated
 from tokendrop.compare.results.points import Point, by_task, dense_point
 from tokendrop.compare.results.records import MARK, Record
 from tokendrop.compare.results.statistics import NOTHING, Statistics
@@ -182,7 +183,7 @@ def _against(dense: Point, others: Sequence[Point]) -> str:
 
 
 def _names(points: Sequence[Point]) -> str:
-    return " and ".join(point.name for point in points)
+    return enumerated([point.name for point in points])
 
 
 def heading(records: Sequence[Record]) -> str:
