@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from lightning import Trainer
 
@@ -42,6 +43,24 @@ PLACES = ("dataset", "dir", "files", *SPLITS)  # settings that say where rows li
 ROWS = "rows"  # in the provenance of figures, by what the rows are known that they were measured on
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A trained model that a command works on.
+
+    Attributes:
+        cli: the settings of the model's training under those of the command line.
+        model: the model.
+        folder: where it lies.
+        changed: the settings of the data by which other rows are read than the model's own; none of
+            a model that does not say what it was trained on.
+    """
+
+    cli: TokenDropCLI
+    model: TokenDropModel
+    folder: Path
+    changed: Sequence[str]
+
+
 def evaluation_parser(command: Literal["validate", "test"], description: str) -> Parser:
     """The options of a command that evaluates a trained model, beside those of ``fit``."""
     parser = Parser(
@@ -59,7 +78,7 @@ def parse_trained(
     options: argparse.Namespace,
     words: Sequence[str],
     split: Literal["dev", "test"] | None,
-) -> tuple[TokenDropCLI, TokenDropModel]:
+) -> Trained:
     """Read the options of a command that works on a trained model.
 
     The settings of its training are the defaults, so ``--checkpoint`` alone is enough.
@@ -75,17 +94,21 @@ def parse_trained(
     folder = model_folder(options.checkpoint)
     model = load(folder, trust_reducer=options.trust_reducer)
     defaults = training_defaults(folder)
+    changed: list[str] = []
 
     def check(cli: TokenDropCLI) -> None:
-        data, now = cli.config.data, cli.config.trainer.as_dict()
-        if not defaults and data.dataset is data.train is data.dir is None:
+        data, now = cli.config.data.as_dict(), cli.config.trainer.as_dict()
+        if not defaults and data["dataset"] is data["train"] is data["dir"] is None:
             raise UserError(
                 f"{folder} does not say which data it was trained on (no "
                 f"{SIDE_CAR}/{TRAINING_CONFIG}): name them, e.g. --data.dataset rotten_tomatoes"
             )
-        before = cli.parser.parse_args(defaults).trainer.as_dict()
-        refuse_idle([name for name, value in now.items() if value != before[name]], split)
+        before = cli.parser.parse_args(defaults)
+        refuse_idle(_differing(before.trainer.as_dict(), now), split)
         refuse(now, EVALUATION)
+        if defaults:
+            other = _differing(before.data.as_dict(), data)
+            changed.extend(name for name in other if name not in OF_TRAINING)
 
     alone = [] if split is None else _alone(words, split)
     elsewhere = [] if alone else _elsewhere(words)
@@ -94,13 +117,18 @@ def parse_trained(
     data = cli.datamodule
     # what the model has positions for
     shape_of(model.backbone.config, data.settings.max_length)
-    if not set(PLACES) & set(_changed(cli, folder)):
+    if not set(PLACES) & set(changed):
         _check_there(data, folder, split)
     if split is not None and alone:
         data.evaluate_alone(split, model.labels)
     data.follow(model.labels, model.shape.task, str(folder))
     cli.model.begin(model, data.make_task(cli.model.metric), data.splits)
-    return cli, model
+    return Trained(cli, model, folder, changed)
+
+
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The settings that have another value now."""
+    return [name for name, value in now.items() if value != before[name]]
 
 
 def _elsewhere(words: Sequence[str]) -> list[str]:
@@ -156,30 +184,19 @@ def is_partial(trainer: Trainer, split: Literal["dev", "test"]) -> bool:
     return bool(limit)
 
 
-def _changed(cli: TokenDropCLI, folder: Path) -> list[str]:
-    """The settings of the data by which other rows are read than the model's own.
-
-    There are none of a model that does not say what it was trained on.
-    """
-    defaults, now = training_defaults(folder), cli.config.data.as_dict()
-    own = cli.parser.parse_args(defaults).data.as_dict() if defaults else now
-    return [name for name in own if own[name] != now[name] and name not in OF_TRAINING]
-
-
-def is_other_data(
-    cli: TokenDropCLI, model: TokenDropModel, folder: Path, split: Literal["dev", "test"]
-) -> bool:
+def is_other_data(trained: Trained, split: Literal["dev", "test"]) -> bool:
     """Whether other rows are read than the model's own, which is said.
 
     A relative path may lead to another file of that name, whose rows are none that were measured.
     """
-    changed = sorted(_changed(cli, folder), key=lambda name: name != split)
-    figures = model.figures
-    if changed:
-        what = f"with --data.{changed[0]} the figures are of other data than the model's own"
+    cli, figures = trained.cli, trained.model.figures
+    if trained.changed:
+        name = split if split in trained.changed else trained.changed[0]
+        what = f"with --data.{name} the figures are of other data than the model's own"
     elif figures and figures.provenance.get(ROWS, now := _rows(cli, figures.split)) != now:
         place = ", ".join(cli.datamodule.settings.source.paths.values()) or "the dataset"
-        what = f"the rows of {place} are others than those that {folder} was measured on before"
+        before = f"those that {trained.folder} was measured on before"
+        what = f"the rows of {place} are others than {before}"
     else:
         return False
     log.warning("%s, so its card does not tell them", what)

@@ -62,8 +62,8 @@ def run(arguments: Sequence[str]) -> None:
         options.seed,
     )
     search = load_search()
-    cli, model = parse_trained(options, words, None)
-    folder = Path(options.checkpoint)
+    trained = parse_trained(options, words, None)
+    cli, model, folder = trained.cli, trained.model, Path(options.checkpoint)
     # a folder of that name here would be taken for the model itself the next time
     beside = folder / "search" if folder.is_dir() else Path("runs", "search", folder.name)
     out = options.out or beside

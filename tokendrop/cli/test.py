@@ -32,14 +32,15 @@ def parser() -> Parser:
 def run(arguments: Sequence[str]) -> None:
     """Parse the command line and evaluate; a local model's card then tells the figures."""
     options, words = parser().parse_known_args(arguments)
-    cli, model = parse_trained(options, words, "test")
+    trained = parse_trained(options, words, "test")
+    cli, model = trained.cli, trained.model
     partial = is_partial(cli.trainer, "test")
     with in_one_line():
         (metrics,) = cli.trainer.test(cli.model, cli.datamodule)
     folder = Path(options.checkpoint)
     if partial or not (folder / SIDE_CAR).is_dir():
         return  # the local copy of a model on the Hub, and what we did not write, stay as they are
-    if is_other_data(cli, model, folder, "test"):
+    if is_other_data(trained, "test"):
         return
     backbone = model.figures.backbone if model.figures else ""
     model.figures = figures_of(cli, "test", metrics, backbone)

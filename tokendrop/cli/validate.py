@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from tokendrop.cli.evaluation import (
     evaluation_parser,
@@ -23,8 +22,9 @@ def parser() -> Parser:
 def run(arguments: Sequence[str]) -> None:
     """Parse the command line and evaluate."""
     options, words = parser().parse_known_args(arguments)
-    cli, model = parse_trained(options, words, "dev")
+    trained = parse_trained(options, words, "dev")
+    cli = trained.cli
     is_partial(cli.trainer, "dev")
     with in_one_line():
         cli.trainer.validate(cli.model, cli.datamodule)
-    is_other_data(cli, model, Path(options.checkpoint), "dev")
+    is_other_data(trained, "dev")

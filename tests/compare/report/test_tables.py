@@ -12,6 +12,7 @@ from rich.console import Console
 from tests.compare.synthetic import grid, record
 from tokendrop.compare.report import numbers, origins, summary, tables
 from tokendrop.compare.report.page import write_report
+from tokendrop.compare.report.sentences import references
 from tokendrop.compare.results import frame, fronts
 
 EXPECTED = (
@@ -102,10 +103,10 @@ def test_of_two_dense_models_both_are_shown_and_the_better_on_dev_is_compared_wi
     shown = tables.display_frame(runs).set_index("Method")
     assert list(shown.index) == ["dense", "longer", "m"]
     assert list(shown["vs dense"]) == ["+2.00", "+0.00", "-1.00"]
-    assert tables.references(runs) == [
+    assert references(runs) == [
         "On reviews methods are compared with longer, which is better on dev than dense."
     ]
-    assert not tables.references(runs[::2])
+    assert not references(runs[::2])
     assert [front.method for front in fronts.fronts(runs)] == ["m"]
 
 
@@ -113,17 +114,17 @@ def test_a_dense_model_with_fewer_seeds_is_not_called_worse() -> None:
     reference = {"reference": True}
     longer = record("longer", value=0.9, details=reference)
     runs = [record(seed=0), record(seed=1), longer]
-    assert tables.references(runs) == [
+    assert references(runs) == [
         "On reviews methods are compared with dense, and not with longer, which has run with fewer "
         "seeds."
     ]
     even = [record("even", seed=seed, details=reference) for seed in (0, 1)]
-    assert tables.references([*runs, *even]) == [
+    assert references([*runs, *even]) == [
         "On reviews methods are compared with dense, which is no worse on dev than even, and not "
         "with longer, which has run with fewer seeds."
     ]
     unknown = [record("even", seed=seed, details=reference, dev=None) for seed in (0, 1)]
-    assert tables.references([*runs[:2], *unknown]) == [
+    assert references([*runs[:2], *unknown]) == [
         "On reviews methods are compared with dense, and not with even."
     ]
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tokendrop.compare.report.verdict import enumerated
 from tokendrop.compare.results.points import Point, by_task
 from tokendrop.compare.results.records import Record, ordered
 
@@ -46,25 +45,6 @@ def machine_of(made: Mapping[str, Any]) -> str:
     threads = int(made.get("threads", 1))
     chips = ", ".join(machine.get("gpus") or [])
     return chips or f"{machine['cpu']}, {threads} thread" + "s" * (threads > 1)
-
-
-def several_machines(records: Sequence[Record]) -> list[str]:
-    """Which runs were timed on which machine, for the tasks whose runs were on several."""
-    tasks: dict[str, list[str]] = {}
-    for task, of_task in by_task(records).items():
-        ran: dict[str, dict[str, None]] = {}
-        for point in of_task:
-            for run in point.runs:
-                if run.provenance.get("hardware"):
-                    ran.setdefault(machine_of(run.provenance), {})[point.title] = None
-        if len(ran) > 1:
-            where = "; ".join(f"{enumerated(list(names))} on {name}" for name, names in ran.items())
-            tasks.setdefault(where, []).append(task)
-    return [
-        f"On {enumerated(names)} the clock ran on several machines ({where}): hold its figures "
-        "against each other only where the machine is the same."
-        for where, names in tasks.items()
-    ]
 
 
 def provenance_of(records: Sequence[Record]) -> dict[str, str]:

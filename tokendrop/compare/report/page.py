@@ -11,12 +11,11 @@ from pathlib import Path
 import pandas as pd
 
 from tokendrop.compare.report.numbers import page_tables
-from tokendrop.compare.report.origins import provenance_of, several_machines
+from tokendrop.compare.report.origins import provenance_of
 from tokendrop.compare.report.panel import TEMPLATES, Findings
 from tokendrop.compare.report.panels import PANELS
-from tokendrop.compare.report.tables import ABOUT, TEXT_COLUMNS, explain, heading, references
-from tokendrop.compare.report.verdict import verdict
-from tokendrop.compare.report.yardsticks import yardsticks
+from tokendrop.compare.report.sentences import below_the_table, findings
+from tokendrop.compare.report.tables import ABOUT, TEXT_COLUMNS, explain, heading
 from tokendrop.compare.results.analysis import NOTHING, Analysis
 from tokendrop.compare.results.floor import Floor
 from tokendrop.compare.results.points import Point, by_task
@@ -54,22 +53,18 @@ def write_report(
     Raises:
         UserError: a file that a record names is missing or torn.
     """
-    findings = Findings(folder, records, analysis)
-    panels = [panel for make in PANELS for panel in make(findings)]
+    found = Findings(folder, records, analysis)
+    panels = [panel for make in PANELS for panel in make(found)]
     tables = page_tables(records, analysis.statistics)
     columns = dict.fromkeys(column for table in tables for column in table.columns)
     page = TEMPLATES.get_template("report.html.jinja").render(
         heading=heading(records),
-        verdict=[*verdict(analysis.budgets), *yardsticks(analysis.engines)],
+        verdict=findings(analysis),
         tables=tables,
         words=TEXT_COLUMNS,
         any_best=any(table.any_best for table in tables),
         legend={column: explain(column).replace("`", "") for column in columns},
-        below=[
-            *references(records),
-            *(floor.sentence for floor in floors),
-            *several_machines(records),
-        ],
+        below=below_the_table(records, floors),
         about=ABOUT,
         several_tasks=len(tables) > 1,
         panels=panels,

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from tokendrop.compare.report import same_budget
-from tokendrop.compare.report.origins import notes_of, provenance_of, several_machines
+from tokendrop.compare.report.origins import notes_of, provenance_of
 from tokendrop.compare.report.same_budget import budget_table, matrices
+from tokendrop.compare.report.sentences import below_the_table, findings
 from tokendrop.compare.report.tables import (
     ABOUT,
     TEXT_COLUMNS,
@@ -20,10 +21,7 @@ from tokendrop.compare.report.tables import (
     explain,
     heading,
     in_markdown,
-    references,
 )
-from tokendrop.compare.report.verdict import verdict
-from tokendrop.compare.report.yardsticks import yardsticks
 from tokendrop.compare.results import fronts, published
 from tokendrop.compare.results.analysis import NOTHING, Analysis
 from tokendrop.compare.results.floor import Floor
@@ -50,10 +48,8 @@ def write_summary(
     parts = [
         f"# Comparison: {in_markdown(heading(records))}",
         _markdown(table),
-        *map(in_markdown, references(records)),
-        *(in_markdown(floor.sentence) for floor in floors),
+        *map(in_markdown, below_the_table(records, floors)),
         NOISE,
-        *map(in_markdown, several_machines(records)),
         *_same_budget(analysis),
         "## The columns",
         _bullets((column, explain(column)) for column in table.columns),
@@ -81,7 +77,7 @@ def write_summary(
 def _same_budget(analysis: Analysis) -> list[str]:
     """What the numbers say, the tables that it is said of, and who beats whom."""
     parts, budgets = list[str](), analysis.budgets
-    if said := [*verdict(budgets), *yardsticks(analysis.engines)]:
+    if said := findings(analysis):
         parts += ["## What the numbers say", in_markdown(" ".join(said))]
     tables = [(found, budget_table(found)) for found in budgets]
     if any(len(table) for _, table in tables):
@@ -135,9 +131,7 @@ def print_summary(
             cells = [c.split(" ±")[0] if c.startswith(ABOUT) else c for c in cells]
             table.add_row(*cells, style="bold" if cells[0] in plain else None)
         console.print(table)
-    floored = [floor.sentence for floor in floors]
-    said = [*verdict(analysis.budgets), *yardsticks(analysis.engines)]
-    for sentence in [*references(records), *floored, *several_machines(records), *said]:
+    for sentence in [*below_the_table(records, floors), *findings(analysis)]:
         console.print(sentence)
     console.print(
         "unpad.: against the same packed encoder with nothing dropped; padded: against the plain "

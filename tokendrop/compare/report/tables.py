@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from tokendrop.compare.report.verdict import enumerated
 from tokendrop.compare.results.points import Point, by_task, dense_point
 from tokendrop.compare.results.records import MARK, Record
 from tokendrop.compare.results.statistics import NOTHING, Statistics
@@ -151,39 +150,6 @@ def show_p(p_value: float) -> str:
 def explain(column: str) -> str:
     """What a column of the summary says; one with another name is the metric itself."""
     return LEGEND.get(column, VALUE.meaning)
-
-
-def references(records: Sequence[Record]) -> list[str]:
-    """A sentence for each task that has several models which drop nothing: which one is dense."""
-    sentences = []
-    for task, of_task in by_task(records).items():
-        every = [point for point in of_task if point.is_reference]
-        dense = dense_point(of_task)
-        if dense is None or len(every) < 2:
-            continue
-        as_many = [point for point in every if len(point.runs) == len(dense.runs)]
-        beside = [point for point in as_many if point.key != dense.key]
-        fewer = [point for point in every if len(point.runs) < len(dense.runs)]
-        sentence = f"On {task} methods are compared with {dense.name}"
-        if beside:
-            sentence += f", {_against(dense, beside)} {_names(beside)}"
-        if fewer:
-            seeds = "has" if len(fewer) == 1 else "have"
-            sentence += f", and not with {_names(fewer)}, which {seeds} run with fewer seeds"
-        sentences.append(f"{sentence}.")
-    return sentences
-
-
-def _against(dense: Point, others: Sequence[Point]) -> str:
-    values = [dev.value for point in others if (dev := point.on_dev)]
-    if dense.on_dev is None or len(values) < len(others):
-        return "and not with"
-    better = dense.on_dev.value > max(values)
-    return f"which is {'better' if better else 'no worse'} on dev than"
-
-
-def _names(points: Sequence[Point]) -> str:
-    return enumerated([point.name for point in points])
 
 
 def heading(records: Sequence[Record]) -> str:
