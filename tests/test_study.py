@@ -56,6 +56,7 @@ TABLES |= {
     ("place", "heading"),
     [
         (ROOT, "What we found"),
+        (STUDY, "At a glance"),
         (STUDY, FINDINGS),
         (STUDY, "What the papers claim, and what we saw"),
         *((place, heading) for place in OWN for heading in (FINDINGS, "Questions")),

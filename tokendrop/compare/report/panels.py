@@ -9,7 +9,7 @@ from statistics import fmean
 import pandas as pd
 from markupsafe import Markup
 
-from tokendrop.compare.report import same_budget
+from tokendrop.compare.report import overview, same_budget
 from tokendrop.compare.report.calibration import calibration_panel
 from tokendrop.compare.report.classes import classes_panel
 from tokendrop.compare.report.lengths import lengths_panel
@@ -21,6 +21,20 @@ from tokendrop.compare.report.tokens import token_panels
 from tokendrop.compare.results import fronts, published
 from tokendrop.compare.results.points import by_task, points
 from tokendrop.measure.measures import TRAIN_COST, TRAIN_SECONDS
+
+
+def overview_panel(findings: Findings) -> Iterator[Panel]:
+    """How far each method goes on each of several tasks."""
+    frame = overview.overview(findings.analysis.budgets)
+    if len(frame):
+        yield Panel(
+            name="overview",
+            title=overview.TITLE,
+            below=_table(frame),
+            caption=overview.CAPTION,
+            frame=frame,
+            css="wide",
+        )
 
 
 def same_budget_panel(findings: Findings) -> Iterator[Panel]:
@@ -145,6 +159,7 @@ def training_time_panel(findings: Findings) -> Iterator[Panel]:
 
 
 PANELS: list[Panels] = [
+    overview_panel,
     same_budget_panel,
     figure_panels,
     fronts_panel,

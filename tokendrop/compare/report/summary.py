@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tokendrop.compare.report import same_budget
+from tokendrop.compare.report import overview, same_budget
 from tokendrop.compare.report.origins import notes_of, provenance_of
 from tokendrop.compare.report.same_budget import budget_table, matrices
 from tokendrop.compare.report.sentences import below_the_table, findings
@@ -79,6 +79,8 @@ def _same_budget(analysis: Analysis) -> list[str]:
     parts, budgets = list[str](), analysis.budgets
     if said := findings(analysis):
         parts += ["## What the numbers say", in_markdown(" ".join(said))]
+    if len(tasks := overview.overview(budgets)):
+        parts += [f"## {overview.TITLE}", overview.CAPTION, _markdown(tasks)]
     tables = [(found, budget_table(found)) for found in budgets]
     if any(len(table) for _, table in tables):
         parts += [f"## {same_budget.TITLE}", same_budget.CAPTION]
@@ -131,6 +133,12 @@ def print_summary(
             cells = [c.split(" ±")[0] if c.startswith(ABOUT) else c for c in cells]
             table.add_row(*cells, style="bold" if cells[0] in plain else None)
         console.print(table)
+    if len(tasks := overview.overview(analysis.budgets)):
+        glance = Table(*tasks.columns, box=box.SIMPLE_HEAD, title=overview.TITLE, padding=0)
+        for cells in tasks.to_numpy().tolist():
+            glance.add_row(*cells)
+        console.print(glance)
+        console.print(overview.CAPTION, style="dim")
     for sentence in [*below_the_table(records, floors), *findings(analysis)]:
         console.print(sentence)
     console.print(
