@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from tokendrop.engine.attention import attend
 from tokendrop.engine.blocks import WASTE
 from tokendrop.engine.by_row import row_sum
-from tokendrop.engine.packed import Layout
+from tokendrop.engine.layout import Layout
 from tokendrop.engine.probabilities import Received
 
 LENGTHS = st.lists(st.integers(1, 9), min_size=1, max_size=7)

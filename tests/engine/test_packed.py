@@ -14,7 +14,8 @@ from torch import Tensor
 from tokendrop.engine.blocks import WASTE
 from tokendrop.engine.by_row import row_max, row_rank, row_softmax, row_sum, top_k
 from tokendrop.engine.facts import FACTS, send_all
-from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.layout import Layout
+from tokendrop.engine.packed import Batch
 
 # few different values, so that ties are common
 SCORES = st.sampled_from([-3.0, -0.5, 0.0, 0.0, 0.25, 0.25, 1.0, 4.0])

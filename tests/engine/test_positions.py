@@ -22,7 +22,8 @@ from tests.engine.test_attention import (
 )
 from tokendrop.engine.attention import attend
 from tokendrop.engine.blocks import WASTE
-from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.layout import Layout
+from tokendrop.engine.packed import Batch
 from tokendrop.engine.positions import RelativeBias, SlidingWindow
 from tokendrop.engine.probabilities import Received
 

@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tokendrop.engine import ragged
 from tokendrop.engine.attention import attend
-from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.layout import Layout
+from tokendrop.engine.packed import Batch
 from tokendrop.engine.positions import RelativeBias, SlidingWindow
 
 pytest.importorskip("triton", reason="Triton has packages for Linux only")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tokendrop.engine import ragged
 from tokendrop.engine.by_row import row_rank, top_k
-from tokendrop.engine.packed import Layout
+from tokendrop.engine.layout import Layout
 
 pytest.importorskip("triton", reason="Triton has packages for Linux only")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # by Triton's interpreter

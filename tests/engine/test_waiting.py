@@ -18,7 +18,8 @@ from baselines import AttentionTopK, FewerLayers, FirstK, RandomDrop, TokenMergi
 from tokendrop.engine import ragged
 from tokendrop.engine.by_row import row_sum
 from tokendrop.engine.encoder import encode, walk
-from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.layout import Layout
+from tokendrop.engine.packed import Batch
 from tokendrop.measure.speed.by_hand import METHODS
 from tokendrop.measure.speed.shapes import random_model, random_rows
 from tokendrop.models.backbones import shape_of

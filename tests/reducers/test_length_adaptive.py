@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from tokendrop.engine.attention import attend
 from tokendrop.engine.encoder import encode, walk
-from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.layout import Layout
+from tokendrop.engine.packed import Batch
 from tokendrop.engine.trace import Encoded
 from tokendrop.errors import UserError
 from tokendrop.families import Family

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from baselines import TokenMerging
 from baselines.token_merging import most_similar
 from tokendrop.engine.encoder import walk
-from tokendrop.engine.packed import Layout
+from tokendrop.engine.layout import Layout
 from tokendrop.errors import UserError
 from tokendrop.reducers.base import Decision, Reducer, View
 from tokendrop.reducers.chain import Chain

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from tokendrop.engine.packed import Layout
+from tokendrop.engine.layout import Layout
 from tokendrop.errors import UserError
 
 

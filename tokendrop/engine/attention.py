@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tokendrop.engine.layout import Layout
 from tokendrop.engine.linear import with_room
-from tokendrop.engine.packed import Layout
 from tokendrop.engine.positions import Far, RelativeBias, RelativeBlock, SlidingWindow
 from tokendrop.engine.probabilities import (
     CACHED,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokendrop.engine.packed import Layout
+from tokendrop.engine.layout import Layout
 from tokendrop.engine.ragged import kernels_on
 
 

@@ -15,8 +15,9 @@ from tokendrop.engine.attention import attend
 from tokendrop.engine.casting import cast_once
 from tokendrop.engine.compiled import compiling_parts
 from tokendrop.engine.graphs import parts_of
+from tokendrop.engine.layout import Layout
 from tokendrop.engine.live import Answers, Live
-from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.packed import Batch
 from tokendrop.engine.parts import Parts
 from tokendrop.engine.trace import Encoded, LayerTrace, Trace
 from tokendrop.engine.whole import whole_pass

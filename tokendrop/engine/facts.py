@@ -33,7 +33,7 @@ FACTS: dict[str, Callable[[Sequence[int]], NDArray[Any]]] = {
     "tiles": tiles,
     "is_first": _is_first,
 }
-"""By what :class:`tokendrop.engine.packed.Layout` calls it."""
+"""By what :class:`tokendrop.engine.layout.Layout` calls it."""
 ALIGNED = 16  # bytes: for what lies at another place, Triton compiles a kernel anew
 
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from tokendrop.engine.blocks import spread, starts
+from tokendrop.engine.layout import Layout
 from tokendrop.engine.linear import with_room
 from tokendrop.engine.merging import merge, move
-from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.packed import Batch
 from tokendrop.engine.parts import Parts
 from tokendrop.engine.trace import Trace
 from tokendrop.errors import UserError

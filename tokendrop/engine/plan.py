@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from tokendrop.engine.blocks import TILE
 from tokendrop.engine.facts import FACTS
 from tokendrop.engine.graphs import sized
+from tokendrop.engine.layout import kept_rows
 from tokendrop.engine.live import is_silent
-from tokendrop.engine.packed import Batch, kept_rows
+from tokendrop.engine.packed import Batch
 from tokendrop.engine.probabilities import Received
 from tokendrop.reducers.base import Ranking, Reducer
 from tokendrop.reducers.moments import received_attention

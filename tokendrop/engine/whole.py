@@ -22,7 +22,8 @@ from transformers import PreTrainedModel
 from tokendrop.engine import graphs
 from tokendrop.engine.attention import attend
 from tokendrop.engine.facts import joined, pinned, separated
-from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.layout import Layout
+from tokendrop.engine.packed import Batch
 from tokendrop.engine.plan import Method, Plan, Size
 from tokendrop.engine.ragged import kernels_on
 from tokendrop.engine.trace import Encoded, LayerTrace, Trace

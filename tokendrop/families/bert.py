@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from tokendrop.engine.dropout import dropout
+from tokendrop.engine.layout import Layout
 from tokendrop.engine.linear import linear, linears
-from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.packed import Batch
 from tokendrop.engine.positions import RelativeBias, SlidingWindow
 from tokendrop.errors import UserError
 

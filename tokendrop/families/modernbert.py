@@ -10,8 +10,9 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from tokendrop.engine.by_row import row_sum
 from tokendrop.engine.dropout import dropout
+from tokendrop.engine.layout import Layout
 from tokendrop.engine.linear import linear, with_room
-from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.packed import Batch
 from tokendrop.engine.positions import SlidingWindow
 from tokendrop.errors import UserError
 from tokendrop.families.bert import Family

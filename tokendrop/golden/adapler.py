@@ -15,7 +15,8 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from tokendrop.engine.by_row import row_sum
 from tokendrop.engine.encoder import encode
-from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.layout import Layout
+from tokendrop.engine.packed import Batch
 from tokendrop.engine.trace import Encoded
 from tokendrop.errors import UserError, one_line
 from tokendrop.families import family_of

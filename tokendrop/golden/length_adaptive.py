@@ -19,7 +19,8 @@ from transformers import (
 )
 
 from tokendrop.engine.encoder import Walked, walk
-from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.layout import Layout
+from tokendrop.engine.packed import Batch
 from tokendrop.families import family_of
 from tokendrop.golden import Difference, compare, integers, load_model, read_cases
 from tokendrop.models.backbones import shape_of

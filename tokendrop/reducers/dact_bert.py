@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from tokendrop.bounds import Bounds, Count, Finite, NonNegative, Positive
 from tokendrop.engine.by_row import row_max, row_softmax, row_sum
-from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.layout import Layout
+from tokendrop.engine.packed import Batch
 from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.reducers.base import Decision, Group, Reducer, Shape, Stage, StageContext, View
 

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.layout import Layout
+from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
 
 

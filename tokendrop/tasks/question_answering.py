@@ -20,7 +20,8 @@ from tokendrop.data.rows import Rows
 from tokendrop.data.sources import Table
 from tokendrop.data.split import Question, Split, Window
 from tokendrop.data.tokens import Tokeniser
-from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.layout import Layout
+from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
 from tokendrop.heads import SPAN
 from tokendrop.tasks.answers import Answer, Answering, Answers, Scores

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tokendrop.engine.packed import Layout
+from tokendrop.engine.layout import Layout
 from tokendrop.engine.positions import RelativeBias, SlidingWindow
 from tokendrop.engine.probabilities import Received, autocast
 from tokendrop.engine.ragged.operators import ragged_attention, ragged_received

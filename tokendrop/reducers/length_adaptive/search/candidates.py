@@ -20,7 +20,8 @@ from torch import Tensor
 from tokendrop.data.batching import Batches, chunks
 from tokendrop.data.split import Split
 from tokendrop.engine.encoder import walk
-from tokendrop.engine.packed import Batch, Layout
+from tokendrop.engine.layout import Layout
+from tokendrop.engine.packed import Batch
 from tokendrop.families import family_of
 from tokendrop.measure.flops import embedding_flops, head_flops, layer_flops
 from tokendrop.models.model import TokenDropModel
