@@ -12,7 +12,7 @@ class UserError(Exception):
 
 
 class Diverged(UserError):
-    """The loss of a training is not a number: these settings cannot be trained, others may."""
+    """A training's numbers are no longer numbers: these settings cannot be trained, others may."""
 
 
 class InUse(UserError):
