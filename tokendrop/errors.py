@@ -12,7 +12,7 @@ class UserError(Exception):
 
 
 class Diverged(UserError):
-    """The loss of a training is not a number: these settings cannot be trained, others may."""
+    """A training's numbers are no longer numbers: these settings cannot be trained, others may."""
 
 
 class InUse(UserError):
@@ -58,5 +58,6 @@ def tokenizer_panics() -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """The message of another library's error on one line."""
-    return " ".join(str(error).split())
+    """The message of another library's error on one line; a KeyError's is nothing but the key."""
+    said = f"there is no {error}" if isinstance(error, KeyError) else str(error)
+    return " ".join(said.split())

@@ -32,6 +32,8 @@ _NOISE = re.compile(
     r"|Subclass types expect one of:|a class path \(str\)|a dict with|$"
 )
 
+_NO_MODULE = re.compile(r"No module named '.+'")
+
 
 def setting_error(
     error: ArgumentError | ValueError,
@@ -68,6 +70,14 @@ def setting_error(
     return complaint.told()
 
 
+def not_found(path: str, why: str) -> UserError:
+    """An error for a class whose module, or one that this needs, is not found."""
+    return UserError(
+        f"{path} cannot be imported ({why}): install the package that has it, or put the folder of "
+        "its file on PYTHONPATH, as in 'PYTHONPATH=. tokendrop ...'"
+    )
+
+
 @dataclass
 class _Complaint:
     """What the parser says of one value.
@@ -92,6 +102,7 @@ class _Complaint:
     choices: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     _types: str = ""
+    _kind: str = ""  # the class that the setting's type is
     _closed: bool = False
 
     @classmethod
@@ -122,12 +133,19 @@ class _Complaint:
             return unknown(
                 f"argument of {name}" if name else f"setting of {self.where}", self.option, known
             )
+        if missing := next(filter(None, map(_NO_MODULE.fullmatch, self.others)), None):
+            return not_found(self.owner, missing[0])
         if self.others:
             whose = name or (self.owner if owner is None else "") or self.where
             return UserError(f"{whose}: ".removeprefix(": ") + " ".join(self.others))
         named = f"{name}.{self.place[-1]}" if name and self.place else self.where
         if len(self.kinds) == 1 and self.choices:
             return unknown(named, self.value, self.choices)
+        if hasattr(owner, "operating_arguments") and self._kind not in ("", "Reducer"):
+            return UserError(
+                f"{named} {self.value} is to be a {self._kind}, which no setting can say: give the "
+                "argument a plain type, such as list[int], and make what is made of it in build"
+            )
         kinds = ", or ".join(kind.format(self.value) for kind in self.kinds)
         return UserError(f"{named} {self.value} must be {kinds}")
 
@@ -146,8 +164,9 @@ class _Complaint:
             self.is_class = True
             self._expect(_SETTINGS if self._takes_settings() else "a class by its dotted path")
             self.value = self.value or name[1]
-        elif value := re.fullmatch(r"Not a valid subclass of \w+(?:\. Got value: (.*))?", said):
-            self._expect(_SETTINGS, value[1])
+        elif value := re.fullmatch(r"Not a valid subclass of (\w+)(?:\. Got value: (.*))?", said):
+            self._kind = value[1]
+            self._expect(_SETTINGS, value[2])
         elif choices := re.fullmatch(
             r"Expected a typing\.Literal\[(.+)\](?:\. Got value: (.*))?", said
         ):

@@ -10,7 +10,8 @@ from transformers import AutoModelForSequenceClassification, Data2VecTextConfig
 
 import tokendrop
 from tests.models.test_model import TEXTS, tokenizer
-from tokendrop.families import FAMILIES
+from tokendrop.errors import UserError
+from tokendrop.families import FAMILIES, family_of_type
 from tokendrop.families.bert import Roberta
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.dense import Dense
@@ -43,3 +44,9 @@ def test_a_family_from_outside_runs_as_hugging_face_does(
         assert alone.token_depth == answer.token_depth
     dropping.save_pretrained(tmp_path / "model")
     assert tokendrop.load(tmp_path / "model").predict(TEXTS) == together
+
+
+def test_a_class_in_place_of_a_family_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FAMILIES, "data2vec-text", Data2VecText)
+    with pytest.raises(UserError, match=r"FAMILIES\['data2vec-text'\] is .*: make a family of it"):
+        family_of_type("data2vec-text")

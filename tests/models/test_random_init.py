@@ -48,6 +48,10 @@ def folder_of(family: str, folder: Path) -> str:
             {"layer_norm_eps": "small"},
             "random_init {'layer_norm_eps': 'small'} gives no bert model: Validation error for",
         ),
+        (
+            {"hidden_act": "swoosh"},
+            "random_init {'hidden_act': 'swoosh'} gives no bert model: there is no 'swoosh'",
+        ),
     ],
 )
 def test_what_cannot_be_drawn(changes: dict[str, Any], said: str, tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,12 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from tokendrop.engine.trace import Encoded, Trace
-from tokendrop.errors import UserError
-from tokendrop.reducers.base import Reducer, Shape, Stage
+from tokendrop.errors import Diverged, UserError
+from tokendrop.reducers.base import Decision, Group, Reducer, Shape, Stage, View
 from tokendrop.reducers.chain import Chain
 from tokendrop.reducers.dense import Dense
+from tokendrop.reducers.given import (
+    description_of,
+    flops_of,
+    groups_of,
+    passes_of,
+    score_of,
+    stages_of,
+)
 from tokendrop.testing import check_reducer
-from tokendrop.testing.tiny import built
+from tokendrop.testing.tiny import built, run, tiny_model, tiny_rows
 
 
 class Half(Reducer):
@@ -128,3 +136,111 @@ class CountsHalves(Half):
 def test_flops_are_whole_numbers() -> None:
     with pytest.raises(AssertionError, match=r"CountsHalves.flops gave 16.0: .* whole number"):
         check_reducer(keeps_all=CountsHalves, families=["bert"])
+
+
+class Mine(Reducer):
+    """One of its functions gives what a test says."""
+
+
+FUNCTIONS: dict[str, Callable[[Reducer], object]] = {
+    "stages": stages_of,
+    "groups": lambda reducer: groups_of(reducer, Stage("mine", 1, 1e-3), nn.Linear(1, 1)),
+    "score": lambda reducer: score_of(reducer, 0.5, {}),
+    "describe": description_of,
+    "training_passes": lambda reducer: list(passes_of(reducer, cast(Any, None))),
+    "flops": lambda reducer: flops_of(reducer, cast(Any, None), cast(Any, None)),
+}
+PARAMETER = nn.Parameter(torch.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("function", "given", "complaint"),
+    [
+        ("stages", None, "gave None: give a list of Stage"),
+        ("stages", Stage("mine", 1, 1e-3), "gave a Stage: give a list of Stage"),
+        ("stages", ["mine"], "gave ['mine']: give a list of Stage"),
+        ("groups", None, "gave None: give a list of Group"),
+        ("groups", [], "gave []: give a list of Group, at least one"),
+        ("groups", {"mine": PARAMETER}, "give a list of Group"),
+        ("groups", [Group("mine", cast(Any, [PARAMETER]))], "the group 'mine' a list of param"),
+        ("groups", [Group("mine", cast(Any, {"it": 1.0}))], "the group 'mine' a dict of param"),
+        ("groups", [Group("mine", {"it": PARAMETER}, -1.0)], "mine.learning_rate -1.0 is out of"),
+        (
+            "groups",
+            [Group("mine", {"it": PARAMETER}), Group("other", {"it": PARAMETER})],
+            "gave it to the groups 'mine' and 'other': leave it in one of them",
+        ),
+        ("score", None, "gave None: give a number"),
+        ("score", {"f1": 0.5}, "gave {'f1': 0.5}: give a number"),
+        ("describe", None, "gave None: give plain data by names"),
+        ("describe", "all done", "gave 'all done': give plain data by names"),
+        ("describe", {"thresholds": torch.ones(2)}, "thresholds is a Tensor, which a saved model"),
+        ("training_passes", None, "gave no loss: yield the terms of each pass"),
+        ("training_passes", [], "gave no loss: yield the terms of each pass"),
+        ("training_passes", [{}], "gave no loss: yield the terms of each pass"),
+        ("training_passes", {"task": torch.tensor(1.0)}, "gave a str: give loss terms by their n"),
+        ("flops", None, "gave None: FLOPs are a whole number"),
+    ],
+)
+def test_what_functions_give_is_named(
+    function: str, given: Any, complaint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Mine, function, lambda *_: given)
+    with pytest.raises(UserError) as found:
+        FUNCTIONS[function](Mine())
+    assert str(found.value).startswith(f"Mine.{function}")
+    assert complaint in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("function", "act"),
+    [
+        ("stages", built),
+        ("describe", lambda chain: chain.describe()),
+        ("flops", lambda chain: chain.flops(None, None)),
+    ],
+)
+def test_a_part_of_a_chain_is_named_as_it_is_alone(
+    function: str, act: Callable[[Reducer], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Mine, function, lambda *_: None)
+    with pytest.raises(UserError, match=rf"^Mine\.{function} gave None"):
+        act(Chain([Dense(), Mine()]))
+
+
+class Unsure(Reducer):
+    """Gives values that are no numbers, at one of its moments."""
+
+    moment, field = "after_layer", "scale"
+
+    def _decide(self, view: View, moment: str) -> Decision | None:
+        values = view.hidden.sum(1)
+        return Decision(**{self.field: values / 0 * 0}) if moment == self.moment else None
+
+    def before_layer(self, view: View) -> Decision | None:
+        return self._decide(view, "before_layer")
+
+    def after_attention(self, view: View) -> Decision | None:
+        return self._decide(view, "after_attention")
+
+    def after_layer(self, view: View) -> Decision | None:
+        return self._decide(view, "after_layer")
+
+
+@pytest.mark.parametrize(
+    ("moment", "field"),
+    [("after_layer", "scale"), ("after_attention", "scale"), ("before_layer", "key_bias")],
+)
+@pytest.mark.parametrize("chained", [False, True])
+def test_values_that_are_no_numbers_are_the_method_s_where_its_states_are_some(
+    moment: str, field: str, chained: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Unsure, "moment", moment)
+    monkeypatch.setattr(Unsure, "field", field)
+    reducer = built(Chain([Dense(), Unsure()]) if chained else Unsure())
+    model = tiny_model("bert")
+    with pytest.raises(Diverged, match=rf"^Unsure\.{moment} .* with {field} that is NaN somewhere"):
+        run(model, reducer, tiny_rows([5]))
+    with torch.no_grad():
+        model.base_model.embeddings.word_embeddings.weight.fill_(torch.nan)
+    assert run(model, reducer, tiny_rows([5])).logits.isnan().all()

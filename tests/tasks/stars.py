@@ -67,7 +67,7 @@ class Stars(Task):
 
 def thresholds(batch: Batch) -> Tensor:
     assert batch.labels is not None
-    return (batch.labels[:, None] > torch.tensor([1, 2])).float()
+    return (batch.labels[:, None] > batch.labels.new_tensor([1, 2])).float()
 
 
 class StarAnswers(Answers[int]):

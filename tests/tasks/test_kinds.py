@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score
+from torch import Tensor
 
 import tokendrop
 from tests.cli.test_cli import SMALL
@@ -23,7 +24,7 @@ from tokendrop.data import TextData
 from tokendrop.data.split import Split
 from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
-from tokendrop.tasks import KINDS, add_kind
+from tokendrop.tasks import KINDS, Task, add_kind
 
 PACKAGE = Path(tokendrop.__file__).parent
 # a column of ERASER's files has the name of a kind
@@ -81,6 +82,19 @@ def test_a_kind_does_not_take_the_place_of_another(monkeypatch: pytest.MonkeyPat
     again = called("forgetful")
     add_kind(again)
     assert KINDS["forgetful"] is again
+
+
+def test_what_a_kind_lacks_is_named() -> None:
+    class Half(Task):
+        kind = "half"
+        metrics = ("closeness",)
+
+        def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+            return logits.sum()
+
+    said = "Half has no head, answers, gold, read_rows, scores, tokenised, which every kind of task"
+    with pytest.raises(UserError, match=said):
+        add_kind(Half)
 
 
 def test_an_unknown_kind_is_named_with_the_nearest() -> None:

@@ -80,6 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"tokendrop: error: {error}", file=sys.stderr)
         return 2
+    except SyntaxError as error:  # of a class of the user's
+        place = f"{error.filename}, line {error.lineno}"
+        print(f"tokendrop: error: {place} cannot be read: {error.msg}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print(f"tokendrop: interrupted; the same command {again}", file=sys.stderr)
         return received.exit_code

@@ -15,7 +15,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from tokendrop.cli.config_files import check_configs
 from tokendrop.data import TextData
 from tokendrop.errors import UserError, mistake_behind, no_settings, one_line
-from tokendrop.reducers import REDUCERS
+from tokendrop.reducers import REDUCERS, from_spec
 from tokendrop.setting_errors import setting_error
 from tokendrop.training.loggers import LoggerKind
 from tokendrop.training.module import TokenDropModule
@@ -90,6 +90,7 @@ class TokenDropCLI(LightningCLI):
             if mistake := mistake_behind(error):
                 raise mistake from error
             if not (culprits := self._culprits()):
+                from_spec(self.config.model.reducer.as_dict())  # raises what is wrong with it
                 raise
             raise UserError(
                 f"{', '.join(culprits)} cannot be used here: give another value or leave it out "
@@ -126,7 +127,7 @@ class TokenDropCLI(LightningCLI):
                 return True
             return False
 
-        if fails({}):
+        if fails({}) or not fails(given):
             return []
         alone = [name for name, value in given.items() if fails({name: value})]
         values = self.config.trainer.as_dict()

@@ -39,11 +39,13 @@ def family_of_type(kind: str) -> Family:
     """The family of an architecture by its ``model_type``.
 
     Raises:
-        UserError: nobody has described this architecture yet.
+        UserError: nobody has described this architecture yet, or not by a family.
     """
     if kind not in FAMILIES:
         raise UserError(not_supported(kind))
-    return FAMILIES[kind]
+    if not isinstance(found := FAMILIES[kind], Family):
+        raise UserError(f"FAMILIES[{kind!r}] is {found!r}: make a family of it, as Family()")
+    return found
 
 
 def not_supported(kind: str) -> str:

@@ -7,7 +7,6 @@ attention, as every paper compared here does; softmax, GELU, LayerNorm, biases a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -18,10 +17,10 @@ from tokendrop.engine.encoder import encode
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.ragged import kernels_on
 from tokendrop.engine.trace import Trace
-from tokendrop.errors import UserError
 from tokendrop.families import family_of
 from tokendrop.heads import reads_tokens
 from tokendrop.reducers.base import Reducer, Shape
+from tokendrop.reducers.given import flops_of
 
 
 def layer_flops(
@@ -67,13 +66,7 @@ def pass_flops(trace: Trace, reducer: Reducer, model: PreTrainedModel, shape: Sh
     )
     head = head_flops(model) * trace.head_states
     embedding = embedding_flops(sum(trace.start.lengths), shape)
-    own = reducer.flops(trace, shape)
-    if not isinstance(own, Integral):
-        raise UserError(
-            f"{type(reducer).__name__}.flops gave {own!r}: FLOPs are a whole number, so give an "
-            "int (divide with //)"
-        )
-    return embedding + layers + head + own
+    return embedding + layers + head + flops_of(reducer, trace, shape)
 
 
 def dense_flops(lengths: Iterable[int], model: PreTrainedModel, shape: Shape) -> int:

@@ -16,6 +16,7 @@ from tokendrop.files import write_text
 from tokendrop.heads import Head
 from tokendrop.measure.measures import SPEEDUPS
 from tokendrop.reducers.base import Reducer, Shape
+from tokendrop.reducers.given import description_of
 from tokendrop.reducers.stored import describes, to_be_trusted
 from tokendrop.stored import read_json
 
@@ -160,7 +161,7 @@ def card(model: ModelSummary, place: str = "FOLDER OR HUB NAME") -> ModelCard:
         model_name=title,
         eval_results=list(_results(figures, model.head)),
     )
-    learned = reducer.describe()
+    learned = description_of(reducer)
     return ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),

@@ -10,7 +10,7 @@ from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
 
-from tokendrop.errors import UserError, unknown
+from tokendrop.errors import UserError, one_line, unknown
 from tokendrop.reducers.base import Reducer
 from tokendrop.setting_errors import setting_error
 
@@ -57,7 +57,7 @@ def from_spec(spec: dict[str, Any]) -> Reducer:
             own, and optionally ``init_args``.
 
     Raises:
-        UserError: no such class, or arguments it does not take.
+        UserError: no such class, or arguments that it does not take or cannot be made with.
     """
     name = str(spec.get("class_path"))
     if "." not in name and name not in REDUCERS:
@@ -70,6 +70,8 @@ def from_spec(spec: dict[str, Any]) -> Reducer:
         return parser.instantiate(parsed).reducer
     except ArgumentError as error:
         raise setting_error(error, REDUCERS) from error
+    except ValueError as error:  # of its __init__
+        raise UserError(f"{name} cannot be made: {one_line(error)}") from error
 
 
 def measured_in_training(reducer: Reducer) -> bool:

@@ -118,6 +118,7 @@ class Reducer(nn.Module):
                 f"arguments, which are {', '.join(sorted(defaults)) or 'none'}"
             )
         self = super().__new__(cls)
+        nn.Module.__init__(self)  # here, because a subclass may forget to call __init__
         bound = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs).arguments
         given = dict(list(bound.items())[1:])
         if lost := given.keys() - defaults.keys():
@@ -131,6 +132,9 @@ class Reducer(nn.Module):
         full = {name: given.get(name, default) for name, default in defaults.items()}
         object.__setattr__(self, "arguments", full)
         return self
+
+    def __init__(self) -> None:
+        """Nothing is left to do; weights that a subclass made before it called this stay."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute.

@@ -16,6 +16,14 @@ from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.errors import UserError
 from tokendrop.reducers.base import Decision, Group, Reducer, Shape, Stage, StageContext, Step, View
 from tokendrop.reducers.combining import combined, narrowed, numbered, renamed
+from tokendrop.reducers.given import (
+    description_of,
+    flops_of,
+    groups_of,
+    passes_of,
+    score_of,
+    stages_of,
+)
 from tokendrop.reducers.moments import Moment, checked
 
 
@@ -109,7 +117,7 @@ class Chain(Reducer):
         trained = 0
         for index, part in enumerate(self._reducers):
             part.build(shape)
-            stages = part.stages()
+            stages = stages_of(part)
             if trained and any(stage.start == "pretrained" for stage in stages):
                 raise UserError(
                     f"part {index} of the chain, {type(part).__name__}, begins with the pretrained "
@@ -167,7 +175,7 @@ class Chain(Reducer):
             run.append(step.forward())
             return replace(run[-1], memory=run[-1].memory[index])
 
-        for terms in self._reducers[index].training_passes(replace(step, forward=forward)):
+        for terms in passes_of(self._reducers[index], replace(step, forward=forward)):
             losses = numbered(terms, index)
             for encoded in run:
                 for name, loss in self.losses(encoded, without=index).items():
@@ -213,15 +221,17 @@ class Chain(Reducer):
             part.after_step(own_epoch)
 
     def score(self, metric: float, metrics: Mapping[str, float]) -> float:
-        return metric if self.owner is None else self._reducers[self.owner].score(metric, metrics)
+        if self.owner is None:
+            return metric
+        return score_of(self._reducers[self.owner], metric, metrics)
 
     def groups(self, stage: Stage, backbone: nn.Module) -> list[Group]:
         """The owner's groups and, for their own weights, those of the parts that go on."""
         index, own = self._owner(stage)
-        groups = [renamed(g, index) for g in self._reducers[index].groups(own, backbone)]
+        groups = [renamed(g, index) for g in groups_of(self._reducers[index], own, backbone)]
         shared = {id(parameter) for parameter in backbone.parameters()}
         for other, part, last in self._going_on(index):
-            for group in (renamed(g, other) for g in part.groups(last, backbone)):
+            for group in (renamed(g, other) for g in groups_of(part, last, backbone)):
                 groups = [narrower for g in groups for narrower in narrowed(g, group)]
                 theirs = {n: p for n, p in group.parameters.items() if id(p) not in shared}
                 if theirs:
@@ -249,7 +259,7 @@ class Chain(Reducer):
     # -- after training -------------------------------------------------------------------------
 
     def flops(self, trace: Trace, shape: Shape) -> int:
-        return sum(part.flops(trace, shape) for part in self.active.values())
+        return sum(flops_of(part, trace, shape) for part in self.active.values())
 
     def caveat(self) -> str:
         return " ".join(filter(None, (part.caveat() for part in self._reducers)))
@@ -259,7 +269,7 @@ class Chain(Reducer):
 
     def describe(self) -> dict[str, Any]:
         """What the parts say; names that several use are numbered."""
-        said = [part.describe() for part in self._reducers]
+        said = [description_of(part) for part in self._reducers]
         uses = Counter(name for one in said for name in one)
         return {
             f"{name}_{index}" if uses[name] > 1 else name: value

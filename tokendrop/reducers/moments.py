@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tokendrop.engine.layout import Layout
 from tokendrop.engine.packed import Batch
-from tokendrop.errors import UserError
+from tokendrop.errors import Diverged, UserError
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +129,7 @@ def checked(found: object, view: View, reducer: object, moment: Moment) -> Decis
         UserError: it is no decision, or one with something that this moment does not take, that
             lacks its other half, that has another size than what is alive, or that another part of
             it contradicts.
+        Diverged: it has values that are not numbers, made of states that are.
     """
     if found is None:
         return None
@@ -147,9 +148,21 @@ def checked(found: object, view: View, reducer: object, moment: Moment) -> Decis
             complaint = _complaint(field, value, view)
         if complaint:
             raise UserError(f"{name} a Decision with {field}{complaint}")
+        if _no_number(value, view):
+            raise Diverged(
+                f"{name} a Decision with {field} that is NaN somewhere, of states that are finite: "
+                "keep logarithms, roots and divisors away from 0, or lower the learning rate"
+            )
     if complaint := _contradiction(found, view):
         raise UserError(f"{name} a Decision with {complaint}")
     return found
+
+
+def _no_number(value: Any, view: View) -> bool:
+    """Whether a method itself made something that is no number; a GPU is not asked."""
+    if not isinstance(value, Tensor) or not value.is_floating_point() or value.is_cuda:
+        return False
+    return bool(value.isnan().any()) and bool(view.states.isfinite().all())
 
 
 def _contradiction(found: Decision, view: View) -> str:

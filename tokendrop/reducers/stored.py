@@ -20,6 +20,7 @@ from pydantic.errors import PydanticUserError
 from tokendrop.errors import UserError, one_line, unknown
 from tokendrop.reducers import REDUCERS
 from tokendrop.reducers.base import Reducer
+from tokendrop.setting_errors import not_found
 from tokendrop.stored import first_problem, plain
 
 DEEPEST = 8  # chains inside chains
@@ -150,10 +151,7 @@ def _class(path: str, trusted: bool, place: str) -> type[Reducer]:
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(
-            f"{place} is {path!r}, which cannot be imported ({one_line(error)}): install the "
-            "package that has it, or run where its module is found"
-        ) from error
+        raise not_found(path, one_line(error)) from error
     if not (isinstance(found, type) and issubclass(found, Reducer)):
         raise UserError(f"{place} is {path!r}, which is no subclass of Reducer")
     return found

@@ -15,8 +15,16 @@ def add_kind(kind: type[Task]) -> type[Task]:
     """Make a kind of task known by its name, for data, models and records; a class decorator.
 
     Raises:
-        UserError: another class has the name, as one has that it was inherited from.
+        UserError: something that every kind has is missing, or another class has the name, as one
+            has that it was inherited from.
     """
+    needed = ("kind", "head", "metrics")
+    lacking = [name for name in needed if not hasattr(kind, name)]
+    if lacking := lacking + sorted(kind.__abstractmethods__):
+        raise UserError(
+            f"{kind.__name__} has no {', '.join(lacking)}, which every kind of task needs: add "
+            "what tokendrop.tasks.Task says of it"
+        )
     known = KINDS.get(kind.kind, kind)
     # the same class defined again, as in a notebook, takes its own place
     if (known.__module__, known.__qualname__) != (kind.__module__, kind.__qualname__):

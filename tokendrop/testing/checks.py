@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from tokendrop.engine.encoder import encode
 from tokendrop.reducers.base import Decision, Reducer, StageContext, Step, View
-from tokendrop.reducers.training import checked_terms
+from tokendrop.reducers.given import groups_of, passes_of, stages_of
 from tokendrop.testing.tiny import (
     LAYERS,
     built,
@@ -109,16 +109,15 @@ def parameters_learn(make: Make, model: PreTrainedModel, *, no_gradient: str = N
     context = StageContext(
         lengths, steps=10, saliency=lambda: [torch.rand(n) for n in lengths.tolist()]
     )
-    for stage in reducer.stages():
+    for stage in stages_of(reducer):
         reducer.enter(stage, context)
         reducer.zero_grad()
-        for terms in reducer.training_passes(step):
-            losses = checked_terms(terms, f"{type(reducer).__name__}.training_passes")
+        for losses in passes_of(reducer, step):
             for name, loss in losses.items():
                 require(bool(loss.isfinite()), f"loss {name!r} of stage {stage.name!r} is {loss}")
             torch.stack(list(losses.values())).sum().backward()
         taught = {n for n, p in reducer.named_parameters() if p.grad is not None and p.grad.any()}
-        groups = reducer.groups(stage, model)
+        groups = groups_of(reducer, stage, model)
         offered = {id(p) for group in groups for p in group.parameters.values()}
         left = {n for n, p in reducer.named_parameters() if n in taught and id(p) not in offered}
         require(not left, f"no group of stage {stage.name!r} has {sorted(left)}")

@@ -21,7 +21,7 @@ from tokendrop.measure.flops import dense_flops, pass_flops
 from tokendrop.measure.kept import Kept
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.base import Group, Reducer, Stage, Step
-from tokendrop.reducers.training import checked_terms
+from tokendrop.reducers.given import description_of, groups_of, passes_of, score_of
 from tokendrop.tasks import Scores, Task
 from tokendrop.training.loss_watch import LossWatch, check_weights
 from tokendrop.training.objectives import backward, objectives
@@ -126,9 +126,7 @@ class TokenDropModule(LightningModule):
         self.model.reducer.before_step(self.current_epoch)
         self._optimizers(lambda optimizer: optimizer.zero_grad())
         logged: dict[str, Tensor] = {}
-        source = f"{type(self.model.reducer).__name__}.training_passes"
-        for given in self.model.reducer.training_passes(step):
-            losses = checked_terms(given, source)
+        for losses in passes_of(self.model.reducer, step):
             self._backward(losses)
             for name, loss in losses.items():
                 logged[f"train/{name}"] = logged.get(f"train/{name}", 0) + loss.detach()
@@ -186,7 +184,7 @@ class TokenDropModule(LightningModule):
         return self.stage
 
     def configure_optimizers(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        self.groups = self.model.reducer.groups(self._stage, self.model.backbone)
+        self.groups = groups_of(self.model.reducer, self._stage, self.model.backbone)
         steps = int(self.trainer.estimated_stepping_batches)
         return [self._configure(group, steps) for group in self.groups]
 
@@ -241,8 +239,8 @@ class TokenDropModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         metrics = self._finish("dev")
-        self.log("dev/score", self.model.reducer.score(metrics[self.metric], metrics))
-        described = self.model.reducer.describe()
+        self.log("dev/score", score_of(self.model.reducer, metrics[self.metric], metrics))
+        described = description_of(self.model.reducer)
         self.log_dict(
             {f"reducer/{k}": v for k, v in described.items() if isinstance(v, (int, float))}
         )

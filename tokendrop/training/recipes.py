@@ -29,8 +29,9 @@ from tokendrop.models import backbones
 from tokendrop.models.checkpoints import check_vocabulary
 from tokendrop.models.model import TokenDropModel, load_with
 from tokendrop.reducers import from_spec
-from tokendrop.reducers.base import Reducer, Stage
+from tokendrop.reducers.base import Stage
 from tokendrop.reducers.dense import Dense
+from tokendrop.reducers.given import stages_of
 from tokendrop.training.finished import TrainedStage, finished
 from tokendrop.training.module import TokenDropModule
 from tokendrop.training.processes import is_first, meet
@@ -88,7 +89,6 @@ def plan(
     first = module.fine_tune or AS_GIVEN
     config = backbone_config(module.backbone, module.random_init, data, module.fine_tune)
     reducer.build(backbones.shape_of(config, data.longest, data.task))
-    check_stages(reducer)
     described: dict[str, Any] = {
         "backbone": module.backbone,
         "random_init": module.random_init,
@@ -101,7 +101,7 @@ def plan(
     if module.patience is not None:
         described["patience"] = module.patience
     dense, spec = Dense().spec(), reducer.spec(trained=True)
-    stages = [(first, dense), *((stage, spec) for stage in reducer.stages())]
+    stages = [(first, dense), *((stage, spec) for stage in stages_of(reducer))]
     found: list[Planned] = []
     for stage, trained_as in stages:
         described = {"after": described, "stage": asdict(stage), "reducer": trained_as}
@@ -221,20 +221,6 @@ def check_fine_tune(stage: Stage | None) -> None:
         )
     if stage is not None:
         check({"learning_rate": stage.learning_rate}, {"learning_rate": Positive}, "fine_tune.")
-
-
-def check_stages(reducer: Reducer) -> None:
-    """Raise if a method would train for less than no epoch, which Lightning takes for no end.
-
-    Raises:
-        UserError: the stage.
-    """
-    for stage in reducer.stages():
-        if stage.epochs < 0:
-            raise UserError(
-                f"the stage {stage.name!r} of {type(reducer).__name__} has {stage.epochs} epochs: "
-                "use 0 or more"
-            )
 
 
 def _key(described: dict[str, Any]) -> str:

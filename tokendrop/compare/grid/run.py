@@ -27,6 +27,7 @@ from tokendrop.models.cards import Figures, write_figures
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers import from_spec
 from tokendrop.reducers.base import Reducer
+from tokendrop.reducers.given import description_of, stages_of
 from tokendrop.reducers.length_adaptive.search import load_search
 from tokendrop.reducers.length_adaptive.search.candidates import draw_rows
 from tokendrop.reducers.length_adaptive.search.costs import Costs, searchable
@@ -54,7 +55,7 @@ def check_cell(comparison: Comparison, cell: Cell, data: TextData) -> None:
             )
             shape = shape_of(config, data.longest, data.task)
             reducer.build(shape)
-            recipes.check_stages(reducer)
+            stages_of(reducer)
             if cell.budget is not None and cell.search is not None:
                 load_search()
                 dev = data.splits["dev"]
@@ -109,7 +110,7 @@ def run_cell(
         kept_tokens_mean=found.kept["tokens"],
         layers_mean=found.kept["layers"],
         kept_tokens_per_layer=found.kept["per_layer"],
-        details=model.reducer.describe()
+        details=description_of(model.reducer)
         | searched
         | ({"tuning": cell.tuning} if cell.tuning else {})
         | {"model": str(stages[-1].model.relative_to(out)), "reducer": model.reducer.spec()}

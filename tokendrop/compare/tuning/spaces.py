@@ -9,7 +9,7 @@ from tokendrop.compare.tuning.settings import Range
 from tokendrop.errors import UserError, unknown
 from tokendrop.reducers import from_spec, with_changes
 from tokendrop.reducers.base import Reducer, Shape
-from tokendrop.training.recipes import check_stages
+from tokendrop.reducers.given import stages_of
 
 
 class Space:
@@ -84,7 +84,7 @@ class Space:
                 try:
                     reducer = from_spec(self.at(self.first | {name: end}))
                     reducer.build(shape)
-                    check_stages(reducer)
+                    stages_of(reducer)
                 except UserError as error:
                     raise UserError(
                         f"methods.{self.method}.space.{name} has {end!r}: {error}"
