@@ -162,6 +162,7 @@ class _Walk:
     lengths: Tensor  # (B,) the first ones
     width: Tensor  # no row was longer
     memories: list[Any]
+    masked: bool = False  # whether tokens were dropped by a mask
     relative: tuple[PaddedLayout, Tensor] | None = None  # positions of a layout, several layers'
 
     def layer(self, index: int, layer: Any) -> Decision | None:
@@ -214,10 +215,8 @@ class _Walk:
         return None
 
     def _view(self, number: int, index: int, received: Tensor | None = None) -> View:
-        memory = self.memories[number]
-        return View(
-            index, self.encoder.depth, self.layout, self.hidden, memory, self.batch, received
-        )
+        depth, memory = self.encoder.depth, self.memories[number]
+        return View(index, depth, self.layout, self.hidden, memory, self.batch, received)
 
     def _ask(self, moment: str, number: int, index: int, view: View | None = None) -> Decision:
         part = self.encoder.parts[number]
@@ -250,14 +249,16 @@ class _Walk:
             with exporting(part.reducer, "ranking"):
                 scores = ranking.scores(self._view(number, index, received))
                 kept.append(self.layout.best(scores, counts, width, ranking.keep_first))
+        if kept and (masks or self.masked):  # a rank's count is that of whole rows
+            raise UserError(
+                "a method that drops tokens by rank cannot be exported in one chain with another "
+                "that drops before it or beside it: take one of them"
+            )
         if masks:
+            self.masked = True
             kept.append(self.layout.keep(torch.stack(masks).all(0)))
         if not kept:
             return None
-        if len(kept) > 1:
-            raise UserError(
-                "two methods that drop tokens cannot be exported in one chain: take one of them"
-            )
         found, self.layout = kept[0]
         self.hidden = self.hidden.index_select(0, found)
         return found
