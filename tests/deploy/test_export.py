@@ -51,6 +51,9 @@ METHODS: dict[str, Callable[[], Reducer]] = {
     "dact_bert": lambda: DactBert(halt_bias=-3.0),
     "dact_bert_of_the_mean": lambda: DactBert(halt_bias=-3.0, pooling="mean"),
     "chain": lambda: Chain([PowerBert(configuration=[6, 4]), DactBert(halt_bias=-3.0)]),
+    "chain_of_thresholds": lambda: Chain(
+        [AdapLeR(first_threshold=0.9), baselines.ThresholdPruning(thresholds=[0.03, 0.08])]
+    ),
     "attention_top_k": lambda: baselines.AttentionTopK(0.6),
     "entropy_exit": lambda: baselines.EntropyExit(0.98),
     "fewer_layers": lambda: baselines.FewerLayers(1),
@@ -325,6 +328,9 @@ def test_what_cannot_be_exported_says_why(tmp_path: Path, monkeypatch: pytest.Mo
     assert "cannot be run on" in refused(OfFixedSize(), out)
     both = Chain([PowerBert(configuration=[9, 4]), baselines.FirstK(0.6)])
     assert "PowerBert and FirstK" in refused(both, out)
+    for ranks in (baselines.FirstK(0.6), baselines.Truncation(5)):
+        chain = Chain([AdapLeR(first_threshold=0.95), ranks])  # behind the other, and beside it
+        assert "by rank" in refused(chain, out)
     assert "use 17 to 20" in refused(Dense(), out, opset=9)
     with monkeypatch.context() as patched:
         patched.setattr(engines, "LARGEST", 1000)

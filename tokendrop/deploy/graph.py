@@ -8,7 +8,7 @@ graph of the layers between two places where they may.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -162,6 +162,7 @@ class _Walk:
     lengths: Tensor  # (B,) the first ones
     width: Tensor  # no row was longer
     memories: list[Any]
+    dropped: set[int] = field(default_factory=set)  # the parts by which tokens were
     relative: tuple[PaddedLayout, Tensor] | None = None  # positions of a layout, several layers'
 
     def layer(self, index: int, layer: Any) -> Decision | None:
@@ -214,10 +215,8 @@ class _Walk:
         return None
 
     def _view(self, number: int, index: int, received: Tensor | None = None) -> View:
-        memory = self.memories[number]
-        return View(
-            index, self.encoder.depth, self.layout, self.hidden, memory, self.batch, received
-        )
+        depth, memory = self.encoder.depth, self.memories[number]
+        return View(index, depth, self.layout, self.hidden, memory, self.batch, received)
 
     def _ask(self, moment: str, number: int, index: int, view: View | None = None) -> Decision:
         part = self.encoder.parts[number]
@@ -238,27 +237,29 @@ class _Walk:
         self, decisions: list[Decision], index: int, received: Tensor | None, *, before: bool
     ) -> Tensor | None:
         """Compact to the tokens that stay: (T',) which ones, None if all do."""
-        kept: list[tuple[Tensor, PaddedLayout]] = []
-        masks = [decision.keep for decision in decisions if decision.keep is not None]
-        for number, part in enumerate(self.encoder.parts):
-            ranking = part.ranking
-            if ranking is None or index not in part.drops or ranking.before != before:
-                continue
+        masks = {n: one.keep for n, one in enumerate(decisions) if one.keep is not None}
+        ranks = {
+            number: (part, part.ranking)
+            for number, part in enumerate(self.encoder.parts)
+            if part.ranking is not None and index in part.drops and part.ranking.before == before
+        }
+        self.dropped |= {*masks, *ranks}
+        if ranks and len(self.dropped) > 1:  # how many stay by rank is known for whole rows
+            raise UserError(
+                "a method that drops tokens by rank cannot be exported in one chain with another "
+                "that drops before it or beside it: take one of them"
+            )
+        for number, (part, ranking) in ranks.items():
             assert part.most is not None
             counts = torch.minimum(part.most[index][self.lengths], self.layout.sizes)
             width = part.most[index].cummax(0).values[self.width]
             with exporting(part.reducer, "ranking"):
                 scores = ranking.scores(self._view(number, index, received))
-                kept.append(self.layout.best(scores, counts, width, ranking.keep_first))
+            found, self.layout = self.layout.best(scores, counts, width, ranking.keep_first)
         if masks:
-            kept.append(self.layout.keep(torch.stack(masks).all(0)))
-        if not kept:
+            found, self.layout = self.layout.keep(torch.stack([*masks.values()]).all(0))
+        elif not ranks:
             return None
-        if len(kept) > 1:
-            raise UserError(
-                "two methods that drop tokens cannot be exported in one chain: take one of them"
-            )
-        found, self.layout = kept[0]
         self.hidden = self.hidden.index_select(0, found)
         return found
 

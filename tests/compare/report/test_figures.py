@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import random
 import struct
 from dataclasses import replace
@@ -13,6 +14,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from tests.compare.synthetic import grid, record
+from tokendrop.compare.report.canvas import save
 from tokendrop.compare.report.figures import drawings, write_figures
 from tokendrop.compare.report.looks import Look, looks_of
 from tokendrop.compare.results.records import Record
@@ -123,6 +125,35 @@ def test_a_method_has_one_colour_in_every_report() -> None:
     assert len(set(looks(*(f"m{i}" for i in range(40))).values())) == 40
     two = [record(), record("longer", details={"reference": True})]
     assert {color for color, _ in looks_of(two, LIGHT).values()} == {LIGHT.text}
+
+
+def test_a_legend_has_room_for_every_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+    runs = [record(), record("m" * 90, "_p", flops=2.0), record("m" * 90, "q", flops=3.0)]
+    drawn = drawings(runs)
+    drawn["training"](BytesIO(), LIGHT)
+    names = [text.get_text() for text in figures[0].axes[1].get_legend().get_texts()]
+    assert names == ["_p", "q"]
+    drawn["kept_tokens"](BytesIO(), LIGHT)
+    figures[1].draw_without_rendering()
+    box = figures[1].legends[0].get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figures[1].bbox.width
+
+
+def test_a_full_disk_leaves_the_figure_that_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def torn(_: Figure, file: Path, **__: object) -> None:
+        Path(file).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", torn)
+    place = tmp_path / "a.png"
+    place.write_bytes(b"whole")
+    with pytest.raises(OSError, match=r"a\.png"):
+        save(lambda theme: Figure(), place, LIGHT)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"a.png": b"whole"}
 
 
 def test_one_panel_per_task() -> None:

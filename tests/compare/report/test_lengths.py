@@ -88,6 +88,11 @@ def test_runs_of_other_seeds_than_dense_have_no_difference(tmp_path: Path) -> No
     assert "vs_dense" not in method or method["vs_dense"].isna().all()
 
 
+def test_a_group_of_one_length_is_called_by_it(tmp_path: Path) -> None:
+    found = panel(tmp_path, [run(tmp_path, "dense", [True] * 100, [9] * 50 + [3] * 50)])
+    assert list(rows(found, "dense").index) == ["3 tokens", "9 tokens"]
+
+
 @pytest.mark.parametrize(
     "lengths",
     [[], [7] * 100, list(range(1, 100)), [5] * 30 + [9] * 10],

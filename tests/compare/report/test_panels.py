@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from markupsafe import Markup
@@ -17,7 +18,7 @@ from tests.compare.synthetic import saved as answered
 from tests.tasks.test_resampling import classes
 from tokendrop.compare.report.calibration import calibrations
 from tokendrop.compare.report.classes import class_scores, classes_panel
-from tokendrop.compare.report.numbers import best_cells
+from tokendrop.compare.report.numbers import best_cells, page_tables
 from tokendrop.compare.report.page import write_report
 from tokendrop.compare.report.panel import Findings, Panel
 from tokendrop.compare.report.panels import PANELS
@@ -97,6 +98,17 @@ def test_calibration_error_is_the_gap_between_stated_and_right(tmp_path: Path) -
     assert one.right == pytest.approx([0.6])
 
 
+def test_answers_that_are_sure_are_of_the_last_bin(tmp_path: Path) -> None:
+    # all five at 0.92 are right, and four of the five at 1: one bin of 10 rows, 9 of them right
+    sure = pd.DataFrame({"bad": [0.92] * 5 + [1.0] * 5, "good": [0.08] * 5 + [0.0] * 5})
+    sure.insert(0, "label", ["bad"] * 9 + ["good"])
+    sure["score"] = [1.0] * 9 + [0.0]
+    sure.to_csv(tmp_path / "a.csv", index_label="example")
+    (one,) = calibrations([record(value=0.9, predictions_file="a.csv")], tmp_path)
+    assert one.error == pytest.approx(0.96 - 0.9)
+    assert one.stated == pytest.approx([0.96])
+
+
 def slowest(findings: Findings) -> Iterator[Panel]:
     """A panel from outside: it says which point trained longest, if any trained."""
     trained = [point for point in points(findings.records) if point.mean(TRAIN_SECONDS)]
@@ -165,6 +177,21 @@ def test_tables_to_paste(tmp_path: Path) -> None:
     assert "**81.90 %**" in page
 
 
+def test_tables_to_paste_have_no_sign_that_means_another_thing_there(tmp_path: Path) -> None:
+    runs = [answered(tmp_path, "dense", [1] * 40, task="r&d_1")]
+    # no clock of the two can be told from 1
+    for method in ("m", "n"):
+        runs.append(answered(tmp_path, method, [0] * 40, task="r&d_1", point="a|b*", clock=1.01))
+    analysis = analyse(runs, [], tmp_path)
+    (table,) = page_tables(runs, analysis.statistics)
+    assert r"$\approx$1.01x $\pm$0.02" in table.latex
+    assert "& $<$0.001 &" in table.latex
+    assert r"\caption{accuracy on r\&d\_1, test split}" in table.latex
+    assert not set("<>|≈±") & set(re.sub(r"\$.*?\$", "", table.latex))
+    assert r"| a\|b\*" in table.markdown
+    assert "**≈" not in table.markdown
+
+
 def test_intervals_enter_the_table_and_the_verdict(tmp_path: Path) -> None:
     runs = [answered(tmp_path, "dense", [1] * 36 + [0] * 4)]
     runs.append(answered(tmp_path, "m", [1] * 8 + [0] * 32, flops=2))
@@ -204,10 +231,27 @@ def test_scores_by_class_are_those_of_a_hand(tmp_path: Path) -> None:
     assert not list(classes_panel(Findings(tmp_path, two, NOTHING)))
 
 
-def read_by(folder: Path, method: str, answers: Sequence[str], **fields: object) -> Record:
+def test_of_a_class_without_rows_nothing_is_said(tmp_path: Path) -> None:
+    # the last class is not in the test split, and the one before is never answered
+    classes([0, 0, 1, 2], [0, 1, 1, 0], 4).to_csv(tmp_path / "a.csv", index_label="example")
+    runs = [record(predictions_file="a.csv")]
+    scores = class_scores(points(runs)[0], tmp_path)
+    assert [one.recall for one in scores] == pytest.approx([50, 100, 0, np.nan], nan_ok=True)
+    assert [one.precision for one in scores] == pytest.approx([50, 50, *[np.nan] * 2], nan_ok=True)
+    assert [one.f1 for one in scores] == pytest.approx([50, 200 / 3, 0, np.nan], nan_ok=True)
+    (panel,) = classes_panel(Findings(tmp_path, runs, NOTHING))
+    assert "nan" not in panel.below
+    assert '<td data-label="Recall"></td><td data-label="F1"></td><td data-label="Rows">0</td>' in (
+        panel.below
+    )
+
+
+def read_by(
+    folder: Path, method: str, answers: Sequence[str], text: str = "text{}", **fields: object
+) -> Record:
     """A run that saved texts, all of which are good."""
     samples = [
-        Sample("good", answer, [" [CLS]", f" text{i}", " [SEP]"], [2, 1, 2], 2, 3)
+        Sample("good", answer, [" [CLS]", f" {text.format(i)}", " [SEP]"], [2, 1, 2], 2, 3)
         for i, answer in enumerate(answers)
     ]
     write_fates(folder / f"{method}.json", Fates(2, [0, 0, 9], {}, samples))
@@ -227,6 +271,20 @@ def test_texts_on_which_dense_and_a_method_disagree(tmp_path: Path) -> None:
     alike = [runs[0], read_by(tmp_path, "n", ["good", "bad", "good", "bad"])]
     names = {panel.name for panel in token_panels(Findings(tmp_path, alike, NOTHING))}
     assert "disagreements" not in names
+
+
+def test_texts_that_begin_alike_are_not_taken_for_one(tmp_path: Path) -> None:
+    runs = [
+        read_by(tmp_path, "dense", ["good", "bad", "good"], "long"),
+        read_by(tmp_path, "m", ["good", "bad", "bad"], "long"),
+        read_by(tmp_path, "n", ["good", "bad", "good"], "long"),
+    ]
+    panels = {panel.name: panel for panel in token_panels(Findings(tmp_path, runs, NOTHING))}
+    assert panels["samples"].below.count("<summary>") == 3
+    assert panels["samples"].below.count("m (p), answers bad") == 2
+    # the last one alone is answered in two ways
+    assert panels["disagreements"].below.count("<summary>") == 1
+    assert panels["disagreements"].below.count("answers") == 2
 
 
 def test_absolute_figures_are_per_row() -> None:

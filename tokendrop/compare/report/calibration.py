@@ -10,11 +10,10 @@ from statistics import fmean
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
 from sklearn.calibration import calibration_curve
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 from tokendrop.compare.report.canvas import Drawing, dashes, save, subplots
 from tokendrop.compare.report.looks import looks_of
@@ -60,8 +59,9 @@ def calibration_panel(findings: Findings) -> Iterator[Panel]:
             title=title,
             above=markup("pictures", title, pictures),
             caption="How often the answers are right that a method is so sure of; on the grey line "
-            "it is as often as it says. The thin line is the dense model. Below: the expected "
-            f"calibration error over {BINS} equal bins of confidence, smaller is better.",
+            "it is as often as it says. The thin line is the dense model. A curve is of the rows "
+            "of all seeds together. Below: the expected calibration error over "
+            f"{BINS} equal bins of confidence, mean over seeds, smaller is better.",
             below=markup("calibration_errors", found),
             frame=pd.DataFrame(errors),
             css="wide",
@@ -84,22 +84,21 @@ def calibrations(records: Sequence[Record], folder: Path) -> list[Calibration]:
 
 
 def _calibration(point: Point, saved: Sequence[ClassAnswers]) -> Calibration:
-    errors = [
-        float(
-            multiclass_calibration_error(
-                torch.from_numpy(one.probabilities),
-                torch.from_numpy(one.labels),
-                num_classes=len(one.names),
-                n_bins=BINS,
-            )
-        )
-        for one in saved
-    ]
     # probabilities are saved rounded, so their largest may be a hair above 1
-    confidence = np.concatenate([one.probabilities.max(1).clip(0, 1) for one in saved])
-    right = np.concatenate([one.probabilities.argmax(1) == one.labels for one in saved])
-    share, stated = calibration_curve(right, confidence, n_bins=BINS)
-    return Calibration(point, fmean(errors), stated.tolist(), share.tolist())
+    confidence = [one.probabilities.max(1).clip(0, 1) for one in saved]
+    right = [one.probabilities.argmax(1) == one.labels for one in saved]
+    share, stated = calibration_curve(
+        np.concatenate(right), np.concatenate(confidence), n_bins=BINS
+    )
+    error = fmean(map(_error, confidence, right))
+    return Calibration(point, error, stated.tolist(), share.tolist())
+
+
+def _error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+    """Expected calibration error: the gaps of the bins, each weighted by its rows."""
+    # a confidence of 1 belongs to the last bin
+    bins = np.minimum((BINS * confidence).astype(int), BINS - 1)
+    return float(np.abs(np.bincount(bins, confidence - right)).sum() / len(bins))
 
 
 def reliability(found: Sequence[Calibration]) -> list[Drawing]:
@@ -141,5 +140,6 @@ def _reliability(
         label = method if point.is_reference else point.operating_point
         axes.plot(*(one.stated, one.right), color=color, ls=dash, marker=marker, ms=6, label=label)
     axes.set_xlim(min(0.5, *(x for one in mine for x in one.stated)) - 0.03, 1.03)
-    axes.legend(fontsize=9)
+    # by itself a legend leaves out names that begin with "_"
+    axes.legend(handles=axes.lines[1:], fontsize=9)
     return figure

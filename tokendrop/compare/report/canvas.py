@@ -16,6 +16,7 @@ from matplotlib.ticker import FuncFormatter
 
 from tokendrop.compare.results.points import Point
 from tokendrop.compare.results.records import Record
+from tokendrop.files import whole_file
 from tokendrop.themes import Theme
 
 Drawing = Callable[[Path | BytesIO, Theme], None]
@@ -31,8 +32,8 @@ def save(build: Callable[[Theme], Figure], path: Path | BytesIO, theme: Theme) -
         if isinstance(path, BytesIO):
             figure.savefig(path, format="svg", metadata={"Date": None})
         else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(path, format="png")
+            with whole_file(path) as draft:
+                figure.savefig(draft, format="png")
 
 
 def subplots(number: int, height: float) -> tuple[Figure, list[Axes]]:
@@ -52,11 +53,13 @@ def metric_axis(axes: Axes, record: Record, split: str) -> None:
 
 
 def legend(figure: Figure, handles: Sequence[Line2D]) -> None:
-    """A legend below all axes, which keep their height."""
+    """A legend below all axes, which keep their height; the figure is as wide as its names."""
     longest = max(len(str(handle.get_label())) for handle in handles)
     columns = max(1, int(figure.get_figwidth() / (0.75 + 0.08 * longest)))
     figure.set_figheight(figure.get_figheight() + 0.22 * -(-len(handles) // columns))
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=10)
+    below = figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=10)
+    needed = below.get_window_extent().width / figure.dpi + 0.2
+    figure.set_figwidth(max(figure.get_figwidth(), needed))
 
 
 def dashes(of_task: Sequence[Point]) -> list[tuple[Point, Any]]:

@@ -22,6 +22,9 @@ WIDEST = 12
 class ClassScores:
     """How well a point answers one class, in per cent, rows of all seeds together.
 
+    What is of no rows is not a number: the recall of a class that the test split lacks, and the
+    precision of one that was never answered.
+
     Attributes:
         name: of the class.
         support: rows of the class in the test split.
@@ -67,7 +70,8 @@ def classes_panel(findings: Findings) -> Iterator[Panel]:
             title="Class by class",
             caption="Precision, recall and F1 in per cent, rows of all seeds together. Below, "
             "where there are few classes: of the rows of a class, in per cent, how many were "
-            "answered as which class; the columns are numbered as the rows.",
+            "answered as which class; the columns are numbered as the rows. What is of no rows, as "
+            "the recall of a class that the test split lacks, stays empty.",
             below=markup("classes", found),
             frame=pd.DataFrame(rows),
             css="wide",
@@ -88,7 +92,7 @@ def class_scores(point: Point, folder: Path) -> list[ClassScores]:
     answered = np.concatenate([one.probabilities.argmax(1) for one in saved])
     numbers = range(len(names))
     precision, recall, f1, support = precision_recall_fscore_support(
-        right, answered, labels=list(numbers), zero_division=0
+        right, answered, labels=list(numbers), zero_division=np.nan
     )
     confused = confusion_matrix(right, answered, labels=list(numbers))
     shares = 100 * confused / np.maximum(1, support)[:, None]

@@ -223,11 +223,12 @@ def _training(records: Sequence[Record], together: Sequence[Record], theme: Them
         axes.set_title(f"{method}, {task}", loc="left", pad=20)
         axes.set_xlabel("Epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        handles = []
         for point, dash in dashes(mine):
-            label: str | None = point.operating_point
+            lines: list[Line2D] = []
             for run in point.runs:
                 for _, _, epochs, values in _segments(run):
-                    axes.plot(
+                    lines += axes.plot(
                         epochs,
                         [100 * value for value in values],
                         color=looks[method][0],
@@ -236,12 +237,12 @@ def _training(records: Sequence[Record], together: Sequence[Record], theme: Them
                         # a stage of one epoch is nothing but its marker
                         ms=4 if len(epochs) > 1 else 8,
                         mec=theme.background,
-                        label=label,
+                        label=point.operating_point,
                     )
-                    label = None
+            handles.append(lines[0])
         for _, start, _, _ in _segments(mine[0].runs[0]):
             axes.axvline(start, color=theme.faint, lw=1, zorder=0)
-        axes.legend(fontsize=9)
+        axes.legend(handles=handles, fontsize=9)
     figure.draw_without_rendering()
     for axes, mine in zip(all_axes, groups.values(), strict=True):
         _name_stages(axes, mine[0].runs[0])

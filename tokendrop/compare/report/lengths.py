@@ -86,8 +86,12 @@ def _groups(of_task: Sequence[Point], folder: Path) -> _Groups | None:
     else:
         return None
     groups = [np.array(lengths)[which == number] for number in range(which.max() + 1)]
-    names = [f"{group.min()} to {group.max()} tokens" for group in groups]
+    names = [_lengths(group.min(), group.max()) for group in groups]
     return _Groups(names, np.eye(len(names))[which])
+
+
+def _lengths(shortest: int, longest: int) -> str:
+    return f"{shortest} tokens" if shortest == longest else f"{shortest} to {longest} tokens"
 
 
 @dataclass(frozen=True, eq=False)

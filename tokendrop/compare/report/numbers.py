@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -21,6 +22,11 @@ from tokendrop.compare.results.points import by_task, runs_of
 from tokendrop.compare.results.records import Record
 from tokendrop.compare.results.statistics import NOTHING, Statistics
 from tokendrop.measure.measures import SUMMARY, TRAIN_SECONDS, VALUE
+
+# the fonts that LaTeX takes for text lack these or have others in their place, as "¡" for "<"
+IN_MATHS = str.maketrans(
+    {"<": "$<$", ">": "$>$", "|": "$|$", "±": r"$\pm$", ABOUT: r"$\approx$"},
+)
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,8 @@ def best_cells(records: Sequence[Record], frame: pd.DataFrame) -> list[set[str]]
     """For each row of the table, the columns in which it is the best of its task, dense aside.
 
     What drops nothing, by design or not, takes no part, and neither do engines. Rows that show the
-    same as the best are best too. Without a second method nothing is best.
+    same as the best are best too. Without a second method nothing is best, nor is a ratio of the
+    clock within its noise.
     """
     numbers = summary_frame(records)
     takes_part = [
@@ -114,7 +121,7 @@ def best_cells(records: Sequence[Record], frame: pd.DataFrame) -> list[set[str]]
             winner = places[int(ahead)]
             cells = frame[shown].tolist()
             for place in places:
-                if cells[place] == cells[winner]:
+                if cells[place] == cells[winner] and not cells[place].startswith(ABOUT):
                     best[place].add(shown)
     return best
 
@@ -128,9 +135,9 @@ def latex(frame: pd.DataFrame, best: Sequence[set[str]], caption: str) -> str:
     style = frame.style.hide(axis="index").format(escape="latex").apply(bold, axis=1)
     style = style.format_index(escape="latex", axis="columns")
     columns = "".join("l" if column in TEXT_COLUMNS else "r" for column in frame.columns)
-    caption = caption.replace("_", r"\_").replace("%", r"\%")
+    caption = re.sub(r"[_%&#$]", r"\\\g<0>", caption)
     text = style.to_latex(column_format=columns, hrules=True, caption=caption)
-    return text.replace("±", r"$\pm$")
+    return text.translate(IN_MATHS)
 
 
 def markdown(frame: pd.DataFrame, best: Sequence[set[str]]) -> str:

@@ -6,21 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokendrop.compare.results.fates import Fates, Sample, read_fates
+from tokendrop.compare.results.fates import Fates, Sample, read_fates, spread
 from tokendrop.compare.results.points import Point, by_task
 from tokendrop.compare.results.records import Record
 
 
 @dataclass(frozen=True)
 class PointFates:
-    """What became of the tokens of a point: counts over all seeds, and texts of the first one."""
+    """What became of the tokens of a point: counts over all seeds, and texts of the first one.
+
+    Attributes:
+        samples: the texts by the number of their row, as others may begin alike.
+    """
 
     point: Point
     title: str
     layers: int
     exits: list[int]
     dropped: dict[str, list[int]]
-    samples: list[Sample]
+    samples: dict[int, Sample]
 
 
 def fates_of(records: Sequence[Record], folder: Path) -> list[PointFates]:
@@ -46,9 +50,10 @@ def _summed(point: Point, title: str, saved: Sequence[Fates]) -> PointFates:
     dropped = {
         kind: _sum([one.dropped[kind] for one in saved if kind in one.dropped]) for kind in kinds
     }
-    return PointFates(
-        point, title, first.layers, _sum([one.exits for one in saved]), dropped, first.samples
-    )
+    exits = _sum([one.exits for one in saved])
+    rows = spread(sum(first.exits), len(first.samples))
+    samples = dict(zip(rows, first.samples, strict=True))
+    return PointFates(point, title, first.layers, exits, dropped, samples)
 
 
 def _sum(counts: Sequence[list[int]]) -> list[int]:

@@ -41,9 +41,9 @@ LEGEND = {
 
 
 def in_markdown(cell: object) -> str:
-    """A text with names that people chose, which neither end a cell nor are read as HTML."""
+    """A text with names that people chose, which end no cell, are no HTML and make nothing bold."""
     text = " ".join(str(cell).splitlines())
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
 
 
 def summary_frame(records: Sequence[Record], statistics: Statistics = NOTHING) -> pd.DataFrame:

@@ -51,15 +51,15 @@ class Text:
 
 def samples_panel(fates: Sequence[PointFates], several_tasks: bool) -> Iterator[Panel]:
     """What is left of each text under each method that kept not all of it, or left it early."""
-    texts: dict[tuple[str, str], Text] = {}
+    texts: dict[tuple[str, int], Text] = {}
     for fate in fates:
-        for number in spread(len(fate.samples), SHOWN):
-            sample = fate.samples[number]
+        rows = list(fate.samples)
+        for row in (rows[place] for place in spread(len(rows), SHOWN)):
+            sample = fate.samples[row]
             whole = all(depth == fate.layers for depth in sample.depth)
             if fate.point.is_reference or whole:
                 continue
-            key = fate.point.task, "".join(sample.words)
-            text = texts.setdefault(key, _text_of(fate, sample))
+            text = texts.setdefault((fate.point.task, row), _text_of(fate, sample))
             text.methods.append(_reading(fate, sample))
     if texts:
         deepest = max(fate.layers for fate in fates)
@@ -98,25 +98,20 @@ def disagreement_panel(fates: Sequence[PointFates], several_tasks: bool) -> Iter
 
 def _texts(dense: PointFates, methods: Sequence[PointFates]) -> list[Text]:
     """The texts of a task that any method disagrees on, each read by dense and these methods."""
-    found: dict[str, Text] = {}
-    own = {_words(sample): sample for sample in dense.samples}
+    found: dict[int, Text] = {}
+    own = dense.samples
     for fate in methods:
         left = {True: MOST, False: MOST}
-        for sample in fate.samples:
-            words = _words(sample)
+        for row, sample in fate.samples.items():
             right = _right(sample)
-            if words not in own or right == _right(own[words]) or not left[right]:
+            if row not in own or right == _right(own[row]) or not left[right]:
                 continue
             left[right] -= 1
-            if words not in found:
-                found[words] = _text_of(dense, own[words])
-                found[words].methods.append(_reading(dense, own[words]))
-            found[words].methods.append(_reading(fate, sample))
+            if row not in found:
+                found[row] = _text_of(dense, own[row])
+                found[row].methods.append(_reading(dense, own[row]))
+            found[row].methods.append(_reading(fate, sample))
     return list(found.values())
-
-
-def _words(sample: Sample) -> str:
-    return "".join(sample.words)
 
 
 def _right(sample: Sample) -> bool:
