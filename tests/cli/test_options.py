@@ -136,6 +136,29 @@ def test_a_file_of_settings_that_is_not_there_is_named(
     assert "is a folder" in complaint(capsys, command, "--config", SMOKE, "--config", str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("option", "given"),
+    [
+        ("--config", "configs/compare/fair.yaml"),
+        ("--tasks", "[configs/task/mrpc.yaml]"),
+        ("--sweep", "configs/sweep/adapler.yaml"),
+    ],
+)
+def test_a_file_of_the_package_is_told_by_its_place_outside_a_checkout(
+    option: str,
+    given: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = complaint(capsys, "compare", option, given)
+    place = Path(said.rpartition("outside a checkout it is ")[2])
+    assert place.is_absolute()
+    assert place.is_file()
+    assert place.name == Path(given.strip("[]")).name
+
+
 def test_an_option_without_its_value_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "unknown sweep ''" in complaint(capsys, "compare", "--sweep")
     assert "tokendrop rationale --help" in complaint(capsys, "rationale", "--config")
