@@ -363,7 +363,8 @@ def test_a_comparison_names_the_option_for_the_data_of_one_task(
     words = ["compare", "--config", SMOKE, *more, "--out", str(tmp_path / "out")]
     place = ["--tasks", "[sst2]", "--task_data.sst2.dir", str(tmp_path / "none")]
     said = complaint(capsys, *words, *place)
-    assert "train.tsv; check the path given with --task_data.sst2.train/dev/test" in said
+    assert "train.tsv; check the folder, --task_data.sst2.dir, and the name, " in said
+    assert said.endswith("--task_data.sst2.train/dev/test or --task_data.sst2.files")
     # found out by the backbone, not where the rows are read
     said = complaint(capsys, *words, "--data.max_length", "900")
     assert "use --task_data.rotten_tomatoes.max_length 512 or less" in said
