@@ -76,6 +76,38 @@ def test_numbers_get_names(films: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert set(json.loads(capsys.readouterr().out)["probabilities"]) == {"bad", "good"}
 
 
+def test_each_kind_of_task_takes_the_settings_that_the_page_names(
+    films: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    film = "a {} film"
+    kinds = {
+        "Pairs": [{"question": film.format(x), "answer": "no", "label": x % 2} for x in range(40)],
+        "Numbers": [{"text": film.format(x), "score": x / 7} for x in range(40)],
+        "Tags": [{"tokens": film.format(x).split(), "tags": ["O", "B-N", "O"]} for x in range(40)],
+        "Questions": [
+            {
+                "question": "which",
+                "context": film.format(x),
+                "answers": {"text": [str(x)], "answer_start": [2]},
+            }
+            for x in range(40)
+        ],
+    }
+    found = re.findall(
+        r"\*\*(\w+)\*\*: `data: ({.+?})`(?: with\s+`model: ({.+?})`)?", GUIDE.read_text("utf-8")
+    )
+    told = {kind: (data, model or "{}") for kind, data, model in found if kind in kinds}
+    assert told.keys() == kinds.keys()
+    # what makes it tiny, without its length, which is one of the settings that are tried
+    small = [word for word in SMALL if word not in ("--data.max_length", "32")]
+    for kind, (data, model) in told.items():
+        Path("rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in kinds[kind]))
+        Path("task.yaml").write_text(f"data: {data}\nmodel: {model}\n")
+        words = ["--config", "task.yaml", "--data.train", "rows.jsonl", "--out", kind]
+        assert main(["fit", *small, *words, "--model.reducer", "Dense"]) == 0, kind
+    assert "entity_f1 on dev" in capsys.readouterr().out
+
+
 def test_its_python_trains(films: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [f"film {number},{'good' if number % 2 else 'bad'}" for number in range(40)]
     Path("reviews.csv").write_text("\n".join(["text,label", *rows]))

@@ -56,12 +56,23 @@ def find_config(kind: str, name: str, others: Iterable[str] = ()) -> Path:
     """
     if name.endswith(SUFFIXES):
         if not Path(name).is_file():
-            raise UserError(f"no configuration file {name}: check the path")
+            raise UserError(f"no configuration file {name}: {cure_of_path(name)}")
         return Path(name)
     known = {file.stem: file for file in (config_folder() / kind).glob("*.yaml")}
     if name not in known:
         raise unknown(kind, name, {*known, *others})
     return known[name]
+
+
+def cure_of_path(given: str) -> str:
+    """What helps where no file of settings has the path that was given.
+
+    The pages name files as a checkout has them; elsewhere the same files lie in the package.
+    """
+    own = config_folder().parent / given
+    if Path(given).parts[:1] == (config_folder().name,) and own.is_file():
+        return f"outside a checkout it is {own}"
+    return "check the path"
 
 
 def find_configs(kind: str, names: Sequence[str]) -> list[Path]:

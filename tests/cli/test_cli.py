@@ -199,6 +199,16 @@ def test_figures_of_other_data_are_not_the_cards(
     figures.unlink()
     assert main(["test", "--checkpoint", str(model), "--data.test_rows", "3"]) == 0
     assert "with --data.test_rows the figures are of other data" in caplog.text
+    assert "so the model's card does not tell them" in caplog.text
+    assert not figures.exists()
+    caplog.clear()
+    # no card ever tells the figures of dev that are asked for later
+    assert main(["validate", "--checkpoint", str(model), "--data.dev_rows", "3"]) == 0
+    words = ["--data.batch_size", "2", "--trainer.limit_val_batches", "1"]
+    assert main(["validate", "--checkpoint", str(model), *words]) == 0
+    assert "with --data.dev_rows the figures are of other data" in caplog.text
+    assert "the figures are of a part of the dev split" in caplog.text
+    assert "card" not in caplog.text
     assert not figures.exists()
     assert main(["test", "--checkpoint", str(model), "--data.batch_size", "3"]) == 0
     assert figures.is_file()

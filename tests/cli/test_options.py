@@ -136,6 +136,29 @@ def test_a_file_of_settings_that_is_not_there_is_named(
     assert "is a folder" in complaint(capsys, command, "--config", SMOKE, "--config", str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("option", "given"),
+    [
+        ("--config", "configs/compare/fair.yaml"),
+        ("--tasks", "[configs/task/mrpc.yaml]"),
+        ("--sweep", "configs/sweep/adapler.yaml"),
+    ],
+)
+def test_a_file_of_the_package_is_told_by_its_place_outside_a_checkout(
+    option: str,
+    given: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = complaint(capsys, "compare", option, given)
+    place = Path(said.rpartition("outside a checkout it is ")[2])
+    assert place.is_absolute()
+    assert place.is_file()
+    assert place.name == Path(given.strip("[]")).name
+
+
 def test_an_option_without_its_value_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "unknown sweep ''" in complaint(capsys, "compare", "--sweep")
     assert "tokendrop rationale --help" in complaint(capsys, "rationale", "--config")
@@ -340,7 +363,8 @@ def test_a_comparison_names_the_option_for_the_data_of_one_task(
     words = ["compare", "--config", SMOKE, *more, "--out", str(tmp_path / "out")]
     place = ["--tasks", "[sst2]", "--task_data.sst2.dir", str(tmp_path / "none")]
     said = complaint(capsys, *words, *place)
-    assert "train.tsv; check the path given with --task_data.sst2.train/dev/test" in said
+    assert "train.tsv; check the folder, --task_data.sst2.dir, and the name, " in said
+    assert said.endswith("--task_data.sst2.train/dev/test or --task_data.sst2.files")
     # found out by the backbone, not where the rows are read
     said = complaint(capsys, *words, "--data.max_length", "900")
     assert "use --task_data.rotten_tomatoes.max_length 512 or less" in said

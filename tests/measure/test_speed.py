@@ -187,6 +187,12 @@ def test_an_exported_model_is_timed_against_its_engine(
         main(["speed", *few, str(tmp_path / "onnx"), "--texts", str(tmp_path / "blank.txt")]) == 2
     )
     assert "holds no texts" in capsys.readouterr().err
+    (tmp_path / "some.txt").write_text("a plot\nour hero and a plot\n")
+    words = ["speed", *few, str(tmp_path / "onnx"), "--texts", str(tmp_path / "some.txt")]
+    assert main(words) == 0
+    assert "PowerBert in onnxruntime fp32, texts of up to 7 tokens, 1 at a time: " in (
+        capsys.readouterr().out
+    )
     (tmp_path / "three.txt").write_text("a plot\na\tb\tc\n")
     words = ["speed", *few, str(tmp_path / "onnx"), "--texts", str(tmp_path / "three.txt")]
     assert main(words) == 2

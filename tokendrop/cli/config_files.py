@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tokendrop.cli.options import Parser
-from tokendrop.configs import read_config
+from tokendrop.configs import cure_of_path, read_config
 from tokendrop.errors import UserError, unknown
 
 OF_OTHERS = {
@@ -46,7 +46,8 @@ def check_configs(
         # settings may stand there themselves
         if given not in files and not {":", "{"} & {*given}:
             what = "is a folder, no" if os.path.isdir(given) else "is no such"
-            raise UserError(f"--config {given}: there {what} file of settings; check the path")
+            cure = cure_of_path(given)
+            raise UserError(f"--config {given}: there {what} file of settings; {cure}")
     every = {file: read_config(Path(file)) for file in files}
     for file, settings in every.items():
         strange = sorted({str(name).split(".")[0] for name in settings} - known)

@@ -40,6 +40,8 @@ OF_TRAINING |= {"tokenizer"}
 # settings of the data a model was trained on that say nothing of other rows
 OF_OTHER_ROWS = ("dataset", "dir", "files", "dev", "test", "dev_rows", "test_rows", "class_weights")
 PLACES = ("dataset", "dir", "files", *SPLITS)  # settings that say where rows lie
+# what follows for a model's card, which tells the figures of test alone
+_NOT_TOLD = {"dev": "", "test": ", so the model's card does not tell them"}
 ROWS = "rows"  # in the provenance of figures, by what the rows are known that they were measured on
 
 
@@ -177,9 +179,7 @@ def is_partial(trainer: Trainer, split: Literal["dev", "test"]) -> bool:
     names = {"dev": ["overfit_batches", "limit_val_batches"], "test": ["limit_test_batches"]}
     if limit := limit_of(trainer, *names[split]):
         log.warning(
-            "with %s the figures are of a part of the %s split, so the model's card does not tell "
-            "them",
-            *(limit, split),
+            "with %s the figures are of a part of the %s split%s", limit, split, _NOT_TOLD[split]
         )
     return bool(limit)
 
@@ -199,7 +199,7 @@ def is_other_data(trained: Trained, split: Literal["dev", "test"]) -> bool:
         what = f"the rows of {place} are others than {before}"
     else:
         return False
-    log.warning("%s, so its card does not tell them", what)
+    log.warning("%s%s", what, _NOT_TOLD[split])
     return True
 
 

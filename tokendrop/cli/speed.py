@@ -239,8 +239,9 @@ def _exported(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for mix, size in product(mixes, options.batch_sizes or [1]):
         for row in time_exported(model, runs, mix, size, options.rounds, options.seconds, texts):
             flops = f"FLOPs {FLOPS_UNPADDED.show(row[FLOPS_UNPADDED.name])}, " if row["eta"] else ""
+            what = "texts" if texts else f"{mix} rows"
             print(
-                f"{row['method']} in {row['engine']}, {mix} rows of up to {row['longest_row']} "
+                f"{row['method']} in {row['engine']}, {what} of up to {row['longest_row']} "
                 f"tokens, {size} at a time: "
                 f"{row['throughput_speedup_engine']:.2f}x as fast as its dense model ({flops}noise "
                 f"{row['noise']:.0%})"

@@ -78,7 +78,11 @@ def existing(path: str) -> Path:
     """
     file = Path(path).expanduser()
     if not file.is_file():
-        raise UserError(f"no such file: {path}; check the path given with --data.train/dev/test")
+        # the name may be of a configuration, which a dir goes before
+        raise UserError(
+            f"no such file: {path}; check the folder, --data.dir, and the name, "
+            "--data.train/dev/test or --data.files"
+        )
     return file
 
 

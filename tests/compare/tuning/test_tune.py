@@ -179,7 +179,7 @@ def test_a_larger_cost_goes_on_and_a_smaller_one_changes_nothing(
 ) -> None:
     out = tmp_path / "out"
     shutil.copytree(tuned.out, out)
-    comparison = of_methods("layers")
+    comparison = of_methods("layers", "merging")
     larger = replace(comparison, tune=Tuning([1.2, 1.5, 2], cost=2.8))
     chosen = tune(larger, out, lambda task, settings: data)
     more, before = trials_of(out)["layers"], trials_of(tuned.out)["layers"]
@@ -187,8 +187,16 @@ def test_a_larger_cost_goes_on_and_a_smaller_one_changes_nothing(
     assert more[: len(before)] == before
     # what an earlier choice has run does not stand beside the new one
     cells = {out / "runs" / f"{cell.run.name}.json": cell for cell in grid(larger, chosen)}
-    with pytest.raises(UserError, match="by a tuning within other limits: set tune back to what"):
+    stale = "by a tuning within other limits: set tune back to what it was, or delete (.+) to m"
+    with pytest.raises(UserError, match=stale) as refused:
         begin_or_continue(larger, out, cells)
+    # all that is to be deleted is named at once
+    told = re.search(stale, str(refused.value))
+    assert told is not None
+    for pattern in map(Path, told[1].split()):
+        for record in pattern.parent.glob(pattern.name):
+            record.unlink()
+    begin_or_continue(larger, out, cells)
     journals = {path: path.read_bytes() for path in (out / "tuning").glob("*.journal")}
     assert choice(comparison, out, data) == choice(comparison, tuned.out, data)
     assert {path: path.read_bytes() for path in journals} == journals

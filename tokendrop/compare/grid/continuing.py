@@ -60,6 +60,7 @@ def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Ce
         for entry in entries(comparison)
     }
     tuned = {(cell.run.task, cell.run.method) for cell in cells.values() if cell.tuning}
+    chosen_before: dict[str, Path] = {}
     for path in _records(cells):
         before = UNNOTED | _settings(path).config
         run = before.get("run", {})
@@ -75,17 +76,20 @@ def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Ce
             before["tuning"] not in (None, now.get("tuning"))
             and (run["task"], run["method"]) in tuned
         ):
-            raise UserError(
-                f"{path} was chosen by a tuning within other limits: set tune back to what it "
-                f"was, or delete {path.parent}/{run['method']}--*--{run['task']}--*.json to "
-                "measure what is chosen now, for which what was trained is found"
-            )
+            chosen_before[f"{path.parent}/{run['method']}--*--{run['task']}--*.json"] = path
+            continue
         for place, old, wanted in differences(before, now):
             raise UserError(
                 f"{path} was made with {place} {old}, and now it is {wanted}: set it back, "
                 "delete that file, or name another folder with --out (tokendrop report takes "
                 "several folders)"
             )
+    if chosen_before:
+        raise UserError(
+            f"{next(iter(chosen_before.values()))} was chosen by a tuning within other limits: set "
+            f"tune back to what it was, or delete {' '.join(chosen_before)} to measure what is "
+            "chosen now, for which what was trained is found"
+        )
     settings = yaml.safe_dump(asdict(comparison), sort_keys=False)
     write_text(out / "comparison.yaml", settings)
 

@@ -81,4 +81,5 @@ class Costs:
         for budget in budgets:
             check_budget(budget)
             if budget < self.smallest / self.full:
-                raise too_small(budget, self.smallest / self.full)
+                absolute = self._reducer.length_basis == "absolute"
+                raise too_small(budget, self.smallest / self.full, absolute)

@@ -101,13 +101,20 @@ def check_budget(budget: float) -> None:
         )
 
 
-def too_small(budget: float, reachable: float) -> UserError:
-    """The error for a budget that not even the smallest configuration keeps."""
+def too_small(budget: float, reachable: float, absolute: bool = False) -> UserError:
+    """The error for a budget that not even the smallest configuration keeps.
+
+    Args:
+        budget: that was asked for.
+        reachable: share of the smallest configuration.
+        absolute: short rows stay whole, since lengths are not scaled with each row.
+    """
+    scaled = ", or with length_basis row where rows are shorter than max_length"
     return UserError(
         f"budget {budget:g} is out of reach: the smallest configuration this model was trained "
         f"for needs {reachable:.4f} of the full model's FLOPs on these rows; use a budget of "
-        f"{_rounded_up(reachable)} or more, or train with a larger length_drop, or with "
-        "length_basis row where rows are shorter than max_length"
+        f"{_rounded_up(reachable)} or more, or train with a larger length_drop"
+        f"{scaled if absolute else ''}"
     )
 
 
