@@ -24,7 +24,13 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     choices = sorted(known)
     near = difflib.get_close_matches(name, choices, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return UserError(f"unknown {kind} {name!r}: {hint}choose from {', '.join(choices)}")
+    listed = ", ".join(map(_visible, choices))
+    return UserError(f"unknown {kind} {name!r}: {hint}choose from {listed}")
+
+
+def _visible(name: str) -> str:
+    """A name as it stands, or in quotes where a part of it cannot be seen: a mark, a blank."""
+    return name if name and name.isprintable() and name == name.strip() else repr(name)
 
 
 def no_settings(name: str) -> UserError:

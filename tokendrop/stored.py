@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from tokendrop.errors import UserError, one_line
 
@@ -69,11 +69,29 @@ def plain(value: Any, kind: Any, others: Literal["forbid", "ignore"] = "forbid")
     return parsed(json.dumps(value), kind, others)
 
 
+def outlined(kind: Any) -> AfterValidator:
+    """Of an annotation: its plain value has at least the outline of a type, and stays what it is.
+
+    Args:
+        kind: a type, as for :func:`read_json`; entries that it has no field for may be there too.
+    """
+
+    def held(value: Any) -> Any:
+        try:
+            plain(value, kind, "ignore")
+        except ValidationError as error:
+            raise ValueError(first_problem(error)) from error
+        return value
+
+    return AfterValidator(held)
+
+
 def first_problem(error: ValidationError) -> str:
     """Where and what the first fault is, on one line."""
     problem = error.errors()[0]
     place = ".".join(str(part) for part in problem["loc"])
-    return one_line(ValueError(f"{place}: {problem['msg']}".removeprefix(": ")))
+    said = problem["msg"].removeprefix("Value error, ")
+    return one_line(ValueError(f"{place}: {said}".removeprefix(": ")))
 
 
 @cache

@@ -77,7 +77,9 @@ def test_separator_is_not_looked_for_inside_of_quotes(tmp_path):
         (gzip.compress(b"text,label\na,1\n", mtime=0), "compressed with gzip; unpack it"),
         (bz2.compress(b"text,label\na,1\n"), "compressed with bzip2; unpack it"),
         (b"PK\3\4\0\0", "a zip archive, or a spreadsheet"),
-        ("text, label\na,1\n", "unknown column 'label': did you mean \"' label'\". choose from"),
+        ("text, label\na,1\n", "'label': did you mean ' label'. choose from ' label', text;"),
+        ("\u2066text\u2069,label\na,1\n", r"choose from label, '\\u2066text\\u2069';"),
+        ("id,,label\n1,a,1\n", "choose from '.*', id, label;"),
         ("text,label\nso, so,1\nall, in all,0\n", "more fields than its header.*quotes around"),
     ],
 )

@@ -136,6 +136,9 @@ def test_weights_of_another_architecture(family: str, tmp_path: Path) -> None:
         ({"hidden_size": "32"}, "hidden_size"),
         ({"id2label": ["bad", "fair", "good"]}, "cannot load a"),
         ({"num_attention_heads": 5}, "cannot load a model"),
+        ({"num_attention_heads": -4}, "has num_attention_heads -4, of which there is 1 at least"),
+        ({"num_hidden_layers": -1}, "has num_hidden_layers -1, of which there is 1 at least"),
+        ({"max_position_embeddings": 0}, "has max_position_embeddings 0, of which there is 1"),
         ({"num_hidden_layers": 2}, "layers that its config"),
         ({"vocab_size": 90}, "100 x 32 and should be 90 x 32"),
         ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "are quantised"),
@@ -278,7 +281,9 @@ class TestSideCars:
 
     @pytest.mark.parametrize(
         "content", ["[]", "null", "{}", '{"reducer": []}', '{"reducer": {"max_length": 3}}',
-                    '{"reducer": {"class_path": "Dense"}, "max_length": "12"}', "[" * 100_000]
+                    '{"reducer": {"class_path": "Dense"}, "max_length": "12"}',
+                    '{"reducer": {"class_path": "Dense"}, "max_length": -7}',
+                    '{"reducer": {"class_path": "Dense"}, "max_length": 0}', "[" * 100_000]
     )  # fmt: skip
     def test_a_description_of_nothing(self, trained: Path, content: str) -> None:
         (trained / "reducer" / "config.json").write_text(content)

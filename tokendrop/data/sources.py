@@ -266,13 +266,6 @@ def _labelled(table: Table | None, label: str) -> bool:
     )
 
 
-def _shown(name: str) -> str:
-    """How a message calls a column, with the blanks around its name in quotes."""
-    # a file without header has a row of text for its column names
-    inside = " ".join(name[:40].split())
-    return inside if name.strip() == name else repr(name[:40])
-
-
 def check_columns(table: Table, columns: list[str], option: str) -> None:
     """Refuse columns that a table does not have.
 
@@ -282,7 +275,8 @@ def check_columns(table: Table, columns: list[str], option: str) -> None:
     """
     if not table.columns:
         raise UserError(f"{table.place}: no rows; give a file with at least one")
-    shown = [_shown(str(name)) for name in table.called]
+    # a file without header has a row of text for its column names
+    shown = [str(name)[:40] for name in table.called]
     for column in columns:
         if column not in table.called:
             raise UserError(

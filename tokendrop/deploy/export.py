@@ -19,6 +19,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from tokendrop.bounds import Count
 from tokendrop.deploy import exits
 from tokendrop.deploy.card import write_card
 from tokendrop.deploy.check import Agreement, Rows, agreement, check, exported
@@ -50,7 +51,7 @@ class Description:
     files: list[str]
     reducer: dict[str, Any]
     task: str
-    max_length: int
+    max_length: Count
     weights: Literal["fp32", "int8"]
     opset: int
     versions: dict[str, str]

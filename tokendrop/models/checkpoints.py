@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def read_config(place: str) -> PretrainedConfig:
             raise UserError(f"{place} cannot be run: {not_supported(kind)}")
         config = AutoConfig.from_pretrained(place, trust_remote_code=False)
     supported(config)
+    _check_sizes(config, place)
     named: object = config.architectures
     if not isinstance(named, list | None) or not all(isinstance(x, str) for x in named or ()):
         raise UserError(
@@ -62,6 +64,24 @@ def read_config(place: str) -> PretrainedConfig:
             "only full ones can be run: name the model that they were made from"
         )
     return config
+
+
+def _check_sizes(config: PretrainedConfig, place: str) -> None:
+    """Refuse what counts something and is below 1, which torch notices only where it runs."""
+    usual = type(config)()
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_size(usual, field.name) and isinstance(value, int) and value < 1:
+            raise UserError(
+                f"the config.json of {place} has {field.name} {value}, of which there is 1 at "
+                "least: restore it"
+            )
+
+
+def is_size(config: PretrainedConfig, name: str) -> bool:
+    """Whether a setting counts something, of which there must be one at least."""
+    value: Any = getattr(config, name, None)
+    return type(value) is int and value > 0 and not name.endswith(("_id", "_index"))
 
 
 def read_tokenizer(place: str) -> Tokenizer:

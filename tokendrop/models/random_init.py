@@ -12,7 +12,7 @@ from transformers import AutoConfig, PretrainedConfig
 from tokendrop.bounds import Count, check
 from tokendrop.errors import UserError, one_line, unknown
 from tokendrop.heads import CLASS
-from tokendrop.models.checkpoints import attention_of, read_config
+from tokendrop.models.checkpoints import attention_of, is_size, read_config
 
 
 def changed_config(place: str, changes: Mapping[str, Any] | None) -> PretrainedConfig:
@@ -33,7 +33,7 @@ def changed_config(place: str, changes: Mapping[str, Any] | None) -> PretrainedC
     for name in changes:
         if name not in names:
             raise unknown("setting of random_init", name, names)
-    check(changes, {name: Count for name in names if _is_size(config, name)}, "random_init.")
+    check(changes, {name: Count for name in names if is_size(config, name)}, "random_init.")
     try:
         config = AutoConfig.from_pretrained(place, trust_remote_code=False, **changes)
         with torch.device("meta"):  # without memory for its weights
@@ -58,9 +58,3 @@ def _settings(config: PretrainedConfig) -> set[str]:
     own = {field.name for field in fields(type(config))}
     common = {field.name for field in fields(PretrainedConfig)}
     return (own - common) | set(config.attribute_map)
-
-
-def _is_size(config: PretrainedConfig, name: str) -> bool:
-    """Whether a setting counts something, of which there must be one at least."""
-    value: Any = getattr(config, name, None)
-    return type(value) is int and value > 0 and not name.endswith(("_id", "_index"))

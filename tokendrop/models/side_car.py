@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from tokendrop.bounds import Count
 from tokendrop.errors import UserError, one_line
 from tokendrop.models.cards import DESCRIBED
 from tokendrop.models.folders import check_folder
@@ -33,7 +34,7 @@ class SideCar:
 
     reducer: dict[str, Any]
     backbone_type: str | None = None
-    max_length: int | None = None
+    max_length: Count | None = None
     answering: Answering | None = None
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -127,3 +129,33 @@ def test_a_torn_file_is_named_with_its_cure(tmp_path: Path) -> None:
             read_fates(tmp_path / "x.json")
     with pytest.raises(UserError, match=r"y\.json is missing"):
         read_fates(tmp_path / "y.json")
+
+
+SAMPLE = {
+    "label": "",
+    "answer": "",
+    "words": [" a", " film"],
+    "depth": [2, 1],
+    "left": 2,
+    "tokens": 2,
+}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"exits": [4, 6]},
+        {"dropped": {"content word": [0, 0, 0]}},
+        {"dropped": {"content word": [9, -1, 2]}},
+        {"samples": [SAMPLE | {"depth": [2]}]},
+    ],
+    ids=["a layer too few", "no token of a kind", "fewer than none", "a word without a depth"],
+)
+def test_counts_that_do_not_fit_together_are_named(tmp_path: Path, odd: dict[str, Any]) -> None:
+    whole: dict[str, Any] = {"layers": 2, "exits": [0, 4, 6], "dropped": {}, "samples": []}
+    file = tmp_path / "fates.json"
+    file.write_text(json.dumps(whole | {"samples": [SAMPLE]}))
+    assert read_fates(file).samples
+    file.write_text(json.dumps(whole | odd))
+    with pytest.raises(UserError, match=r"fates\.json is not a whole file"):
+        read_fates(file)

@@ -111,3 +111,49 @@ def test_every_file_says_that_more_is_better_and_one_that_does_not_is_refused(
     path.write_text(json.dumps(content | {"higher_is_better": False}))
     with pytest.raises(UserError, match="higher_is_better"):
         records.read_records(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("place", "odd"),
+    [
+        ("value", float("nan")),
+        ("dev.flops_speedup_unpadded", float("inf")),
+        ("kept_tokens_per_layer.2", float("-inf")),
+        ("timing.batch32", 0.1),
+        ("timing.batch32.rows", "many"),
+        ("timing.batch1.noise", [0.05]),
+        ("stages.1", "re-train"),
+        ("stages.1.seconds", "long"),
+        ("stages.0.flops", 0),
+        ("stages.0.curve.1.metrics", 0.8),
+        ("details.tuning", {"trials": "four", "cost": 1.0}),
+        ("details.engine", ["ONNX Runtime"]),
+        ("details.model", "stages/" + "m" * 400),
+        ("provenance.config", "demo.yaml"),
+        ("provenance.config.run", ["reviews"]),
+        ("provenance.config.task_data", {"reviews": 3}),
+        ("provenance.versions", ["torch"]),
+        ("provenance.hardware", {"gpus": "one"}),
+        ("provenance.threads", "two"),
+    ],
+)
+def test_what_tables_read_is_what_they_take_it_for(tmp_path: Path, place: str, odd: object) -> None:
+    path = records.write_record(record("m", "p"), tmp_path)
+    content = json.loads(path.read_text())
+    *parents, last = (int(part) if part.isdigit() else part for part in place.split("."))
+    inner = content
+    for part in parents:
+        inner = inner[part]
+    inner[last] = odd
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="delete it and run again") as error:
+        records.read_records(tmp_path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_record_may_say_more_than_tables_read(tmp_path: Path) -> None:
+    described = {"cluster_sizes": {"2": [3, 1]}, "configuration": "none", "tuning": None}
+    written = record("mine", "p", details=described, provenance={"site": ["x"]}, timing={})
+    records.write_record(written, tmp_path)
+    assert records.read_records(tmp_path) == [written]

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from tokendrop.compare.grid.settings import Cell, Comparison, entries
+from tokendrop.compare.results.outline import Config
 from tokendrop.compare.results.trust import set_aside
 from tokendrop.errors import UserError
 from tokendrop.files import make_folder, write_text
@@ -74,7 +75,7 @@ def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Ce
             )
         if (
             before["tuning"] not in (None, now.get("tuning"))
-            and (run["task"], run["method"]) in tuned
+            and (run.get("task"), run.get("method")) in tuned
         ):
             chosen_before[f"{path.parent}/{run['method']}--*--{run['task']}--*.json"] = path
             continue
@@ -136,7 +137,7 @@ def _settings(path: Path) -> _Provenance:
 
 @dataclass(frozen=True)
 class _Provenance:
-    config: dict[str, Any]
+    config: Config
     data_fingerprint: str | None = None  # versions before did not note it
 
 

@@ -31,6 +31,10 @@ class Sample:
     left: int
     tokens: int
 
+    def __post_init__(self) -> None:
+        if len(self.words) != len(self.depth):
+            raise ValueError(f"{len(self.words)} words have {len(self.depth)} depths")
+
 
 @dataclass(frozen=True)
 class Fates:
@@ -52,6 +56,13 @@ class Fates:
     dropped: dict[str, list[int]]
     samples: list[Sample]
     row_tokens: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for counts in (self.exits, *self.dropped.values()):
+            if len(counts) != self.layers + 1 or min(counts) < 0:
+                raise ValueError(f"{counts} are no counts of {self.layers} layers and the end")
+        if empty := [kind for kind, counts in self.dropped.items() if not any(counts)]:
+            raise ValueError(f"no token is of the kind {empty[0]!r}")
 
 
 def spread(rows: int, count: int) -> list[int]:

@@ -19,6 +19,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
+from tokendrop.compare.results.outline import Number
 from tokendrop.data import TextData
 from tokendrop.data.split import Split
 from tokendrop.engine.packed import Batch
@@ -43,10 +44,10 @@ class Floor:
 
     task: str
     metric: str
-    value: float
+    value: Number
     metrics: dict[str, float]
-    strength: float
-    train_seconds: float
+    strength: Number
+    train_seconds: Number
 
     @property
     def sentence(self) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from tokendrop.compare.results.outline import Details, Number, Provenance, Stages, Timings
 from tokendrop.compare.results.trust import edited
 from tokendrop.errors import UserError
 from tokendrop.files import file_name, write_text
@@ -18,6 +19,8 @@ from tokendrop.stored import read_json
 SCHEMA = 2
 MARK = "†"
 """Stands behind a result that a note below the table says something of."""
+LONGEST_PATH = 255
+"""Bytes of a file's path in a folder; the longest name of one file anywhere."""
 DENSE = "dense"
 """The reducer that drops nothing: every other method is compared with it."""
 
@@ -34,9 +37,9 @@ class OnDev:
         predictions_file: the answers, from the comparison's folder.
     """
 
-    value: float
+    value: Number
     metrics: dict[str, float]
-    flops_speedup_unpadded: float
+    flops_speedup_unpadded: Number
     examples: int
     predictions_file: str
 
@@ -71,32 +74,32 @@ class Record:
     """What the task's head answers, which says how the saved predictions are read."""
     seed: int
     metric: str
-    value: float
+    value: Number
     higher_is_better: Literal[True] = True
     """Of every metric; kept so that files say so."""
     metrics: dict[str, float]
-    flops_speedup_padded: float
-    flops_speedup_unpadded: float
-    throughput_speedup_padded: float
-    throughput_speedup_unpadded: float
-    latency_speedup_b1: float
-    kept_tokens_mean: float
+    flops_speedup_padded: Number
+    flops_speedup_unpadded: Number
+    throughput_speedup_padded: Number
+    throughput_speedup_unpadded: Number
+    latency_speedup_b1: Number
+    kept_tokens_mean: Number
     """Mean over rows of the share of a row's token-layers that were processed; 1 is dense."""
-    layers_mean: float
+    layers_mean: Number
     """Mean number of layers that a row went through."""
-    kept_tokens_per_layer: list[float]
+    kept_tokens_per_layer: list[Number]
     """Mean share of the original tokens that each layer processed."""
-    train_seconds: float
+    train_seconds: Number
     """Of all stages, from the pretrained model on."""
-    train_flops: float
+    train_flops: Number
     """Of the same work, see :class:`tokendrop.training.stages.TrainedStage`."""
     examples_eval: int
     flops: dict[str, float]
-    timing: dict[str, Any]
-    stages: list[dict[str, Any]] = field(default_factory=list)
-    details: dict[str, Any] = field(default_factory=dict)
+    timing: Timings
+    stages: Stages = field(default_factory=list)
+    details: Details = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    provenance: dict[str, Any] = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=dict)
     predictions_file: str | None = None
     fates_file: str | None = None
     """What became of the tokens and rows, see :class:`tokendrop.compare.results.fates.Fates`."""
@@ -186,13 +189,19 @@ def _read(path: Path) -> Record:
     on_dev = record.dev.predictions_file if record.dev else None
     for file in (record.predictions_file, record.fates_file, on_dev, record.details.get("model")):
         # a record may be a stranger's: it names files of its own folder only
-        if file is not None and (Path(str(file)).is_absolute() or ".." in Path(str(file)).parts):
+        if file is not None and not _is_inside(file):
             raise UserError(f"{path} names the file {file}, which is not of its folder: {cure}")
     if said := edited(path):
         caveat = "; ".join(filter(None, (record.details.get("caveat"), said)))
         details = record.details | {"caveat": caveat}
         return dataclasses.replace(record, details=details, notes=[*record.notes, f"{MARK} {said}"])
     return record
+
+
+def _is_inside(file: str) -> bool:
+    """Whether a path leads out of no folder; one that is too long for a system leads nowhere."""
+    path = Path(file)
+    return not path.is_absolute() and ".." not in path.parts and len(file.encode()) < LONGEST_PATH
 
 
 @dataclass(frozen=True)
