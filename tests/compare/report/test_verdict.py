@@ -55,8 +55,8 @@ def test_a_dense_model_that_learned_nothing_stops_it(tmp_path: Path) -> None:
     runs = [saved(tmp_path, "dense", half), saved(tmp_path, "m", [1] * 100, flops=2)]
     (only,) = said(tmp_path, runs)
     assert only.startswith(
-        "On reviews dense reaches 50.00 % accuracy, which is no more than always answering the "
-        "most frequent class (50.00 %)"
+        "On reviews dense reaches 50.00 % accuracy, which is no more than always giving the "
+        "most frequent answer (50.00 %)"
     )
 
 

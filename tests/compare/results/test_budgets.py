@@ -219,6 +219,10 @@ def test_the_most_frequent_answer_of_each_kind() -> None:
     assert KINDS["token_classification"].most_frequent("accuracy", tags) == pytest.approx(0.75)
     assert KINDS["token_classification"].most_frequent("entity_f1", tags) == 0
     assert KINDS["regression"].most_frequent("pearson", tags) == 0
+    # a question without an answer, as saved and as read again
+    spans = pd.DataFrame({"label": ["Ada", "", "1843", np.nan, "a plan"]})
+    for metric in ("f1", "exact_match"):
+        assert KINDS["question_answering"].most_frequent(metric, spans) == pytest.approx(0.4)
 
 
 def test_the_hypervolume_counts_from_the_floor(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_where_dense_has_learned_nothing_there_is_nothing_to_keep() -> None:
 
 
 def test_a_metric_in_single_precision_is_not_above_itself() -> None:
-    third = Baseline(1 / 3, "always answering the most frequent class")
+    third = Baseline(1 / 3, "always giving the most frequent answer")
     assert float(np.float32(1 / 3)) > 1 / 3
     assert not third.is_below(float(np.float32(1 / 3)))
     assert third.is_below(1 / 3 + 1e-4)

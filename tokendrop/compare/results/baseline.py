@@ -39,12 +39,12 @@ Baselines = Mapping[str, Baseline]
 def baselines(
     records: Sequence[Record], floors: Sequence[Floor], folder: Path
 ) -> dict[str, Baseline]:
-    """The baseline of each task: the better of its floor and its most frequent class.
+    """The baseline of each task: the better of its floor and its most frequent answer.
 
     Args:
         records: of a comparison.
         floors: TF-IDF of some tasks.
-        folder: where the predictions lie, whose labels say which class is the most frequent.
+        folder: where the predictions lie, whose labels say which answer is the most frequent.
 
     Raises:
         UserError: saved predictions that are torn, or are not those that a record was made from.
@@ -65,5 +65,5 @@ def _most_frequent(runs: Sequence[Record], folder: Path) -> list[Baseline]:
     for run in runs:
         if (answers := saved_answers(run, folder)) is not None:
             value = kind_named(run.kind).most_frequent(run.metric, answers)
-            return [Baseline(value, "always answering the most frequent class")]
+            return [Baseline(value, "always giving the most frequent answer")]
     return []
