@@ -16,7 +16,10 @@ NUMBER = re.compile(r"[-+]?\d+\.\d+")
 # with tables and questions of their own
 OWN = [
     STUDY / name
-    for name in ("mpnet", "mpnet_sst2", "controls", "sst2", "cola", "stsb", "conll2003", "ag_news")
+    for name in (
+        *("mpnet", "mpnet_sst2", "controls", "rotten_tomatoes"),
+        *("sst2", "cola", "stsb", "conll2003", "ag_news"),
+    )
 ]
 HAND, CONTROLS, PARTS = (STUDY / name for name in ("by_hand", "controls", "ablations"))
 OF_PARTS = sorted(path.parent for path in PARTS.glob("*/summary.md"))

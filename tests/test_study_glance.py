@@ -15,7 +15,7 @@ from tokendrop.compare.report.same_budget import UNREACHED
 # where each column's tables stand; of two the first one counts, and the other's cells have a star
 COLUMNS = {
     "MRPC": ("mrpc", ["", "controls"]),
-    "Rotten Tomatoes": ("rotten_tomatoes", [""]),
+    "Rotten Tomatoes": ("rotten_tomatoes", ["", "rotten_tomatoes"]),
     "HateXplain": ("hatexplain", [""]),
     "SST-2": ("sst2", ["sst2"]),
     "CoLA": ("cola", ["cola"]),
