@@ -95,7 +95,7 @@ class Breaks(Reducer):
         (ReadsTheOriginalBatch, "view.layout.tokens"),
         (AddsWork, "does flops() count them all?"),
         (Forgets, "loaded again it answers otherwise"),
-        (LeavesUnanswered, "not finite"),
+        (LeavesUnanswered, "after_layer returned a Decision with answer that is NaN somewhere"),
         (Normalises, "before_layer wrote into view.states: work on a copy"),
         (WritesIds, "after_layer wrote into view.batch.input_ids"),
         (Breaks, "KeyError: 'no such thing'"),

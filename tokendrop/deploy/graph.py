@@ -255,7 +255,7 @@ class _Walk:
             width = part.most[index].cummax(0).values[self.width]
             with exporting(part.reducer, "ranking"):
                 scores = ranking.scores(self._view(number, index, received))
-            found, self.layout = self.layout.best(scores, counts, width, ranking.keep_first)
+                found, self.layout = self.layout.best(scores, counts, width, ranking.keep_first)
         if masks:
             found, self.layout = self.layout.keep(torch.stack([*masks.values()]).all(0))
         elif not ranks:

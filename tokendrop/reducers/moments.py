@@ -159,8 +159,8 @@ def checked(found: object, view: View, reducer: object, moment: Moment) -> Decis
 
 
 def _no_number(value: Any, view: View) -> bool:
-    """Whether a method itself made something that is no number; a GPU is not asked."""
-    if not isinstance(value, Tensor) or not value.is_floating_point() or value.is_cuda:
+    """Whether a method itself made something that is no number."""
+    if not isinstance(value, Tensor) or not value.is_floating_point() or value.device.type != "cpu":
         return False
     return bool(value.isnan().any()) and bool(view.states.isfinite().all())
 
