@@ -88,13 +88,12 @@ def score_of(reducer: Reducer, metric: float, metrics: Mapping[str, float]) -> f
     """
     found: Any = reducer.score(metric, metrics)
     try:
-        score = float(found)
+        return float(found)
     except (TypeError, ValueError) as error:
         source = _source(reducer, "score")
         raise UserError(
             f"{source} gave {_shown(found)}: give a number, larger for a better epoch"
         ) from error
-    return score
 
 
 def description_of(reducer: Reducer) -> dict[str, Any]:

@@ -160,9 +160,14 @@ def checked(found: object, view: View, reducer: object, moment: Moment) -> Decis
 
 def _no_number(value: Any, view: View) -> bool:
     """Whether a method itself made something that is no number."""
-    if not isinstance(value, Tensor) or not value.is_floating_point() or value.device.type != "cpu":
+    if not isinstance(value, Tensor) or not value.is_floating_point() or not _on_host(view):
         return False
     return bool(value.isnan().any()) and bool(view.states.isfinite().all())
+
+
+def _on_host(view: View) -> bool:
+    """Whether values can be looked at without waiting for a device."""
+    return view.states.device.type == "cpu"
 
 
 def _contradiction(found: Decision, view: View) -> str:
@@ -171,7 +176,7 @@ def _contradiction(found: Decision, view: View) -> str:
         beside = [name for name in ("keep", "counts", "key_bias") if vars(found)[name] is not None]
         if beside:
             return f"skip beside {beside[0]}, which a layer that is passed over has not: give one"
-    on_host = view.states.device.type == "cpu"
+    on_host = _on_host(view)
     if found.into is not None and on_host and (complaint := _lost(found.into, view)):
         return f"into {complaint}"
     if found.counts is None:
