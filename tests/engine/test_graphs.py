@@ -39,7 +39,6 @@ def device(request: pytest.FixtureRequest) -> Iterator[str]:
         assert graphs.usable(nn.Linear(1, 1), torch.zeros(1, 1)) is False
     with imitated_graphs() if request.param == "cpu" else nullcontext():
         yield request.param
-    graphs._STATES.clear()
 
 
 def eagerly(model: PreTrainedModel, reducer: Reducer, monkeypatch: pytest.MonkeyPatch) -> Tensor:

@@ -7,6 +7,7 @@ what is told to a graph, for which sizes, and what it leaves is the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Any
 from unittest.mock import patch
 
@@ -52,6 +53,11 @@ def recording() -> Iterator[None]:
         yield
 
 
+def small_model(family: str) -> PreTrainedModel:
+    """One head, since the interpreter takes its time for each."""
+    return tiny_model(family, num_attention_heads=1)
+
+
 @torch.inference_mode()
 def passed(model: PreTrainedModel, reducer: Reducer, lengths: tuple[int, ...]) -> Encoded:
     return encode(model, packed(tiny_rows(lengths)).to(DEVICE), reducer)
@@ -76,10 +82,16 @@ def assert_equal(found: Encoded, plain: Encoded) -> None:
             assert torch.equal(mine.tokens, theirs.tokens)
 
 
-@pytest.mark.parametrize("family", FAMILY_NAMES)
-@pytest.mark.parametrize("method", METHODS)
+# every method, and every family with what has most to record
+@pytest.mark.parametrize(
+    ("family", "method"),
+    [
+        *product(["bert"], METHODS),
+        *product([name for name in FAMILY_NAMES if name != "bert"], ["power_bert"]),
+    ],
+)
 def test_answers_and_traces_stay_the_same_once_recorded(family: str, method: str) -> None:
-    model, reducer = tiny_model(family).to(DEVICE), built(METHODS[method]()).to(DEVICE)
+    model, reducer = small_model(family).to(DEVICE), built(METHODS[method]()).to(DEVICE)
     plain = layer_by_layer(model, reducer, ROWS)
     for _ in range(3):
         assert_equal(passed(model, reducer, ROWS), plain)
@@ -88,7 +100,7 @@ def test_answers_and_traces_stay_the_same_once_recorded(family: str, method: str
 
 @pytest.mark.parametrize("method", ["power_bert", "power_bert_by_row"])
 def test_one_graph_serves_whatever_fits_into_it(method: str) -> None:
-    model, reducer = tiny_model("bert").to(DEVICE), built(METHODS[method]()).to(DEVICE)
+    model, reducer = small_model("bert").to(DEVICE), built(METHODS[method]()).to(DEVICE)
     # one row to three, short and long ones, more and fewer than before
     batches = [(20, 21, 20), (20, 21, 20), (40,), (1, 2), (3, 30, 8), (1,), (20, 19, 22)]
     found = [passed(model, reducer, lengths) for lengths in batches]
@@ -98,7 +110,7 @@ def test_one_graph_serves_whatever_fits_into_it(method: str) -> None:
 
 
 def test_a_pass_that_needs_more_room_gets_it_and_smaller_ones_keep_it() -> None:
-    model, reducer = tiny_model("bert").to(DEVICE), built(METHODS["power_bert"]()).to(DEVICE)
+    model, reducer = small_model("bert").to(DEVICE), built(METHODS["power_bert"]()).to(DEVICE)
     few, many = (36, 36, 4, 4), (21, 21, 21, 17)  # as many tokens, of which 48 and 77 stay
     fine = patch("tokendrop.engine.plan.sized", lambda tokens: -(-tokens // 16) * 16)
     with fine, patch.object(whole, "SPARE", 2):
@@ -109,7 +121,7 @@ def test_a_pass_that_needs_more_room_gets_it_and_smaller_ones_keep_it() -> None:
 
 
 def test_new_weights_are_used() -> None:
-    model, reducer = tiny_model("bert").to(DEVICE), Dense()
+    model, reducer = small_model("bert").to(DEVICE), Dense()
     for _ in range(3):
         before = passed(model, reducer, ROWS).logits
     weight = model.base_model.encoder.layer[1].output.dense.weight  # type: ignore
@@ -125,7 +137,7 @@ def test_new_weights_are_used() -> None:
 
 
 def test_what_is_not_known_beforehand_goes_layer_by_layer() -> None:
-    model = tiny_model("bert").to(DEVICE)
+    model = small_model("bert").to(DEVICE)
     searching = built(PowerBert(search_epochs=1))
     stage = Stage("search", 1, 1e-5)
     searching.enter(stage, StageContext(torch.tensor(ROWS), steps=10))
@@ -140,7 +152,7 @@ def test_what_is_not_known_beforehand_goes_layer_by_layer() -> None:
 
 
 def test_flops_are_those_of_the_trace(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, reducer = tiny_model("bert").to(DEVICE), built(METHODS["power_bert"]()).to(DEVICE)
+    model, reducer = small_model("bert").to(DEVICE), built(METHODS["power_bert"]()).to(DEVICE)
     shape = shape_of(model.config, 40)
     plain = pass_flops(layer_by_layer(model, reducer, ROWS).trace, reducer, model, shape)
     for _ in range(3):
@@ -152,7 +164,7 @@ def test_the_graph_that_was_not_used_for_longest_makes_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(whole, "GRAPHS", 2)
-    model, sizes = tiny_model("bert").to(DEVICE), (ROWS, (3,), (3,) * 9)
+    model, sizes = small_model("bert").to(DEVICE), (ROWS, (3,), (3,) * 9)
     for lengths in (*sizes[:2], *sizes[:2], sizes[0], *sizes, sizes[2]):
         assert_equal(passed(model, Dense(), lengths), layer_by_layer(model, Dense(), lengths))
     assert [graph.size.rows for graph in recorded(model)] == [2, 16]
@@ -160,7 +172,7 @@ def test_the_graph_that_was_not_used_for_longest_makes_room(
 
 def test_a_pass_with_much_less_work_has_a_graph_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tokendrop.engine.plan.sized", lambda tokens: -(-tokens // 16) * 16)
-    model, rows = tiny_model("bert").to(DEVICE), (36, 36, 30)
+    model, rows = small_model("bert").to(DEVICE), (36, 36, 30)
     half, quarter = (
         built(PowerBert(configuration=counts)).to(DEVICE) for counts in ([24, 18, 18], [8, 4, 4])
     )
@@ -171,7 +183,7 @@ def test_a_pass_with_much_less_work_has_a_graph_of_its_own(monkeypatch: pytest.M
 
 
 def test_a_token_without_a_number_spoils_no_other_row() -> None:
-    model, reducer = tiny_model("bert").to(DEVICE), built(METHODS["power_bert"]()).to(DEVICE)
+    model, reducer = small_model("bert").to(DEVICE), built(METHODS["power_bert"]()).to(DEVICE)
     weights = model.get_input_embeddings().weight
     batch = Batch.pack([[8] * 9, [9] * 20, [7] * 4]).to(DEVICE)
     with torch.inference_mode(False), torch.no_grad():

@@ -18,7 +18,7 @@ from tokendrop.measure.clock import Clock
 FILES = sorted((config_folder() / "ablation").glob("*.yaml"))
 # six layers, as MiniLM has, so that the configurations in the files fit
 SIZES = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
-ROWS = {"train_rows": 64, "dev_rows": 32, "test_rows": 32, "max_length": 64}
+ROWS = {"train_rows": 32, "dev_rows": 16, "test_rows": 16, "max_length": 64}
 
 
 def outcome(file: Path, out: Path) -> dict[tuple[str, str], Record]:
@@ -29,7 +29,7 @@ def outcome(file: Path, out: Path) -> dict[tuple[str, str], Record]:
         random_init=SIZES,
         data=comparison.data | ROWS,
         fine_tune=replace(comparison.fine_tune, epochs=1),
-        clock=Clock(rows=32, single_rows=1, rounds=1),
+        clock=Clock(rows=8, single_rows=1, rounds=1),
         loggers=[],
         samples=0,
     )
