@@ -231,8 +231,8 @@ def test_parts_of_a_tuned_grid_at_once(tuned: Finished, tmp_path: Path) -> None:
     assert trials_of(out) == trials_of(tuned.out)
 
 
-def test_a_part_takes_what_nobody_tunes_before_it_waits(tuned: Finished, tmp_path: Path) -> None:
-    """Its own method is being tuned by another process, so the other part's comes first."""
+def test_a_part_does_what_nobody_is_at_before_it_waits(tuned: Finished, tmp_path: Path) -> None:
+    """Another process tunes its own method, so the other one comes first, with its runs."""
     out = tmp_path / "out"
     own, others = (
         out / f"tuning/rotten_tomatoes--{name}.journal" for name in ("layers", "merging")
@@ -242,10 +242,12 @@ def test_a_part_takes_what_nobody_tunes_before_it_waits(tuned: Finished, tmp_pat
     try:
         # the outcome of a trial of the other method
         wait_until(lambda: others.is_file() and '"points"' in others.read_text())
+        wait_until(lambda: bool(list((out / "runs").glob("merging*.json"))))
         assert part.poll() is None
     finally:
         lock.close()
     assert part.wait() == 0
+    assert_alike(out, tuned.out)
     assert trials_of(out) == trials_of(tuned.out)
 
 

@@ -6,7 +6,7 @@ on from its last finished epoch.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -30,10 +30,11 @@ from tokendrop.compare.results.floor import check_floor, floor_path, read_floors
 from tokendrop.compare.results.frame import results_frame
 from tokendrop.compare.results.records import Record
 from tokendrop.compare.results.trust import set_aside
-from tokendrop.compare.tuning.outcomes import Trial
+from tokendrop.compare.tuning.outcomes import Chosen, Trial
 from tokendrop.compare.tuning.tune import (
     check_tuning,
     journal,
+    points,
     tune,
     tune_method,
     tuned_entries,
@@ -41,7 +42,7 @@ from tokendrop.compare.tuning.tune import (
 from tokendrop.data import TextData
 from tokendrop.errors import InUse
 from tokendrop.holding import hold, one_at_a_time
-from tokendrop.training.tracking import Run, log_comparison, wants_wandb
+from tokendrop.training.tracking import log_comparison, wants_wandb
 
 
 def compare(
@@ -68,8 +69,8 @@ def compare(
 def _compared(
     comparison: Comparison, out: Path, cluster: Cluster | None, shard: Shard
 ) -> list[Record]:
-    cells = {_path(out, cell.run): cell for cell in grid(comparison)}
-    engines = {_path(out, cell.run): cell for cell in engine_cells(comparison)}
+    cells = _by_record(grid(comparison), out)
+    engines = _by_record(engine_cells(comparison), out)
     begin_or_continue(comparison, out, cells | engines)
     tasks: dict[str, TextData] = {}
 
@@ -84,13 +85,24 @@ def _compared(
         check_cell(comparison, cell, data_of(cell.run.task, cell.data))
     for entry in _with_floors(comparison):
         check_floor(entry.task, data_of(entry.task, entry.data), entry.metric)
+
+    def check_data(cells: Mapping[Path, Cell]) -> None:
+        check_same_data(cells, lambda cell: data_of(cell.run.task, cell.data).fingerprint())
+
+    def run_known(chosen: Mapping[tuple[str, str], Sequence[Chosen]]) -> None:
+        """Make the runs of the methods that are tuned, or need not be."""
+        known = _by_record(grid(comparison, chosen), out)
+        begin_or_continue(comparison, out, known | engines)
+        check_data(known | engines)
+        run_here(comparison, bundles(known, engines), shard, out, data_of)
+
     if comparison.tune is not None:
         check_tuning(comparison, data_of)
-        studies = _studies(comparison, out, data_of, cluster, shard)
+        studies = _studies(comparison, out, data_of, cluster, shard, run_known)
         chosen = tune(comparison, out, data_of, studies)
-        cells = {_path(out, cell.run): cell for cell in grid(comparison, chosen)}
+        cells = _by_record(grid(comparison, chosen), out)
         begin_or_continue(comparison, out, cells | engines)
-    check_same_data(cells | engines, lambda cell: data_of(cell.run.task, cell.data).fingerprint())
+    check_data(cells | engines)
     _write_floors(comparison, cells, out, data_of)
     every = bundles(cells, engines)
     if cluster is None:
@@ -123,9 +135,17 @@ def _run_on(
 
 
 def _studies(
-    comparison: Comparison, out: Path, data_of: DataOf, cluster: Cluster | None, shard: Shard
+    comparison: Comparison,
+    out: Path,
+    data_of: DataOf,
+    cluster: Cluster | None,
+    shard: Shard,
+    run_known: Callable[[Mapping[tuple[str, str], Sequence[Chosen]]], None],
 ) -> Iterable[list[Trial]] | None:
-    """The trials of all tuned methods, in order; None if this process makes them one by one."""
+    """The trials of all tuned methods, in order; None if this process makes them one by one.
+
+    While other parts tune the last methods, this one makes the runs of those that are tuned.
+    """
     tuned = tuned_entries(comparison)
     if cluster is not None:
         jobs, names = study_jobs(comparison, tuned, out, data_of)
@@ -139,6 +159,14 @@ def _studies(
         if (path := journal(out, entry)) not in made:
             with suppress(InUse):
                 made[path] = tune_method(comparison, entry, data_of, out)
+    if len(made) < len(tuned):
+        known = [entry for entry in tuned if journal(out, entry) in made]
+        run_known(
+            {
+                (one.task, one.name): points(comparison, one, made[journal(out, one)])
+                for one in known
+            }
+        )
     return [
         made.get(journal(out, entry)) or tune_method(comparison, entry, data_of, out, wait=True)
         for entry in tuned
@@ -175,5 +203,10 @@ def _report(comparison: Comparison, out: Path) -> list[Record]:
     return found
 
 
-def _path(out: Path, run: Run) -> Path:
-    return records.record_path(out, run.method, run.operating_point, run.task, run.seed)
+def _by_record(cells: Iterable[Cell], out: Path) -> dict[Path, Cell]:
+    """Runs by the files that hold their results."""
+    places = ((cell, cell.run) for cell in cells)
+    return {
+        records.record_path(out, run.method, run.operating_point, run.task, run.seed): cell
+        for cell, run in places
+    }

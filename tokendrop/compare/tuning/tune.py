@@ -121,13 +121,24 @@ def tune(
     for task, of_task in groupby(tried, lambda one: one[0].task):
         found: dict[str, list[Trial]] = {}
         for entry, trials in of_task:
-            speedups = _speedups(entry, comparison.tune)
-            points = entry.method.operating_points
-            chosen[task, entry.name] = choose(trials, speedups, points)
-            if speedups:
+            chosen[task, entry.name] = points(comparison, entry, trials)
+            if _speedups(entry, comparison.tune):
                 found[entry.name] = trials
         _say_unreached(task, comparison.tune.speedups, found, console)
     return chosen
+
+
+def points(comparison: Comparison, entry: Entry, trials: Sequence[Trial]) -> list[Chosen]:
+    """The operating points to run of a method on a task, from its trials.
+
+    Args:
+        comparison: with limits.
+        entry: the method on a task.
+        trials: all that its budget pays for.
+    """
+    assert comparison.tune is not None
+    speedups = _speedups(entry, comparison.tune)
+    return choose(trials, speedups, entry.method.operating_points)
 
 
 def _speedups(entry: Entry, limits: Tuning) -> list[float]:
