@@ -22,6 +22,9 @@ import torch  # noqa: E402
 import transformers  # noqa: E402, F401
 from hypothesis import settings  # noqa: E402
 
+from tests import drawing  # noqa: E402
+from tests.drawing import undrawn  # noqa: E402
+
 if not torch.cuda.is_available():
     # the kernels for GPUs run on a processor, slowly, by Triton's interpreter
     os.environ["TRITON_INTERPRET"] = "1"
@@ -60,11 +63,14 @@ def _seeds() -> None:
     torch.manual_seed(0)
 
 
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reports of a test that looks at no figure."""
-    from matplotlib.figure import Figure
+@pytest.fixture(scope="session", autouse=True)
+def _undrawn() -> Iterator[None]:
+    with undrawn():
+        yield
 
-    from tests.drawing import undrawn
 
-    monkeypatch.setattr(Figure, "savefig", undrawn)
+@pytest.fixture(scope="module")
+def drawn() -> Iterator[None]:
+    """For tests that look at figures."""
+    with drawing.drawn():
+        yield

@@ -38,7 +38,7 @@ def assert_whole(path: Path, opened: Open, looks: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def report(drawn: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     runs = [*grid(seeds=(1, 2)), *grid("a_second_task_with_a_long_name", seeds=(1, 2))]
     made = [saved(folder, run, exits=True, drops=True, classes=True) for run in runs]

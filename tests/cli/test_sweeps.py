@@ -18,8 +18,6 @@ from tokendrop.cli.sweep import read_sweep
 from tokendrop.configs import config_folder, read_config
 from tokendrop.errors import UserError
 
-pytestmark = pytest.mark.usefixtures("undrawn")
-
 FOLDER = config_folder() / "sweep"
 FILES = sorted(FOLDER.glob("*.yaml"))
 SMALL = [

@@ -37,7 +37,7 @@ METHODS = {"dense", "power_bert", "dact_bert", "truncation", "token_merging"}
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(drawn: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("undisturbed")
     assert main(["compare", "--config", SMOKE, "--out", str(out)]) == 0
     return out
@@ -142,7 +142,6 @@ def test_the_model_of_a_run_knows_its_figures(undisturbed: Path) -> None:
     assert figures.provenance["versions"] == record["provenance"]["versions"]
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_again_it_only_reports(undisturbed: Path) -> None:
     stages = sorted((undisturbed / "stages").iterdir())
     before = [path.stat().st_mtime_ns for path in stages]
@@ -188,7 +187,6 @@ def test_what_an_earlier_training_of_a_method_made_stays_no_part_of_the_table(
     assert not (tmp_path / "stages").exists()
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_seed_and_a_method_join_what_lies_in_the_folder(
     tmp_path: Path,
     undisturbed: Path,

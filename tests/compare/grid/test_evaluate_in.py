@@ -13,8 +13,6 @@ from tests.compare.grid.test_compare import SMOKE
 from tokendrop.cli import main
 from tokendrop.models.placing import Dtype, cast_weights
 
-pytestmark = pytest.mark.usefixtures("undrawn")
-
 
 def test_a_run_is_measured_with_weights_in_bf16(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

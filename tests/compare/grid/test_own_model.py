@@ -22,8 +22,6 @@ from tokendrop.deploy import engines
 from tokendrop.measure.measures import KEPT_TOKENS, MEASURES, THROUGHPUT_UNPADDED
 from tokendrop.testing.tiny import MAX_TOKENS
 
-pytestmark = pytest.mark.usefixtures("undrawn")
-
 ENGINES = ["onnxruntime", "onnxruntime-int8"]
 
 

@@ -20,6 +20,8 @@ from tokendrop.compare.report.looks import Look, looks_of
 from tokendrop.compare.results.records import Record
 from tokendrop.themes import DARK, LIGHT, Theme
 
+pytestmark = pytest.mark.usefixtures("drawn")
+
 
 def svg(name: str, runs: list[Record], theme: Theme = LIGHT) -> str:
     buffer = BytesIO()

@@ -17,7 +17,7 @@ EVIL = "<script>alert('x')</script>"
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+def page(drawn: None, tmp_path_factory: pytest.TempPathFactory) -> str:
     runs = [replace(run, notes=[f"cut {EVIL}"], details={"words": EVIL}) for run in grid()]
     return write_report(tmp_path_factory.mktemp("report"), runs).path.read_text(encoding="utf-8")
 

@@ -69,7 +69,9 @@ def model() -> TokenDropModel:
 
 
 @pytest.fixture(scope="module")
-def searched(model: TokenDropModel, tmp_path_factory: pytest.TempPathFactory) -> tuple[Front, Path]:
+def searched(
+    drawn: None, model: TokenDropModel, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Front, Path]:
     folder = tmp_path_factory.mktemp("search")
     return search(model, SPLIT, TASK, SMALL, folder), folder
 
