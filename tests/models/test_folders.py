@@ -131,3 +131,32 @@ def test_a_file_without_the_mark_of_transformers_is_read(folder: Path) -> None:
     wanted = tokendrop.load(folder).predict(TEXTS)
     save_file(weights, folder / "model.safetensors")
     assert tokendrop.load(folder).predict(TEXTS) == wanted
+
+
+def test_a_missing_shard_is_named(folder: Path) -> None:
+    tiny_model("roberta").save_pretrained(folder, max_shard_size="20KB")
+    lost = min(folder.glob("model-00002-*"))
+    lost.unlink()
+    (folder / "model.safetensors").unlink()
+    refused(folder, f"has no {lost.name}, which model.safetensors.index.json names: restore")
+
+
+def test_a_head_under_other_names_is_told_with_them(folder: Path) -> None:
+    reweighted(folder, lambda found: {k.replace("classifier", "mine"): v for k, v in found.items()})
+    with pytest.raises(UserError, match=r"e\.g\. classifier\.\S+, and hold others, e\.g\. mine\."):
+        tokendrop.load(folder)
+
+
+def test_a_class_of_its_own_beside_the_usual_name_is_read(folder: Path) -> None:
+    reconfigured(folder, architectures=["Mine", "RobertaForSequenceClassification"])
+    assert tokendrop.load(folder).labels == LABELS
+
+
+def test_what_a_pass_gives_does_not_follow_the_files(tmp_path: Path) -> None:
+    # Hugging Face's own model is timed beside the methods, and written for other engines
+    tiny_model("modernbert").save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    said = {"return_dict": False, "output_hidden_states": True, "output_attentions": True}
+    reconfigured(tmp_path, **said)
+    found = tokendrop.load(tmp_path).backbone(torch.tensor([[5, 6, 7]]))
+    assert list(found) == ["logits"]

@@ -223,14 +223,14 @@ def load_classifier(folder: Path) -> PreTrainedModel:
         UserError: the folder holds something else, or not all of it.
     """
     config = read_config(str(folder))
-    (architecture, *_) = config.architectures or ["nothing"]
     for head in HEADS:
-        if architecture.endswith(head.suffix):
+        if _has_head(config, head):
             return read_model(head.auto, str(folder), config, head=True)[0]
+    named = ", ".join(config.architectures or ["nothing"])
     suffixes = ", ".join(dict.fromkeys(head.suffix for head in HEADS))
     raise UserError(
         f"{folder} holds no model with a head that can answer (its config.json names "
-        f"{architecture} under architectures, and not one of "
+        f"{named} under architectures, and not one of "
         f"{suffixes}): train one with 'tokendrop fit'"
     )
 

@@ -51,6 +51,9 @@ def read_config(place: str) -> PretrainedConfig:
             raise UserError(f"{place} cannot be run: {not_supported(kind)}")
         config = AutoConfig.from_pretrained(place, trust_remote_code=False)
     supported(config)
+    # what a pass gives, and in which form, is said where it is run
+    config.return_dict = True
+    config.output_attentions = config.output_hidden_states = False
     _check_sizes(config, place)
     named: object = config.architectures
     if not isinstance(named, list | None) or not all(isinstance(x, str) for x in named or ()):
@@ -181,9 +184,11 @@ def read_model(
             f"not have, e.g. {more[0]}: restore the number of layers there"
         )
     if missing and head:
+        others = f", and hold others, e.g. {unknown[0]}" if unknown else ""
+        cure = "rename them to its names, or train one" if unknown else "train one"
         raise UserError(
-            f"the weights in {place} lack {len(missing)} tensors, e.g. {missing[0]}: it is not a "
-            "trained classifier; train one with 'tokendrop fit'"
+            f"the weights in {place} lack {len(missing)} tensors of the head, e.g. {missing[0]}"
+            f"{others}: it is not a trained {type(model).__name__}; {cure} with 'tokendrop fit'"
         )
     return model, missing
 

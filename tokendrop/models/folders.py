@@ -64,16 +64,23 @@ def check_weights(folder: Path) -> None:
     """Name the file that kept a folder's weights from being loaded, if it is found.
 
     Raises:
-        UserError: a file of weights is torn, or something else than tensors.
+        UserError: a file of weights is torn, missing, or something else than tensors.
     """
     for file in sorted(folder.glob("*")):
         try:
             if file.name.endswith(".index.json"):
-                json.loads(file.read_bytes())["weight_map"].values()
+                named = set(json.loads(file.read_bytes())["weight_map"].values())
+                if lost := sorted(name for name in named if not (folder / name).is_file()):
+                    raise UserError(
+                        f"{folder} has no {listed(lost)}, which {file.name} names: restore "
+                        "what is missing"
+                    )
             elif file.suffix == ".safetensors":
                 safe_open(file, "pt")
             elif file.name.startswith("pytorch_model") and file.suffix == ".bin":
                 torch.load(file, map_location="meta", weights_only=True)
+        except UserError:
+            raise
         # whatever comes first in safetensors, zip or pickle
         except Exception as error:
             raise UserError(

@@ -24,6 +24,7 @@ from tokendrop.reducers.base import Group, Reducer, Stage, Step
 from tokendrop.reducers.given import description_of, groups_of, passes_of, score_of
 from tokendrop.tasks import Scores, Task
 from tokendrop.training.loss_watch import LossWatch, check_weights
+from tokendrop.training.mean_loss import MeanLoss
 from tokendrop.training.objectives import backward, objectives
 from tokendrop.training.processes import Draws, Part, gather, several, total
 
@@ -100,6 +101,7 @@ class TokenDropModule(LightningModule):
         evaluated = {name: split for name, split in splits.items() if name != "train"}
         self.scores = nn.ModuleDict({k: task.scores(split) for k, split in evaluated.items()})
         self.kept = Kept(model.shape.layers)
+        self.mean_loss = MeanLoss()
         self.flops = torch.zeros(2, dtype=torch.long)
         # of all passes of this process since, backward ones included; it only grows
         self.train_flops = 0
@@ -235,15 +237,14 @@ class TokenDropModule(LightningModule):
         dense = dense_flops(encoded.trace.start.lengths, model.backbone, model.shape)
         self.flops += torch.tensor([dense, reduced])
         self.train_flops += reduced  # what the epochs of a stage are chosen by is part of its cost
-        self.log(f"{split}/loss", self._task_loss(encoded), batch_size=len(batch), sync_dist=True)
+        self.mean_loss.update(self._task_loss(encoded), self.task.loss_weight(batch))
+        self.log(f"{split}/loss", self.mean_loss, batch_size=len(batch))
 
     def on_validation_epoch_end(self) -> None:
         metrics = self._finish("dev")
         self.log("dev/score", score_of(self.model.reducer, metrics[self.metric], metrics))
-        described = description_of(self.model.reducer)
-        self.log_dict(
-            {f"reducer/{k}": v for k, v in described.items() if isinstance(v, (int, float))}
-        )
+        told = description_of(self.model.reducer).items()
+        self.log_dict({f"reducer/{k}": v for k, v in told if isinstance(v, (int, float))})
 
     def on_test_epoch_end(self) -> None:
         self._finish("test")

@@ -138,6 +138,7 @@ def outcome_of(ray: Any, ref: Any, name: str) -> Outcome:
 
     Raises:
         UserError: what it raised, or its worker was lost too often.
+        OSError, SyntaxError: as the job raised it, e.g. for a full disk.
     """
     try:
         found: Outcome = ray.get(ref)
@@ -145,6 +146,9 @@ def outcome_of(ray: Any, ref: Any, name: str) -> Outcome:
         cause = error.cause
         if isinstance(cause, UserError):
             raise UserError(f"{name}: {cause}") from error
+        if isinstance(cause, OSError | SyntaxError):
+            # Ray's own error is of its class, but has lost the file and what is wrong with it
+            raise cause from error
         raise
     except ray.exceptions.RayError as error:
         raise UserError(
