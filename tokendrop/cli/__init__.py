@@ -144,6 +144,7 @@ def _each_line_once() -> Iterator[None]:
         return not known
 
     names = ("data.prepared", "models.backbones", "models.model", "models.answering")
+    names += ("compare.report.canvas",)
     loggers = [logging.getLogger(f"tokendrop.{name}") for name in names]
     for logger in loggers:
         logger.addFilter(is_new)
