@@ -8,8 +8,10 @@ from typing import Any
 from matplotlib.font_manager import fontManager
 
 # usual ones of Linux, macOS and Windows, for letters that the first has not
-FONTS = ("Noto Sans CJK JP", "Droid Sans Fallback", "WenQuanYi Zen Hei", "Arial Unicode MS")
-FONTS += ("Microsoft YaHei", "Malgun Gothic")
+FONTS = (
+    *("Noto Sans CJK JP", "Droid Sans Fallback", "WenQuanYi Zen Hei"),
+    *("Arial Unicode MS", "Microsoft YaHei", "Malgun Gothic"),
+)
 
 
 @dataclass(frozen=True)

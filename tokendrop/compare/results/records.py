@@ -183,6 +183,8 @@ def records_of(folder: Path) -> list[Record]:
 def _read(path: Path) -> Record:
     what, cure = "a whole run record", "delete it and run again"
     schema = read_json(path, _Version, what, cure, others="ignore").schema
+    if schema > SCHEMA:
+        raise UserError(f"{path} was written by a newer version of tokendrop: update this one")
     if schema != SCHEMA:
         raise UserError(f"{path} has record schema {schema!r}, this is {SCHEMA}: {cure}")
     record: Record = read_json(path, Record, what, cure)
