@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tokendrop.compare.results.records import Record
+from tokendrop.compare.results.records import Record, check_there
 from tokendrop.errors import UserError
 from tokendrop.sums import is_changed
 from tokendrop.tasks import Task, kind_named
@@ -88,6 +88,7 @@ def class_answers(record: Record, folder: Path) -> ClassAnswers | None:
     if record.predictions_file is None:
         return None
     path = folder / record.predictions_file
+    check_there(path)
     try:
         frame = _read(path, path.stat().st_mtime_ns, True)
     except (OSError, ValueError) as error:

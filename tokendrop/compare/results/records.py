@@ -206,6 +206,18 @@ def _is_inside(file: str) -> bool:
     return not path.is_absolute() and ".." not in path.parts and len(file.encode()) < LONGEST_PATH
 
 
+def check_there(path: Path) -> None:
+    """
+    Raises:
+        UserError: a file that a run record names is missing.
+    """
+    if not path.is_file():
+        raise UserError(
+            f"{path} is missing, which a run record names: copy the whole folder that 'tokendrop "
+            "compare' wrote, or delete the run's record in runs/ and compare again"
+        )
+
+
 @dataclass(frozen=True)
 class _Version:
     schema: int
