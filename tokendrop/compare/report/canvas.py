@@ -108,8 +108,8 @@ def legends(figure: Figure, handles: Sequence[Sequence[Line2D]]) -> None:
             fontsize=9,
         )
         height = max(height, below.get_window_extent().height / figure.dpi)
-    down = figure.axes[0].get_gridspec().nrows
-    figure.set_figheight(figure.get_figheight() + height * down)
+    grid: Any = figure.axes[0].get_gridspec()
+    figure.set_figheight(figure.get_figheight() + height * grid.nrows)
 
 
 def _columns(handles: Sequence[Line2D], inches: float) -> int:
@@ -126,7 +126,7 @@ def strokes(
     A line has the colour of its method, and of the method's lines its own dashes or markers.
     """
     names = dict.fromkeys((point.method, point.operating_point) for point in points)
-    found = {}
+    found: dict[tuple[str, str], dict[str, Any]] = {}
     for method, mine in groupby(names, key=lambda name: name[0]):
         color = looks[method][0]
         # the dashes change first
