@@ -26,6 +26,7 @@ from tokendrop.sums import digest, line_of, sum_file
 DRAFT = ".draft"
 # people have files of this ending too; ours say which host and process, see _mark
 _IS_DRAFT = re.compile(r"\.[0-9a-f]{8}-[0-9]+-.+" + re.escape(DRAFT))
+OLDER = f"-older{DRAFT}"  # of a folder's draft, which holds the folder that it replaces
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DAY = 24 * 3600
 LONGEST = 180  # characters of a name, which leaves room for endings
@@ -104,18 +105,18 @@ def whole_folder(target: Path) -> Iterator[Path]:
     target = _behind_links(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=_mark(), suffix=DRAFT, dir=target.parent))
-    older = draft.with_name(f"{draft.name.removesuffix(DRAFT)}-older{DRAFT}")
+    older = draft.with_name(draft.name.removesuffix(DRAFT) + OLDER)
     try:
         with _no_room_is_said(target):
             yield draft
         draft.chmod(0o755)
         # removing the older one takes time, in which a kill must not find neither
         if target.exists():
-            os.replace(target, older)
+            older.mkdir()
+            os.replace(target, older / target.name)
         os.replace(draft, target)
     except BaseException:
-        if older.exists() and not target.exists():
-            os.replace(older, target)
+        _put_back(older)
         raise
     finally:
         for left in (draft, older):
@@ -189,6 +190,7 @@ def write_bytes(path: Path, content: bytes | memoryview, *, summed: bool = False
 def remove_drafts(folder: Path, *, below: bool = True) -> None:
     """Remove what processes that are gone were writing in a folder.
 
+    A folder that one of them was replacing, and had not yet, is put back under its name.
     Drafts of another machine, whose processes cannot be seen from here, go when a day old.
 
     Args:
@@ -199,10 +201,20 @@ def remove_drafts(folder: Path, *, below: bool = True) -> None:
         for name in filter(_IS_DRAFT.fullmatch, (*folders, *files)):
             draft = Path(place, name)
             if _is_left(draft):
+                # a stranger's link may lead to other people's folders
+                if name.endswith(OLDER) and not draft.is_symlink():
+                    _put_back(draft)
                 shutil.rmtree(draft, ignore_errors=True)
                 if draft.is_file():
                     draft.unlink(missing_ok=True)
         folders[:] = [name for name in folders if below and not _IS_DRAFT.fullmatch(name)]
+
+
+def _put_back(older: Path) -> None:
+    """Give a folder that was to be replaced its name back, if nothing has taken its place."""
+    for folder in older.glob("*"):
+        if not (target := older.with_name(folder.name)).exists():
+            os.replace(folder, target)
 
 
 def _is_left(draft: Path) -> bool:

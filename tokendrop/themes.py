@@ -5,6 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from matplotlib.font_manager import fontManager
+
+# usual ones of Linux, macOS and Windows, for letters that the first has not
+FONTS = (
+    *("Noto Sans CJK JP", "Droid Sans Fallback", "WenQuanYi Zen Hei"),
+    *("Arial Unicode MS", "Microsoft YaHei", "Malgun Gothic"),
+)
+
 
 @dataclass(frozen=True)
 class Theme:
@@ -22,6 +30,7 @@ class Theme:
 
     def style(self) -> Any:
         """The matplotlib settings of a figure in these colours."""
+        installed = set(fontManager.get_font_names())
         return {
             "axes.edgecolor": self.faint,
             "axes.facecolor": self.background,
@@ -33,6 +42,7 @@ class Theme:
             "axes.titlesize": 12,
             "axes.titleweight": "bold",
             "figure.facecolor": self.background,
+            "font.family": ["DejaVu Sans", *(font for font in FONTS if font in installed)],
             "font.size": 11,
             "grid.alpha": 0.35,
             "grid.color": self.faint,

@@ -57,6 +57,22 @@ def test_what_a_kill_left_is_removed_at_the_next_start(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["other"]
 
 
+def test_a_folder_whose_replacement_was_killed_is_there_at_the_next_start(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "x").write_text("old")
+    killed_while(
+        tmp_path,
+        """with whole_folder(Path('model')) as draft:
+    (draft / 'x').write_text('new')
+    move = os.replace
+    os.replace = lambda one, other: os._exit(9) if one == draft else move(one, other)""",
+    )
+    assert not (tmp_path / "model").exists()
+    remove_drafts(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert (tmp_path / "model" / "x").read_text() == "old"
+
+
 def test_what_somebody_else_calls_a_draft_stays(tmp_path: Path) -> None:
     ours = f".0123abcd-{os.getpid()}-x7"  # of another machine
     names = ["thesis.draft", ".notes.draft", "4-chapters.draft", f"{ours}.draft", f"{ours}-b.draft"]

@@ -143,7 +143,8 @@ def _each_line_once() -> Iterator[None]:
         said.add(line)
         return not known
 
-    names = ("data.prepared", "models.backbones", "models.model", "models.answering")
+    models = ("models.backbones", "models.model", "models.answering")
+    names = ("data.prepared", *models, "compare.report.canvas")
     loggers = [logging.getLogger(f"tokendrop.{name}") for name in names]
     for logger in loggers:
         logger.addFilter(is_new)

@@ -238,27 +238,28 @@ class _Walk:
     ) -> Tensor | None:
         """Compact to the tokens that stay: (T',) which ones, None if all do."""
         masks = {n: one.keep for n, one in enumerate(decisions) if one.keep is not None}
-        ranks = {
-            number: (part, part.ranking)
+        ranks = [
+            (number, part, part.ranking)
             for number, part in enumerate(self.encoder.parts)
             if part.ranking is not None and index in part.drops and part.ranking.before == before
-        }
-        self.dropped |= {*masks, *ranks}
+        ]
+        self.dropped |= {*masks, *(number for number, _, _ in ranks)}
         if ranks and len(self.dropped) > 1:  # how many stay by rank is known for whole rows
             raise UserError(
                 "a method that drops tokens by rank cannot be exported in one chain with another "
                 "that drops before it or beside it: take one of them"
             )
-        for number, (part, ranking) in ranks.items():
+        if ranks:
+            ((number, part, ranking),) = ranks
             assert part.most is not None
             counts = torch.minimum(part.most[index][self.lengths], self.layout.sizes)
             width = part.most[index].cummax(0).values[self.width]
             with exporting(part.reducer, "ranking"):
                 scores = ranking.scores(self._view(number, index, received))
                 found, self.layout = self.layout.best(scores, counts, width, ranking.keep_first)
-        if masks:
+        elif masks:
             found, self.layout = self.layout.keep(torch.stack([*masks.values()]).all(0))
-        elif not ranks:
+        else:
             return None
         self.hidden = self.hidden.index_select(0, found)
         return found

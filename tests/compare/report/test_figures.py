@@ -3,15 +3,19 @@ from __future__ import annotations
 import errno
 import random
 import struct
+import warnings
 from dataclasses import replace
 from io import BytesIO
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.artist import Artist
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from tests.compare.synthetic import grid, record
 from tokendrop.compare.report.canvas import save
@@ -141,6 +145,56 @@ def test_a_legend_has_room_for_every_name(monkeypatch: pytest.MonkeyPatch) -> No
     figures[1].draw_without_rendering()
     box = figures[1].legends[0].get_window_extent()
     assert 0 <= box.x0 < box.x1 <= figures[1].bbox.width
+
+
+def test_long_names_cover_nothing_and_lines_of_a_method_differ(figures: list[Figure]) -> None:
+    long = "a method with a name of many words that say what it does"
+    runs = [record(long, f"point {i:02}", flops=1 + i, task=long) for i in range(10)]
+    # on the other task the method has fewer points, which look as they do here
+    runs += [record(long, run.operating_point, task=f"{long}, too") for run in runs[7:]]
+    drawn = drawings(runs)
+    for name in ("training", "kept_tokens"):
+        drawn[name](BytesIO(), LIGHT)
+        figure = figures.pop()
+        figure.draw_without_rendering()
+        titles = [text.get_window_extent() for text in figure.findobj(_is_title)]
+        assert not any(one.overlaps(other) for one, other in combinations(titles, 2))
+        for axes in figure.axes:
+            if legend := axes.get_legend():
+                assert legend.get_window_extent().y1 < axes.get_window_extent().y0
+        styles: dict[str, set[str]] = {}
+        for line in (line for axes in figure.axes for line in axes.lines):
+            if "point" in (label := str(line.get_label())):
+                look: Any = line
+                style = look._dash_pattern, look.get_fillstyle(), look.get_markerfacecolor()
+                styles.setdefault(label, set()).add(repr(style))
+        assert len(styles) == len(set.union(*styles.values())) == 10
+
+
+def _is_title(artist: Artist) -> bool:
+    return isinstance(artist, Text) and artist.get_text().startswith("a method")
+
+
+def test_a_name_for_which_there_is_no_room_is_left_out(figures: list[Figure]) -> None:
+    runs = [record(point=f"{i} {'w' * 30}", method="m", flops=2 + i / 100) for i in range(16)]
+    drawings(runs)["trade_off_flops"](BytesIO(), LIGHT)
+    (axes,) = figures[0].axes
+    boxes = [text.get_window_extent() for text in axes.texts if text.get_text()]
+    assert 0 < len(boxes) < 16
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
+def test_letters_that_no_font_has_are_one_line(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tokendrop.themes.FONTS", ())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawings([record("方法")])["training"](BytesIO(), LIGHT)
+    assert [line for line in caplog.messages if "font" in line] == [
+        "figures show boxes for letters that no font of this machine has: install one, "
+        "e.g. Noto Sans CJK, and write the report again"
+    ]
 
 
 def test_a_full_disk_leaves_the_figure_that_was_there(

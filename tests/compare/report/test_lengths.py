@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,9 @@ from tests.compare.synthetic import saved
 from tokendrop.compare.report.lengths import lengths_panel
 from tokendrop.compare.report.panel import Findings, Panel
 from tokendrop.compare.results.analysis import NOTHING
-from tokendrop.compare.results.fates import Fates, write_fates
+from tokendrop.compare.results.fates import Fates, read_fates, write_fates
 from tokendrop.compare.results.records import Record
+from tokendrop.errors import UserError
 
 LENGTHS = list(range(100, 0, -1))
 
@@ -108,3 +110,12 @@ def test_numbers_are_not_right_or_wrong(tmp_path: Path) -> None:
     answers = {"example": range(100), "label": [0.5] * 100, "value": [0.4] * 100, "score": 0.0}
     pd.DataFrame(answers).to_csv(tmp_path / str(of_numbers.predictions_file), index=False)
     assert panel(tmp_path, [of_numbers]) is None
+
+
+def test_fates_of_more_samples_than_rows_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "fates.json"
+    sample = {"label": "", "answer": "", "words": [], "depth": [], "left": 1, "tokens": 0}
+    found = {"layers": 1, "exits": [0, 0], "dropped": {}, "samples": [sample]}
+    path.write_text(json.dumps(found))
+    with pytest.raises(UserError, match=r"fates\.json .*1 samples are of 0 rows"):
+        read_fates(path)

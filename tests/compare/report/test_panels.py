@@ -154,7 +154,7 @@ def test_the_numbers_of_panels_are_tables(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     for name in ("predictions_file", "fates_file"):
-        with pytest.raises(UserError, match="lost"):
+        with pytest.raises(UserError, match=r"lost is missing.* copy the whole folder"):
             write_report(tmp_path, [replace(record(), **{name: "lost"})])
 
 

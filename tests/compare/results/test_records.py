@@ -74,7 +74,7 @@ def test_drafts_of_a_killed_run_are_ignored(tmp_path: Path) -> None:
         lambda text: text[: len(text) // 2],
         lambda text: "",
         lambda text: "[]",
-        lambda text: text.replace('"schema": 2', '"schema": 99'),
+        lambda text: text.replace('"schema": 2', '"schema": 1'),
         lambda text: text.replace('"seed":', '"sead":'),
     ],
 )
@@ -86,6 +86,13 @@ def test_a_damaged_record_is_named_with_its_cure(tmp_path: Path, damage: object)
         records.read_records(tmp_path)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_record_of_a_newer_version_is_not_to_be_deleted(tmp_path: Path) -> None:
+    path = records.write_record(record(), tmp_path)
+    path.write_text(path.read_text().replace('"schema": 2', '"schema": 3'))
+    with pytest.raises(UserError, match="a newer version of tokendrop: update this one"):
+        records.read_records(tmp_path)
 
 
 def test_a_record_is_plain_json(tmp_path: Path) -> None:

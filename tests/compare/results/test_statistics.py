@@ -116,7 +116,10 @@ def test_without_predictions_or_the_same_seeds_nothing_is_compared(tmp_path: Pat
         assert found["reviews", "m", "p"].difference is None
 
 
-@pytest.mark.parametrize("damage", ["", "example,label\n0,a\n", "torn"])
+NO_LABELS, NO_ROWS = "example,score\n0,1.0\n", "example,label,score\n"
+
+
+@pytest.mark.parametrize("damage", ["", "example,label\n0,a\n", "torn", NO_LABELS, NO_ROWS])
 def test_predictions_of_another_run_are_named_with_the_cure(tmp_path: Path, damage: str) -> None:
     runs = [saved(tmp_path, "dense", [1, 0] * 9), saved(tmp_path, "m", [1] * 18)]
     path = tmp_path / "predictions" / "m-p-0.csv"

@@ -15,7 +15,7 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 from sklearn.calibration import calibration_curve
 
-from tokendrop.compare.report.canvas import Drawing, dashes, save, subplots
+from tokendrop.compare.report.canvas import Drawing, legends, save, strokes, subplots, title
 from tokendrop.compare.report.looks import looks_of
 from tokendrop.compare.report.panel import Findings, Panel, markup
 from tokendrop.compare.report.pictures import image
@@ -124,7 +124,7 @@ def _reliability(
 ) -> Figure:
     figure, (axes,) = subplots(1, height=3.6)
     method = mine[0].point.method
-    axes.set_title(f"{mine[0].point.title}, {mine[0].point.task}", loc="left")
+    title(axes, f"{mine[0].point.title}, {mine[0].point.task}")
     axes.set_xlabel("Stated confidence")
     axes.set_ylabel("Right answers")
     axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
@@ -133,13 +133,18 @@ def _reliability(
     axes.axline((0.5, 0.5), slope=1, color=theme.faint, lw=4, alpha=0.6, zorder=1)
     if dense is not None and method != dense.point.method:
         axes.plot(*(dense.stated, dense.right), color=theme.text, lw=1, label=dense.point.name)
-    color, marker = looks_of(runs, theme)[method]
-    by_key = {one.point.key: one for one in mine}
-    for point, dash in dashes([one.point for one in mine]):
-        one = by_key[point.key]
-        label = method if point.is_reference else point.operating_point
-        axes.plot(*(one.stated, one.right), color=color, ls=dash, marker=marker, ms=6, label=label)
+    looks = looks_of(runs, theme)
+    styles = strokes((one.point for one in mine), looks, theme)
+    for one in mine:
+        axes.plot(
+            one.stated,
+            one.right,
+            marker=looks[method][1],
+            ms=6,
+            label=method if one.point.is_reference else one.point.operating_point,
+            **styles[method, one.point.operating_point],
+        )
     axes.set_xlim(min(0.5, *(x for one in mine for x in one.stated)) - 0.03, 1.03)
     # by itself a legend leaves out names that begin with "_"
-    axes.legend(handles=axes.lines[1:], fontsize=9)
+    legends(figure, [axes.lines[1:]])
     return figure

@@ -16,16 +16,18 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from tokendrop.compare.report.canvas import (
     DASHES,
     Drawing,
-    dashes,
     legend,
+    legends,
     metric_axis,
     save,
+    strokes,
     subplots,
+    title,
 )
 from tokendrop.compare.report.looks import PLAIN, Look, looks_of
 from tokendrop.compare.report.point_names import name_points
 from tokendrop.compare.results.fronts import pareto_front
-from tokendrop.compare.results.points import Point, by_task, dense_point
+from tokendrop.compare.results.points import Point, by_task, dense_point, points
 from tokendrop.compare.results.records import Record
 from tokendrop.compare.results.statistics import NOTHING, Statistics
 from tokendrop.measure.measures import TRADE_OFFS, VALUE, Measure
@@ -100,7 +102,7 @@ def _trade_off(
     figure, all_axes = subplots(len(tasks), height=4.3 + 0.08 * max(0, crowd - 10))
     for axes, (task, of_task) in zip(all_axes, tasks.items(), strict=True):
         metric_axis(axes, of_task[0].runs[0], "test")
-        axes.set_title(task, loc="left")
+        title(axes, task)
         axes.set_xlabel(label)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
         axes.margins(0.1, 0.14)
@@ -169,29 +171,28 @@ def _kept_tokens(records: Sequence[Record], together: Sequence[Record], theme: T
     tasks = by_task(records)
     looks = looks_of(together, theme)
     figure, all_axes = subplots(len(tasks), height=4.5)
-    handles: dict[str, Line2D] = {}
+    styles = strokes(points(records), looks, theme)
+    handles: dict[tuple[str, str], Line2D] = {}
     for axes, (task, of_task) in zip(all_axes, tasks.items(), strict=True):
-        axes.set_title(task, loc="left")
+        title(axes, task)
         axes.set_xlabel("Layer")
         axes.set_ylabel("Tokens processed")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
         axes.set_ylim(0, 104)
-        for point, dash in dashes(of_task):
+        for point in of_task:
+            name = point.method, point.operating_point
             shares = np.mean([run.kept_tokens_per_layer for run in point.runs], axis=0)
-            color, marker = looks[point.method]
             (line,) = axes.plot(
                 range(1, len(shares) + 1),
                 100 * shares,
-                color=color,
-                ls=dash,
-                marker=marker,
+                marker=looks[point.method][1],
                 ms=11 if point.is_reference else 6,
-                mec=theme.background,
                 label=point.name,
+                **styles[name],
             )
-            handles.setdefault(point.name, line)
-    legend(figure, list(handles.values()))
+            handles[name] = line
+    legend(figure, [handles[name] for name in styles])
     return figure
 
 
@@ -217,32 +218,33 @@ def _training(records: Sequence[Record], together: Sequence[Record], theme: Them
     for task, of_task in by_task(curved).items():
         for point in of_task:
             groups.setdefault((task, point.method), []).append(point)
+    styles = strokes(points(curved), looks, theme)
     figure, all_axes = subplots(len(groups), height=3.4)
+    handles: list[list[Line2D]] = []
     for axes, ((task, method), mine) in zip(all_axes, groups.items(), strict=True):
         metric_axis(axes, mine[0].runs[0], "dev")
-        axes.set_title(f"{method}, {task}", loc="left", pad=20)
+        title(axes, f"{method}, {task}")
         axes.set_xlabel("Epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        handles = []
-        for point, dash in dashes(mine):
+        of_axes = []
+        for point in mine:
             lines: list[Line2D] = []
             for run in point.runs:
                 for _, _, epochs, values in _segments(run):
                     lines += axes.plot(
                         epochs,
                         [100 * value for value in values],
-                        color=looks[method][0],
-                        ls=dash,
                         marker="o",
                         # a stage of one epoch is nothing but its marker
                         ms=4 if len(epochs) > 1 else 8,
-                        mec=theme.background,
                         label=point.operating_point,
+                        **styles[method, point.operating_point],
                     )
-            handles.append(lines[0])
+            of_axes.append(lines[0])
         for _, start, _, _ in _segments(mine[0].runs[0]):
             axes.axvline(start, color=theme.faint, lw=1, zorder=0)
-        axes.legend(handles=handles, fontsize=9)
+        handles.append(of_axes)
+    legends(figure, handles)
     figure.draw_without_rendering()
     for axes, mine in zip(all_axes, groups.values(), strict=True):
         _name_stages(axes, mine[0].runs[0])

@@ -40,7 +40,8 @@ def name_points(
 ) -> None:
     """Write each point's name where it covers no other name and no bar, and few lines and points.
 
-    A method with one operating point gives it its own name.
+    A method with one operating point gives it its own name. A point for whose name there is no room
+    has none: the tables name it.
     """
     taken = np.empty((0, 4))
     alone = Counter(point.method for point in of_task)
@@ -66,9 +67,13 @@ def name_points(
         outside = ((wide[:, :2] < frame.min) | (wide[:, 2:] > frame.max)).any(1)
         gaps = _gaps(wide, points)
         nearer = (gaps < _gaps(wide, pixel[None])).sum(1)
-        covered = 80 * _overlapping(wide, taken) + _inside(wide, bars)
+        overlapping = _overlapping(wide, taken)
+        covered = 80 * overlapping + _inside(wide, bars)
         cost = _inside(wide, lines) + NEVER * (covered + 40 * outside) + 12 * nearer + PLACES[:, 2]
         best = int(cost.argmin())
+        if overlapping[best] or outside[best]:
+            name.remove()
+            continue
         taken = np.concatenate([taken, boxes[best : best + 1] + 2 * OUTWARDS])
         x, y, distance = PLACES[best].tolist()
         name.xyann = (x * distance, y * distance)
@@ -109,6 +114,8 @@ def _gaps(boxes: Pixels, points: Pixels) -> Pixels:
 
 def _inside(boxes: Pixels, pixels: Pixels) -> Pixels:
     """How many of the pixels lie in each box."""
+    reached = (pixels > boxes[:, :2].min(0)) & (pixels < boxes[:, 2:].max(0))
+    pixels = pixels[reached.all(1)]
     low, high = boxes[:, None, :2], boxes[:, None, 2:]
     return np.asarray(((pixels > low) & (pixels < high)).all(-1).sum(1))
 

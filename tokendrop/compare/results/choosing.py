@@ -47,8 +47,8 @@ def choose(
 
     Fast is by the clock at 32 rows against the same encoder with nothing dropped, mean over the
     seeds; what is within the noise of that measurement is not faster. A point that drops nothing is
-    the dense model, whatever the clock says of it, and is no candidate. No answer on the test split
-    has a part in the choice.
+    the dense model, whatever the clock says of it, and is no candidate. The clock ran on texts of
+    the test split; no answer to them has a part in the choice.
 
     Args:
         records: of a comparison.

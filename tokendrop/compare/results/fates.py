@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from tokendrop.errors import UserError
+from tokendrop.compare.results.records import check_there
 from tokendrop.files import write_text
 from tokendrop.stored import read_json
 
@@ -61,6 +61,8 @@ class Fates:
         for counts in (self.exits, *self.dropped.values()):
             if len(counts) != self.layers + 1 or min(counts) < 0:
                 raise ValueError(f"{counts} are no counts of {self.layers} layers and the end")
+        if len(self.samples) > sum(self.exits):
+            raise ValueError(f"{len(self.samples)} samples are of {sum(self.exits)} rows")
         if empty := [kind for kind, counts in self.dropped.items() if not any(counts)]:
             raise ValueError(f"no token is of the kind {empty[0]!r}")
 
@@ -82,6 +84,5 @@ def read_fates(path: Path) -> Fates:
         UserError: it is missing or torn.
     """
     cure = "delete the run's record in runs/ and compare again"
-    if not path.is_file():
-        raise UserError(f"{path} is missing, which a run record names: {cure}")
+    check_there(path)
     return read_json(path, Fates, "a whole file of tokens' fates", cure, others="ignore")

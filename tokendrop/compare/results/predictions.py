@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tokendrop.compare.results.records import Record
+from tokendrop.compare.results.records import Record, check_there
 from tokendrop.errors import UserError
 from tokendrop.sums import is_changed
 from tokendrop.tasks import Task, kind_named
@@ -31,12 +31,16 @@ def saved_answers(record: Record, folder: Path) -> pd.DataFrame | None:
     cure = _cure(kind, record.metric)
     try:
         frame = _read(path, path.stat().st_mtime_ns, kind.head.output != "number")
+        if frame.empty or "label" not in frame:
+            raise ValueError("no rows with labels")
+        if kind.right_or_wrong:
+            frame["score"].astype(float)
         (value,) = kind.of_resamples(record.metric, frame)(np.ones((1, len(frame))))
     except (ValueError, KeyError, IndexError, ZeroDivisionError) as error:
         raise UserError(f"{path} are not the whole predictions of a run: {cure}") from error
     if not abs(value - record.value) < 1e-3:
         raise UserError(
-            f"{path} give a {record.metric} of {value:.4f} but the record says {record.value:.4f}: "
+            f"{path} give {value:.4f} as {record.metric} but the record says {record.value:.4f}: "
             f"{cure}"
         )
     return frame
@@ -84,6 +88,7 @@ def class_answers(record: Record, folder: Path) -> ClassAnswers | None:
     if record.predictions_file is None:
         return None
     path = folder / record.predictions_file
+    check_there(path)
     try:
         frame = _read(path, path.stat().st_mtime_ns, True)
     except (OSError, ValueError) as error:

@@ -183,6 +183,8 @@ def records_of(folder: Path) -> list[Record]:
 def _read(path: Path) -> Record:
     what, cure = "a whole run record", "delete it and run again"
     schema = read_json(path, _Version, what, cure, others="ignore").schema
+    if schema > SCHEMA:
+        raise UserError(f"{path} was written by a newer version of tokendrop: update this one")
     if schema != SCHEMA:
         raise UserError(f"{path} has record schema {schema!r}, this is {SCHEMA}: {cure}")
     record: Record = read_json(path, Record, what, cure)
@@ -202,6 +204,18 @@ def _is_inside(file: str) -> bool:
     """Whether a path leads out of no folder; one that is too long for a system leads nowhere."""
     path = Path(file)
     return not path.is_absolute() and ".." not in path.parts and len(file.encode()) < LONGEST_PATH
+
+
+def check_there(path: Path) -> None:
+    """
+    Raises:
+        UserError: a file that a run record names is missing.
+    """
+    if not path.is_file():
+        raise UserError(
+            f"{path} is missing, which a run record names: copy the whole folder that 'tokendrop "
+            "compare' wrote, or delete the run's record in runs/ and compare again"
+        )
 
 
 @dataclass(frozen=True)
