@@ -100,14 +100,14 @@ def whole_folder(target: Path) -> Iterator[Path]:
     An older folder of that name is replaced. Where the name is a link, what it leads to is.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: it cannot be written; the error names the target.
     """
     target = _behind_links(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=_mark(), suffix=DRAFT, dir=target.parent))
     older = draft.with_name(draft.name.removesuffix(DRAFT) + OLDER)
     try:
-        with _no_room_is_said(target):
+        with _target_is_named(target, draft), _no_room_is_said(target):
             yield draft
         draft.chmod(0o755)
         # removing the older one takes time, in which a kill must not find neither
@@ -159,6 +159,18 @@ def whole_file(target: Path, *, summed: bool = False) -> Iterator[Path]:
             draft.unlink(missing_ok=True)
     if line is not None:
         write_text(sum_file(target), line)
+
+
+@contextmanager
+def _target_is_named(target: Path, draft: Path) -> Iterator[None]:
+    """Name the target in an error of what was written, which names nothing, or the draft."""
+    try:
+        yield
+    except OSError as error:
+        place = error.filename
+        if place is None or (isinstance(place, str) and Path(place).is_relative_to(draft)):
+            raise OSError(error.errno, error.strerror or str(error), str(target)) from error
+        raise
 
 
 @contextmanager

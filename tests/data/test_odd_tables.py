@@ -72,7 +72,9 @@ def test_separator_is_not_looked_for_inside_of_quotes(tmp_path):
     [
         ("text,text,label\na,b,1\n", "several columns are called 'text'"),
         ("text,label,label\na,b,1\n", "several columns are called 'label'"),
-        ("text,label\na,1\n".encode("utf-16-le"), "zero bytes.*iconv"),
+        ("text,label\na,1\n".encode("utf-16-le"), "zero bytes.*iconv -f UTF-16LE"),
+        ("text,label\na,1\n".encode("utf-16-be"), "zero bytes.*iconv -f UTF-16BE"),
+        ("text,label\na,1\n".encode("utf-32"), "zero bytes.*iconv -f UTF-32 "),
         ("text,label\na,1\n".encode("utf-32"), "zero bytes.*iconv"),
         (gzip.compress(b"text,label\na,1\n", mtime=0), "compressed with gzip; unpack it"),
         (bz2.compress(b"text,label\na,1\n"), "compressed with bzip2; unpack it"),

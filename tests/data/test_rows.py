@@ -235,7 +235,7 @@ def test_numbers():
     assert rows.labels == [5.0, 2.0, -1.5]
 
 
-@pytest.mark.parametrize("cell", ["five", "inf", "1,5"])
+@pytest.mark.parametrize("cell", ["five", "inf", "1,5", True, math.inf, "1_000"])
 def test_label_that_is_no_number(cell):
     rows = table(text=["a", "b"], score=["1", cell])
     with pytest.raises(UserError, match=r"rows.csv, row 2: .* in column 'score' is not a number"):

@@ -16,6 +16,7 @@ from tokendrop.engine.by_row import row_max, row_rank, row_softmax, row_sum, top
 from tokendrop.engine.facts import FACTS, send_all
 from tokendrop.engine.layout import Layout
 from tokendrop.engine.packed import Batch
+from tokendrop.errors import UserError
 
 # few different values, so that ties are common
 SCORES = st.sampled_from([-3.0, -0.5, 0.0, 0.0, 0.25, 0.25, 1.0, 4.0])
@@ -31,6 +32,25 @@ def laid(rows: list[list[Any]]) -> tuple[Tensor, Layout]:
 
 def by_row(values: Tensor, layout: Layout) -> list[list[Any]]:
     return [part.tolist() for part in values.split(layout.lengths)]
+
+
+@pytest.mark.parametrize(
+    ("act", "complaint"),
+    [
+        (lambda x, y: row_sum(x[:3], y), r"row_sum was given a tensor of shape \[3\]: .* 5 live"),
+        (lambda x, y: row_max(x[:3], y), r"row_max was given a tensor of shape \[3\]"),
+        (lambda x, y: row_softmax(x[:, None], y), r"row_softmax .* \[5, 1\]: .* one number for"),
+        (lambda x, y: row_softmax(x, y, x[:2]), r"row_softmax was given a tensor of shape \[2\]"),
+        (lambda x, y: row_rank(x.tolist(), y), "row_rank was given a list: give a tensor"),
+        (lambda x, y: top_k(x[:3], [1, 1], y), r"top_k was given a tensor of shape \[3\]"),
+        (lambda x, y: top_k(x, [1], y), r"top_k was given the counts \[1\]: .* the 2 live rows"),
+        (lambda x, y: top_k(x, [1.5, 2.0], y), r"counts \[1.5, 2.0\]: give a list with a whole"),
+        (lambda x, y: top_k(x, 2, y), "counts 2: give a list"),
+    ],
+)
+def test_values_of_another_size_are_refused(act: Any, complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        act(*laid([[1.0, 2.0], [3.0, 4.0, 5.0]]))
 
 
 @given(rows_of(st.integers(-5, 5)))

@@ -175,6 +175,7 @@ PARAMETER = nn.Parameter(torch.ones(2))
         ("describe", None, "gave None: give plain data by names"),
         ("describe", "all done", "gave 'all done': give plain data by names"),
         ("describe", {"thresholds": torch.ones(2)}, "thresholds is a Tensor, which a saved model"),
+        ("describe", {"tuning": 0.5}, "gave 'tuning', by which a comparison's record tells"),
         ("training_passes", None, "gave no loss: yield the terms of each pass"),
         ("training_passes", [], "gave no loss: yield the terms of each pass"),
         ("training_passes", [{}], "gave no loss: yield the terms of each pass"),

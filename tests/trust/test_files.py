@@ -105,6 +105,20 @@ def test_a_link_is_written_through(tmp_path: Path) -> None:
     assert not is_changed(tmp_path / "big disk" / "file")
 
 
+def test_a_full_disk_is_named_by_what_was_to_be_written(tmp_path: Path) -> None:
+    target, other = tmp_path / "model", tmp_path / "elsewhere"
+    for error in (OSError(errno.EFBIG, "File too large"), RuntimeError("File too large (27)")):
+        with pytest.raises(OSError, match="File too large") as found, whole_folder(target):
+            raise error
+        assert found.value.filename == str(target)
+    with pytest.raises(IsADirectoryError) as found, whole_folder(target) as draft:
+        draft.write_text("it is a folder")
+    assert found.value.filename == str(target)
+    with pytest.raises(FileNotFoundError, match="elsewhere"), whole_folder(target):
+        other.read_text()
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_target_that_cannot_be_written_is_found_out_before(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "model").symlink_to(tmp_path / "file" / "model")

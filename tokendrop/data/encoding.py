@@ -53,9 +53,16 @@ def encoding_by(start: bytes, file: Path) -> str:
     if b"\0" in start:
         raise UserError(
             f"{file}: neither UTF-8 nor UTF-16 with its mark, but with zero bytes; if it is text, "
-            f"write it anew: iconv -f UTF-16LE -t UTF-8 {file.name} > utf8{file.suffix}"
+            f"write it anew: iconv -f {_wide(start)} -t UTF-8 {file.name} > utf8{file.suffix}"
         )
     return "utf-8-sig"
+
+
+def _wide(start: bytes) -> str:
+    """What a text with zero bytes is in: most characters leave the larger byte of theirs 0."""
+    if start.startswith(_UTF32):
+        return "UTF-32"
+    return "UTF-16BE" if start[::2].count(0) > start[1::2].count(0) else "UTF-16LE"
 
 
 def refuse_packed(start: bytes, file: Path) -> None:

@@ -202,8 +202,9 @@ def _check_text(value: Any, column: str, number: int, place: str) -> None:
 
 def _number(value: Any, column: str, row: int, place: str) -> float:
     try:
-        # Python takes the _ of 1_000, other readers of the file do not
-        number = math.nan if isinstance(value, str) and "_" in value else float(value)
+        # Python takes true for 1, and the _ of 1_000, which other readers of the file do not
+        other = isinstance(value, bool) or (isinstance(value, str) and "_" in value)
+        number = math.nan if other else float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not abs(number) <= _LARGEST:

@@ -108,6 +108,9 @@ class PaddedLayout(Layout):
             :, None, None
         ]
 
+    def check(self, *given: object, **options: object) -> None:
+        """Nothing: a traced graph knows no sizes, and the method has run on packed rows before."""
+
     def pad(self, values: Tensor, fill: float) -> Tensor:
         return values.view(self.count, self.width).masked_fill(~self.real, fill)
 

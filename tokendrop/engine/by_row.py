@@ -14,11 +14,13 @@ from tokendrop.engine.ragged import kernels_on
 
 def row_sum(values: Tensor, layout: Layout) -> Tensor:
     """Sum over the tokens of each row: (T, ...) to (R, ...). Booleans are counted."""
+    layout.check("row_sum", values, numbers=False)
     return layout.sum(values.long() if values.dtype == torch.bool else values)
 
 
 def row_max(values: Tensor, layout: Layout) -> Tensor:
     """Largest value in each row: (T, ...) to (R, ...)."""
+    layout.check("row_max", values, numbers=False)
     out = values.new_full((len(layout.lengths), *values.shape[1:]), -torch.inf)
     row = layout.row.view(-1, *[1] * (values.ndim - 1)).expand_as(values)
     return out.scatter_reduce(0, row, values, "amax")
@@ -30,9 +32,11 @@ def row_softmax(scores: Tensor, layout: Layout, weight: Tensor | None = None) ->
     A weight (T,) in [0, 1] multiplies each token's exponential: the softmax of
     ``scores + log(weight)``, without the rounding of that sum.
     """
+    layout.check("row_softmax", scores)
     scores = scores.float()
     if weight is None:
         return layout.unpad(layout.pad(scores, -torch.inf).softmax(1))
+    layout.check("row_softmax", weight)
     # a heavy token without weight must not push those that count into underflow
     top = scores.detach().masked_fill(weight <= 1e-6, -torch.inf)
     exponentials = (scores - row_max(top, layout)[layout.row]).clamp_max(70.0).exp() * weight
@@ -45,6 +49,7 @@ def row_rank(scores: Tensor, layout: Layout) -> Tensor:
     Of equal scores the earlier token comes first, so the answer does not depend on the batch; a
     score that is no number comes last.
     """
+    layout.check("row_rank", scores)
     if kernels_on(scores.device):
         return _by_kernel(scores, layout)
     return layout.unpad(_ranks(layout.pad(scores.float(), -torch.inf)))
@@ -72,6 +77,7 @@ def top_k(
     With ``keep_first`` a row's first token, [CLS], is always among them. Of equal scores the
     earlier token is the better one, and a score that is no number is the worst.
     """
+    layout.check("top_k", scores, counts)
     if kernels_on(scores.device):
         return _by_kernel(scores, layout, layout.on_device(counts), keep_first)
     matrix = layout.pad(scores.float(), -torch.inf)

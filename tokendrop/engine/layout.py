@@ -19,6 +19,7 @@ from torch import Tensor
 from tokendrop.engine.blocks import Blocks, spread, starts
 from tokendrop.engine.facts import FACTS, send, send_all
 from tokendrop.engine.ragged import kernels_on
+from tokendrop.errors import UserError
 
 
 def kept_rows(counts: Sequence[int]) -> list[int]:
@@ -28,6 +29,15 @@ def kept_rows(counts: Sequence[int]) -> list[int]:
     [2, 3, 0]
     """
     return sorted((r for r, count in enumerate(counts) if count), key=counts.__getitem__)
+
+
+def _are_whole(counts: Any, rows: int) -> bool:
+    """Whether these are so many whole numbers."""
+    try:
+        found = np.asarray(counts)
+    except (TypeError, ValueError):  # a tensor on a GPU, lists of several lengths
+        return False
+    return found.shape == (rows,) and (found.dtype.kind in "iu" or not rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +130,33 @@ class Layout:
         """Numbers that the host knows, beside the tokens; the device is not waited for."""
         values = numbers if isinstance(numbers, np.ndarray) else np.array(numbers, dtype=np.int64)
         return send(values, self.device)
+
+    def check(self, what: str, values: object, counts: Any = None, *, numbers: bool = True) -> None:
+        """Find out whether values belong to the live tokens, which torch says in words of its own.
+
+        Args:
+            what: the function that was given them.
+            values: (T,), or (T, ...) where they need not be ``numbers``.
+            counts: (R,) whole numbers, if it takes some.
+            numbers: whether each token has a single one.
+
+        Raises:
+            UserError: they do not.
+        """
+        tokens, rows = len(self.tokens), len(self.lengths)
+        shape = list(values.shape) if isinstance(values, Tensor) else None
+        if shape is None or shape[:1] != [tokens] or (numbers and len(shape) > 1):
+            given = type(values).__name__ if shape is None else f"tensor of shape {shape}"
+            each = "one number" if numbers else "values"
+            raise UserError(
+                f"{what} was given a {given}: give a tensor with {each} for each of the {tokens} "
+                "live tokens, which are layout.tokens of the batch"
+            )
+        if counts is not None and not _are_whole(counts, rows):
+            raise UserError(
+                f"{what} was given the counts {counts}: give a list with a whole number for each "
+                f"of the {rows} live rows, which are layout.rows of the batch"
+            )
 
     def pad(self, values: Tensor, fill: float) -> Tensor:
         """(T,) values as a matrix (R, longest), with ``fill`` behind the end of shorter rows."""

@@ -16,6 +16,8 @@ from tokendrop.reducers.base import Group, Reducer, Shape, Stage, Step
 from tokendrop.reducers.training import checked_terms
 
 _RATE = NonNegative | None
+# what a comparison says of a run beside what its method says of itself
+_OF_RECORDS = {"caveat", "engine", "model", "reducer", "reference", "search", "tuning"}
 
 
 def stages_of(reducer: Reducer) -> list[Stage]:
@@ -100,12 +102,17 @@ def description_of(reducer: Reducer) -> dict[str, Any]:
     """What a method says that it learned.
 
     Raises:
-        UserError: no record can hold it.
+        UserError: no record can hold it, or it takes a name that a record has for something else.
     """
     found: object = reducer.describe()
     source = _source(reducer, "describe")
     if not isinstance(found, dict):
         raise UserError(f"{source} gave {_shown(found)}: give plain data by names, {{}} for none")
+    if taken := sorted(_OF_RECORDS & found.keys()):
+        raise UserError(
+            f"{source} gave {taken[0]!r}, by which a comparison's record tells something else: "
+            "give it another name"
+        )
     return {name: described(value, f"{source}: {name}", False) for name, value in found.items()}
 
 
