@@ -81,6 +81,8 @@ def test_a_file_in_utf_16_is_read_as_data_in_it_are(
     assert f"{wide} begins as UTF-16 and is not" in complaint(capsys, *words)
     wide.write_bytes(text.encode("utf-16-le"))  # without its mark
     assert "iconv -f UTF-16LE -t UTF-8 wide.txt" in complaint(capsys, *words)
+    wide.write_bytes(text.encode("utf-16-be"))
+    assert "iconv -f UTF-16BE -t UTF-8 wide.txt" in complaint(capsys, *words)
 
 
 def test_what_cannot_be_answered_is_named_by_its_line(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from argparse import Action
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
 
 from tokendrop.cli.config_files import check_configs
 from tokendrop.cli.options import split_off
@@ -23,6 +24,18 @@ from tokendrop.configs import find_config
 from tokendrop.errors import UserError, mistake_behind, no_settings, one_line
 from tokendrop.reducers import REDUCERS
 from tokendrop.setting_errors import setting_error
+
+
+class _Help(DefaultHelpFormatter):
+    """Help that names the methods of the default file, and shows settings as a file has them."""
+
+    def _get_help_string(self, action: Action) -> str:
+        said, usual = super()._get_help_string(action), action.default
+        if isinstance(usual, Namespace) and "init_args" in usual:
+            return said.replace("%(default)s", str(usual.init_args.as_dict()))
+        if isinstance(usual, dict) and any(isinstance(x, Namespace) for x in usual.values()):
+            return said.replace("%(default)s", ", ".join(usual))
+        return said
 
 
 def parser() -> ArgumentParser:
@@ -97,6 +110,7 @@ def comparison_parser(command: str, config: str, description: str) -> ArgumentPa
         allow_abbrev=False,
         description=description,
         default_config_files=[find_config("compare", config)],
+        formatter_class=_Help,
     )
     parser.add_argument(
         "--config",
