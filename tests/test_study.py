@@ -17,7 +17,7 @@ NUMBER = re.compile(r"[-+]?\d+\.\d+")
 OWN = [
     STUDY / name
     for name in (
-        *("mpnet", "mpnet_sst2", "controls", "rotten_tomatoes"),
+        *("mpnet", "mpnet_sst2", "controls", "rotten_tomatoes", "hatexplain"),
         *("sst2", "cola", "stsb", "conll2003", "ag_news"),
     )
 ]
