@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +129,17 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold settings as 'name: value' lines")
     return content
+
+
+def differences(before: Any, now: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The settings that have changed: dotted name, value before and value now.
+
+    On the first level only names are looked at that there are now.
+    """
+    if isinstance(before, dict) and isinstance(now, dict):
+        names = now if not place else sorted(before.keys() | now.keys())
+        for name in names:
+            inner = f"{place}.{name}".lstrip(".")
+            yield from differences(before.get(name, "unset"), now.get(name, "unset"), inner)
+    elif before != now:
+        yield place, before, now

@@ -84,6 +84,22 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
     assert "Namespace" not in said
 
 
+def test_a_model_of_other_settings_is_told_to_go_before_it_is_trained(
+    fitted: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("tokendrop.cli.fit._train", lambda *_: None)
+    again = ["fit", "--config", str(fitted / "model" / "reducer" / "training.yaml")]
+    assert main([*again, "--trainer.enable_progress_bar", "false"]) == 0
+    assert not caplog.messages
+    assert main([*again, "--data.train_rows", "20", "--model.reducer.retrain_epochs", "2"]) == 0
+    (said,) = caplog.messages
+    model = fitted / "model"
+    assert f"{model} was trained with model.reducer.init_args.retrain_epochs 1, now it is 2" in said
+    assert "2 changes in all" in said
+
+
 class TestMistakes:
     @pytest.mark.parametrize(
         ("words", "said"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import yaml
 from lightning import Callback, Trainer
@@ -14,6 +16,7 @@ from tokendrop.cli.evaluation import figures_of, is_partial
 from tokendrop.cli.lightning_cli import TokenDropCLI, parse, training_parser
 from tokendrop.cli.options import told_next
 from tokendrop.cli.training_settings import TRAINING_CONFIG
+from tokendrop.configs import differences
 from tokendrop.files import check_target, whole_folder
 from tokendrop.holding import hold
 from tokendrop.measure.measures import TRAIN_SECONDS
@@ -27,6 +30,8 @@ from tokendrop.training.finished import TrainedStage
 from tokendrop.training.processes import is_first, one_voice
 from tokendrop.training.progress import progress
 from tokendrop.training.tracking import CHOSEN, Run, Tracker
+
+log = logging.getLogger(__name__)
 
 
 def parser() -> LightningArgumentParser:
@@ -45,7 +50,31 @@ def _fit(arguments: Sequence[str]) -> None:
     out = Path(cli.config.out)
     with hold(out) if is_first() else nullcontext():
         check_target(out / "model", DESCRIBED)
+        _tell_replaced(cli, out / "model")
         _train(cli, out)
+
+
+def _tell_replaced(cli: TokenDropCLI, model: Path) -> None:
+    """Say before a training that a model of other settings goes at its end, and how to keep it."""
+    try:
+        before = _deciding((model / SIDE_CAR / TRAINING_CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, AttributeError, yaml.YAMLError):
+        return  # there is none, or none that says how it was trained
+    changes = list(differences(before, _deciding(_settings(cli))))
+    if changes:
+        place, old, new = changes[0]
+        more = f" ({len(changes)} changes in all)" if len(changes) > 1 else ""
+        log.warning(
+            f"{model} was trained with {place} {old}, now it is {new}{more}, and it will be "
+            "replaced: name another folder with --out to keep it"
+        )
+
+
+def _deciding(settings: str) -> dict[str, Any]:
+    """Those of a training's settings that decide what model comes out."""
+    found = yaml.safe_load(settings)
+    data = {name: value for name, value in found.get("data", {}).items() if name != "cache"}
+    return {"seed_everything": found.get("seed_everything"), "model": found["model"], "data": data}
 
 
 def _train(cli: TokenDropCLI, out: Path) -> None:

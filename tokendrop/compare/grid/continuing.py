@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import yaml
 from tokendrop.compare.grid.settings import Cell, Comparison, entries
 from tokendrop.compare.results.outline import Config
 from tokendrop.compare.results.trust import set_aside
+from tokendrop.configs import differences
 from tokendrop.errors import UserError
 from tokendrop.files import make_folder, write_text
 from tokendrop.stored import read_json
@@ -146,17 +147,3 @@ class _Finished:
     """The part that is the same in the records of ``compare`` and of ``rationale``."""
 
     provenance: _Provenance
-
-
-def differences(before: Any, now: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """The settings that have changed: dotted name, value before and value now.
-
-    On the first level only names are looked at that there are now.
-    """
-    if isinstance(before, dict) and isinstance(now, dict):
-        names = now if not place else sorted(before.keys() | now.keys())
-        for name in names:
-            inner = f"{place}.{name}".lstrip(".")
-            yield from differences(before.get(name, "unset"), now.get(name, "unset"), inner)
-    elif before != now:
-        yield place, before, now

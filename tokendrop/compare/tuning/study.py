@@ -31,10 +31,10 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from pydantic import ValidationError
 
-from tokendrop.compare.grid.continuing import differences
 from tokendrop.compare.tuning.journal import Journal, Lock
 from tokendrop.compare.tuning.outcomes import WORST, Measured, Outcome, Trial, covers
 from tokendrop.compare.tuning.settings import Range, Tuning
+from tokendrop.configs import differences
 from tokendrop.errors import UserError, one_line
 from tokendrop.stored import plain
 
