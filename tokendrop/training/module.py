@@ -238,7 +238,8 @@ class TokenDropModule(LightningModule):
         self.flops += torch.tensor([dense, reduced])
         self.train_flops += reduced  # what the epochs of a stage are chosen by is part of its cost
         self.mean_loss.update(self._task_loss(encoded), self.task.loss_weight(batch))
-        self.log(f"{split}/loss", self.mean_loss, batch_size=len(batch))
+        # Lightning would look for the one of the first stage
+        self.log(f"{split}/loss", self.mean_loss, metric_attribute="mean_loss")
 
     def on_validation_epoch_end(self) -> None:
         metrics = self._finish("dev")
