@@ -115,8 +115,13 @@ def test_counts_are_those_of_the_predictions(name: str) -> None:
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     model = model_of(REDUCERS["power_bert"]())
     vocabulary = Vocabulary(model.tokenizer)
-    samples = [sample(one, "good", vocabulary) for one in model.predict([*TEXTS, "plot " * 500])]
-    fates = FateCounts(3, vocabulary).fates(samples, [7, 3])
+    texts = [*TEXTS, "plot " * 500]
+    samples = [sample(one, "good", vocabulary) for one in model.predict(texts)]
+    counts = FateCounts(3, vocabulary)
+    batch = Batch.pack([model.tokenizer(text, truncation=True).input_ids for text in texts])
+    with torch.inference_mode():
+        counts.update(model(batch).trace, batch)
+    fates = counts.fates(samples, [7, 3])
     write_fates(tmp_path / "f" / "one.json", fates)
     assert read_fates(tmp_path / "f" / "one.json") == fates
     assert len(samples[0].words) == len(samples[0].depth) == samples[0].tokens
