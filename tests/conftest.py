@@ -23,7 +23,6 @@ import transformers  # noqa: E402, F401
 from hypothesis import settings  # noqa: E402
 
 from tests import drawing  # noqa: E402
-from tests.drawing import undrawn  # noqa: E402
 
 if not torch.cuda.is_available():
     # the kernels for GPUs run on a processor, slowly, by Triton's interpreter
@@ -65,7 +64,7 @@ def _seeds() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _undrawn() -> Iterator[None]:
-    with undrawn():
+    with drawing.undrawn():
         yield
 
 

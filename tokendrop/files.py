@@ -107,7 +107,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
     draft = Path(tempfile.mkdtemp(prefix=_mark(), suffix=DRAFT, dir=target.parent))
     older = draft.with_name(draft.name.removesuffix(DRAFT) + OLDER)
     try:
-        with _target_is_named(target, draft), _no_room_is_said(target):
+        with _target_is_named(target), _no_room_is_said(target):
             yield draft
         draft.chmod(0o755)
         # removing the older one takes time, in which a kill must not find neither
@@ -138,22 +138,19 @@ def whole_file(target: Path, *, summed: bool = False) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     draft: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(prefix=_mark(), suffix=DRAFT, dir=target.parent)
-        os.close(handle)
-        draft = Path(name)
-        with _no_room_is_said(target):
-            yield draft
-        with draft.open("rb") as file:
-            os.fsync(file.fileno())
-        draft.chmod(0o644)
-        line = line_of(digest(draft), target.name) if summed else None
-        # a kill in between leaves a file without a sum, never one with that of another
-        sum_file(target).unlink(missing_ok=True)
-        os.replace(draft, target)
-    except OSError as error:
-        if draft is None or error.filename in (None, str(draft), draft):
-            raise OSError(error.errno, error.strerror or str(error), str(target)) from error
-        raise
+        with _target_is_named(target):
+            handle, name = tempfile.mkstemp(prefix=_mark(), suffix=DRAFT, dir=target.parent)
+            os.close(handle)
+            draft = Path(name)
+            with _no_room_is_said(target):
+                yield draft
+            with draft.open("rb") as file:
+                os.fsync(file.fileno())
+            draft.chmod(0o644)
+            line = line_of(digest(draft), target.name) if summed else None
+            # a kill in between leaves a file without a sum, never one with that of another
+            sum_file(target).unlink(missing_ok=True)
+            os.replace(draft, target)
     finally:
         if draft is not None:
             draft.unlink(missing_ok=True)
@@ -162,13 +159,13 @@ def whole_file(target: Path, *, summed: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def _target_is_named(target: Path, draft: Path) -> Iterator[None]:
-    """Name the target in an error of what was written, which names nothing, or the draft."""
+def _target_is_named(target: Path) -> Iterator[None]:
+    """Name the target in an error of what was written, which names nothing, or a draft."""
     try:
         yield
     except OSError as error:
-        place = error.filename
-        if place is None or (isinstance(place, str) and Path(place).is_relative_to(draft)):
+        place = Path(str(error.filename))
+        if error.filename is None or any(map(_IS_DRAFT.fullmatch, place.parts)):
             raise OSError(error.errno, error.strerror or str(error), str(target)) from error
         raise
 

@@ -33,7 +33,6 @@ from tokendrop.compare.results.trust import set_aside
 from tokendrop.compare.tuning.outcomes import Chosen, Trial
 from tokendrop.compare.tuning.tune import (
     check_tuning,
-    journal,
     points,
     tune,
     tune_method,
@@ -154,21 +153,17 @@ def _studies(
     if shard == WHOLE:
         return None
     # its own first, so that all parts have a share; then those of others that nobody is at
-    made: dict[Path, list[Trial]] = {}
+    made: dict[tuple[str, str], list[Trial]] = {}
+    by_name = {(entry.task, entry.name): entry for entry in tuned}
     for entry in [*shard.part(tuned), *tuned]:
-        if (path := journal(out, entry)) not in made:
+        if (name := (entry.task, entry.name)) not in made:
             with suppress(InUse):
-                made[path] = tune_method(comparison, entry, data_of, out)
+                made[name] = tune_method(comparison, entry, data_of, out)
     if len(made) < len(tuned):
-        known = [entry for entry in tuned if journal(out, entry) in made]
-        run_known(
-            {
-                (one.task, one.name): points(comparison, one, made[journal(out, one)])
-                for one in known
-            }
-        )
+        run_known({name: points(comparison, by_name[name], found) for name, found in made.items()})
     return [
-        made.get(journal(out, entry)) or tune_method(comparison, entry, data_of, out, wait=True)
+        made.get((entry.task, entry.name))
+        or tune_method(comparison, entry, data_of, out, wait=True)
         for entry in tuned
     ]
 
