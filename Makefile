@@ -18,8 +18,9 @@ compare-full: OUT ?= runs/demo-full
 compare-full: setup
 	$(COMPARE) --config configs/compare/demo_full.yaml --out $(OUT)
 
+# one more than the two cores that it is meant for, as tests wait for processes that they start
 test: setup-tests lint
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 3 --dist worksteal
 
 # report, leaderboard and site in the system's Chromium
 test-browser: docs
