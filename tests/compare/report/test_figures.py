@@ -133,6 +133,22 @@ def test_a_method_has_one_colour_in_every_report() -> None:
     assert {color for color, _ in looks_of(two, LIGHT).values()} == {LIGHT.text}
 
 
+def test_methods_of_one_colour_differ_in_more_than_the_marker(figures: list[Figure]) -> None:
+    shared = ("adapler", "random_drop"), ("power_bert", "patience_exit"), ("dense", "longer")
+    longer = record("longer", "p", details={"reference": True}, flops=1.2)
+    names = [name for pair in shared[:2] for name in pair]
+    runs = [record(), longer, *(record(name, "p", flops=2.0 + i) for i, name in enumerate(names))]
+    drawings(runs)["trade_off_flops"](BytesIO(), LIGHT)
+    (figure,) = figures
+    lines: dict[str, Any] = {
+        str(line.get_label()): line for line in figure.legends[0].legend_handles
+    }
+    for one, other in ((lines[one], lines[other]) for one, other in shared):
+        assert one.get_color() == other.get_color()
+        assert one.is_dashed() < other.is_dashed()
+        assert one.get_markerfacecolor() == one.get_color() != other.get_markerfacecolor()
+
+
 def test_a_legend_has_room_for_every_name(monkeypatch: pytest.MonkeyPatch) -> None:
     figures: list[Figure] = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))

@@ -24,7 +24,7 @@ from tokendrop.compare.report.canvas import (
     subplots,
     title,
 )
-from tokendrop.compare.report.looks import PLAIN, Look, looks_of
+from tokendrop.compare.report.looks import PLAIN, Look, borrowers, looks_of
 from tokendrop.compare.report.point_names import name_points
 from tokendrop.compare.results.fronts import pareto_front
 from tokendrop.compare.results.points import Point, by_task, dense_point, points
@@ -97,6 +97,9 @@ def _trade_off(
     """
     tasks = by_task(records)
     looks = _present(looks_of(together, theme), records)
+    # of two methods of one colour the second has dashes, and markers with a hole
+    second = {"ls": DASHES[1], "mfc": theme.background}
+    own = {method: second for method in borrowers(looks)}
     # many names need room
     crowd = max(map(len, tasks.values()))
     figure, all_axes = subplots(len(tasks), height=4.3 + 0.08 * max(0, crowd - 10))
@@ -124,9 +127,10 @@ def _trade_off(
                 color=color,
                 marker=marker,
                 ms=15 if marker in PLAIN else 8,
-                mec=theme.background,
+                mec=color if method in own else theme.background,
                 elinewidth=1.2,
                 zorder=3,
+                **own.get(method, {}),
             )
             unsure = [i for i in mine if of_task[i].within_noise(saving) and marker not in PLAIN]
             axes.plot(
@@ -141,6 +145,7 @@ def _trade_off(
             marker=marker,
             ms=12 if marker in PLAIN else 7,
             label=titles[method],
+            **own.get(method, {}),
         )
         for method, (color, marker) in looks.items()
     ]

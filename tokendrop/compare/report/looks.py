@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from tokendrop.compare.results.records import Record
 from tokendrop.themes import LIGHT, Theme
@@ -62,6 +62,16 @@ def looks_of(records: Iterable[Record], theme: Theme) -> dict[str, Look]:
         if method not in looks:
             looks[method] = theme.methods[color], MARKERS[marker]
     return looks
+
+
+def borrowers(looks: Mapping[str, Look]) -> set[str]:
+    """The methods whose colour another one has that is known for longer, or comes before."""
+    of_colors: dict[str, str] = {}
+    for method in sorted(
+        looks, key=lambda name: KNOWN.index(name) if name in KNOWN else len(KNOWN)
+    ):
+        of_colors.setdefault(looks[method][0], method)
+    return set(looks) - set(of_colors.values())
 
 
 def _free(method: str, taken: set[tuple[int, int]]) -> tuple[int, int]:
