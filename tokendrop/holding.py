@@ -74,7 +74,7 @@ def hold(folder: Path, part: str | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def one_writer(target: Path, option: str = "--out") -> Iterator[None]:
+def one_writer(target: Path, option: str = "--out", seconds: float = 0) -> Iterator[None]:
     """Keep other processes from writing a file, or a folder that appears at once.
 
     What killed ones left half written beside it is removed.
@@ -82,13 +82,14 @@ def one_writer(target: Path, option: str = "--out") -> Iterator[None]:
     Args:
         target: what is written; the lock lies beside it while this process writes.
         option: that names it.
+        seconds: to wait for another process that writes it.
 
     Raises:
         UserError: another process writes it, or there is no place to write to.
     """
     make_folder(target.absolute().parent, option)
     file = _lock_beside(target)
-    lock = _acquired(file, target, option=option)
+    lock = _acquired(file, target, seconds, option)
     try:
         # that folder is not ours, and may be all that somebody has
         remove_drafts(target.absolute().parent, below=False)

@@ -82,18 +82,18 @@ def test_another_models_answers_are_told_from_rounding(
 def test_blank_lines_at_the_end_do_not_hide_another_model(tmp_path: Path) -> None:
     out = tmp_path / "out"
 
-    def answered(sure: Prediction) -> int:
+    def answered(sure: Prediction) -> tuple[int, int]:
         texts = iter(["a b c", "", "", "a b c"])
         return write_answers(
             out, texts, lambda asked, _: (sure if text else None for text in asked), "fp32"
         )
 
-    assert answered(SURE) == 0
+    assert answered(SURE) == (0, 4)
     whole = out.read_bytes()
     out.write_bytes(b"".join(whole.splitlines(True)[:3]))
     with pytest.raises(UserError, match="line 1 is not what this model says"):
         answered(SURER)
-    assert answered(SURE) == 3
+    assert answered(SURE) == (3, 4)
     assert out.read_bytes() == whole
 
 

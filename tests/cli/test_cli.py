@@ -232,6 +232,20 @@ def test_figures_of_other_data_are_not_the_cards(
     assert figures.is_file()
 
 
+def test_figures_of_a_model_that_was_replaced_are_not_the_cards(
+    fitted: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(fitted / "model", model)
+    (model / "reducer" / "figures.json").unlink()
+    sums = model / "SHA256SUMS"
+    # while the split is evaluated
+    monkeypatch.setattr("tokendrop.cli.test.is_partial", lambda *_: not sums.write_text("-"))
+    assert main(["test", "--checkpoint", str(model)]) == 0
+    assert f"another model was written to {model} meanwhile" in caplog.text
+    assert not (model / "reducer" / "figures.json").exists()
+
+
 def test_a_metric_of_another_kind_of_task_is_named_before_anything_is_trained(
     reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

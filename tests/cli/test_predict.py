@@ -116,12 +116,15 @@ def test_an_interrupted_run_goes_on_behind_its_answers(
     assert main([*asked, str(whole)]) == 0
     wanted = whole.read_bytes()
     assert len(wanted.splitlines()) == len(lines)
-    assert capsys.readouterr().out == ""
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.endswith(f"{whole} holds 9 answers\n")
     cut = [0, 1, len(wanted.splitlines()[0]) + 1, wanted.find(b"null") + 200, len(wanted)]
     for size in cut:  # killed here: in a line, behind one, behind a blank one, at the end
         out.write_bytes(wanted[:size])
         assert main([*asked, str(out)]) == 0
         assert out.read_bytes() == wanted
+    assert "out.jsonl holds 9 answers, 9 of them of an earlier run" in capsys.readouterr().err
     out.write_bytes(b"".join(wanted.splitlines(True)[1:5]))
     assert "is not what this model says" in complaint(capsys, *asked, str(out))
     out.write_bytes(wanted + wanted)
@@ -195,6 +198,8 @@ def test_a_dataset_is_read_as_it_comes(
     assert "column 'stars' holds a int" in complaint(capsys, *asked, "--column", "stars")
     assert "'label'" in complaint(capsys, *asked, "--column", "label")
     assert "'train'" in complaint(capsys, *words, f"{data}::train")
-    assert "cannot load the dataset" in complaint(capsys, *words, str(tmp_path / "none"))
+    line = complaint(capsys, *words, str(tmp_path / "none"))
+    assert "cannot load the dataset" in line
+    assert "--file" in line
     assert "leave one of them out" in complaint(capsys, *asked, "--file", str(file))
     assert "--column text is of" in complaint(capsys, *words[:3], "a text", "--column", "text")

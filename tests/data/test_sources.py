@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from tests.data.conftest import as_dict, rows, write_csv
-from tokendrop.data.sources import read_demo, read_file, read_hub
+from tokendrop.data.sources import read_demo, read_file, read_hub, stream_hub
 from tokendrop.data.tags import read_conll
 from tokendrop.errors import UserError
 
@@ -199,6 +199,8 @@ def test_hub_without_training_split(hub):
 def test_no_hub():
     with pytest.raises(UserError, match=r"'some/set:part': no hub.*rotten_tomatoes.*--data.train"):
         read_hub("some/set:part", "label")
+    with pytest.raises(UserError, match=r"'some/set': no hub.*; give a file of texts with --file$"):
+        stream_hub("some/set", ["text"])
 
 
 def test_name_that_is_no_hub_name():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tests.external.drop_punctuation import DropPunctuation
 from tests.models.test_model import model_of
 from tests.models.test_prediction import model_of as of_kind
 from tokendrop.errors import UserError
+from tokendrop.holding import one_writer
 from tokendrop.models.cards import Figures, card, write_figures
 from tokendrop.reducers.chain import Chain
 from tokendrop.reducers.dact_bert import DactBert
@@ -134,6 +136,27 @@ class TestFigures:
         assert tokendrop.load(folder).figures == paper.figures
         assert tokendrop.load(folder, exit_rule="tight").figures == FIGURES
         assert "seed 4" in (folder / "README.md").read_text()
+
+    def test_who_writes_them_at_the_same_time_is_waited_for(self, tmp_path: Path) -> None:
+        folder = tmp_path / "model"
+        model_of(DactBert()).save_pretrained(folder)
+        begun, done = threading.Event(), threading.Event()
+
+        def other() -> None:
+            with one_writer(folder / "reducer" / "figures.json"):
+                begun.set()
+                done.wait(0.5)
+                assert not (folder / "reducer" / "figures.json").exists()
+
+        writes = threading.Thread(target=other)
+        writes.start()
+        begun.wait()
+        model = tokendrop.load(folder, exit_rule="tight")
+        model.figures = FIGURES
+        write_figures(folder, model.summary)
+        writes.join()
+        assert tokendrop.load(folder, exit_rule="tight").figures == FIGURES
+        assert not [*folder.rglob("*.lock")]
 
     def test_a_torn_file_is_named(self, tmp_path: Path) -> None:
         model = model_of(Dense())

@@ -27,6 +27,7 @@ from tests.models.test_class_names import (
     texts_of,
 )
 from tokendrop.cli import main
+from tokendrop.errors import UserError
 from tokendrop.testing.tiny import MAX_TOKENS
 
 __all__ = ["case", "reviews"]
@@ -252,6 +253,30 @@ def test_other_rows_in_a_file_of_the_same_name(
     assert main(["validate", "--checkpoint", model]) == 0
     assert "others than those" not in caplog.text
     assert card.read_text() != of_fit
+
+
+def test_a_model_of_other_rows_is_told_to_go_before_it_is_trained(
+    reviews: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text(reviews.read_text())
+    words = ["fit", *SMALL, "--data.train", str(file), "--out", str(tmp_path / "out")]
+    assert main(words) == 0
+
+    def stop(*_: object) -> None:
+        raise UserError("before the training")
+
+    monkeypatch.setattr("tokendrop.training.recipes.train", stop)
+    caplog.clear()
+    assert "before the training" in complaint(capsys, *words)
+    assert "will be replaced" not in caplog.text
+    file.write_text(reviews.read_text().replace("good", "fine"))
+    assert "before the training" in complaint(capsys, *words)
+    assert f"{tmp_path / 'out' / 'model'} was trained with these settings, but on" in caplog.text
 
 
 def test_a_dataset_takes_the_place_of_the_files_of_the_training(

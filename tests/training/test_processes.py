@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,6 @@ from tests.contract.test_contract import _all_reducers
 from tests.models.test_model import tokenizer
 from tokendrop.data import TextData
 from tokendrop.data.batching import Place, consecutive, shuffled_by_length
-from tokendrop.deploy.loading import load
 from tokendrop.errors import UserError
 from tokendrop.reducers.base import Reducer, Stage
 from tokendrop.reducers.chain import Chain
@@ -36,7 +33,6 @@ from tokendrop.training.module import TokenDropModule
 from tokendrop.training.processes import Processes, meet
 from tokendrop.training.recipes import TRAINER_DEFAULTS
 
-ROOT = Path(__file__).parents[2]
 FINE_TUNE = Stage("fine_tune", 1, 1e-3, weight_decay=0.01, warmup=0.1, clip=1.0)
 
 
@@ -235,38 +231,6 @@ def test_killed_in_both_processes_it_goes_on_as_if_it_had_not_been(folder: Path)
     on_two(train_long, folder, out, False)
     expected = (whole / "0.json").read_text()
     assert [(out / f"{rank}.json").read_text() for rank in (0, 1)] == [expected] * 2
-
-
-def _fit(folder: Path, *more: str) -> subprocess.Popen[str]:
-    words = ["--data.train", "rows.csv", "--data.dev", "dev.csv", "--data.test", "dev.csv"]
-    words += ["--data.max_length", "24", "--data.batch_size", "2", "--model.backbone", "backbone"]
-    words += ["--model.fine_tune.epochs", "1", "--loggers", "[]", "--trainer.accelerator", "cpu"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "tokendrop.cli", "fit", *words, *more],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def test_fit_starts_the_processes_itself(folder: Path) -> None:
-    begun = _fit(folder, "--trainer.devices", "2", "--out", "fitted")
-    said, complaint = begun.communicate()
-    assert begun.returncode == 0, complaint
-    # one voice, and the whole model
-    assert said.count("accuracy on dev") == 1
-    model = load(str(folder / "fitted" / "model"))
-    assert model.predict(["we laughed a lot"])[0].label in {"good", "bad"}
-
-
-def test_a_wait_for_other_machines_is_said_and_can_be_ended(folder: Path) -> None:
-    with _fit(folder, "--trainer.num_nodes", "2", "--out", "waited") as begun:
-        assert begun.stderr is not None
-        assert any("machine 1 of 2 waits for the others" in line for line in begun.stderr)
-        begun.terminate()
-        assert begun.wait(20) == -signal.SIGTERM
 
 
 def test_processes_share_the_batches_that_one_would_have() -> None:

@@ -73,8 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 with _each_line_once():
                     command.run(words[1:])
             except SystemExit as error:
-                # what Lightning makes of Ctrl-C
-                if isinstance(error.__context__, KeyboardInterrupt):
+                # what Lightning makes of Ctrl-C; one with a cause is of a process that is silent
+                if isinstance(error.__context__, KeyboardInterrupt) and not error.__cause__:
                     raise KeyboardInterrupt from error
                 raise
     except UserError as error:
@@ -120,6 +120,9 @@ def _quiet() -> None:
     logging.getLogger("tokendrop").setLevel(logging.INFO)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # why it kills a process that waits for one which has ended
+    launcher = "lightning.fabric.strategies.launchers.subprocess_script"
+    logging.getLogger(launcher).setLevel(logging.INFO)
     # the hub's client reports each of its retries; our error at the end says it once
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")

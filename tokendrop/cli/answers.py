@@ -76,7 +76,7 @@ def write_answers(
     texts: Iterator[Text],
     answer: Callable[[Iterable[Text], int], Iterator[Prediction | None]],
     dtype: Dtype,
-) -> int:
+) -> tuple[int, int]:
     """Answer for texts into a file, after those that it has answers for already.
 
     Args:
@@ -87,7 +87,7 @@ def write_answers(
         dtype: of the weights of what answers.
 
     Returns:
-        how many answers were there before.
+        how many answers were there before, and how many are there now.
 
     Raises:
         UserError: the file cannot be written, its last answer is not what this model says to the
@@ -109,11 +109,13 @@ def write_answers(
         with file.open("r+b" if there.lines else "wb") as out:
             out.truncate(there.end)
             out.seek(there.end)
+            lines = there.lines
             for found in answer(texts, there.lines + 1):
                 out.write(as_json(found).encode() + b"\n")
+                lines += 1
     except OSError as error:
         raise UserError(f"cannot write answers to {file}: {one_line(error)}") from error
-    return there.lines
+    return there.lines, lines
 
 
 class _There(NamedTuple):

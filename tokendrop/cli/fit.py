@@ -50,16 +50,20 @@ def _fit(arguments: Sequence[str]) -> None:
     out = Path(cli.config.out)
     with hold(out) if is_first() else nullcontext():
         check_target(out / "model", DESCRIBED)
-        _tell_replaced(cli, out / "model")
-        _train(cli, out)
+        same = _tell_replaced(cli, out / "model")
+        _train(cli, out, same)
 
 
-def _tell_replaced(cli: TokenDropCLI, model: Path) -> None:
-    """Say before a training that a model of other settings goes at its end, and how to keep it."""
+def _tell_replaced(cli: TokenDropCLI, model: Path) -> bool:
+    """Say before a training that a model of other settings goes at its end, and how to keep it.
+
+    Returns:
+        whether there is a model of the same settings.
+    """
     try:
         before = _deciding((model / SIDE_CAR / TRAINING_CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError, KeyError, AttributeError, yaml.YAMLError):
-        return  # there is none, or none that says how it was trained
+        return False  # there is none, or none that says how it was trained
     changes = list(differences(before, _deciding(_settings(cli))))
     if changes:
         place, old, new = changes[0]
@@ -67,6 +71,18 @@ def _tell_replaced(cli: TokenDropCLI, model: Path) -> None:
         log.warning(
             f"{model} was trained with {place} {old}, now it is {new}{more}, and it will be "
             "replaced: name another folder with --out to keep it"
+        )
+    return not changes
+
+
+def _tell_trained_anew(model: Path, stages: Path, planned: Sequence[recipes.Planned]) -> None:
+    """Say that a model of the same settings goes, for what is trained is another one."""
+    others = [one for one in stages.glob("*") if one.is_dir()]
+    if others and not any(one.folder in others for one in planned):
+        log.warning(
+            f"{model} was trained with these settings, but on other rows, or by a trainer with "
+            "another precision, device or limit, and it will be replaced: name another folder "
+            "with --out to keep it"
         )
 
 
@@ -77,7 +93,7 @@ def _deciding(settings: str) -> dict[str, Any]:
     return {"seed_everything": found.get("seed_everything"), "model": found["model"], "data": data}
 
 
-def _train(cli: TokenDropCLI, out: Path) -> None:
+def _train(cli: TokenDropCLI, out: Path, same: bool) -> None:
     seed = int(cli.config.seed_everything)
     method = cli.model.reducer_spec["class_path"].rsplit(".", 1)[-1]
     described = Run(cli.datamodule.settings.dataset or "local", method, "fit", seed)
@@ -93,6 +109,10 @@ def _train(cli: TokenDropCLI, out: Path) -> None:
             reload_dataloaders_every_n_epochs=1,
         )
 
+    if same:
+        cli.datamodule.setup("fit")
+        planned = recipes.plan(cli.model, cli.datamodule, seed, out / "stages", make_trainer)
+        _tell_trained_anew(out / "model", out / "stages", planned)
     stages = recipes.train(cli.model, cli.datamodule, seed, out / "stages", make_trainer)
     if not is_first():
         return

@@ -115,14 +115,15 @@ def run(arguments: Sequence[str]) -> None:
         )
         if options.out is not None:
             with one_writer(options.out):
-                before = write_answers(
+                before, now = write_answers(
                     options.out,
                     parts,
                     lambda texts, first: model.predict_each(texts, options.batch_size, first=first),
                     options.dtype,
                 )
-            if before:
-                print(f"{options.out} had {before:,} answers already", file=sys.stderr)
+            earlier = f", {before:,} of them of an earlier run" if before else ""
+            answers = "answer" if now == 1 else "answers"
+            print(f"{options.out} holds {now:,} {answers}{earlier}", file=sys.stderr)
             return
         console = Console()
         for prediction in model.predict([_parts(x) for x in options.texts], options.batch_size):

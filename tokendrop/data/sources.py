@@ -233,19 +233,22 @@ def _rows(found: Any, dataset: str) -> Iterator[Any]:
         ) from error
 
 
-def _loaded(dataset: str, name: str, config: str, **how: Any) -> Any:
+def _loaded(dataset: str, name: str, config: str, *, streaming: bool = False) -> Any:
+    # only texts to answer for are streamed
+    local = "a file of texts with --file" if streaming else "local files with --data.train"
+    demo = "" if streaming else f"use the installed demo data ({' or '.join(DEMO)}) or "
     try:
-        return datasets.load_dataset(name, config or None, **how)
+        return datasets.load_dataset(name, config or None, streaming=streaming)
     except ConnectionError as error:
         raise UserError(
-            f"cannot load the dataset {dataset!r}: no hub ({one_line(error)}); use the installed "
-            f"demo data ({' or '.join(DEMO)}) or local files with --data.train"
+            f"cannot load the dataset {dataset!r}: no hub ({one_line(error)}); "
+            f"{demo or 'give '}{local}"
         ) from error
     # the builders of datasets pass on whatever their many readers raise
     except Exception as error:
         raise UserError(
             f"cannot load the dataset {dataset!r} ({one_line(error)}); name a dataset of the hub "
-            "as 'name' or 'name:config', or give local files with --data.train"
+            f"as 'name' or 'name:config', or give {local}"
         ) from error
 
 

@@ -14,6 +14,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from tokendrop.files import write_text
 from tokendrop.heads import Head
+from tokendrop.holding import one_writer
 from tokendrop.measure.measures import SPEEDUPS
 from tokendrop.reducers.base import Reducer, Shape
 from tokendrop.reducers.given import description_of
@@ -106,16 +107,21 @@ def write_figures(folder: Path, model: ModelSummary) -> None:
 
     A folder holds figures for each operating point that was measured, and the card of the one it
     is loaded at.
+
+    Raises:
+        OSError, UserError: they cannot be written, or another process keeps at it.
     """
     file = _figures_file(folder)
-    entries = [entry for entry in _entries(file) if not describes(entry.reducer, model.reducer)]
-    if model.figures:
-        entries.append(_Entry(model.reducer.spec(), model.figures))
-    if entries:
-        write_text(file, json.dumps([asdict(entry) for entry in entries], indent=1) + "\n")
-    described = json.loads((folder / DESCRIBED).read_text(encoding="utf-8"))
-    if describes(described["reducer"], model.reducer):
-        write_text(folder / CARD, str(card(model)))
+    # two evaluations may end at the same time, at different operating points
+    with one_writer(file, "--checkpoint", seconds=30):
+        entries = [entry for entry in _entries(file) if not describes(entry.reducer, model.reducer)]
+        if model.figures:
+            entries.append(_Entry(model.reducer.spec(), model.figures))
+        if entries:
+            write_text(file, json.dumps([asdict(entry) for entry in entries], indent=1) + "\n")
+        described = json.loads((folder / DESCRIBED).read_text(encoding="utf-8"))
+        if describes(described["reducer"], model.reducer):
+            write_text(folder / CARD, str(card(model)))
 
 
 def read_figures(folder: Path, reducer: Reducer) -> Figures | None:

@@ -46,6 +46,15 @@ class Processes(DDPStrategy):
         for tensor in (*self.model.parameters(), *self.model.buffers()):
             distributed.broadcast(tensor.data, 0)
 
+    def setup(self, trainer: Trainer) -> None:
+        """Leave SIGTERM to who has it: Lightning's handler waits in it for all processes.
+
+        The others are at another step of theirs, so that this may never end.
+        """
+        super().setup(trainer)
+        connector: Any = trainer._signal_connector
+        connector.register_signal_handlers = lambda: None
+
 
 def meet(trainer: Trainer) -> None:
     """Start the processes of a trainer, unless somebody has, and wait for them.
@@ -226,10 +235,21 @@ class Draws:
 def one_voice() -> Iterator[None]:
     """Let only the first process speak; the others end with a code.
 
-    Mistakes of the user are the same in all processes.
+    Mistakes of the user are the same in all processes, and so is Ctrl-C.
+
+    Raises:
+        UserError: another process has ended.
     """
     if is_first():
-        yield
+        try:
+            yield
+        except RuntimeError as error:
+            if not _is_lost(error):
+                raise
+            raise UserError(
+                "another process of this training has ended (killed, or out of memory?): "
+                "the same command continues from the last whole epoch"
+            ) from error
         return
     logging.disable(logging.ERROR)
     try:
@@ -239,7 +259,14 @@ def one_voice() -> Iterator[None]:
         raise SystemExit(2) from error
     except KeyboardInterrupt as error:
         raise SystemExit(130) from error
+    except SystemExit as error:
+        raise SystemExit(error.code) from error  # of which nothing is said, see cli.main
     except RuntimeError as error:
-        if "Connection closed by peer" not in str(error):
+        if not _is_lost(error):
             raise
-        raise SystemExit(1) from error  # the first process has ended, and has said why
+        raise SystemExit(1) from error  # the first process says it, or has said why it ended
+
+
+def _is_lost(error: RuntimeError) -> bool:
+    """Whether it says, in the words of gloo or of NCCL, that another process is not there."""
+    return any(words in str(error) for words in ("gloo/transport", "remote process exited"))
