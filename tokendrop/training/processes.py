@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from lightning import Trainer
+from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, distributed, nn
@@ -49,11 +50,13 @@ class Processes(DDPStrategy):
     def setup(self, trainer: Trainer) -> None:
         """Leave SIGTERM to who has it: Lightning's handler waits in it for all processes.
 
-        The others are at another step of theirs, so that this may never end.
+        The others are at another step of theirs, so that this may never end. Slurm tells all of
+        them, and there Lightning's handlers put a job that was cut back into the queue.
         """
         super().setup(trainer)
-        connector: Any = trainer._signal_connector
-        connector.register_signal_handlers = lambda: None
+        if not isinstance(self.cluster_environment, SLURMEnvironment):
+            connector: Any = trainer._signal_connector
+            connector.register_signal_handlers = lambda: None
 
 
 def meet(trainer: Trainer) -> None:
