@@ -100,7 +100,7 @@ def one_writer(target: Path, option: str = "--out", seconds: float = 0) -> Itera
 
 
 def at_work(folder: Path, part: str) -> bool:
-    """Whether a process holds a part of a folder's work, as far as it could say."""
+    """Whether a process holds a part of a folder's work, or was killed while it did."""
     return _told(_lock_of(folder, part)).is_file()
 
 

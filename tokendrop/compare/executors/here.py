@@ -29,7 +29,7 @@ def run_here(
     """Make the runs of a part of a grid that are not finished, one after the other.
 
     What would wait for a stage that another process trains comes later. Once its own runs are made,
-    it makes those that other parts, which are at work, have not come to.
+    it makes those that other parts, which are at work or were killed, have not come to.
 
     Args:
         comparison: settings common to all runs.
