@@ -255,7 +255,7 @@ class TokenDropModule(LightningModule):
         scores = self.scores[split]
         assert isinstance(scores, Scores)
         gather(scores.answers)
-        found = {name: float(value) for name, value in scores.compute().items()}
+        found = scores.values(self.task.metrics)
         scores.reset()
         metrics = found | self._cost()
         self.log_dict({f"{split}/{name}": value for name, value in metrics.items()})
