@@ -166,6 +166,11 @@ PARAMETER = nn.Parameter(torch.ones(2))
         ("groups", {"mine": PARAMETER}, "give a list of Group"),
         ("groups", [Group("mine", cast(Any, [PARAMETER]))], "the group 'mine' a list of param"),
         ("groups", [Group("mine", cast(Any, {"it": 1.0}))], "the group 'mine' a dict of param"),
+        (
+            "groups",
+            [Group("mine", {"it": PARAMETER}, ignores=cast(Any, "kl"))],
+            "the group 'mine' ignores 'kl': give a frozenset of names",
+        ),
         ("groups", [Group("mine", {"it": PARAMETER}, -1.0)], "mine.learning_rate -1.0 is out of"),
         (
             "groups",
@@ -173,6 +178,8 @@ PARAMETER = nn.Parameter(torch.ones(2))
             "gave it to the groups 'mine' and 'other': leave it in one of them",
         ),
         ("score", None, "gave None: give a number"),
+        ("score", np.float32("nan"), "give a number, larger for a better epoch"),
+        ("score", torch.ones(2), "give a number, larger for a better epoch"),
         ("score", {"f1": 0.5}, "gave {'f1': 0.5}: give a number"),
         ("describe", None, "gave None: give plain data by names"),
         ("describe", "all done", "gave 'all done': give plain data by names"),
@@ -273,3 +280,23 @@ def test_a_comparison_names_who_counts_too_few_flops(
     model.shape = tiny_shape()
     with torch.no_grad(), pytest.raises(UserError, match=named):
         check_flops(model, packed(tiny_rows()))
+
+
+class Ignores(Half):
+    """Its group leaves out a term that is misspelt."""
+
+    def losses(self, encoded: Encoded) -> dict[str, Tensor]:
+        return {"length": encoded.logits.sum()}
+
+    def stages(self) -> list[Stage]:
+        return [Stage("mine", 1, 1e-3)]
+
+    def groups(self, stage: Stage, backbone: nn.Module) -> list[Group]:
+        weights = dict(backbone.named_parameters())
+        return [Group("mine", weights, ignores=frozenset({"lenght"}))]
+
+
+def test_a_group_ignores_terms_that_there_are() -> None:
+    said = r"groups ignore \['lenght'\], but the losses are \['length', 'task'\]"
+    with pytest.raises(AssertionError, match=said):
+        check_reducer(keeps_all=Ignores, families=["bert"])
