@@ -280,23 +280,3 @@ def test_a_comparison_names_who_counts_too_few_flops(
     model.shape = tiny_shape()
     with torch.no_grad(), pytest.raises(UserError, match=named):
         check_flops(model, packed(tiny_rows()))
-
-
-class Ignores(Half):
-    """Its group leaves out a term that is misspelt."""
-
-    def losses(self, encoded: Encoded) -> dict[str, Tensor]:
-        return {"length": encoded.logits.sum()}
-
-    def stages(self) -> list[Stage]:
-        return [Stage("mine", 1, 1e-3)]
-
-    def groups(self, stage: Stage, backbone: nn.Module) -> list[Group]:
-        weights = dict(backbone.named_parameters())
-        return [Group("mine", weights, ignores=frozenset({"lenght"}))]
-
-
-def test_a_group_ignores_terms_that_there_are() -> None:
-    said = r"groups ignore \['lenght'\], but the losses are \['length', 'task'\]"
-    with pytest.raises(AssertionError, match=said):
-        check_reducer(keeps_all=Ignores, families=["bert"])
