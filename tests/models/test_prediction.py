@@ -198,6 +198,8 @@ def test_an_answer_begins_with_its_first_word() -> None:
         (["adam"], 2.5, "batch_size 2.5 cannot be used"),
         (None, 2, "takes a list of texts, not None"),
         ("adam", 2, r"takes a list of texts, not one text: predict\(\['adam'\]\)"),
+        ({"text": "adam"}, 2, "takes a list of texts, not {'text': 'adam'}"),
+        ({"adam"}, 2, "takes a list of texts, not {'adam'}"),
         ([None], 2, "text 1 of 1 is None: give a text"),
         (["adam", 7], 2, "text 2 of 2 is 7: give a text"),
         (["adam", ["a", "b"]], 2, r"text 2 of 2 is \['a', 'b'\]: give a text, or a tuple of two"),
@@ -268,6 +270,9 @@ def test_weights_in_bf16_answer_alike(tmp_path: Path) -> None:
         ({"device": "mps"}, "device mps is not supported: use cpu, cuda or cuda:N"),
         ({"device": "meta"}, "device meta is not supported"),
         ({"dtype": "fp16"}, "unknown dtype 'fp16'"),
+        ({"dtype": torch.float32}, "unknown dtype 'torch.float32'"),
+        ({"trust_reducer": "false"}, "trust_reducer is 'false': use True or False"),
+        ({"trust_reducer": 1}, "trust_reducer is 1: use True or False"),
     ],
 )
 def test_where_it_cannot_run_is_said_in_one_line(

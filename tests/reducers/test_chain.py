@@ -352,3 +352,8 @@ def test_the_first_exit_answers_all_tokens_of_its_rows() -> None:
     assert logits[:4].eq(1).all()
     assert logits[4:7].eq(2).all()
     torch.testing.assert_close(logits[7:], run(model, Dense(), rows).logits[7:])
+
+
+def test_a_chain_of_nothing_is_refused() -> None:
+    with pytest.raises(UserError, match=r"Chain.parts \[\] is empty: name at least one"):
+        Chain([])

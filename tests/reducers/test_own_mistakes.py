@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tokendrop.compare.grid.evaluate import check_flops
 from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.errors import Diverged, UserError
 from tokendrop.reducers.base import Decision, Group, Reducer, Shape, Stage, View
@@ -25,7 +27,7 @@ from tokendrop.reducers.given import (
     stages_of,
 )
 from tokendrop.testing import check_reducer
-from tokendrop.testing.tiny import built, run, tiny_model, tiny_rows
+from tokendrop.testing.tiny import built, packed, run, tiny_model, tiny_rows, tiny_shape
 
 
 class Half(Reducer):
@@ -164,6 +166,11 @@ PARAMETER = nn.Parameter(torch.ones(2))
         ("groups", {"mine": PARAMETER}, "give a list of Group"),
         ("groups", [Group("mine", cast(Any, [PARAMETER]))], "the group 'mine' a list of param"),
         ("groups", [Group("mine", cast(Any, {"it": 1.0}))], "the group 'mine' a dict of param"),
+        (
+            "groups",
+            [Group("mine", {"it": PARAMETER}, ignores=cast(Any, "kl"))],
+            "the group 'mine' ignores 'kl': give a frozenset of names",
+        ),
         ("groups", [Group("mine", {"it": PARAMETER}, -1.0)], "mine.learning_rate -1.0 is out of"),
         (
             "groups",
@@ -171,6 +178,8 @@ PARAMETER = nn.Parameter(torch.ones(2))
             "gave it to the groups 'mine' and 'other': leave it in one of them",
         ),
         ("score", None, "gave None: give a number"),
+        ("score", np.float32("nan"), "give a number, larger for a better epoch"),
+        ("score", torch.ones(2), "give a number, larger for a better epoch"),
         ("score", {"f1": 0.5}, "gave {'f1': 0.5}: give a number"),
         ("describe", None, "gave None: give plain data by names"),
         ("describe", "all done", "gave 'all done': give plain data by names"),
@@ -245,3 +254,29 @@ def test_values_that_are_no_numbers_are_the_method_s_where_its_states_are_some(
     with torch.no_grad():
         model.base_model.embeddings.word_embeddings.weight.fill_(torch.nan)
     assert run(model, reducer, tiny_rows([5])).logits.isnan().all()
+
+
+class CountsNone(Reducer):
+    """Its own layer is missing in ``flops``."""
+
+    def build(self, shape: Shape) -> None:
+        self.wide = nn.Linear(shape.hidden, 4 * shape.hidden)
+
+    def before_layer(self, view: View) -> Decision:
+        return Decision(key_bias=self.wide(view.hidden).mean(-1))
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (CountsNone, "CountsNone.flops is wrong"),
+        (lambda: Chain([Half(), CountsNone()]), "Half.flops or CountsNone.flops is wrong"),
+    ],
+)
+def test_a_comparison_names_who_counts_too_few_flops(
+    make: Callable[[], Reducer], named: str
+) -> None:
+    model = cast(Any, SimpleNamespace(backbone=tiny_model("bert"), reducer=built(make())))
+    model.shape = tiny_shape()
+    with torch.no_grad(), pytest.raises(UserError, match=named):
+        check_flops(model, packed(tiny_rows()))

@@ -191,3 +191,46 @@ def test_a_kind_from_outside_has_its_own_metrics_and_options() -> None:
         Stars("accuracy")
     with pytest.raises(UserError, match="class_weights are for classification: leave them out"):
         TextData(train="t.csv", task="stars", class_weights="balanced")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, r"no 'closeness', which is among the metrics.*\(it gave none\)"),
+        ({"nearness": torch.tensor(0.5)}, r"no 'closeness'.*\(it gave 'nearness'\)"),
+        ({"closeness": torch.tensor(torch.nan)}, "'closeness' as tensor.nan.: give one finite"),
+        ({"closeness": 0.5, "margin": -np.inf}, "'margin' as -inf: give one finite"),
+        ({"closeness": torch.ones(2)}, "'closeness' as .*: give one finite number"),
+        ({"closeness": np.float64(84.5)}, "'closeness' as 84.5: a metric is at most 1"),
+    ],
+)
+def test_scores_that_no_table_could_show_are_named(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, object], said: str
+) -> None:
+    scores = Stars("closeness").scores(Split([("x",)], [[1]], [[0]], [1], 0))
+    monkeypatch.setattr(scores, "compute", lambda: given)
+    with pytest.raises(UserError, match=rf"StarScores.compute gave {said}"):
+        scores.values(Stars.metrics)
+
+
+def test_scores_may_be_any_numbers_up_to_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = Stars("closeness").scores(Split([("x",)], [[1]], [[0]], [1], 0))
+    monkeypatch.setattr(scores, "compute", lambda: {"closeness": np.float32(-1.5), "other": 1})
+    assert scores.values(Stars.metrics) == {"closeness": -1.5, "other": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("metrics", ("closeness", "kept_tokens"), "has a metric 'kept_tokens', by which"),
+        ("metrics", ("loss",), "has a metric 'loss', by which"),
+        ("metrics", "closeness", "metrics is 'closeness': use a tuple of str, with a comma"),
+        ("metrics", (), r"metrics is \(\): use a tuple of str"),
+        ("text", "review", "text is 'review': use a tuple of str"),
+        ("counts", 2, "counts is 2: use a tuple of int"),
+    ],
+)
+def test_what_a_kind_says_of_itself_is_checked(name: str, value: object, said: str) -> None:
+    wrong = type("Wrong", (Stars,), {"kind": "wrong", name: value})
+    with pytest.raises(UserError, match=f"Wrong.*{said}"):
+        add_kind(wrong)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from tokendrop.engine.packed import Batch
-from tokendrop.reducers.base import Decision, Reducer, Shape, View
+from tokendrop.reducers.base import Decision, Encoded, Group, Reducer, Shape, Stage, View
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.power_bert import PowerBert
 from tokendrop.testing import check_reducer
@@ -133,3 +135,38 @@ def test_soft_and_hard_that_differ() -> None:
 def test_it_must_know_what_to_compare_with(given: dict[str, Make]) -> None:
     with pytest.raises(TypeError, match="either keeps_all or own_head"):
         check_reducer(**given)  # type: ignore[arg-type]
+
+
+class Ignores(Reducer):
+    """Its group leaves out a term that is misspelt."""
+
+    def losses(self, encoded: Encoded) -> dict[str, Tensor]:
+        return {"length": encoded.logits.sum()}
+
+    def stages(self) -> list[Stage]:
+        return [Stage("mine", 1, 1e-3)]
+
+    def groups(self, stage: Stage, backbone: nn.Module) -> list[Group]:
+        weights = dict(backbone.named_parameters())
+        return [Group("mine", weights, ignores=frozenset({"lenght"}))]
+
+
+def test_a_group_ignores_terms_that_there_are() -> None:
+    said = r"groups ignore \['lenght'\], but the losses are \['length', 'task'\]"
+    with pytest.raises(AssertionError, match=said):
+        check_reducer(keeps_all=Ignores, families=["bert"])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"keeps_all": Dense()}, "keeps_all is a Dense: give a function that makes one"),
+        ({"keeps_all": "Dense"}, "keeps_all is a str: give a function"),
+        ({"keeps_all": Dense, "drops": {"few": Scales()}}, r"drops\['few'\] is a Scales: give a"),
+        ({"keeps_all": Dense, "drops": [Scales]}, "drops by names of yours"),
+        ({"keeps_all": Dense, "families": "bert"}, "a list of families"),
+    ],
+)
+def test_what_it_is_given_is_named(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        check_reducer(**given)

@@ -141,3 +141,17 @@ def test_neither_a_dense_step_nor_its_evaluation_waits(monkeypatch: pytest.Monke
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert 0 <= module.scores["dev"].compute()["accuracy"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"reducer": "Dense"}, "reducer 'Dense' cannot be used: use a Reducer"),
+        ({"reducer": Dense}, "reducer <class .*Dense'> cannot be used: use a Reducer"),
+        ({"fine_tune": 2}, "fine_tune 2 cannot be used: use a Stage"),
+        ({"patience": 0}, "patience 0"),
+    ],
+)
+def test_what_it_is_made_of_is_checked(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        TokenDropModule(**{"reducer": Dense(), **given})

@@ -42,5 +42,5 @@ def cast_weights(backbone: PreTrainedModel, dtype: Dtype) -> None:
         UserError: an unknown type.
     """
     if dtype not in DTYPES:
-        raise unknown("dtype", dtype, get_args(Dtype))
+        raise unknown("dtype", str(dtype), get_args(Dtype))  # torch.bfloat16, mostly
     nn.Module.to(backbone, DTYPES[dtype])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from tokendrop.data.encoding import half_a_character
@@ -72,7 +72,8 @@ def check_several(texts: object, kind: type, method: str) -> None:
     takes = f"{method} takes a list of texts"
     if isinstance(texts, str):
         raise UserError(f"{takes}, not one text: {method}([{texts!r:.60}])")
-    if not isinstance(texts, kind):
+    # the texts of a dictionary would be its names, and a set has no order to answer in
+    if not isinstance(texts, kind) or isinstance(texts, Mapping | Set):
         raise UserError(f"{takes}, not {texts!r:.60}")
 
 

@@ -56,9 +56,11 @@ class Chain(Reducer):
             parts: the reducers, in the order in which they are trained.
 
         Raises:
-            UserError: parts rank tokens by different attention scores.
+            UserError: parts rank tokens by different attention scores, or there are none.
         """
         super().__init__()
+        if not parts:
+            raise UserError("Chain.parts [] is empty: name at least one reducer, or take Dense")
         self.parts = nn.ModuleList(parts)
         kinds = {part.received for part in parts} - {None}
         if len(kinds) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from numbers import Integral
 from typing import Any
@@ -38,7 +39,8 @@ def groups_of(reducer: Reducer, stage: Stage, backbone: nn.Module) -> list[Group
 
     Raises:
         UserError: they are no list of groups, a group has no parameters by name or a learning rate
-            that is none, or two groups have the same parameter, which both would move.
+            that is none or ignores no set of terms, or two groups have the same parameter, which
+            both would move.
     """
     found: Any = reducer.groups(stage, backbone)
     source = _source(reducer, "groups")
@@ -53,6 +55,11 @@ def groups_of(reducer: Reducer, stage: Stage, backbone: nn.Module) -> list[Group
             raise UserError(
                 f"{source} gave the group {group.name!r} a {type(named).__name__} of parameters: "
                 "give nn.Parameter by name, as dict(self.named_parameters())"
+            )
+        if not isinstance(group.ignores, frozenset):
+            raise UserError(
+                f"{source} gave the group {group.name!r} ignores {_shown(group.ignores)}: give a "
+                "frozenset of names of loss terms"
             )
         rate = {"learning_rate": group.learning_rate}
         check(rate, {"learning_rate": _RATE}, f"{source}, {group.name}.")
@@ -90,12 +97,15 @@ def score_of(reducer: Reducer, metric: float, metrics: Mapping[str, float]) -> f
     """
     found: Any = reducer.score(metric, metrics)
     try:
-        return float(found)
-    except (TypeError, ValueError) as error:
-        source = _source(reducer, "score")
+        value = float(found)
+    except (TypeError, ValueError, RuntimeError):
+        value = math.nan
+    if math.isnan(value):  # which is not larger than any other: the first epoch would stay the best
         raise UserError(
-            f"{source} gave {_shown(found)}: give a number, larger for a better epoch"
-        ) from error
+            f"{_source(reducer, 'score')} gave {_shown(found)}: give a number, larger for a better "
+            "epoch"
+        )
+    return value
 
 
 def description_of(reducer: Reducer) -> dict[str, Any]:

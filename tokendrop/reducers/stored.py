@@ -52,6 +52,8 @@ def stored_reducer(spec: Mapping[str, Any], trusted: bool = False) -> Reducer:
         UserError: another class than those of this package, something that is no reducer, or
             arguments that it does not take.
     """
+    if not isinstance(trusted, bool):  # "no" and "false" are as true as any other text
+        raise UserError(f"trust_reducer is {trusted!r}: use True or False")
     return _made(spec, trusted, "reducer", 0)
 
 

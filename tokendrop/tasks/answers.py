@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -131,6 +132,42 @@ class Scores(Metric):
         super().reset()
         self._waiting.clear()
         self._answers.found.clear()
+
+    def values(self, metrics: Sequence[str]) -> dict[str, float]:
+        """What :meth:`compute` gives as numbers, which the scores of anybody's kind of task are.
+
+        Args:
+            metrics: those of the kind.
+
+        Raises:
+            UserError: one is missing, is no number or is above 1, which nothing later could show.
+        """
+        source, values = f"{type(self).__name__}.compute", {}
+        found: Any = self.compute()
+        lacking = [name for name in metrics if name not in found]
+        if lacking:
+            raise UserError(
+                f"{source} gave no {lacking[0]!r}, which is among the metrics of its kind of task: "
+                f"give every metric by its name (it gave {', '.join(map(repr, found)) or 'none'})"
+            )
+        for name, given in found.items():
+            try:
+                value = float(given)
+            except (TypeError, ValueError, RuntimeError):
+                value = math.nan
+            if not math.isfinite(value):
+                raise UserError(
+                    f"{source} gave {name!r} as {given!r}: give one finite number, whatever the "
+                    "rows and their answers are, e.g. 0 where a class does not occur"
+                )
+            if value > 1 + 1e-4:
+                raise UserError(
+                    f"{source} gave {name!r} as {value:g}: a metric is at most 1, and larger "
+                    "where the model is better; turn an error into 1 - error / (error of who knows "
+                    "nothing)"
+                )
+            values[name] = value
+        return values
 
     @abstractmethod
     def compute(self) -> dict[str, Tensor]:

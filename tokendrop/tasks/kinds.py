@@ -8,6 +8,8 @@ from tokendrop.errors import UserError, unknown
 from tokendrop.heads import head_of
 from tokendrop.tasks.base import Task
 
+# what the evaluation of a split says beside its metrics
+_LOGGED = {"flops_speedup", "kept_tokens", "layers", "loss", "score"}
 KINDS: dict[str, type[Task]] = {}
 
 
@@ -16,7 +18,8 @@ def add_kind(kind: type[Task]) -> type[Task]:
 
     Raises:
         UserError: something that every kind has is missing, or another class has the name, as one
-            has that it was inherited from.
+            has that it was inherited from; metrics, texts or counts that are no tuple, or a metric
+            by whose name an evaluation tells something else.
     """
     needed = ("kind", "head", "metrics")
     lacking = [name for name in needed if not hasattr(kind, name)]
@@ -24,6 +27,19 @@ def add_kind(kind: type[Task]) -> type[Task]:
         raise UserError(
             f"{kind.__name__} has no {', '.join(lacking)}, which every kind of task needs: add "
             "what tokendrop.tasks.Task says of it"
+        )
+    for name, each in {"metrics": str, "text": str, "counts": int}.items():
+        held = getattr(kind, name)
+        # brackets around one value alone are no tuple
+        if not isinstance(held, list | tuple) or not {type(one) for one in held} == {each}:
+            raise UserError(
+                f"{kind.__name__}.{name} is {held!r}: use a tuple of {each.__name__}, with a comma "
+                "behind a single one"
+            )
+    if taken := sorted(_LOGGED & set(kind.metrics)):
+        raise UserError(
+            f"{kind.__name__} has a metric {taken[0]!r}, by which every evaluation tells something "
+            "else: give it another name"
         )
     known = KINDS.get(kind.kind, kind)
     # the same class defined again, as in a notebook, takes its own place

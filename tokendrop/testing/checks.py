@@ -98,6 +98,7 @@ def parameters_learn(make: Make, model: PreTrainedModel, *, no_gradient: str = N
     """Every parameter is offered to the optimiser and gets a gradient in some stage."""
     reducer = built(make()).train().to(model.device)
     missing = {n for n, _ in reducer.named_parameters() if not re.fullmatch(no_gradient, n)}
+    terms, ignored = set[str](), set[str]()
     batch = packed(ROWS).to(model.device)
     labels = batch.labels
     assert labels is not None
@@ -113,17 +114,21 @@ def parameters_learn(make: Make, model: PreTrainedModel, *, no_gradient: str = N
         reducer.enter(stage, context)
         reducer.zero_grad()
         for losses in passes_of(reducer, step):
+            terms |= losses.keys()
             for name, loss in losses.items():
                 require(bool(loss.isfinite()), f"loss {name!r} of stage {stage.name!r} is {loss}")
             torch.stack(list(losses.values())).sum().backward()
         taught = {n for n, p in reducer.named_parameters() if p.grad is not None and p.grad.any()}
         groups = groups_of(reducer, stage, model)
+        ignored |= {name for group in groups for name in group.ignores}
         offered = {id(p) for group in groups for p in group.parameters.values()}
         left = {n for n, p in reducer.named_parameters() if n in taught and id(p) not in offered}
         require(not left, f"no group of stage {stage.name!r} has {sorted(left)}")
         missing -= taught
         reducer.leave(stage, {})
     model.zero_grad()
+    unknown = sorted(ignored - terms)
+    require(not unknown, f"groups ignore {unknown}, but the losses are {sorted(terms)}")
     require(not missing, f"these parameters never get a gradient: {sorted(missing)}")
 
 

@@ -59,13 +59,19 @@ def check_reducer(
 
     Raises:
         AssertionError: what is violated, by which reducer, on which family.
-        TypeError: neither or both of ``keeps_all`` and ``own_head`` are given.
+        TypeError: neither or both of ``keeps_all`` and ``own_head`` are given, or something else
+            than functions by name, or than a list of families.
     """
     whole = keeps_all or own_head
     if whole is None or (keeps_all and own_head):
         raise TypeError("give check_reducer either keeps_all or own_head")
+    if not isinstance(drops or {}, Mapping) or isinstance(families, str):
+        raise TypeError("give check_reducer drops by names of yours, and a list of families")
     name = "keeps_all" if keeps_all else "own_head"
     dropping = {f"drops[{key!r}]": make for key, make in (drops or {}).items()}
+    for who, make in {name: whole, **dropping}.items():
+        if isinstance(make, nn.Module) or not callable(make):
+            raise TypeError(f"{who} is a {type(make).__name__}: give a function that makes one")
     plan: list[tuple[str, Make, Check]] = [(name, whole, check) for check in WHOLE]
     if keeps_all:
         plan.insert(0, (name, keeps_all, checks.logits))

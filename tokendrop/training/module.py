@@ -64,9 +64,11 @@ class TokenDropModule(LightningModule):
                 best; stages that end with their last weights train for all of their epochs.
 
         Raises:
-            UserError: a patience of less than one epoch.
+            UserError: no reducer or stage, or a patience of less than one epoch.
         """
         super().__init__()
+        given = {"reducer": reducer, "fine_tune": fine_tune, "patience": patience}
+        check(given, {"reducer": Reducer, "fine_tune": Stage | None, "patience": Count | None})
         self.backbone = backbone
         # a description, not the module: every stage begins with a reducer of its own
         self.reducer_spec = reducer.spec()
@@ -74,7 +76,6 @@ class TokenDropModule(LightningModule):
         self.fine_tune = fine_tune
         self.random_init = random_init
         self.compiled = compile
-        check({"patience": patience}, {"patience": Count | None})
         self.patience = patience
         # several groups may follow different losses, which one backward pass cannot do
         self.automatic_optimization = False
@@ -255,7 +256,7 @@ class TokenDropModule(LightningModule):
         scores = self.scores[split]
         assert isinstance(scores, Scores)
         gather(scores.answers)
-        found = {name: float(value) for name, value in scores.compute().items()}
+        found = scores.values(self.task.metrics)
         scores.reset()
         metrics = found | self._cost()
         self.log_dict({f"{split}/{name}": value for name, value in metrics.items()})

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.compare.synthetic import record, saved
 from tokendrop.compare.report.tables import summary_frame
 from tokendrop.compare.results.analysis import analyse
-from tokendrop.compare.results.baseline import baselines
+from tokendrop.compare.results.baseline import Baseline, baselines
 from tokendrop.compare.results.budgets import SameBudget, budgets_of, chosen
 from tokendrop.compare.results.floor import Floor
 from tokendrop.compare.results.frame import results_frame
@@ -234,3 +234,12 @@ def test_the_hypervolume_counts_from_the_floor(tmp_path: Path) -> None:
     frame = results_frame(runs, analyse(runs, [], tmp_path)).set_index("method")
     assert frame.loc["useless", "front_hypervolume"] == 0
     assert frame.loc["good", "front_hypervolume"] == pytest.approx(0.3 * 0.5)
+
+
+def test_a_metric_below_0_is_told_where_metrics_count_from() -> None:
+    assert (
+        Baseline(0.0, "knowing nothing")
+        .not_below(-0.4)
+        .endswith("knowing nothing (0.00 %, from which every metric counts up to 1)")
+    )
+    assert Baseline(0.6, "TF-IDF").not_below(0.5) == "no more than TF-IDF (60.00 %)"

@@ -192,7 +192,7 @@ def _answered(
         "padded_dense": padded_lengths(split.lengths, size),
     }
     return Answered(
-        {metric: float(value) for metric, value in scores.compute().items()},
+        scores.values(task.metrics),
         scores.examples(),
         {
             who: float(dense_flops(lengths, model.backbone, model.shape))

@@ -12,6 +12,7 @@ from tokendrop.compare.grid.fate_counts import FateCounts
 from tokendrop.data import TextData
 from tokendrop.data.batching import padded_lengths
 from tokendrop.engine.packed import Batch
+from tokendrop.errors import UserError
 from tokendrop.measure.flops import counted_flops, dense_flops, padding_flops, pass_flops
 from tokendrop.measure.kept import Kept
 from tokendrop.measure.token_kinds import Vocabulary
@@ -56,7 +57,7 @@ def evaluate(
     """Evaluate on a split in batches of its own order.
 
     Raises:
-        RuntimeError: the operators that ran in the first batch do not agree with the closed form
+        UserError: the operators that ran in the first batch do not agree with the closed form
             within 1 %, so the FLOPs could not be trusted.
     """
     model.eval()
@@ -75,7 +76,7 @@ def evaluate(
         counts.update(encoded.trace, batch)
         spent += pass_flops(encoded.trace, model.reducer, model.backbone, model.shape)
         if number == 0:
-            _check(model, batch)
+            check_flops(model, batch)
     padded = padded_lengths(split.lengths, data.settings.batch_size)
     dense = dense_flops(split.lengths, model.backbone, model.shape)
     every = {
@@ -85,7 +86,7 @@ def evaluate(
     }
     found = kept.compute()
     return Evaluation(
-        {name: float(value) for name, value in scores.compute().items()},
+        scores.values(task.metrics),
         scores.examples(),
         every,
         {
@@ -97,13 +98,20 @@ def evaluate(
     )
 
 
-def _check(model: TokenDropModel, batch: Batch) -> None:
+def check_flops(model: TokenDropModel, batch: Batch) -> None:
+    """
+    Raises:
+        UserError: the FLOPs that a method counts are not those that run.
+    """
     # of one pass: what is counted runs operator by operator, with spare rows of its own
     counted, trace = counted_flops(model.backbone, batch, model.reducer)
     formula = pass_flops(trace, model.reducer, model.backbone, model.shape)
     formula += padding_flops(trace, model.shape)
     if abs(formula - counted) > 0.01 * counted:
-        raise RuntimeError(
-            f"FLOPs by formula ({formula:,}) and as counted ({counted:,}) differ by more than 1 %: "
-            "the reducer's flops() does not count its operators"
+        parts = getattr(model.reducer, "parts", [model.reducer])
+        functions = " or ".join(dict.fromkeys(f"{type(part).__name__}.flops" for part in parts))
+        raise UserError(
+            f"{functions} is wrong: of a batch for which {counted:,} FLOPs ran {formula:,} were "
+            "told, of which 1 % may be missing: count the matrix products of the method's own "
+            "layers, two FLOPs for a multiply-add, for each token that went through them"
         )

@@ -98,7 +98,7 @@ def _trade_off(
     tasks = by_task(records)
     looks = _present(looks_of(together, theme), records)
     # of two methods of one colour the second has dashes, and markers with a hole
-    second = {"ls": DASHES[1], "mfc": theme.background}
+    second: dict[str, Any] = {"ls": DASHES[1], "mfc": theme.background}
     own = {method: second for method in borrowers(looks)}
     # many names need room
     crowd = max(map(len, tasks.values()))

@@ -41,8 +41,8 @@ def _of_task(found: SameBudget) -> list[str]:
     reached = f"On {found.task} {found.dense.name} reaches {VALUE.show(value)} {metric}"
     if not found.dense_learned:
         return [
-            f"{reached}, which is no more than {level.name} ({VALUE.show(level.value)}): it has "
-            "learned nothing that a method could keep, so none is judged."
+            f"{reached}, which is {level.not_below(value)}: it has learned nothing that a method "
+            "could keep, so none is judged."
         ]
     rows = found.dense.runs[0].examples_eval
     sentences = [f"{reached} on the {rows:,} rows of the test split."]

@@ -10,6 +10,7 @@ from tokendrop.compare.results.floor import Floor
 from tokendrop.compare.results.points import by_task, runs_of
 from tokendrop.compare.results.predictions import saved_answers
 from tokendrop.compare.results.records import Record
+from tokendrop.measure.measures import VALUE
 from tokendrop.tasks import kind_named
 
 
@@ -28,6 +29,12 @@ class Baseline:
     def is_below(self, value: float) -> bool:
         """Whether a metric is above it by more than single precision, in which metrics are kept."""
         return value > self.value + 1e-6
+
+    def not_below(self, value: float) -> str:
+        """What a metric is no more than, in a sentence."""
+        # an error with its sign turned is always negative, and more training does not change it
+        counts = ", from which every metric counts up to 1" if value < 0 else ""
+        return f"no more than {self.name} ({VALUE.show(self.value)}{counts})"
 
 
 NONE = Baseline(0.0, "knowing nothing")

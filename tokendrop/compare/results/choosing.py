@@ -82,9 +82,9 @@ def choose(
     level = (baselines or {}).get(task, NONE)
     if not level.is_below(reached := reference.mean(VALUE)):
         raise UserError(
-            f"none: on {task} {reference.name} reaches {VALUE.show(reached)}, no more than "
-            f"{level.name} ({VALUE.show(level.value)}), so there is nothing that a method could "
-            "keep: train longer, or on more rows"
+            f"none: on {task} {reference.name} reaches {VALUE.show(reached)}, "
+            f"{level.not_below(reached)}, so there is nothing that a method could keep: train "
+            "longer, or on more rows"
         )
     every = rivals(tasks[task])
     others = [point for point in every if not point.drops_nothing]

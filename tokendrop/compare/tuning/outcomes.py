@@ -9,7 +9,7 @@ from typing import Any
 from tokendrop.compare.results.budgets import REACHED
 
 WORST = -1.0
-"""Of a metric, where none is defined: of a correlation, and below all others."""
+"""The metric of a training that diverged: that of a correlation at its worst."""
 
 
 @dataclass(frozen=True)

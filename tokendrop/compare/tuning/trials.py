@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import shutil
 import time
 from collections.abc import Collection, Mapping
@@ -15,7 +14,7 @@ from tokendrop.compare.grid.evaluate import evaluate
 from tokendrop.compare.grid.settings import Cell, Comparison
 from tokendrop.compare.grid.train import load_trained, train_stages
 from tokendrop.compare.grid.work import plan_of, search_folder
-from tokendrop.compare.tuning.outcomes import WORST, Measured, Outcome
+from tokendrop.compare.tuning.outcomes import Measured, Outcome
 from tokendrop.data import TextData
 from tokendrop.errors import Diverged
 from tokendrop.reducers import from_spec, measured_in_training, with_changes
@@ -109,7 +108,7 @@ def _points(
             value = found.metrics[cell.metric]
             speedup = found.flops["packed_dense"] / found.flops["method"]
             flops += found.flops["method"]
-        points.append(Measured(point, _finite(value), speedup))
+        points.append(Measured(point, value, speedup))
     if asked.search is not None:
         place = search_folder(out, trained.folder)
         if not (place / "front.json").is_file():
@@ -118,10 +117,5 @@ def _points(
         model = load_trained(cell.reducer, trained)
         front = load_search()(model, data.splits["dev"], task, asked.search, place)
         flops += front.flops
-        points += [Measured(None, _finite(one.score), 1 / one.share) for one in front.points]
+        points += [Measured(None, one.score, 1 / one.share) for one in front.points]
     return points, flops
-
-
-def _finite(value: float) -> float:
-    """The metric; where it is not defined, e.g. the correlation of one constant answer, worst."""
-    return value if math.isfinite(value) else WORST
