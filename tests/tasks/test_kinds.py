@@ -196,7 +196,7 @@ def test_a_kind_from_outside_has_its_own_metrics_and_options() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({}, r"no 'closeness', which is among the metrics.*\(it gave none\)"),
+        ({}, r"no 'closeness', which is the metric.*\(it gave none\)"),
         ({"nearness": torch.tensor(0.5)}, r"no 'closeness'.*\(it gave 'nearness'\)"),
         ({"closeness": torch.tensor(torch.nan)}, "'closeness' as tensor.nan.: give one finite"),
         ({"closeness": 0.5, "margin": -np.inf}, "'margin' as -inf: give one finite"),
@@ -210,13 +210,13 @@ def test_scores_that_no_table_could_show_are_named(
     scores = Stars("closeness").scores(Split([("x",)], [[1]], [[0]], [1], 0))
     monkeypatch.setattr(scores, "compute", lambda: given)
     with pytest.raises(UserError, match=rf"StarScores.compute gave {said}"):
-        scores.values(Stars.metrics)
+        scores.values(Stars.metrics[0])
 
 
 def test_scores_may_be_any_numbers_up_to_1(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = Stars("closeness").scores(Split([("x",)], [[1]], [[0]], [1], 0))
     monkeypatch.setattr(scores, "compute", lambda: {"closeness": np.float32(-1.5), "other": 1})
-    assert scores.values(Stars.metrics) == {"closeness": -1.5, "other": 1.0}
+    assert scores.values(Stars.metrics[0]) == {"closeness": -1.5, "other": 1.0}
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -133,22 +133,23 @@ class Scores(Metric):
         self._waiting.clear()
         self._answers.found.clear()
 
-    def values(self, metrics: Sequence[str]) -> dict[str, float]:
+    def values(self, metric: str) -> dict[str, float]:
         """What :meth:`compute` gives as numbers, which the scores of anybody's kind of task are.
 
         Args:
-            metrics: those of the kind.
+            metric: the one that is asked for; rows may lack what others need, as tags that mark
+                no entities do.
 
         Raises:
-            UserError: one is missing, is no number or is above 1, which nothing later could show.
+            UserError: it is missing, or one is no number or above 1, which nothing later could
+                show.
         """
         source, values = f"{type(self).__name__}.compute", {}
         found: Any = self.compute()
-        lacking = [name for name in metrics if name not in found]
-        if lacking:
+        if metric not in found:
             raise UserError(
-                f"{source} gave no {lacking[0]!r}, which is among the metrics of its kind of task: "
-                f"give every metric by its name (it gave {', '.join(map(repr, found)) or 'none'})"
+                f"{source} gave no {metric!r}, which is the metric: give every metric by its name "
+                f"(it gave {', '.join(map(repr, found)) or 'none'})"
             )
         for name, given in found.items():
             try:

@@ -256,7 +256,7 @@ class TokenDropModule(LightningModule):
         scores = self.scores[split]
         assert isinstance(scores, Scores)
         gather(scores.answers)
-        found = scores.values(self.task.metrics)
+        found = scores.values(self.task.metric)
         scores.reset()
         metrics = found | self._cost()
         self.log_dict({f"{split}/{name}": value for name, value in metrics.items()})

@@ -192,7 +192,7 @@ def _answered(
         "padded_dense": padded_lengths(split.lengths, size),
     }
     return Answered(
-        scores.values(task.metrics),
+        scores.values(task.metric),
         scores.examples(),
         {
             who: float(dense_flops(lengths, model.backbone, model.shape))

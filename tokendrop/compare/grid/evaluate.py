@@ -86,7 +86,7 @@ def evaluate(
     }
     found = kept.compute()
     return Evaluation(
-        scores.values(task.metrics),
+        scores.values(task.metric),
         scores.examples(),
         every,
         {

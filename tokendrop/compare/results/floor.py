@@ -138,4 +138,4 @@ def _metrics(task: Task, split: Split, logits: Tensor) -> dict[str, float]:
     scores = task.scores(split)
     labels = Batch.pack(split.input_ids, labels=split.labels, examples=range(len(split)))
     scores.update(logits, labels)
-    return scores.values(task.metrics)
+    return scores.values(task.metric)

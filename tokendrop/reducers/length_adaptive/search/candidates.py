@@ -112,7 +112,7 @@ class Candidates:
             scores = self.task.scores(self._split)
             for part in self._parts:
                 scores.update(part.logits(configuration), part.batch)
-            found.append(scores.values(self.task.metrics)[self.task.metric])
+            found.append(scores.values(self.task.metric)[self.task.metric])
         if self.task.head.reads_tokens:  # too large to be held for all that a search evaluates
             for part in self._parts:
                 part.forget()
