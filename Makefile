@@ -8,7 +8,7 @@ PIP := $(BIN)/$(PIP_IN)
 # four times the processor's time
 COMPARE := OMP_WAIT_POLICY=passive $(BIN)/tokendrop compare
 
-.PHONY: compare compare-full test test-browser fuzz audit lint docs dist setup setup-tests clean
+.PHONY: compare compare-full test pytest test-browser fuzz audit lint docs dist setup setup-tests clean
 
 compare: OUT ?= runs/demo
 compare: setup
@@ -18,8 +18,12 @@ compare-full: OUT ?= runs/demo-full
 compare-full: setup
 	$(COMPARE) --config configs/compare/demo_full.yaml --out $(OUT)
 
+# mypy takes a core while the tests begin
+test: setup-tests
+	$(MAKE) --jobs 2 lint pytest
+
 # one more than the two cores that it is meant for, as tests wait for processes that they start
-test: setup-tests lint
+pytest: setup-tests
 	$(BIN)/pytest -n 3 --dist worksteal
 
 # report, leaderboard and site in the system's Chromium
