@@ -4,6 +4,9 @@ BIN := .venv/bin
 # of all modules few are imported, which are compiled then: a minute less
 PIP_IN := python -m pip install --quiet --disable-pip-version-check --no-compile --constraint requirements.txt
 PIP := $(BIN)/$(PIP_IN)
+# what was compiled is kept, whatever the environment says: every command that the tests start would
+# compile some 3,000 modules anew
+export PYTHONDONTWRITEBYTECODE :=
 # a thread that waits for another one sleeps: where the machine has more to do, spinning took up to
 # four times the processor's time
 COMPARE := OMP_WAIT_POLICY=passive $(BIN)/tokendrop compare
