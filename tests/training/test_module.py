@@ -19,6 +19,7 @@ from tokendrop.reducers.dense import Dense
 from tokendrop.tasks import SequenceClassification
 from tokendrop.testing.tiny import MAX_TOKENS, packed, tiny_model, tiny_rows
 from tokendrop.training.module import TokenDropModule, learning_rate_factor
+from tokendrop.training.objectives import backward
 
 KERAS = Stage("search", 10, 1.0, warmup=0.1, schedule="keras")
 LINEAR = Stage("fine_tune", 1, 1.0, warmup=0.06)
@@ -102,6 +103,21 @@ def test_gradients_add_up_over_the_passes_of_a_step() -> None:
     once = weight.grad.clone()
     module._backward(next(module.model.reducer.training_passes(step)))
     torch.testing.assert_close(weight.grad, 2 * once)
+
+
+@pytest.mark.parametrize("ignored", [set(), {"other"}])
+def test_under_autocast_a_part_in_full_precision_gets_its_gradient_in_full(
+    ignored: set[str],
+) -> None:
+    one, other = nn.Linear(8, 30), nn.Linear(30, 1)
+    loss = other(one(torch.randn(70, 8)).tanh()).square().mean()  # as reducers decide, in fp32
+    parameters = {**dict(one.named_parameters()), "last": other.weight}
+    expected = torch.autograd.grad(loss, parameters.values(), retain_graph=True)
+    groups = [Group("own", parameters, ignores=frozenset(ignored))]
+    with torch.autocast("cpu", torch.bfloat16):
+        backward({"task": loss, "other": torch.zeros(())}, groups, torch.Tensor.backward)
+    for parameter, gradient in zip(parameters.values(), expected, strict=True):
+        assert torch.equal(parameter.grad, gradient)
 
 
 def test_a_loss_that_is_not_a_number_stops_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:

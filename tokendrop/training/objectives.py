@@ -25,6 +25,15 @@ def backward(
         groups: who is trained.
         whole: the backward pass where all groups follow all terms.
     """
+    # autocast would lower what the pass had in full precision, such as a method's own parts
+    kind = next(iter(losses.values())).device.type
+    with torch.autocast(kind, enabled=False):
+        _backward(losses, groups, whole)
+
+
+def _backward(
+    losses: Mapping[str, Tensor], groups: Sequence[Group], whole: Callable[[Tensor], object]
+) -> None:
     choices = objectives(groups)
     if choices == [frozenset()]:
         whole(torch.stack(list(losses.values())).sum())

@@ -167,7 +167,8 @@ def _plain_step(
     def step() -> None:
         optimizer.zero_grad()
         with _autocast(model):
-            cross_entropy(model(**inputs).logits.float(), labels).backward()
+            loss = cross_entropy(model(**inputs).logits.float(), labels)
+        loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
 
