@@ -25,6 +25,7 @@ from tokendrop.engine.blocks import TILE
 from tokendrop.engine.ragged import kernels, row_kernels
 from tokendrop.engine.ragged.operators import tile_of
 from tokendrop.engine.ragged.rows import STEP
+from tokendrop.reducers.soft_removal import kernels as removal_kernels
 
 WARP = 32
 PLAIN = {"BIAS": False, "WINDOW": False, "BUCKETS": 0, "DROPOUT": False}
@@ -49,6 +50,9 @@ ROWS = {
     "kept": "*i64",
 }  # fmt: skip
 
+REMOVAL = ("soften", "soften_backward")
+REMOVED = ("CONTRIBUTIONS", "MASK", "BIAS", "THETA")
+
 
 def variants() -> Iterator[tuple[Any, dict[str, str], dict[str, Any]]]:
     """Each kernel with the types of its arguments and its constants."""
@@ -68,6 +72,11 @@ def variants() -> Iterator[tuple[Any, dict[str, str], dict[str, Any]]]:
         yield row_kernels.rank, ROWS | {"found": "*i1"}, ranks | {"COUNTED": True}
     yield row_kernels.count, ROWS, {"BLOCK": STEP}
     yield row_kernels.gather, ROWS, {"BLOCK": STEP}
+    for name in REMOVAL:
+        kernel = getattr(removal_kernels, name)
+        numbers = dict.fromkeys(kernel.arg_names, "*fp32") | {"offsets": "*i64"}
+        flags = {flag: True for flag in REMOVED if flag in numbers}
+        yield kernel, numbers, flags | {"BLOCK": STEP}
 
 
 def spilled(binary: bytes) -> int:

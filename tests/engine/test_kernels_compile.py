@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("triton", reason="Triton has packages for Linux only")
 
 from tokendrop.engine.ragged import kernels, row_kernels
+from tokendrop.reducers.soft_removal import kernels as removal_kernels
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +29,7 @@ def test_every_kernel_compiles_for_a_gpu(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     there = {
         name
-        for module in (kernels, row_kernels)
+        for module in (kernels, row_kernels, removal_kernels)
         for name, value in vars(module).items()
         # the interpreter leaves classes of its own there
         if callable(getattr(value, "run", None)) and not isinstance(value, type)

@@ -21,13 +21,14 @@ from tokendrop.engine.packed import Batch
 from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.errors import UserError
 from tokendrop.models.model import TokenDropModel
-from tokendrop.reducers.adapler import AdapLeR, Pass, edit
+from tokendrop.reducers.adapler import AdapLeR, Pass
 from tokendrop.reducers.base import Reducer, Shape, StageContext, Step, View
 from tokendrop.reducers.chain import Chain
 from tokendrop.reducers.contributions import ContributionPredictor
 from tokendrop.reducers.dact_bert import DactBert
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.power_bert import PowerBert
+from tokendrop.reducers.soft_removal.soften import edit
 from tokendrop.tasks import SequenceClassification
 from tokendrop.testing.tiny import (
     HIDDEN,

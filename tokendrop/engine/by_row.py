@@ -11,6 +11,8 @@ from torch import Tensor
 from tokendrop.engine.layout import Layout
 from tokendrop.engine.ragged import kernels_on
 
+HIGHEST = 70.0  # of what a weighted exponential is taken of, so that no sum of them overflows
+
 
 def row_sum(values: Tensor, layout: Layout) -> Tensor:
     """Sum over the tokens of each row: (T, ...) to (R, ...). Booleans are counted."""
@@ -39,7 +41,7 @@ def row_softmax(scores: Tensor, layout: Layout, weight: Tensor | None = None) ->
     layout.check("row_softmax", weight)
     # a heavy token without weight must not push those that count into underflow
     top = scores.detach().masked_fill(weight <= 1e-6, -torch.inf)
-    exponentials = (scores - row_max(top, layout)[layout.row]).clamp_max(70.0).exp() * weight
+    exponentials = (scores - row_max(top, layout)[layout.row]).clamp_max(HIGHEST).exp() * weight
     return exponentials / row_sum(exponentials, layout)[layout.row]
 
 

@@ -12,7 +12,7 @@ Predictors learn the saliency of a fine-tuned model, thresholds learn to shorten
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
@@ -27,13 +27,13 @@ from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.errors import UserError
 from tokendrop.reducers.base import Decision, Group, Reducer, Shape, Stage, StageContext, View
 from tokendrop.reducers.contributions import WIDTH, ContributionPredictor
+from tokendrop.reducers.soft_removal.soften import soften
 
 log = logging.getLogger(__name__)
 
 LEAST_ETA = 0.01
 PLANS = {3: (50, 50), 10: (10, 3)}  # first lambda and its factor, by the number of epochs
 STRETCHES = 5  # of the plan for 5 epochs: 10, 100, ..., 1e5
-FLOOR = -10_000.0  # of edits and biases: exp gives 0, and half precision can hold it
 
 
 @dataclass(eq=False)
@@ -44,11 +44,15 @@ class Pass:
         contributions: s^l of the tokens entering layer l, in their order there.
         masks: m^0 to m^L (T,), how far a token survives; a row's sum is its soft length N^l.
         biases: (T,) 0, and then the key bias of each layer.
+        eta: () of each layer.
+        theta: () of each layer, None for the first.
     """
 
     contributions: list[Tensor]
     masks: list[Tensor]
     biases: list[Tensor]
+    eta: Sequence[Tensor]
+    theta: Sequence[Tensor | None]
 
 
 class AdapLeR(Reducer):
@@ -115,7 +119,9 @@ class AdapLeR(Reducer):
 
     def start(self, batch: Batch) -> Pass:
         mask = torch.ones(len(batch.layout.tokens), device=batch.layout.device)
-        return Pass([], [mask], [torch.zeros_like(mask)])
+        # taken apart once, whose gradients then come back together
+        eta, theta = self.eta.unbind(), self.theta.unbind()
+        return Pass([], [mask], [torch.zeros_like(mask)], eta, (None, *theta))
 
     def before_layer(self, view: View) -> Decision | None:
         layout = view.layout
@@ -131,21 +137,17 @@ class AdapLeR(Reducer):
 
     def _soften(self, view: View, logits: Tensor) -> Tensor:
         """(T,) the key bias of this layer, which stands for removal in training. Section 3."""
-        memory, layout, mask = view.memory, view.layout, view.memory.masks[-1]
+        memory, mask = view.memory, view.memory.masks[-1]
         if len(mask) != len(logits):
             raise UserError("AdapLeR trains on whole rows: no other part may drop tokens")
-        if view.layer > 0:
-            # of value 0: the gradient of a [CLS] multiplier that stays 1 is what moves theta
-            theta = self.theta[view.layer - 1]
-            logits = logits + layout.is_first * ((theta - theta.detach()) / (theta.detach() + 1e-7))
-        contributions = row_softmax(logits, layout, mask)
-        editable = mask.masked_fill(layout.is_first, 0)
-        threshold = (self.eta[view.layer] / (1 + row_sum(editable, layout)))[layout.row]
-        change = edit(contributions, threshold, self.sharpness) * editable
+        contributions, mask, bias = soften(
+            logits, mask, memory.biases[-1], memory.eta[view.layer], memory.theta[view.layer],
+            self.sharpness, view.layout,
+        )  # fmt: skip
         memory.contributions.append(contributions)
-        memory.masks.append(torch.where(mask > 1e-6, mask * change.exp(), mask))
-        memory.biases.append((memory.biases[-1] + change).clamp_min(FLOOR))
-        return memory.biases[-1]
+        memory.masks.append(mask)
+        memory.biases.append(bias)
+        return bias
 
     # -- training -------------------------------------------------------------------------------
 
@@ -264,14 +266,6 @@ class AdapLeR(Reducer):
         eta, within = self.eta.tolist(), bool(self.within_one_point)
         described = {"init": self.init, "eta": eta, "eta_mean": sum(eta) / len(eta)}
         return described | ({"within_one_point": within} if self.within_one_point >= 0 else {})
-
-
-def edit(contributions: Tensor, threshold: Tensor, sharpness: Tensor) -> Tensor:
-    """(T,) the bias a token gains: near 0 above its threshold, by -lambda at 0. Section 3."""
-    margin = 0.1 / sharpness  # beta / lambda
-    below = sharpness / threshold * (contributions - threshold) - margin
-    above = (contributions - 1) * margin / (1 - threshold + 1e-7)
-    return torch.minimum(below, above).clamp(FLOOR, 0)
 
 
 def sharpness(done: float, epochs: int) -> float:
