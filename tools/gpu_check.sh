@@ -70,7 +70,7 @@ if torch.cuda.is_available():
 if [ "$device" = cuda ]; then
     # files by name: others need packages that are for trainings elsewhere
     step kernels 100 "${pytest[@]}" -m gpu tests/engine tests/training/test_module.py \
-        tests/models/test_prediction.py tests/contract/test_kernels.py
+        tests/models/test_prediction.py tests/contract/test_kernels.py tests/reducers/test_soft_removal.py
     step contract 100 "${pytest[@]}" -m gpu tests/contract/test_contract.py -k "[bert or [modernbert"
     step speed 240 "${speed[@]}" --seconds 3 --compile
     step comparison 120 "${compare[@]}"
