@@ -17,7 +17,8 @@ from tokendrop.engine.layout import Layout
 from tokendrop.engine.packed import Batch
 from tokendrop.reducers.adapler import AdapLeR
 from tokendrop.reducers.base import StageContext
-from tokendrop.reducers.soft_removal.soften import FLOOR, soften
+from tokendrop.reducers.soft_removal import FLOOR
+from tokendrop.reducers.soft_removal.soften import soften
 from tokendrop.testing.tiny import built, tiny_model, tiny_rows
 from tokendrop.training.objectives import backward
 

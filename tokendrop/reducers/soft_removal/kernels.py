@@ -10,10 +10,10 @@ import triton
 import triton.language as tl
 
 from tokendrop.engine import by_row
-from tokendrop.reducers.soft_removal import soften as by_operators
+from tokendrop.reducers import soft_removal
 
-GONE = tl.constexpr(by_operators.GONE)
-FLOOR = tl.constexpr(by_operators.FLOOR)
+GONE = tl.constexpr(soft_removal.GONE)
+FLOOR = tl.constexpr(soft_removal.FLOOR)
 HIGHEST = tl.constexpr(by_row.HIGHEST)
 
 

@@ -8,9 +8,7 @@ from torch import Tensor
 from tokendrop.engine.by_row import row_softmax, row_sum
 from tokendrop.engine.layout import Layout
 from tokendrop.engine.ragged import kernels_on
-
-FLOOR = -10_000.0  # of edits and biases: exp gives 0, and half precision can hold it
-GONE = 1e-6  # a mask at or below it counts no longer
+from tokendrop.reducers.soft_removal import FLOOR, GONE
 
 
 def soften(
