@@ -296,6 +296,40 @@ def test_methods_of_a_file_are_left_out_with_null(
     assert "methods" in complaint(capsys, command, "--config", SMOKE, *everything)
 
 
+def test_methods_of_earlier_files_are_left_out_by_a_later_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def file(name: str, text: str) -> list[str]:
+        (tmp_path / name).write_text(text)
+        return ["--config", str(tmp_path / name)]
+
+    def methods(*words: str) -> set[str]:
+        return set(parsed_comparison(parser_of("compare"), [*smoke, *words])[0].methods)
+
+    smoke = ["--config", SMOKE]
+    whole = methods()
+    without = file("without.yaml", "methods: {adapler: null, truncation: null}\n")
+    assert methods(*without) == whole - {"adapler", "truncation"}
+    assert methods(*without, "--methods.power_bert", "null", "--seeds", "[2]") == whole - {
+        "adapler",
+        "truncation",
+        "power_bert",
+    }
+    own = file("own.yaml", "methods: {dense: {reducer: Dense}, adapler: {reducer: AdapLeR}}\n")
+    assert methods(*without, *own) == {"dense", "adapler"}
+    own = file("own.yaml", "seeds: [3]\nmethods: {dense: {reducer: Dense}, adapler: null}\n")
+    assert methods(*own) == {"dense"}
+    wrong = file("wrong.yaml", "methods: {adappler: null}\n")
+    said = complaint(capsys, "compare", *smoke, *wrong)
+    assert "unknown method 'adappler': did you mean 'adapler'? choose from" in said
+    assert "methods" in complaint(capsys, "compare", *without)
+    # a null is not what is wrong here
+    slip = file("slip.yaml", "methods: {adapler: null, mine: {reducer: PowerBurt}}\n")
+    said = complaint(capsys, "compare", *smoke, *slip)
+    assert "PowerBurt" in said
+    assert "adapler" not in said
+
+
 def test_single_arguments_of_a_method_are_overridden(capsys: pytest.CaptureFixture[str]) -> None:
     place = "--methods.power_bert.arguments"
 

@@ -64,6 +64,37 @@ def of_methods(words: Sequence[str]) -> tuple[list[MethodChange], list[str]]:
     return changes, others
 
 
+def left_out_by_files(
+    words: Sequence[str], files: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[MethodChange], list[str]]:
+    """What files leave out by ``NAME: null`` under ``methods``, and the options without that.
+
+    A file that names no other methods is about those of earlier files. The methods of one that
+    does take the place of all earlier ones, whatever was left out of these.
+
+    Args:
+        words: the options.
+        files: the settings of those that they name, by path.
+    """
+    changes: list[MethodChange] = []
+    others: list[str] = []
+    for option, value, given in _options(words):
+        methods = files.get(value, {}).get("methods") if option == "--config" else None
+        if not isinstance(methods, Mapping) or not methods:
+            others += given
+            continue
+        named = {name: one for name, one in methods.items() if one is not None}
+        out = [MethodChange(str(name), None, "null") for name in methods if name not in named]
+        changes = [] if named else changes + out
+        if out:
+            settings = {**files[value], "methods": named}
+            if not named:
+                del settings["methods"]
+            given = ["--config", yaml.safe_dump(settings, sort_keys=False)]
+        others += given
+    return changes, others
+
+
 def with_joined_data(
     words: Sequence[str], files: Mapping[str, Mapping[str, Any]], default: Path
 ) -> list[str]:
