@@ -330,6 +330,23 @@ def test_methods_of_earlier_files_are_left_out_by_a_later_one(
     assert "adapler" not in said
 
 
+@pytest.mark.parametrize(
+    "option", ["operating_points.half", "task_arguments.mrpc.epochs", "space.mass_weight"]
+)
+def test_a_part_of_what_is_given_as_a_whole_is_told(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = f"--methods.power_bert.{option.partition('.')[0]}"
+    words = ["compare", "--config", SMOKE, f"--methods.power_bert.{option}", "null"]
+    said = complaint(capsys, *words)
+    assert f"{words[-2]} cannot be changed alone" in said
+    assert f"by {whole} '{{...}}'" in said
+    given = ["--config", SMOKE, whole, "{some: {mass_weight: 0.1}}"]
+    if "operating_points" in whole:
+        found = parsed_comparison(parser_of("compare"), given)[0].methods["power_bert"]
+        assert found.operating_points == {"some": {"mass_weight": 0.1}}
+
+
 def test_single_arguments_of_a_method_are_overridden(capsys: pytest.CaptureFixture[str]) -> None:
     place = "--methods.power_bert.arguments"
 

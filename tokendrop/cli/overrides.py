@@ -21,6 +21,9 @@ from tokendrop.errors import UserError, unknown
 DATA = {"data": 1, "task_data": 2}
 """Settings that are joined, and how many names deep: data by setting, task_data by task too."""
 
+WHOLE = ("operating_points", "task_arguments", "space")
+"""Settings of a method that are given as a whole, of which an option cannot name a part."""
+
 
 @dataclass(frozen=True)
 class MethodChange:
@@ -52,10 +55,19 @@ class MethodChange:
 
 
 def of_methods(words: Sequence[str]) -> tuple[list[MethodChange], list[str]]:
-    """What ``--methods.NAME null`` and ``--methods.NAME.arguments.ARGUMENT`` say; other options."""
+    """What ``--methods.NAME null`` and ``--methods.NAME.arguments.ARGUMENT`` say; other options.
+
+    Raises:
+        UserError: one is of a part of what can be given as a whole only.
+    """
     changes: list[MethodChange] = []
     others: list[str] = []
     for option, value, given in _options(words):
+        if whole := re.match(rf"--methods\.[^.]+\.({'|'.join(WHOLE)})(?=\.)", option):
+            raise UserError(
+                f"{option} cannot be changed alone: give all {whole[1]} of the method by "
+                f"{whole[0]} '{{...}}'"
+            )
         found = re.fullmatch(r"--methods\.([^.]+)(?:\.arguments\.(.+))?", option)
         if found and (found[2] or value == "null"):
             changes.append(MethodChange(found[1], found[2], value))
