@@ -330,6 +330,27 @@ def test_methods_of_earlier_files_are_left_out_by_a_later_one(
     assert "adapler" not in said
 
 
+@pytest.mark.parametrize("command", ["compare", "rationale"])
+def test_a_comparison_without_fine_tuning_gets_one_by_what_comes_later(
+    command: str, tmp_path: Path
+) -> None:
+    def fine_tune(*words: str) -> Any:
+        return parsed_comparison(parser_of(command), ["--config", SMOKE, *words])[0].fine_tune
+
+    (tmp_path / "none.yaml").write_text("fine_tune: null\nseeds: [4]\n")
+    (tmp_path / "some.yaml").write_text("fine_tune: {epochs: 5, learning_rate: 3.0e-4}\n")
+    none, some = (["--config", str(tmp_path / name)] for name in ("none.yaml", "some.yaml"))
+    assert fine_tune(*none) is None
+    assert fine_tune(*some, *none) is None
+    assert fine_tune(*some, "--fine_tune", "null") is None
+    usual = fine_tune(*some)
+    assert usual.epochs == 5
+    assert fine_tune(*none, *some) == usual
+    options = ["--fine_tune.epochs", "5", "--fine_tune.learning_rate=3e-4"]
+    assert fine_tune(*none, *options) == usual
+    assert fine_tune(*none, "--fine_tune", "{epochs: 5, learning_rate: 3.0e-4}") == usual
+
+
 @pytest.mark.parametrize(
     "option", ["operating_points.half", "task_arguments.mrpc.epochs", "space.mass_weight"]
 )

@@ -14,7 +14,12 @@ from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Na
 
 from tokendrop.cli.config_files import check_configs
 from tokendrop.cli.options import split_off
-from tokendrop.cli.overrides import left_out_by_files, of_methods, with_joined_data
+from tokendrop.cli.overrides import (
+    left_out_by_files,
+    of_methods,
+    with_fine_tuning_again,
+    with_joined_data,
+)
 from tokendrop.cli.sweep import read_sweep
 from tokendrop.compare.executors.cluster import Cluster
 from tokendrop.compare.executors.shards import WHOLE, Shard
@@ -138,6 +143,7 @@ def parsed_comparison(
     changes, arguments = of_methods(arguments)
     files = check_configs(arguments, parser)
     left_out, arguments = left_out_by_files(arguments, files)
+    arguments = with_fine_tuning_again(arguments, files)
     arguments = with_joined_data(arguments, files, Path(parser.default_config_files[0]))
     if split_off("--config", arguments)[0] is not None:
         parser.default_config_files = []

@@ -107,6 +107,31 @@ def left_out_by_files(
     return changes, others
 
 
+def with_fine_tuning_again(
+    words: Sequence[str], files: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """The options, without ``fine_tune: null`` of files behind which it is set.
+
+    What is set behind a null the parser takes for all of it; else it is added to the defaults.
+    """
+    others: list[str] = []
+    is_set = False
+    for option, value, given in reversed(list(_options(words))):
+        if re.match(r"--fine_tune\b", option):
+            is_set = is_set or option != "--fine_tune" or value != "null"
+        elif option == "--config":
+            try:
+                settings = _said(option, value, files)
+            except UserError:  # for the parser to complain of
+                settings = {}
+            if is_set and settings.get("fine_tune", ...) is None:
+                rest = {name: one for name, one in settings.items() if name != "fine_tune"}
+                given = ["--config", yaml.safe_dump(rest, sort_keys=False)]
+            is_set = is_set or settings.get("fine_tune") is not None
+        others[:0] = given
+    return others
+
+
 def with_joined_data(
     words: Sequence[str], files: Mapping[str, Mapping[str, Any]], default: Path
 ) -> list[str]:
@@ -155,7 +180,7 @@ def _options(words: Sequence[str]) -> Iterator[tuple[str, str, list[str]]]:
     given = iter(words)
     for word in given:
         option, equals, value = word.partition("=")
-        if equals or not re.match(r"--(config$|methods\.|(task_)?data\b)", option):
+        if equals or not re.match(r"--(config$|methods\.|(task_)?data\b|fine_tune\b)", option):
             yield option, value, [word]
         else:
             following = list(islice(given, 1))
