@@ -296,6 +296,78 @@ def test_methods_of_a_file_are_left_out_with_null(
     assert "methods" in complaint(capsys, command, "--config", SMOKE, *everything)
 
 
+def test_methods_of_earlier_files_are_left_out_by_a_later_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def file(name: str, text: str) -> list[str]:
+        (tmp_path / name).write_text(text)
+        return ["--config", str(tmp_path / name)]
+
+    def methods(*words: str) -> set[str]:
+        return set(parsed_comparison(parser_of("compare"), [*smoke, *words])[0].methods)
+
+    smoke = ["--config", SMOKE]
+    whole = methods()
+    without = file("without.yaml", "methods: {adapler: null, truncation: null}\n")
+    assert methods(*without) == whole - {"adapler", "truncation"}
+    assert methods(*without, "--methods.power_bert", "null", "--seeds", "[2]") == whole - {
+        "adapler",
+        "truncation",
+        "power_bert",
+    }
+    own = file("own.yaml", "methods: {dense: {reducer: Dense}, adapler: {reducer: AdapLeR}}\n")
+    assert methods(*without, *own) == {"dense", "adapler"}
+    own = file("own.yaml", "seeds: [3]\nmethods: {dense: {reducer: Dense}, adapler: null}\n")
+    assert methods(*own) == {"dense"}
+    wrong = file("wrong.yaml", "methods: {adappler: null}\n")
+    said = complaint(capsys, "compare", *smoke, *wrong)
+    assert "unknown method 'adappler': did you mean 'adapler'? choose from" in said
+    assert "methods" in complaint(capsys, "compare", *without)
+    # a null is not what is wrong here
+    slip = file("slip.yaml", "methods: {adapler: null, mine: {reducer: PowerBurt}}\n")
+    said = complaint(capsys, "compare", *smoke, *slip)
+    assert "PowerBurt" in said
+    assert "adapler" not in said
+
+
+@pytest.mark.parametrize("command", ["compare", "rationale"])
+def test_a_comparison_without_fine_tuning_gets_one_by_what_comes_later(
+    command: str, tmp_path: Path
+) -> None:
+    def fine_tune(*words: str) -> Any:
+        return parsed_comparison(parser_of(command), ["--config", SMOKE, *words])[0].fine_tune
+
+    (tmp_path / "none.yaml").write_text("fine_tune: null\nseeds: [4]\n")
+    (tmp_path / "some.yaml").write_text("fine_tune: {epochs: 5, learning_rate: 3.0e-4}\n")
+    none, some = (["--config", str(tmp_path / name)] for name in ("none.yaml", "some.yaml"))
+    assert fine_tune(*none) is None
+    assert fine_tune(*some, *none) is None
+    assert fine_tune(*some, "--fine_tune", "null") is None
+    usual = fine_tune(*some)
+    assert usual.epochs == 5
+    assert fine_tune(*none, *some) == usual
+    options = ["--fine_tune.epochs", "5", "--fine_tune.learning_rate=3e-4"]
+    assert fine_tune(*none, *options) == usual
+    assert fine_tune(*none, "--fine_tune", "{epochs: 5, learning_rate: 3.0e-4}") == usual
+
+
+@pytest.mark.parametrize(
+    "option", ["operating_points.half", "task_arguments.mrpc.epochs", "space.mass_weight"]
+)
+def test_a_part_of_what_is_given_as_a_whole_is_told(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = f"--methods.power_bert.{option.partition('.')[0]}"
+    words = ["compare", "--config", SMOKE, f"--methods.power_bert.{option}", "null"]
+    said = complaint(capsys, *words)
+    assert f"{words[-2]} cannot be changed alone" in said
+    assert f"by {whole} '{{...}}'" in said
+    given = ["--config", SMOKE, whole, "{some: {mass_weight: 0.1}}"]
+    if "operating_points" in whole:
+        found = parsed_comparison(parser_of("compare"), given)[0].methods["power_bert"]
+        assert found.operating_points == {"some": {"mass_weight": 0.1}}
+
+
 def test_single_arguments_of_a_method_are_overridden(capsys: pytest.CaptureFixture[str]) -> None:
     place = "--methods.power_bert.arguments"
 

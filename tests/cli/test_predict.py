@@ -85,6 +85,18 @@ def test_a_file_in_utf_16_is_read_as_data_in_it_are(
     assert "iconv -f UTF-16BE -t UTF-8 wide.txt" in complaint(capsys, *words)
 
 
+@pytest.mark.parametrize("texts", [[], ["the plot is thin"]])
+def test_a_file_without_texts_is_told(
+    texts: list[str], folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "texts.txt"
+    file.touch()
+    assert main(["predict", "--checkpoint", folder, "--json", "--file", str(file), *texts]) == 0
+    said = capsys.readouterr()
+    assert said.out.count("\n") == len(texts)
+    assert said.err == f"{file} holds no texts\n"
+
+
 def test_what_cannot_be_answered_is_named_by_its_line(
     folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,11 +9,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from transformers import ErnieConfig
 
-from tests.cli.test_cli import SMALL
+from tests.cli.test_cli import SMALL, complaint
 from tests.external.documents import ROOT, block
-from tokendrop.families import FAMILIES
-from tokendrop.testing.tiny import CONFIGS
+from tests.models.test_model import tokenizer
+from tokendrop.families import FAMILIES, Family
+from tokendrop.models.model import TokenDropModel
+from tokendrop.reducers.dense import Dense
+from tokendrop.testing.tiny import CONFIGS, MAX_TOKENS, SIZES, tiny_model
 
 A_FAMILY = ROOT / "docs" / "write_a_family.md"
 A_TASK = ROOT / "docs" / "write_a_task.md"
@@ -33,6 +37,26 @@ def test_the_family_of_the_guide_is_held_to_the_contract() -> None:
     exec(block(A_FAMILY, "python", 'FAMILIES["ernie"]'), scope)
     exec(block(A_FAMILY, "python", "def test_ernie"), scope)
     scope["test_ernie"]()
+
+
+@pytest.mark.usefixtures("without_ernie")
+def test_the_script_of_the_guide_knows_the_family(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ernie.py").write_text(block(A_FAMILY, "python", 'FAMILIES["ernie"]'))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(CONFIGS, "ernie", lambda: ErnieConfig(**SIZES, use_task_id=True))
+    FAMILIES["ernie"] = Family()
+    model = TokenDropModel(tiny_model("ernie"), Dense(), tokenizer(), MAX_TOKENS)
+    model.save_pretrained(tmp_path / "model")
+    del FAMILIES["ernie"]
+    words = ["predict", "--checkpoint", str(tmp_path / "model"), "the plot is thin"]
+    assert "'ernie' are not supported" in complaint(capsys, *words)
+    monkeypatch.setattr(sys, "argv", ["with_ernie.py", *words])
+    with pytest.raises(SystemExit) as ended:
+        exec(block(A_FAMILY, "python", "import ernie"), {})
+    assert ended.value.code == 0
+    assert "[CLS] the plot is thin" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["stars", "balanced"])

@@ -68,6 +68,13 @@ def test_the_folder_around_or_inside_is_named(tmp_path: Path) -> None:
     refused(out, r"no config\.json: name one of .*checkpoint-1000, .*checkpoint-500$")
     with pytest.raises(UserError, match=r"config\.json is not a model folder but a file"):
         tokendrop.load(out / "checkpoint-500" / "config.json")
+    for name in ("", " "):
+        with pytest.raises(UserError, match=r"names no model: give its folder, \. for the current"):
+            tokendrop.load(name)
+    (tmp_path / "grid" / "runs").mkdir(parents=True)
+    refused(tmp_path / "grid", "the OUT/model of a 'fit'")
+    (tmp_path / "grid" / "runs" / "dense--default--own--seed1.json").touch()
+    refused(tmp_path / "grid", "take one of a comparison by 'tokendrop choose .*grid --max-loss 1")
 
 
 @pytest.mark.parametrize("old", [False, True])

@@ -148,6 +148,26 @@ def test_tokens_and_depths_are_of_the_row_that_the_answer_is_from(case: Case) ->
     assert (several > COUNT / 2) == (case.data.task == "question_answering")
 
 
+def test_texts_unlike_those_that_a_model_learned_from_are_told(
+    case: Case, caplog: pytest.LogCaptureFixture
+) -> None:
+    single, pair = "quiet film", ("who lives", "ada lives in bern")
+    kind = case.data.task
+    asked = [pair] if kind == "question_answering" else [single, pair, *case.asked[:2]]
+    case.model.predict(asked)
+    list(case.model.predict_each([*asked, ""]))
+    told = [record.getMessage() for record in caplog.records]
+    told = [line.partition(":")[0] for line in told if "learned from" in line]
+    wanted = {
+        "classification": [
+            "1 of 4 texts were taken for pairs, which have a tab between their "
+            "parts, and this model learned from single texts"
+        ],
+        "regression": ["1 of 4 texts are single, and this model learned from pairs"],
+    }
+    assert told == 2 * wanted.get(kind, [])
+
+
 def holds(found: Prediction) -> bool:
     """Whether the window has the answer's tokens."""
     joined = "".join(token.removeprefix("##") for token in found.tokens)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any, cast
@@ -200,6 +201,15 @@ def test_what_functions_give_is_named(
         FUNCTIONS[function](Mine())
     assert str(found.value).startswith(f"Mine.{function}")
     assert complaint in str(found.value)
+
+
+def test_what_is_described_can_be_read_by_every_reader_of_json(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = {"mean": np.float32("nan"), "shares": (0.5, [math.inf]), "by": {"head": -math.inf}}
+    monkeypatch.setattr(Mine, "describe", lambda _: told)
+    wanted = {"mean": None, "shares": [0.5, [None]], "by": {"head": None}}
+    assert json.loads(json.dumps(description_of(Mine()), allow_nan=False)) == wanted
 
 
 @pytest.mark.parametrize(

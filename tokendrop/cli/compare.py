@@ -14,7 +14,12 @@ from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Na
 
 from tokendrop.cli.config_files import check_configs
 from tokendrop.cli.options import split_off
-from tokendrop.cli.overrides import of_methods, with_joined_data
+from tokendrop.cli.overrides import (
+    left_out_by_files,
+    of_methods,
+    with_fine_tuning_again,
+    with_joined_data,
+)
 from tokendrop.cli.sweep import read_sweep
 from tokendrop.compare.executors.cluster import Cluster
 from tokendrop.compare.executors.shards import WHOLE, Shard
@@ -117,7 +122,8 @@ def comparison_parser(command: str, config: str, description: str) -> ArgumentPa
         action="config",
         help="YAML file of the comparison; later files and options override earlier ones, "
         "--methods.NAME.arguments.ARGUMENT one argument of a method of the file, and "
-        f"--methods.NAME null leaves it out (default: configs/compare/{config}.yaml)",
+        "--methods.NAME null, or NAME: null under methods of a later file, leaves it out (default: "
+        f"configs/compare/{config}.yaml)",
     )
     parser.add_argument("--out", type=str, default=f"runs/{command}", help="output folder")
     parser.add_class_arguments(Comparison)
@@ -136,6 +142,8 @@ def parsed_comparison(
     """
     changes, arguments = of_methods(arguments)
     files = check_configs(arguments, parser)
+    left_out, arguments = left_out_by_files(arguments, files)
+    arguments = with_fine_tuning_again(arguments, files)
     arguments = with_joined_data(arguments, files, Path(parser.default_config_files[0]))
     if split_off("--config", arguments)[0] is not None:
         parser.default_config_files = []
@@ -149,7 +157,7 @@ def parsed_comparison(
     for name, kind in get_type_hints(Comparison).items():
         if is_dataclass(kind) and not isinstance(parsed[name], Namespace):
             raise no_settings(name)
-    for change in changes:
+    for change in [*left_out, *changes]:
         change.make(parsed.methods)
     try:
         made = parser.instantiate(parsed)
@@ -166,7 +174,8 @@ def _check_methods(files: Iterable[Mapping[str, Any]]) -> None:
     """
     for file in files:
         methods = file.get("methods")
-        for name, given in methods.items() if isinstance(methods, dict) else ():
+        given_ones = methods.items() if isinstance(methods, dict) else ()
+        for name, given in (x for x in given_ones if x[1] is not None):
             parser = ArgumentParser(exit_on_error=False)
             parser.add_argument("--methods", type=dict[str, Method])
             try:

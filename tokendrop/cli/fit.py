@@ -30,6 +30,7 @@ from tokendrop.training.finished import TrainedStage
 from tokendrop.training.processes import is_first, one_voice
 from tokendrop.training.progress import progress
 from tokendrop.training.tracking import CHOSEN, Run, Tracker
+from tokendrop.training.trainer_options import MAY_DECIDE
 
 log = logging.getLogger(__name__)
 
@@ -75,15 +76,25 @@ def _tell_replaced(cli: TokenDropCLI, model: Path) -> bool:
     return not changes
 
 
-def _tell_trained_anew(model: Path, stages: Path, planned: Sequence[recipes.Planned]) -> None:
+def _tell_trained_anew(cli: TokenDropCLI, stages: Path, planned: Sequence[recipes.Planned]) -> None:
     """Say that a model of the same settings goes, for what is trained is another one."""
     others = [one for one in stages.glob("*") if one.is_dir()]
-    if others and not any(one.folder in others for one in planned):
-        log.warning(
-            f"{model} was trained with these settings, but on other rows, or by a trainer with "
-            "another precision, device or limit, and it will be replaced: name another folder "
-            "with --out to keep it"
-        )
+    if not others or any(one.folder in others for one in planned):
+        return
+    model = stages.parent / "model"
+    earlier = (model / SIDE_CAR / TRAINING_CONFIG).read_text(encoding="utf-8")
+    before, now = (
+        {name: yaml.safe_load(text).get("trainer", {}).get(name) for name in MAY_DECIDE}
+        for text in (earlier, _settings(cli))
+    )
+    why = "on other rows, or on another kind of device"
+    for place, old, new in differences(before, now, "trainer"):
+        why = f"with {place} {old}, which is {new} now"
+        break
+    log.warning(
+        f"{model} was trained with these settings, but {why}, and it will be replaced: name "
+        "another folder with --out to keep it"
+    )
 
 
 def _deciding(settings: str) -> dict[str, Any]:
@@ -112,7 +123,7 @@ def _train(cli: TokenDropCLI, out: Path, same: bool) -> None:
     if same:
         cli.datamodule.setup("fit")
         planned = recipes.plan(cli.model, cli.datamodule, seed, out / "stages", make_trainer)
-        _tell_trained_anew(out / "model", out / "stages", planned)
+        _tell_trained_anew(cli, out / "stages", planned)
     stages = recipes.train(cli.model, cli.datamodule, seed, out / "stages", make_trainer)
     if not is_first():
         return

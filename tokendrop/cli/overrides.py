@@ -21,6 +21,9 @@ from tokendrop.errors import UserError, unknown
 DATA = {"data": 1, "task_data": 2}
 """Settings that are joined, and how many names deep: data by setting, task_data by task too."""
 
+WHOLE = ("operating_points", "task_arguments", "space")
+"""Settings of a method that are given as a whole, of which an option cannot name a part."""
+
 
 @dataclass(frozen=True)
 class MethodChange:
@@ -52,16 +55,81 @@ class MethodChange:
 
 
 def of_methods(words: Sequence[str]) -> tuple[list[MethodChange], list[str]]:
-    """What ``--methods.NAME null`` and ``--methods.NAME.arguments.ARGUMENT`` say; other options."""
+    """What ``--methods.NAME null`` and ``--methods.NAME.arguments.ARGUMENT`` say; other options.
+
+    Raises:
+        UserError: one is of a part of what can be given as a whole only.
+    """
     changes: list[MethodChange] = []
     others: list[str] = []
     for option, value, given in _options(words):
+        if whole := re.match(rf"--methods\.[^.]+\.({'|'.join(WHOLE)})(?=\.)", option):
+            raise UserError(
+                f"{option} cannot be changed alone: give all {whole[1]} of the method by "
+                f"{whole[0]} '{{...}}'"
+            )
         found = re.fullmatch(r"--methods\.([^.]+)(?:\.arguments\.(.+))?", option)
         if found and (found[2] or value == "null"):
             changes.append(MethodChange(found[1], found[2], value))
         else:
             others += given
     return changes, others
+
+
+def left_out_by_files(
+    words: Sequence[str], files: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[MethodChange], list[str]]:
+    """What files leave out by ``NAME: null`` under ``methods``, and the options without that.
+
+    A file that names no other methods is about those of earlier files. The methods of one that
+    does take the place of all earlier ones, whatever was left out of these.
+
+    Args:
+        words: the options.
+        files: the settings of those that they name, by path.
+    """
+    changes: list[MethodChange] = []
+    others: list[str] = []
+    for option, value, given in _options(words):
+        methods = files.get(value, {}).get("methods") if option == "--config" else None
+        if not isinstance(methods, Mapping) or not methods:
+            others += given
+            continue
+        named = {name: one for name, one in methods.items() if one is not None}
+        out = [MethodChange(str(name), None, "null") for name in methods if name not in named]
+        changes = [] if named else changes + out
+        if out:
+            settings = {**files[value], "methods": named}
+            if not named:
+                del settings["methods"]
+            given = ["--config", yaml.safe_dump(settings, sort_keys=False)]
+        others += given
+    return changes, others
+
+
+def with_fine_tuning_again(
+    words: Sequence[str], files: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """The options, without ``fine_tune: null`` of files behind which it is set.
+
+    What is set behind a null the parser takes for all of it; else it is added to the defaults.
+    """
+    others: list[str] = []
+    is_set = False
+    for option, value, given in reversed(list(_options(words))):
+        if re.match(r"--fine_tune\b", option):
+            is_set = is_set or option != "--fine_tune" or value != "null"
+        elif option == "--config":
+            try:
+                settings = _said(option, value, files)
+            except UserError:  # for the parser to complain of
+                settings = {}
+            if is_set and settings.get("fine_tune", ...) is None:
+                rest = {name: one for name, one in settings.items() if name != "fine_tune"}
+                given = ["--config", yaml.safe_dump(rest, sort_keys=False)]
+            is_set = is_set or settings.get("fine_tune") is not None
+        others[:0] = given
+    return others
 
 
 def with_joined_data(
@@ -112,7 +180,7 @@ def _options(words: Sequence[str]) -> Iterator[tuple[str, str, list[str]]]:
     given = iter(words)
     for word in given:
         option, equals, value = word.partition("=")
-        if equals or not re.match(r"--(config$|methods\.|(task_)?data\b)", option):
+        if equals or not re.match(r"--(config$|methods\.|(task_)?data\b|fine_tune\b)", option):
             yield option, value, [word]
         else:
             following = list(islice(given, 1))

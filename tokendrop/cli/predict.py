@@ -128,8 +128,13 @@ def run(arguments: Sequence[str]) -> None:
         console = Console()
         for prediction in model.predict([_parts(x) for x in options.texts], options.batch_size):
             _print(prediction, options.json, console)
+        answered = 0
         for answer in model.predict_each(parts, options.batch_size):
             _print(answer, options.json, console)
+            answered += 1
+        if named and not answered:
+            shown = "standard input" if named == ["-"] else named[0]
+            print(f"{shown} holds no texts", file=sys.stderr)
 
 
 def _parts(text: str) -> tuple[str, ...]:

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 
 PACKAGES = ("tokendrop", "torch", "transformers", "lightning", "datasets", "torchmetrics", "numpy")
+TREE = ("tokendrop", "baselines")
+"""What runs, by its place in the source tree."""
 
 
 def provenance() -> dict[str, Any]:
@@ -21,7 +23,7 @@ def provenance() -> dict[str, Any]:
     return {
         "command": shlex.join(["tokendrop", *sys.argv[1:]]),
         "versions": {"python": platform.python_version()} | _versions(),
-        "git_commit": _commit(),
+        "git_commit": commit_of(Path(__file__).parents[2]),
         "hardware": _hardware(),
         "threads": torch.get_num_threads(),
         "load_average": round(os.getloadavg()[0], 2),
@@ -38,18 +40,26 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _commit() -> str | None:
-    """The commit of the source tree this package runs from, "+" if it has been changed since."""
-    here = Path(__file__).parent
+def commit_of(tree: Path) -> str | None:
+    """The commit that the packages in a folder are of, "+" where what runs is not what it has.
+
+    Files beside them that are in no commit are people's own: settings, which records hold anyway,
+    data and methods. Where the packages are installed below somebody else's repository, as in an
+    environment within a project, its commit says nothing of them.
+    """
 
     def git(*words: str) -> str:
         done = subprocess.run(
-            ["git", "-C", str(here), *words], capture_output=True, text=True, check=True, timeout=10
+            ["git", "-C", str(tree), *words], capture_output=True, text=True, check=True, timeout=10
         )
         return done.stdout.strip()
 
     try:
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain") else "")
+        if not git("ls-files", "--", *TREE):
+            return None
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        changed = changed or git("status", "--porcelain", "--", *TREE)
+        return git("rev-parse", "HEAD") + "+" * bool(changed)
     except (OSError, subprocess.SubprocessError):
         return None
 

@@ -76,6 +76,7 @@ class AnsweringModel(nn.Module):
         parts = checked(texts, kind_named(self.answering.kind))
         found, cut = self._answered(parts, batch_size)
         self._say_what_was_cut(cut, len(parts))
+        self._say_what_was_unlike(self._unlike(parts), len(parts))
         return found
 
     def predict_each(
@@ -98,21 +99,42 @@ class AnsweringModel(nn.Module):
         check_several(texts, Iterable, "predict_each")
         check_batch_size(batch_size)
         kind = kind_named(self.answering.kind)
-        numbered, answered, cut = enumerate(texts, start=first), 0, 0
+        numbered, answered, cut, unlike = enumerate(texts, start=first), 0, 0, 0
         while chunk := list(islice(numbered, CHUNK)):
             asked = [(number, text) for number, text in chunk if not is_blank(text)]
             parts = [parts_of(text, kind, f"text {number}") for number, text in asked]
             with torch.inference_mode():
                 found, of_them = self._answered(parts, batch_size)
             answered, cut = answered + len(found), cut + of_them
+            unlike += self._unlike(parts)
             answers = iter(found)
             yield from (None if is_blank(text) else next(answers) for _, text in chunk)
         self._say_what_was_cut(cut, answered)
+        self._say_what_was_unlike(unlike, answered)
 
     def _say_what_was_cut(self, cut: int, of: int) -> None:
         if cut:
             limit = self.shape.max_tokens
             log.warning("%d of %d texts were cut to %d tokens", cut, of, limit)
+
+    def _unlike(self, parts: Sequence[tuple[str, ...]]) -> int:
+        """How many are pairs where the model learned from single texts, or the other way round."""
+        learned = self.answering.parts
+        return sum(learned not in (None, len(text)) for text in parts)
+
+    def _say_what_was_unlike(self, unlike: int, of: int) -> None:
+        if unlike and self.answering.parts == 1:
+            log.warning(
+                "%d of %d texts were taken for pairs, which have a tab between their parts, and "
+                "this model learned from single texts: put a blank in the place of their tabs",
+                *(unlike, of),
+            )
+        elif unlike:
+            log.warning(
+                "%d of %d texts are single, and this model learned from pairs: give both parts, "
+                "with a tab between them",
+                *(unlike, of),
+            )
 
     def _answered(
         self, parts: Sequence[tuple[str, ...]], batch_size: int

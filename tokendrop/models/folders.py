@@ -43,6 +43,8 @@ def check_folder(folder: Path) -> None:
         # the folder around it, an --out or that of a Trainer, is the commonest slip
         inside = [str(file.parent) for file in sorted(folder.glob(f"*/{_CONFIG}"))]
         cure = "name one, e.g. the OUT/model of a 'fit'"
+        if any((folder / "runs").glob("*.json")):
+            cure = f"take one of a comparison by 'tokendrop choose {folder} --max-loss 1 --out NEW'"
         if inside:
             cure = (
                 f"its model is {inside[0]}" if len(inside) == 1 else f"name one of {listed(inside)}"

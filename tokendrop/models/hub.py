@@ -18,6 +18,8 @@ def model_folder(name: str | Path) -> Path:
     Raises:
         UserError: there is neither, or the Hub cannot be reached.
     """
+    if not str(name).strip():  # which would be the current folder
+        raise UserError(f"{name!r} names no model: give its folder, . for the current one")
     folder = Path(os.path.expanduser(name))
     if folder.exists():
         return folder

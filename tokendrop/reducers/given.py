@@ -109,7 +109,7 @@ def score_of(reducer: Reducer, metric: float, metrics: Mapping[str, float]) -> f
 
 
 def description_of(reducer: Reducer) -> dict[str, Any]:
-    """What a method says that it learned.
+    """What a method says that it learned; None in the place of a number that is not finite.
 
     Raises:
         UserError: no record can hold it, or it takes a name that a record has for something else.
@@ -123,7 +123,17 @@ def description_of(reducer: Reducer) -> dict[str, Any]:
             f"{source} gave {taken[0]!r}, by which a comparison's record tells something else: "
             "give it another name"
         )
-    return {name: described(value, f"{source}: {name}", False) for name, value in found.items()}
+    plain = {name: described(value, f"{source}: {name}", False) for name, value in found.items()}
+    return {name: _finite(value) for name, value in plain.items()}
+
+
+def _finite(value: Any) -> Any:
+    """The same with None for NaN and infinities, which JSON has no numbers for."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def flops_of(reducer: Reducer, trace: Trace, shape: Shape) -> int:

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import pandas as pd
 import torch
@@ -29,11 +29,14 @@ class Answering:
         kind: of the task.
         doc_stride: tokens that neighbouring windows of a context share.
         unanswerable: whether a question may have no answer in its context.
+        parts: how many texts a row has, 2 for pairs; None where that makes no difference, or
+            nobody wrote it down.
     """
 
     kind: str
     doc_stride: int = 128
     unanswerable: bool = False
+    parts: Literal[1, 2] | None = None
 
 
 @dataclass(frozen=True)

@@ -190,7 +190,8 @@ class Task(ABC):
     @classmethod
     def answering(cls, splits: Mapping[str, Split], doc_stride: int) -> Answering:
         """What a model trained on these data must know to answer as it was scored."""
-        return Answering(cls.kind, doc_stride)
+        first = next((split.texts[0] for split in splits.values() if split.texts), ("",))
+        return Answering(cls.kind, doc_stride, parts=2 if len(first) == 2 else 1)
 
     # -- from logits to answers -------------------------------------------------------------------
 

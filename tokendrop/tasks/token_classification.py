@@ -138,6 +138,10 @@ class TokenClassification(Task):
         return cls(labels, metric)
 
     @classmethod
+    def answering(cls, splits: Mapping[str, Split], doc_stride: int) -> Answering:
+        return Answering(cls.kind, doc_stride)  # a tab stands between two words
+
+    @classmethod
     def unlabelled_rows(cls, texts: list[tuple[str, ...]]) -> Rows:
         """Words have blanks, tabs or ends of lines between them; other white space is theirs."""
         sentences = [Sentence(re.findall(r"[^ \t\r\n]+", " ".join(text)), []) for text in texts]

@@ -128,6 +128,9 @@ _LIMITS = {"train": "limit_train_batches", "dev": "limit_val_batches", "test": "
 _SETTINGS = (bool, int, float, str, torch.dtype)
 WHOLE = dict.fromkeys(_LIMITS.values(), _only(1.0)) | {"overfit_batches": _only(0.0, 0)}
 """Values with which every batch is seen, of each limit that a command may have."""
+MAY_DECIDE = {"precision", "plugins", "accelerator", "devices", "num_nodes", "deterministic"}
+MAY_DECIDE |= WHOLE.keys() - {"limit_test_batches"}
+"""Those that :func:`decisive` reads what decides from, by the names that settings have."""
 
 
 def refuse(options: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:

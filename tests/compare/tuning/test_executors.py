@@ -288,6 +288,21 @@ def test_ray_is_optional(
     assert "pip install 'tokendrop[ray]'" in capsys.readouterr().err
 
 
+def test_a_machine_that_is_too_busy_for_ray_is_told_what_to_do(
+    grid: Finished,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def begin(**_: object) -> None:
+        raise Exception("The current node timed out\nduring startup.")
+
+    monkeypatch.setattr(ray, "init", begin)
+    assert main(words(grid.config, tmp_path / "out", "--executor", "ray")) == 2
+    said = capsys.readouterr().err
+    assert "Ray does not start on this machine (The current node timed out during startup.)" in said
+
+
 def test_parts_share_a_grid_without_gap_or_overlap() -> None:
     every = list(range(7))
     for of in range(1, 9):

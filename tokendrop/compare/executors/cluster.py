@@ -9,7 +9,6 @@ import os
 import re
 import signal
 import socket
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -86,7 +85,7 @@ def run_on(
         out = out.resolve()
         shared = _is_shared(ray, out)
         cpu, gpu = (cluster.resources.get(name, 0.0) for name in ("cpu", "gpu"))
-        place = Place(os.getcwd(), [path for path in sys.path if path], cpu, gpu)
+        place = Place.of_this_process(cpu, gpu)
         board = ray.remote(num_cpus=0)(Board).remote()
         task = as_task(ray, place)
         given = ray.put(comparison)
@@ -143,13 +142,21 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
             logging_level=logging.ERROR,
             **local,
         )
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+    # Exception itself, where a machine is too busy to start Ray in time
+    except Exception as error:
+        why = one_line(error) or type(error).__name__
+        if cluster.address is None:
+            raise UserError(
+                f"Ray does not start on this machine ({why}): run the same command again when "
+                "less runs here, or leave out --executor ray"
+            ) from error
         raise UserError(
-            f"there is no Ray cluster at {cluster.address or 'this machine'} ({one_line(error)}): "
-            "start one with 'ray start --head', or leave out --address"
+            f"there is no Ray cluster at {cluster.address} ({why}): start one with 'ray start "
+            "--head', or leave out --address"
         ) from error
-    # Ray would leave without a word
-    signal.signal(signal.SIGTERM, asked)
+    finally:
+        # Ray would leave without a word
+        signal.signal(signal.SIGTERM, asked)
     try:
         _check_enough(ray.cluster_resources(), cluster.resources)
         yield ray

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import pickle
 import socket
 import sys
 import tempfile
@@ -23,6 +24,8 @@ from tokendrop.compare.grid.data import make_data
 from tokendrop.compare.grid.settings import Comparison
 from tokendrop.data import TextData
 from tokendrop.errors import UserError, one_line
+from tokendrop.families import FAMILIES
+from tokendrop.tasks import KINDS, add_kind
 
 RETRIES = 3  # how often a job begins again whose worker was lost
 TOLD = 1.0  # seconds between two messages of a job on how far it is
@@ -48,20 +51,42 @@ class Place:
     Attributes:
         folder: that process's working directory, for files that are named from there.
         modules: where it imports from, for reducers of the user's own.
+        known: families and kinds of task, those that its script has added too; pickled, for a
+            class is found among the modules.
         cpu: processors that a job takes, also the threads of torch.
         gpu: GPUs that it takes.
     """
 
     folder: str
     modules: list[str]
+    known: bytes
     cpu: float
     gpu: float
+
+    @classmethod
+    def of_this_process(cls, cpu: float, gpu: float) -> Place:
+        # by value what stands in the script itself
+        pickler: Any = importlib.import_module("ray.cloudpickle")
+        known = pickler.dumps((FAMILIES, list(KINDS.values())))
+        return cls(os.getcwd(), [path for path in sys.path if path], known, cpu, gpu)
 
     def enter(self) -> None:
         sys.path += [place for place in self.modules if place not in sys.path]
         if os.path.isdir(self.folder):
             os.chdir(self.folder)
         torch.set_num_threads(max(1, int(self.cpu)))
+        try:
+            families, kinds = pickle.loads(self.known)
+        except ImportError as error:
+            raise UserError(
+                f"a worker cannot import a family or kind of task of yours ({one_line(error)}): "
+                "its module must lie on the import path there too"
+            ) from error
+        for name, family in families.items():
+            if type(FAMILIES.get(name)) is not type(family):
+                FAMILIES[name] = family
+        for kind in kinds:
+            add_kind(kind)
 
 
 class Board:

@@ -121,13 +121,15 @@ def _check(record: Record) -> None:
     for fact in ("command", "versions", "git_commit", "hardware", "started"):
         if not made.get(fact):
             raise UserError(
-                f"{name}: its record does not say its {fact.replace('_', ' ')}: run it from a git "
-                "checkout of tokendrop, so that others can repeat it"
+                f"{name}: its record does not say its {fact.replace('_', ' ')}: delete it under "
+                "runs/ and run the comparison again from a git checkout of tokendrop, so that "
+                "others can repeat it"
             )
     if str(made["git_commit"]).endswith("+"):
         raise UserError(
             f"{name}: it was run from a checkout with changes that are in no commit "
-            f"({made['git_commit']}): commit them and run it again"
+            f"({made['git_commit']}): commit them, delete its record under runs/ and run the "
+            "comparison again, which measures it anew"
         )
 
 
