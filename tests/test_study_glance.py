@@ -12,11 +12,12 @@ from tests.test_study import ROOT, STUDY, section
 from tokendrop.compare.report.overview import LOSES, NONE
 from tokendrop.compare.report.same_budget import UNREACHED
 
-# where each column's tables stand; of two the first one counts, and the other's cells have a star
+# where each column's tables stand; of several the first one that has a method counts, and what is
+# not in the study's own has a star
 COLUMNS = {
     "MRPC": ("mrpc", ["", "controls"]),
     "Rotten Tomatoes": ("rotten_tomatoes", ["", "rotten_tomatoes"]),
-    "HateXplain": ("hatexplain", ["", "hatexplain"]),
+    "HateXplain": ("hatexplain", ["", "hatexplain", "hatexplain_tokens"]),
     "SST-2": ("sst2", ["sst2"]),
     "CoLA": ("cola", ["cola"]),
     "AG's News": ("ag_news", ["ag_news"]),
@@ -69,7 +70,7 @@ def expected() -> pd.DataFrame:
         column: dict[str, str] = {}
         for number, place in enumerate(places):
             own = reached(STUDY / place, task)
-            column = {key: cell + "*" * number for key, cell in own.items()} | column
+            column = {key: cell + "*" * bool(number) for key, cell in own.items()} | column
         columns[name] = column
     # methods none of whose trials saved enough for the smallest budget were not run
     slow = pd.read_csv(STUDY / "not_reached.csv").query("speedup == 1.5")
