@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from tokendrop.compare.tuning.batches import next_batch
+from tokendrop.compare.tuning.batches import Price, next_batch
 from tokendrop.compare.tuning.outcomes import Measured, Outcome, Trial
 from tokendrop.compare.tuning.settings import Range, Tuning
 from tokendrop.compare.tuning.study import Study
@@ -37,7 +39,20 @@ def outcome(asked: Asked) -> Outcome:
     return Outcome(points, 1, cost, 0.0, asked.estimate, [], 0.0)
 
 
-def tuned(path: Path, limits: Tuning, monkeypatch: Any, tells: int | None = None) -> list[Trial]:
+def by_kind(
+    trials: Sequence[Trial], beside: Sequence[Mapping[str, Any]], values: Mapping[str, Any]
+) -> Asked:
+    """Half of the trials are three times as dear as the others."""
+    return Asked(cast(Any, values), {}, None, 1, 3.0 if values["kind"] == "a" else 1.0)
+
+
+def tuned(
+    path: Path,
+    limits: Tuning,
+    monkeypatch: Any,
+    tells: int | None = None,
+    of_price: Price = price,
+) -> list[Trial]:
     """All trials; killed after so many were written down."""
     told, tell = count(), Study.tell
 
@@ -49,9 +64,7 @@ def tuned(path: Path, limits: Tuning, monkeypatch: Any, tells: int | None = None
     monkeypatch.setattr(Study, "tell", until)
     with Study(path, RANGES, {"rate": 0.1, "kind": "a"}, 0, True, {}) as study:
         while not (standing := study.within(limits)).ended:
-            batch = next_batch(study, standing, limits, price)
-            if batch is None:
-                break
+            batch = next_batch(study, standing, limits, of_price)
             assert len(batch.asked) <= limits.batch
             assert sum(one.estimate for one in batch.asked) <= standing.left + 1e-9
             batch.tell(study, [outcome(asked) for asked in batch.asked])
@@ -84,3 +97,37 @@ def test_a_batch_does_not_know_what_its_trials_give(
     # draws at random know nothing anyway; the seventh begins a batch that follows others
     assert all(same[:4])
     assert not all(same)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_draw_that_is_too_dear_does_not_end_the_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    for tenths in range(30, 90, 7):
+        limits = Tuning([1.5, 2], cost=tenths / 10, batch=batch)
+        trials = tuned(tmp_path / str(tenths), limits, monkeypatch, None, by_kind)
+        # what a trial gave back of its estimate is spent too
+        assert limits.cost is not None
+        assert limits.cost - sum(trial.outcome.cost for trial in trials) < 1
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_trials_are_those_of_the_cost_whatever_other_costs_left_in_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    costs = (4.1, 6.3, 5.2, 4.1, 3.0, 6.3)
+    before = tmp_path / "before"
+    for number, cost in enumerate(costs):
+        limits = Tuning([1.5, 2], cost=cost, batch=batch)
+        fresh = tuned(tmp_path / f"{number}", limits, monkeypatch, None, by_kind)
+        journal = tmp_path / "all"
+        assert tuned(journal, limits, monkeypatch, None, by_kind) == fresh
+        # also where it was killed among them
+        for tells in range(0, len(fresh), 3):
+            path = tmp_path / f"{number}-{tells}"
+            if before.exists():
+                shutil.copy(before, path)
+            with suppress(Killed):
+                tuned(path, limits, monkeypatch, tells, by_kind)
+            assert tuned(path, limits, monkeypatch, None, by_kind) == fresh
+        shutil.copy(journal, before)

@@ -23,11 +23,13 @@ class Draw:
 
     Attributes:
         values: by argument.
-        asked: the trial; None if an earlier one has these values.
+        asked: the trial; None if it is not made.
+        dearer: what it would cost, if that is why; else an earlier one has these values.
     """
 
     values: dict[str, Any]
     asked: Asked | None
+    dearer: float | None = None
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,15 @@ class Batch:
         number: of the batch.
         draws: in order.
         known: the trials whose outcomes were known when it began.
+        cost: of the limits.
+        apart: see :class:`~tokendrop.compare.tuning.study.Standing`, before its first draw.
     """
 
     number: int
     draws: list[Draw]
     known: list[Trial]
+    cost: float | None
+    apart: float | None
 
     @property
     def asked(self) -> list[Asked]:
@@ -51,39 +57,34 @@ class Batch:
 
     def tell(self, study: Study, outcomes: Sequence[Outcome]) -> None:
         """Write down what they gave, in the order in which they were drawn."""
-        gave = iter(outcomes)
+        gave, apart = iter(outcomes), self.apart
         for draw in self.draws:
             if draw.asked is None:
-                study.drop(draw.values)
+                study.drop(draw.values, self.number, apart, dearer=draw.dearer)
             else:
-                study.tell(draw.values, next(gave), self.number)
+                study.tell(draw.values, next(gave), self.number, apart)
+            if draw.dearer is not None:
+                apart = self.cost
 
 
-def next_batch(study: Study, standing: Standing, limits: Tuning, price: Price) -> Batch | None:
+def next_batch(study: Study, standing: Standing, limits: Tuning, price: Price) -> Batch:
     """Draw as many trials as a batch has and the limits allow.
 
-    What is left of the cost covers the estimates of all of them. A batch of which only a part was
-    written down goes on with the same draws: what its trials gave is not known to them.
+    What is left of the cost covers the estimates of all of them; in the place of a first one that
+    it does not cover another is drawn, at random. A batch of which only a part was written down
+    goes on with the same draws: what its trials gave is not known to them.
 
     Args:
         study: that draws.
         standing: how far it is; not ended.
         limits: of the tuning.
         price: of a trial.
-
-    Returns:
-        None if the cost does not cover another trial, which is written down.
     """
     if 0 < standing.begun < limits.batch:
         rest = _drawn(study, standing, limits, price, standing.batch)
         if rest.draws:
             return rest
-    batch = _drawn(study, standing, limits, price, standing.batch + 1)
-    if batch.draws:
-        return batch
-    values = study.draw(standing.trials, [], 0)
-    study.drop(values, dearer=price(standing.trials, [], values).estimate)
-    return None
+    return _drawn(study, standing, limits, price, standing.batch + (standing.begun > 0))
 
 
 def _drawn(study: Study, standing: Standing, limits: Tuning, price: Price, number: int) -> Batch:
@@ -97,18 +98,24 @@ def _drawn(study: Study, standing: Standing, limits: Tuning, price: Price, numbe
     if limits.trials is not None:
         most = min(most, begun + limits.trials - len(trials))
     draws: list[Draw] = []
-    repeats = standing.repeats
+    repeats, apart = standing.repeats, standing.apart
     while len(beside) < most and repeats < REPEATS:
-        values = study.draw(known, beside, len(draws))
+        # behind one that was too dear
+        at_random = apart is not None and repeats > 0
+        values = study.draw(known, beside, standing.draws + len(draws), at_random=at_random)
         if values in beside or any(trial.values == values for trial in known):
             draws.append(Draw(values, None))
             repeats += 1
             continue
         asked = price(known, beside, values)
         if not covers(left, asked.estimate):
-            break
+            if beside:  # a smaller batch; what its trials really cost may cover this one
+                break
+            draws.append(Draw(values, None, asked.estimate))
+            repeats, apart = repeats + 1, limits.cost
+            continue
         draws.append(Draw(values, asked))
         beside.append(values)
         left -= asked.estimate
         repeats = 0
-    return Batch(number, draws, known)
+    return Batch(number, draws, known, limits.cost, standing.apart)

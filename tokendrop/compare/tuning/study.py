@@ -1,9 +1,10 @@
 """The trials of one method on one task, drawn by Optuna and kept in a journal.
 
-What is drawn depends on the seed and on the trials before alone, so a journal that a kill cut off
-goes on as if it had not been. A journal has trials of three kinds: those that were measured; draws
-of values that had been measured before; and draws that the budget did not cover any more. Only the
-first two decide what is drawn next.
+What is drawn depends on the seed and on the draws before alone, so a journal that a kill cut off
+goes on as if it had not been. A journal has draws of three kinds: those that were measured; those
+of values that had been measured before; and those that what was left of the cost did not cover, in
+whose place another is drawn. From the first of these on, a larger cost would draw others, so what
+follows says under which cost it was drawn.
 
 Trials are drawn in batches: those of one batch know nothing of what the others gave, so that they
 can be trained side by side.
@@ -39,9 +40,9 @@ from tokendrop.errors import UserError, one_line
 from tokendrop.stored import plain
 
 AT_RANDOM = 4  # first trials, since a budget is of the order of ten trainings
-REPEATS = 20  # draws of known values in succession, after which a space holds nothing new
+REPEATS = 20  # draws in succession that cannot be tried, after which nothing is left to try
 NAME = "tuning"  # of the study in its journal
-OUTCOME, BATCH, KNOWN, DEARER = "outcome", "batch", "known", "dearer"
+OUTCOME, BATCH, KNOWN, DEARER, APART = "outcome", "batch", "known", "dearer", "apart"
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,12 @@ class Standing:
         trials: that the limits allow.
         left: what they have left of the cost, in multiples of the dense fine-tuning.
         ended: whether there can be no more of them.
-        batch: the number of the last batch, 0 before the first.
+        batch: the number of the last batch, from 1.
         begun: how many of the trials are of that batch.
         before: what was left of the cost when it began, less the estimates of its trials.
-        repeats: draws of known values since the last trial.
+        repeats: draws since the last trial that could not be tried.
+        draws: all that were made.
+        apart: the cost, if a larger one would draw others from here on.
     """
 
     trials: list[Trial]
@@ -65,6 +68,8 @@ class Standing:
     begun: int
     before: float
     repeats: int
+    draws: int
+    apart: float | None
 
 
 class Study:
@@ -147,27 +152,33 @@ class Study:
         always give the same trials.
         """
         trials: list[Trial] = []
-        repeats, left = 0, math.inf if limits.cost is None else limits.cost
-        batch, begun, before, ended = 0, 0, left, False
+        repeats, draws, left = 0, 0, math.inf if limits.cost is None else limits.cost
+        batch, begun, before = 1, 0, left
+        apart: float | None = None
         for told in self._study.get_trials(deepcopy=False):
             if len(trials) == limits.trials or repeats == REPEATS:
                 break
+            if told.user_attrs.get(APART) != apart:
+                continue  # drawn under another cost
+            # trials of versions without batches are one each
+            one = batch + (begun > 0) * (told.state == TrialState.COMPLETE)
+            if (of := told.user_attrs.get(BATCH, one)) != batch:
+                batch, begun, before = of, 0, left
             if told.state == TrialState.COMPLETE:
                 outcome = self._outcome(told)
-                # of versions without batches, each is one
-                if (of := told.user_attrs.get(BATCH, batch + 1)) != batch:
-                    batch, begun, before = of, 0, left
-                if ended := not covers(before, outcome.estimate):
-                    break
+                if not covers(before, outcome.estimate):
+                    # another is drawn in its place; in a batch that has begun, by the next one
+                    apart, repeats, draws = limits.cost, repeats + (not begun), draws + (not begun)
+                    continue
                 trials.append(Trial(len(trials) + 1, dict(told.params), outcome))
                 begun, before, left = begun + 1, before - outcome.estimate, left - outcome.cost
-                repeats = 0
+                repeats, draws = 0, draws + 1
             elif KNOWN in told.user_attrs:
-                repeats += 1
-            elif ended := not covers(left, told.user_attrs.get(DEARER, 0)):
-                break
-        ended |= len(trials) == limits.trials or repeats == REPEATS
-        return Standing(trials, left, ended, batch, begun, before, repeats)
+                repeats, draws = repeats + 1, draws + 1
+            elif not covers(left, told.user_attrs.get(DEARER, 0)):
+                repeats, draws, apart = repeats + 1, draws + 1, limits.cost
+        ended = len(trials) == limits.trials or repeats == REPEATS
+        return Standing(trials, left, ended, batch, begun, before, repeats, draws, apart)
 
     def _outcome(self, told: optuna.trial.FrozenTrial) -> Outcome:
         """What a trial gave; a journal may be a stranger's, so it says no more than it should."""
@@ -182,22 +193,27 @@ class Study:
             raise UserError(cure) from error
 
     def draw(
-        self, trials: Sequence[Trial], beside: Sequence[Mapping[str, Any]], ahead: int
+        self,
+        trials: Sequence[Trial],
+        beside: Sequence[Mapping[str, Any]],
+        before: int,
+        *,
+        at_random: bool = False,
     ) -> dict[str, Any]:
         """Draw the values of a trial.
 
         Args:
             trials: whose outcomes are known.
             beside: values of the batch that were drawn before, whose outcomes are not.
-            ahead: draws that are not written down yet.
+            before: how many draws were made.
+            at_random: whatever the trials gave, for in their light all may be too dear.
         """
-        told = self._study.get_trials(deepcopy=False)
-        done = sum(t.state == TrialState.COMPLETE or KNOWN in t.user_attrs for t in told)
-        if not done + ahead:
+        if not before:
             return dict(self._first)
         # a sampler's own state would be lost in a kill
-        seed = (self._seed * 100_003 + done + ahead) % 2**32
-        sampler = TPESampler(seed=seed, n_startup_trials=AT_RANDOM)
+        seed = (self._seed * 100_003 + before) % 2**32
+        at_first = len(trials) + 1 if at_random else AT_RANDOM
+        sampler = TPESampler(seed=seed, n_startup_trials=at_first)
         # a study of what may be known, in which the others of the batch are still running
         known = optuna.create_study(directions=self._directions, sampler=sampler)
         known.add_trials([self._complete(trial.values, trial.outcome) for trial in trials])
@@ -206,20 +222,32 @@ class Study:
             known.ask(self._distributions)
         return dict(known.ask(self._distributions).params)
 
-    def tell(self, values: Mapping[str, Any], outcome: Outcome, batch: int) -> None:
-        """Write down what a trial gave, and in which batch it was drawn."""
-        told = {OUTCOME: asdict(outcome), BATCH: batch}
+    def tell(
+        self, values: Mapping[str, Any], outcome: Outcome, batch: int, apart: float | None
+    ) -> None:
+        """Write down what a trial gave, in which batch it was drawn, and under which cost."""
+        told = {OUTCOME: asdict(outcome)} | _drawn_in(batch, apart)
         self._study.add_trial(self._complete(values, outcome, told))
 
-    def drop(self, values: Mapping[str, Any], *, dearer: float | None = None) -> None:
+    def drop(
+        self,
+        values: Mapping[str, Any],
+        batch: int,
+        apart: float | None,
+        *,
+        dearer: float | None = None,
+    ) -> None:
         """Write down that a draw is not tried.
 
         Args:
             values: that were drawn.
+            batch: in which.
+            apart: the cost under which, see :class:`Standing`.
             dearer: the estimate of its cost, if that is why; else its values were known.
         """
         why = {KNOWN: True} if dearer is None else {DEARER: dearer}
-        self._study.add_trial(self._trial(values, TrialState.FAIL, None, why))
+        drawn = _drawn_in(batch, apart)
+        self._study.add_trial(self._trial(values, TrialState.FAIL, None, why | drawn))
 
     def _complete(
         self, values: Mapping[str, Any], outcome: Outcome, told: dict[str, Any] | None = None
@@ -250,6 +278,10 @@ class Study:
             values=reached,
             user_attrs=told,
         )
+
+
+def _drawn_in(batch: int, apart: float | None) -> dict[str, float]:
+    return {BATCH: batch} | ({} if apart is None else {APART: apart})
 
 
 def _distribution(among: Range) -> BaseDistribution:

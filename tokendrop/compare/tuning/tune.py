@@ -35,7 +35,7 @@ TryAll = Callable[[Sequence[Asked], Collection[str]], list[Outcome]]
 """Makes the trials of a batch, given the scores of the training rows that are paid for."""
 
 
-def load_study() -> tuple[type[Study], Callable[..., Batch | None]]:
+def load_study() -> tuple[type[Study], Callable[..., Batch]]:
     """The class of a method's trials and what draws them, which need optional packages.
 
     Raises:
@@ -196,8 +196,6 @@ def tune_method(
         price = partial(_asked, comparison, entry, space)
         while not standing.ended:
             batch = next_batch(study, standing, limits, price)
-            if batch is None:
-                break
             # what others of the batch pay for is not known to them
             paid = {name for trial in batch.known for name in trial.outcome.scores}
             batch.tell(study, make(batch.asked, paid))
