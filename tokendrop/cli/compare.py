@@ -174,8 +174,9 @@ def _check_methods(files: Iterable[Mapping[str, Any]]) -> None:
     """
     for file in files:
         methods = file.get("methods")
-        given_ones = methods.items() if isinstance(methods, dict) else ()
-        for name, given in (x for x in given_ones if x[1] is not None):
+        for name, given in methods.items() if isinstance(methods, dict) else ():
+            if given is None:  # left out
+                continue
             parser = ArgumentParser(exit_on_error=False)
             parser.add_argument("--methods", type=dict[str, Method])
             try:

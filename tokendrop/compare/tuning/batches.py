@@ -24,11 +24,13 @@ class Draw:
     Attributes:
         values: by argument.
         asked: the trial; None if it is not made.
+        apart: under which cost, see :class:`~tokendrop.compare.tuning.study.Standing`.
         dearer: what it would cost, if that is why; else an earlier one has these values.
     """
 
     values: dict[str, Any]
     asked: Asked | None
+    apart: float | None
     dearer: float | None = None
 
 
@@ -40,15 +42,11 @@ class Batch:
         number: of the batch.
         draws: in order.
         known: the trials whose outcomes were known when it began.
-        cost: of the limits.
-        apart: see :class:`~tokendrop.compare.tuning.study.Standing`, before its first draw.
     """
 
     number: int
     draws: list[Draw]
     known: list[Trial]
-    cost: float | None
-    apart: float | None
 
     @property
     def asked(self) -> list[Asked]:
@@ -57,14 +55,12 @@ class Batch:
 
     def tell(self, study: Study, outcomes: Sequence[Outcome]) -> None:
         """Write down what they gave, in the order in which they were drawn."""
-        gave, apart = iter(outcomes), self.apart
+        gave = iter(outcomes)
         for draw in self.draws:
             if draw.asked is None:
-                study.drop(draw.values, self.number, apart, dearer=draw.dearer)
+                study.drop(draw.values, self.number, draw.apart, dearer=draw.dearer)
             else:
-                study.tell(draw.values, next(gave), self.number, apart)
-            if draw.dearer is not None:
-                apart = self.cost
+                study.tell(draw.values, next(gave), self.number, draw.apart)
 
 
 def next_batch(study: Study, standing: Standing, limits: Tuning, price: Price) -> Batch:
@@ -104,18 +100,18 @@ def _drawn(study: Study, standing: Standing, limits: Tuning, price: Price, numbe
         at_random = apart is not None and repeats > 0
         values = study.draw(known, beside, standing.draws + len(draws), at_random=at_random)
         if values in beside or any(trial.values == values for trial in known):
-            draws.append(Draw(values, None))
+            draws.append(Draw(values, None, apart))
             repeats += 1
             continue
         asked = price(known, beside, values)
         if not covers(left, asked.estimate):
             if beside:  # a smaller batch; what its trials really cost may cover this one
                 break
-            draws.append(Draw(values, None, asked.estimate))
+            draws.append(Draw(values, None, apart, asked.estimate))
             repeats, apart = repeats + 1, limits.cost
             continue
-        draws.append(Draw(values, asked))
+        draws.append(Draw(values, asked, apart))
         beside.append(values)
         left -= asked.estimate
         repeats = 0
-    return Batch(number, draws, known, limits.cost, standing.apart)
+    return Batch(number, draws, known)
