@@ -20,13 +20,14 @@ from tokendrop.compare.grid.bundles import Bundle, bundles, missing
 from tokendrop.compare.grid.continuing import begin_or_continue, check_same_data
 from tokendrop.compare.grid.data import DataOf, read_data
 from tokendrop.compare.grid.engines import check_engines, engine_cells
+from tokendrop.compare.grid.floor import check_floor, write_floor
 from tokendrop.compare.grid.run import check_cell
 from tokendrop.compare.grid.settings import Cell, Comparison, Entry, entries, grid
 from tokendrop.compare.grid.work import Work
 from tokendrop.compare.report.outputs import write_outputs
 from tokendrop.compare.report.summary import print_summary
 from tokendrop.compare.results import records
-from tokendrop.compare.results.floor import check_floor, floor_path, read_floors, write_floor
+from tokendrop.compare.results.floor import floor_path, read_floors
 from tokendrop.compare.results.frame import results_frame
 from tokendrop.compare.results.records import Record
 from tokendrop.compare.results.trust import set_aside

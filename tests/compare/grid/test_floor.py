@@ -14,9 +14,10 @@ from sklearn.metrics import accuracy_score, f1_score
 from tests.compare.synthetic import grid
 from tests.models.test_model import tokenizer
 from tests.tasks.stars import Stars
+from tokendrop.compare.grid.floor import check_floor, write_floor
 from tokendrop.compare.report.page import write_report
 from tokendrop.compare.report.summary import write_summary
-from tokendrop.compare.results.floor import check_floor, floor_path, read_floors, write_floor
+from tokendrop.compare.results.floor import floor_path, read_floors
 from tokendrop.compare.results.frame import results_frame
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
