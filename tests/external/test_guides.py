@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from transformers import ErnieConfig
@@ -17,11 +17,12 @@ from tests.models.test_model import tokenizer
 from tokendrop.families import FAMILIES, Family
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.dense import Dense
+from tokendrop.tasks import KINDS
 from tokendrop.testing.tiny import CONFIGS, MAX_TOKENS, SIZES, tiny_model
 
 A_FAMILY = ROOT / "docs" / "write_a_family.md"
 A_TASK = ROOT / "docs" / "write_a_task.md"
-KINDS = ROOT / "tests" / "tasks"
+TASKS = ROOT / "tests" / "tasks"
 
 
 @pytest.fixture
@@ -62,21 +63,28 @@ def test_the_script_of_the_guide_knows_the_family(
 @pytest.mark.parametrize("name", ["stars", "balanced"])
 def test_the_guide_shows_kinds_that_are_tested(name: str) -> None:
     assert block(A_TASK, "python", f"class {name.capitalize()}(") == (
-        KINDS / f"{name}.py"
+        TASKS / f"{name}.py"
     ).read_text(encoding="utf-8")
 
 
-def test_the_script_of_the_guide_trains_and_answers(tmp_path: Path) -> None:
-    (tmp_path / "stars.py").write_text((KINDS / "stars.py").read_text(encoding="utf-8"))
-    (tmp_path / "with_stars.py").write_text(block(A_TASK, "python", "raise SystemExit"))
+def test_the_script_of_the_guide_trains_and_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "stars.py").write_text((TASKS / "stars.py").read_text(encoding="utf-8"))
     lines = [f"a {['dull', 'fine', 'great'][n % 3]} film {n // 3},{1 + n % 3}" for n in range(45)]
     (tmp_path / "reviews.csv").write_text("\n".join(["review,stars", *lines]))
 
     def run(*words: str) -> str:
-        command = [sys.executable, "with_stars.py", *words]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        # as in a process of its own, which knows no kind before the script adds it
+        monkeypatch.setattr(sys, "argv", ["with_stars.py", *words])
+        monkeypatch.delitem(sys.modules, "stars", raising=False)
+        with patch.dict(KINDS), pytest.raises(SystemExit) as ended:
+            exec(block(A_TASK, "python", "raise SystemExit"), {})
+        said = capsys.readouterr()
+        assert ended.value.code == 0, said.err
+        return said.out
 
     data = ["--data.task", "stars", "--data.train", "reviews.csv", "--model.metric", "closeness"]
     run("fit", *SMALL, *data, "--out", "out")

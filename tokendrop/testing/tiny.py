@@ -107,7 +107,7 @@ def tiny_model(family: str, seed: int = 0, **changes: Any) -> PreTrainedModel:
         raise AssertionError(
             f"add a tiny configuration of {family!r} to CONFIGS in tokendrop/testing/tiny.py"
         )
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)
     config = CONFIGS[family]()
     for name, value in changes.items():
         setattr(config, name, value)
@@ -140,7 +140,7 @@ def tiny_shape(task: str = "classification", **changes: Any) -> Shape:
 
 def built(reducer: Reducer, seed: int = 0, **changes: Any) -> Reducer:
     """The reducer with weights for the tiny models, in evaluation mode."""
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)
     reducer.build(tiny_shape(**changes))
     return reducer.eval()
 

@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 import tokendrop
+from tests import drawing
 from tests.compare.report.test_report import read
 from tokendrop.cli import main
 from tokendrop.compare.results.fates import read_fates, spread
@@ -37,9 +38,10 @@ METHODS = {"dense", "power_bert", "dact_bert", "truncation", "token_merging"}
 
 
 @pytest.fixture(scope="module")
-def undisturbed(drawn: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("undisturbed")
-    assert main(["compare", "--config", SMOKE, "--out", str(out)]) == 0
+    with drawing.drawn():
+        assert main(["compare", "--config", SMOKE, "--out", str(out)]) == 0
     return out
 
 
