@@ -111,11 +111,19 @@ def test_a_draw_that_is_too_dear_does_not_end_the_trials(
         assert limits.cost - sum(trial.outcome.cost for trial in trials) < 1
 
 
-@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize(
+    ("batch", "costs"),
+    [
+        (1, (4.1, 6.3, 5.2, 4.1, 3.0, 6.3)),
+        (3, (4.1, 6.3, 5.2, 4.1, 3.0, 6.3)),
+        # which cut batches short
+        (2, (4.5, 7.2)),
+        (4, (4.2, 4.8, 7.0)),
+    ],
+)
 def test_trials_are_those_of_the_cost_whatever_other_costs_left_in_the_journal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int, costs: tuple[float, ...]
 ) -> None:
-    costs = (4.1, 6.3, 5.2, 4.1, 3.0, 6.3)
     before = tmp_path / "before"
     for number, cost in enumerate(costs):
         limits = Tuning([1.5, 2], cost=cost, batch=batch)

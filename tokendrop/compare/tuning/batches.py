@@ -86,7 +86,9 @@ def next_batch(study: Study, standing: Standing, limits: Tuning, price: Price) -
 def _drawn(study: Study, standing: Standing, limits: Tuning, price: Price, number: int) -> Batch:
     """The draws of a batch that are not written down, as far as the cost covers them."""
     trials = standing.trials
-    begun = standing.begun if number == standing.batch else 0
+    begun, apart = standing.begun, standing.apart
+    if number != standing.batch:
+        begun, apart = 0, limits.cost if limits.cut(begun) else apart
     left = standing.before if begun else standing.left
     known = trials[: len(trials) - begun]
     beside = [trial.values for trial in trials[len(trials) - begun :]]
@@ -94,7 +96,7 @@ def _drawn(study: Study, standing: Standing, limits: Tuning, price: Price, numbe
     if limits.trials is not None:
         most = min(most, begun + limits.trials - len(trials))
     draws: list[Draw] = []
-    repeats, apart = standing.repeats, standing.apart
+    repeats = standing.repeats
     while len(beside) < most and repeats < REPEATS:
         # behind one that was too dear
         at_random = apart is not None and repeats > 0

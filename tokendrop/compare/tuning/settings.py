@@ -115,6 +115,10 @@ class Tuning:
                 "tune.trials"
             )
 
+    def cut(self, trials: int) -> bool:
+        """Whether the cost has cut a batch short, of so many trials, that another one follows."""
+        return 0 < trials < self.batch
+
 
 def _is_plain(value: object) -> bool:
     return value is None or isinstance(value, bool | int | float | str)

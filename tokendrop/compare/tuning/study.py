@@ -158,12 +158,14 @@ class Study:
         for told in self._study.get_trials(deepcopy=False):
             if len(trials) == limits.trials or repeats == REPEATS:
                 break
-            if told.user_attrs.get(APART) != apart:
-                continue  # drawn under another cost
             # trials of versions without batches are one each
             one = batch + (begun > 0) * (told.state == TrialState.COMPLETE)
-            if (of := told.user_attrs.get(BATCH, one)) != batch:
-                batch, begun, before = of, 0, left
+            of = told.user_attrs.get(BATCH, one)
+            drawn = limits.cost if of != batch and limits.cut(begun) else apart
+            if told.user_attrs.get(APART) != drawn:
+                continue  # drawn under another cost
+            if of != batch:
+                batch, begun, before, apart = of, 0, left, drawn
             if told.state == TrialState.COMPLETE:
                 outcome = self._outcome(told)
                 if not covers(before, outcome.estimate):
