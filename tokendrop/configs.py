@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -132,7 +133,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def differences(before: Any, now: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """The settings that have changed: dotted name, value before and value now.
+    """The settings that have changed: dotted name, value before and value now, as a file has them.
 
     On the first level only names are looked at that there are now.
     """
@@ -142,4 +143,9 @@ def differences(before: Any, now: Any, place: str = "") -> Iterator[tuple[str, A
             inner = f"{place}.{name}".lstrip(".")
             yield from differences(before.get(name, "unset"), now.get(name, "unset"), inner)
     elif before != now:
-        yield place, before, now
+        yield place, _written(before), _written(now)
+
+
+def _written(value: Any) -> Any:
+    """null, true and false, which nobody writes as None, True and False into a file."""
+    return json.dumps(value) if value is None or isinstance(value, bool) else value

@@ -276,7 +276,7 @@ def test_a_model_of_other_rows_is_told_to_go_before_it_is_trained(
     assert "will be replaced" not in caplog.text
     assert "before the training" in complaint(capsys, *words, "--trainer.limit_train_batches", "2")
     told = f"{tmp_path / 'out' / 'model'} was trained with these settings, but "
-    assert f"{told}with trainer.limit_train_batches None, which is 2 now" in caplog.text
+    assert f"{told}with trainer.limit_train_batches null, which is 2 now" in caplog.text
     file.write_text(reviews.read_text().replace("good", "fine"))
     assert "before the training" in complaint(capsys, *words)
     assert f"{told}on other rows" in caplog.text
