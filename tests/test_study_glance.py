@@ -17,7 +17,7 @@ from tokendrop.compare.report.same_budget import UNREACHED
 COLUMNS = {
     "MRPC": ("mrpc", ["", "controls"]),
     "Rotten Tomatoes": ("rotten_tomatoes", ["", "rotten_tomatoes"]),
-    "HateXplain": ("hatexplain", ["", "hatexplain", "hatexplain_tokens"]),
+    "HateXplain": ("hatexplain", ["", "hatexplain_budget", "hatexplain", "hatexplain_tokens"]),
     "SST-2": ("sst2", ["sst2"]),
     "CoLA": ("cola", ["cola"]),
     "AG's News": ("ag_news", ["ag_news"]),
