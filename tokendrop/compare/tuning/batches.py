@@ -76,7 +76,7 @@ def next_batch(study: Study, standing: Standing, limits: Tuning, price: Price) -
         limits: of the tuning.
         price: of a trial.
     """
-    if 0 < standing.begun < limits.batch:
+    if limits.is_part(standing.begun):
         rest = _drawn(study, standing, limits, price, standing.batch)
         if rest.draws:
             return rest
@@ -88,7 +88,7 @@ def _drawn(study: Study, standing: Standing, limits: Tuning, price: Price, numbe
     trials = standing.trials
     begun, apart = standing.begun, standing.apart
     if number != standing.batch:
-        begun, apart = 0, limits.cost if limits.cut(begun) else apart
+        begun, apart = 0, limits.cost if limits.is_part(begun) else apart
     left = standing.before if begun else standing.left
     known = trials[: len(trials) - begun]
     beside = [trial.values for trial in trials[len(trials) - begun :]]

@@ -115,8 +115,8 @@ class Tuning:
                 "tune.trials"
             )
 
-    def cut(self, trials: int) -> bool:
-        """Whether the cost has cut a batch short, of so many trials, that another one follows."""
+    def is_part(self, trials: int) -> bool:
+        """Whether so many trials are a part of a batch; one that another follows, the cost cut."""
         return 0 < trials < self.batch
 
 

@@ -161,7 +161,7 @@ class Study:
             # trials of versions without batches are one each
             one = batch + (begun > 0) * (told.state == TrialState.COMPLETE)
             of = told.user_attrs.get(BATCH, one)
-            drawn = limits.cost if of != batch and limits.cut(begun) else apart
+            drawn = limits.cost if of != batch and limits.is_part(begun) else apart
             if told.user_attrs.get(APART) != drawn:
                 continue  # drawn under another cost
             if of != batch:
