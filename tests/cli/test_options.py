@@ -32,6 +32,7 @@ __all__ = ["reviews"]
 # values of every type that an option has; the first one that an option takes is tried
 VALUES = ("3", "0.25", "true", "tests", "[csv]", "[3]", "[0.5, 0.9]", "{x: 1}", "{}")
 VALUES += ("minilm-l6:long:32", "[openvino]", "null")
+COMPARISONS = ("compare", "rationale")
 SMOKE = str(config_folder() / "compare" / "smoke.yaml")
 BASE = str(config_folder() / "base.yaml")
 
@@ -64,7 +65,7 @@ def required(parser: Any, but: argparse.Action) -> list[str]:
 def parsed(command: str, *words: str) -> Any:
     """What a command understands, None if it complains."""
     try:
-        if command in ("compare", "rationale"):
+        if command in COMPARISONS:
             return parsed_comparison(parser_of(command), words)
         found = cached_parser(command).parse_args(list(words))
     except (UserError, ArgumentError):
@@ -73,7 +74,12 @@ def parsed(command: str, *words: str) -> Any:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_option_in_both_forms(command: str) -> None:
+def test_every_option_in_both_forms(command: str, tmp_path: Path) -> None:
+    # the command's own file has all methods, which are read anew for each value
+    small = tmp_path / "small.yaml"
+    small.write_text(
+        "backbone: minilm-l6\ntasks: [rotten_tomatoes]\nmethods: {dense: {reducer: Dense}}"
+    )
     parser = parser_of(command)
     options = {action.dest: action for action in options_of(parser)}
     assert options
@@ -86,6 +92,8 @@ def test_every_option_in_both_forms(command: str) -> None:
         if action.dest == "config":
             values = [SMOKE, BASE]
         others = required(parser, action)
+        if command in COMPARISONS and action.dest != "config":
+            others += ["--config", str(small)]
         for name in (name for name in action.option_strings if name.startswith("--")):
             taken = ((v, parsed(command, *others, name, v)) for v in values)
             value, found = next((pair for pair in taken if pair[1] is not None), ("", None))
