@@ -34,6 +34,22 @@ settings.load_profile("tokendrop")
 torch.set_num_threads(1)  # tiny tensors, and pytest -n has the cores busy already
 
 
+# files whose tests take a minute, or wait for the processes that they start: begun first, so that
+# others run beside them and none is left alone on a core at the end
+_LONG = {
+    "test_executors.py",
+    "test_hostile_folders.py",
+    "test_processes_of_fit.py",
+    "test_processes.py",
+    "test_compare.py",
+    "test_kernels_compile.py",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in _LONG)
+
+
 class _Deprecations(logging.Handler):
     """Remembers what transformers says will go away."""
 
