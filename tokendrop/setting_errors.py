@@ -103,6 +103,7 @@ class _Complaint:
     others: list[str] = field(default_factory=list)
     _types: str = ""
     _kind: str = ""  # the class that the setting's type is
+    _source: str = ""  # settings of a group, or their file
     _closed: bool = False
 
     @classmethod
@@ -134,9 +135,12 @@ class _Complaint:
                 f"argument of {name}" if name else f"setting of {self.where}", self.option, known
             )
         if missing := next(filter(None, map(_NO_MODULE.fullmatch, self.others)), None):
+            if self.owner.endswith(SUFFIXES):
+                return UserError(f"{self.where} {self.owner}: there is no such file")
             return not_found(self.owner, missing[0])
         if self.others:
             whose = name or (self.owner if owner is None else "") or self.where
+            whose = f"{whose} {self._source}".strip()
             return UserError(f"{whose}: ".removeprefix(": ") + " ".join(self.others))
         named = f"{name}.{self.place[-1]}" if name and self.place else self.where
         if len(self.kinds) == 1 and self.choices:
@@ -153,7 +157,12 @@ class _Complaint:
         if _NOISE.match(said):
             return
         if key := re.fullmatch(r'Parser key "(.+)":', said):
-            self.place.append(key[1])
+            # within a group it begins with the group's
+            self.place.append(key[1].removeprefix(f"{self.where}."))
+        elif value := re.fullmatch(r'Parser key ".+": Unable to load config "(.*)"', said):
+            self._expect(f"{_SETTINGS}, or a file of them", value[1])
+        elif source := re.fullmatch(r"Unable to load config (['\"])(.*)\1", said):
+            self._source = source[2]
         elif kind := re.fullmatch(r"Problem with given class_path '(.+)':", said):
             self.owner = kind[1]
         elif option := re.fullmatch(r"Option '(.+)' is not accepted", said):
@@ -179,7 +188,7 @@ class _Complaint:
         elif value := re.match(r"Given value: (.*)", said):
             self._expect(None, value[1])
         else:
-            self.others.append(re.sub(r"^Not of type \w+: ", "", said))
+            self.others.append(re.sub(r'^Not of type \w+: |(?<=in )"<unicode string>", ', "", said))
 
     def _takes_settings(self) -> bool:
         classes = [_class(path) for path in re.findall(r"<class '([\w.]+)'>", self._types)]
