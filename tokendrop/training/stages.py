@@ -31,6 +31,7 @@ from tokendrop.training.checkpoints import (
 )
 from tokendrop.training.curves import Curve, GoOn, Patience
 from tokendrop.training.finished import TrainedStage, finish
+from tokendrop.training.memory import FreedMemory
 from tokendrop.training.module import TokenDropModule
 from tokendrop.training.processes import is_first, wait
 from tokendrop.training.saliency import (
@@ -144,6 +145,7 @@ def _train_stage(
     )
     curve = Curve()
     callbacks: list[Callback] = [curve, GoOn(stage.name), best, last, Steps(recipe.done)]
+    callbacks.append(FreedMemory())
     if tuned is None:
         callbacks.append(_EveryEpoch(folder))
     # a stage that ends with its last weights needs all of its epochs
