@@ -75,24 +75,32 @@ comparison = Comparison(
 results = results_frame(compare(comparison, Path(folder) / "trade_off"))
 
 # %%
-figure, axes = plt.subplots(figsize=(7, 4))
-for method, points in results.groupby("method"):
-    points = points.sort_values("flops_speedup_unpadded")
-    axes.plot(points.flops_speedup_unpadded, points.value, marker="o", label=method)
-axes.set(xlabel="FLOPs speed-up, unpadded", ylabel="accuracy on the test split")
-axes.legend()
+tasks = results.groupby("task")
+figure, panels = plt.subplots(1, len(tasks), figsize=(7 * len(tasks), 4), squeeze=False)
+speed = "flops_speedup_unpadded"
+for axes, (task, runs) in zip(panels.flat, tasks, strict=True):
+    # a point is the mean over its seeds
+    points = runs.groupby(["method", "operating_point"])[[speed, "value"]].mean()
+    for method, curve in points.groupby("method"):
+        curve = curve.sort_values(speed)
+        axes.plot(curve[speed], curve.value, marker="o", label=method)
+    metric = runs.metric.iloc[0]
+    axes.set(title=task, xlabel="FLOPs speed-up, unpadded", ylabel=f"{metric} on the test split")
+    axes.legend()
 figure.tight_layout()
 
 # %% [markdown]
 # **Up and to the right is better.** Three things to check before believing a difference:
 #
 # *Is it larger than chance?* An accuracy p on n rows has a standard error of sqrt(p (1 - p) / n).
-# Points closer than two of these cannot be told apart by one seed.
+# Points closer than two of these cannot be told apart by one seed. Other metrics, such as F1 or a
+# correlation, have other errors: `report.html` has the intervals of all.
 
 # %%
-dense = results[results.method == "dense"].iloc[0]
-error = (dense.value * (1 - dense.value) / dense.examples_eval) ** 0.5
-print(f"dense: {dense.value:.3f}, standard error {error:.3f} on {dense.examples_eval} rows")
+for run in results[(results.method == "dense") & (results.metric == "accuracy")].itertuples():
+    error = (run.value * (1 - run.value) / run.examples_eval) ** 0.5
+    found = f"{run.value:.3f}, standard error {error:.3f} on {run.examples_eval} rows"
+    print(f"dense on {run.task}, seed {run.seed}: {found}")
 
 # %% [markdown]
 # *Against what?* `padded` is against the plain Hugging Face model on padded batches, as papers
@@ -101,7 +109,8 @@ print(f"dense: {dense.value:.3f}, standard error {error:.3f} on {dense.examples_
 
 # %%
 speedups = ["flops_speedup_padded", "flops_speedup_unpadded", "throughput_speedup_unpadded"]
-print(results[["method", "operating_point", *speedups]].round(2).to_string(index=False))
+shown = results[["task", "method", "operating_point", "seed", *speedups]]
+print(shown.round(2).to_string(index=False))
 
 # %% [markdown]
 # *Does the clock agree?* Fewer operations are not fewer seconds at every batch size; the last

@@ -54,6 +54,8 @@ class RareWords(Reducer):
         self.layer, self.share, self.epochs = layer, share, epochs
 
     def build(self, shape):
+        if not 0 <= self.layer < shape.layers:
+            raise UserError(f"layer {self.layer} is out of range: use 0 to {shape.layers - 1}")
         if not 0 < self.share <= 1:
             raise UserError(f"share {self.share} is out of range: use more than 0, at most 1")
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import jupytext
 import matplotlib
 import pytest
+from matplotlib import pyplot
+
+from tests.compare.synthetic import grid
+from tokendrop.compare.grid import runner
 
 SCRIPTS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.py"))
 TINY = """
@@ -36,6 +41,29 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_it_runs(script: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
+    run(script, monkeypatch)
+    assert (folder / "runs").is_dir()
+
+
+def test_a_trade_off_of_several_tasks_and_seeds_is_told_task_by_task(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbers = [replace(one, metric="spearman") for one in grid("stsb", (0, 1))]
+    monkeypatch.setattr(runner, "compare", lambda *_: grid("sst2", (0, 1)) + numbers)
+    pyplot.close("all")
+    run(next(one for one in SCRIPTS if one.stem == "read_the_trade_off"), monkeypatch)
+    panels = {axes.get_title(): axes for axes in pyplot.gcf().axes}
+    told = {task: axes.get_ylabel() for task, axes in panels.items()}
+    assert told == {"sst2": "accuracy on the test split", "stsb": "spearman on the test split"}
+    # a point for each operating point, not for each seed
+    assert [len(line.get_xdata()) for line in panels["sst2"].lines] == [2, 1, 2, 2]
+    said = capsys.readouterr().out
+    assert "dense on sst2, seed 1: 0." in said
+    assert "dense on stsb" not in said
+
+
+def run(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a notebook's cells on a tiny model."""
     matplotlib.use("agg")
     cells = [cell for cell in jupytext.read(script).cells if cell.cell_type == "code"]
     assert sum("parameters" in cell.metadata.get("tags", []) for cell in cells) == 1
@@ -45,4 +73,3 @@ def test_it_runs(script: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     for cell in cells:
         source = TINY if "parameters" in cell.metadata.get("tags", []) else cell.source
         exec(compile(source, str(script), "exec"), vars(module))
-    assert (folder / "runs").is_dir()

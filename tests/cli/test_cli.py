@@ -263,6 +263,19 @@ def test_fit_again_repeats_nothing(fitted: Path, reviews: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in fitted.glob("stages/*/done.json")}
 
 
+def test_fit_keeps_out_of_folders_of_models_and_comparisons(
+    fitted: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "comparison.yaml").touch()
+    for folder, what in ((fitted / "model", "model"), (tmp_path, "comparison")):
+        before = sorted(folder.iterdir())
+        words = [*SMALL, "--data.train", str(reviews), "--out", str(folder)]
+        said = complaint(capsys, "fit", *words)
+        assert f"{folder} is the folder of a {what}" in said
+        assert "name another folder with --out" in said
+        assert sorted(folder.iterdir()) == before
+
+
 def test_predict_dims_what_was_dropped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model_of(PowerBert(configuration=[4, 3, 2])).save_pretrained(tmp_path / "model")
     words = ["predict", "--checkpoint", str(tmp_path / "model"), "--dtype", "bf16"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -68,6 +69,7 @@ def test_it_keeps_what_differs_from_the_rest() -> None:
     assert depth.nonzero().flatten().tolist() == [0, 4]
 
 
-def test_a_share_must_leave_something() -> None:
+@pytest.mark.parametrize("given", [{"share": 0.0}, {"layer": 3}, {"layer": -1}])
+def test_what_could_drop_nothing_or_everything_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="out of range"):
-        built(FarFromMean(share=0.0))
+        built(FarFromMean(**given))

@@ -16,7 +16,9 @@ from tokendrop.cli.evaluation import figures_of, is_partial
 from tokendrop.cli.lightning_cli import TokenDropCLI, parse, training_parser
 from tokendrop.cli.options import told_next
 from tokendrop.cli.training_settings import TRAINING_CONFIG
+from tokendrop.compare.results.records import SETTINGS
 from tokendrop.configs import differences
+from tokendrop.errors import UserError
 from tokendrop.files import check_target, whole_folder
 from tokendrop.holding import hold
 from tokendrop.measure.measures import TRAIN_SECONDS
@@ -49,10 +51,24 @@ def run(arguments: Sequence[str]) -> None:
 def _fit(arguments: Sequence[str]) -> None:
     cli = parse(arguments)
     out = Path(cli.config.out)
+    _check_folder(out)
     with hold(out) if is_first() else nullcontext():
         check_target(out / "model", DESCRIBED)
         same = _tell_replaced(cli, out / "model")
         _train(cli, out, same)
+
+
+def _check_folder(out: Path) -> None:
+    """Find out whether a folder is one of something else, whose stages and model would mix.
+
+    Raises:
+        UserError: it is a comparison's or a model's own.
+    """
+    for mark, what in ((SETTINGS, "comparison"), (DESCRIBED, "model")):
+        if (out / mark).is_file():
+            raise UserError(
+                f"{out} is the folder of a {what} (it has {mark}): name another folder with --out"
+            )
 
 
 def _tell_replaced(cli: TokenDropCLI, model: Path) -> bool:

@@ -1,4 +1,4 @@
-"""A folder of runs goes on with the rows that it began with, or not at all."""
+"""A folder of runs is its own, and goes on with the rows that it began with, or not at all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from tokendrop.cli import main
+from tokendrop.configs import config_folder
 
 SETTINGS = """
 backbone: minilm-l6
@@ -50,3 +51,16 @@ def test_rows_that_changed_in_their_file_are_noticed(
     (tmp_path / name).write_bytes(before)
     assert main([*words, "--seeds", "[1, 2]"]) == 0
     assert len(list(out.glob("runs/*.json"))) == 2
+
+
+@pytest.mark.parametrize("command", ["compare", "rationale"])
+def test_a_folder_with_other_files_is_left_as_it_was(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "results.csv").write_text("mine")
+    smoke = str(config_folder() / "compare" / "smoke.yaml")
+    assert main([command, "--config", smoke, "--out", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path} holds other files, such as results.csv, and no comparison" in said
+    assert "name another folder with --out" in said
+    assert [(x.name, x.read_text()) for x in tmp_path.iterdir()] == [("results.csv", "mine")]

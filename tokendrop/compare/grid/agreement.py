@@ -11,7 +11,11 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from tokendrop.compare.grid.continuing import begin_or_continue, check_same_data
+from tokendrop.compare.grid.continuing import (
+    begin_or_continue,
+    check_folder,
+    check_same_data,
+)
 from tokendrop.compare.grid.data import read_data
 from tokendrop.compare.grid.rationale import Judge, Marked, measure_agreement
 from tokendrop.compare.grid.run import check_cell
@@ -40,7 +44,7 @@ def compare_rationales(comparison: Comparison, out: Path) -> pd.DataFrame:
 
     Raises:
         UserError: bad input, a task without rationales, settings that mean nothing here, or a
-            folder with runs of other settings.
+            folder with runs of other settings or with other files.
     """
     if comparison.tune is not None:
         raise UserError(
@@ -57,6 +61,7 @@ def compare_rationales(comparison: Comparison, out: Path) -> pd.DataFrame:
             "tokendrop rationale runs no engines, whose models drop no token: leave engines out, "
             "or give --engines '[]'"
         )
+    check_folder(out)
     with hold(out):
         return _compared(comparison, out)
 

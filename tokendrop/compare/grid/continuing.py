@@ -12,6 +12,7 @@ import yaml
 
 from tokendrop.compare.grid.settings import Cell, Comparison, entries
 from tokendrop.compare.results.outline import Config
+from tokendrop.compare.results.records import SETTINGS
 from tokendrop.compare.results.trust import set_aside
 from tokendrop.configs import differences
 from tokendrop.errors import UserError
@@ -37,6 +38,24 @@ UNNOTED: dict[str, Any] = {
     "evaluate_in": "fp32",
 }
 """What held for records of versions that did not note it."""
+
+
+def check_folder(out: Path) -> None:
+    """Find out whether a folder may be a comparison's: it is new, empty, or one already.
+
+    Hidden files do not count: other parts of the comparison may have begun with theirs.
+
+    Raises:
+        UserError: other files lie there, beside which or in whose place its own would be written.
+    """
+    others = sorted(out.glob("[!.]*"))
+    # records are known too: of a folder that was copied, they may be all there is
+    ours = (SETTINGS, "runs/*--*.json", "rationales/*.json")
+    if others and not any(any(out.glob(name)) for name in ours):
+        raise UserError(
+            f"{out} holds other files, such as {others[0].name}, and no comparison (it has no "
+            f"{SETTINGS}): name another folder with --out, or move them away"
+        )
 
 
 def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Cell]) -> None:
@@ -93,7 +112,7 @@ def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Ce
             "chosen now, for which what was trained is found"
         )
     settings = yaml.safe_dump(asdict(comparison), sort_keys=False)
-    write_text(out / "comparison.yaml", settings)
+    write_text(out / SETTINGS, settings)
 
 
 def check_same_data(cells: Mapping[Path, Cell], fingerprint: Callable[[Cell], str]) -> None:

@@ -17,7 +17,11 @@ from tokendrop.compare.executors.here import run_here
 from tokendrop.compare.executors.jobs import run_jobs, study_jobs
 from tokendrop.compare.executors.shards import WHOLE, Shard
 from tokendrop.compare.grid.bundles import Bundle, bundles, missing
-from tokendrop.compare.grid.continuing import begin_or_continue, check_same_data
+from tokendrop.compare.grid.continuing import (
+    begin_or_continue,
+    check_folder,
+    check_same_data,
+)
 from tokendrop.compare.grid.data import DataOf, read_data
 from tokendrop.compare.grid.engines import check_engines, engine_cells
 from tokendrop.compare.grid.floor import check_floor, write_floor
@@ -60,8 +64,10 @@ def compare(
         shard: which part of the grid to run; the one that finds all others done writes the tables.
 
     Raises:
-        UserError: bad input, or a folder that holds runs of other settings or is in use.
+        UserError: bad input, or a folder that holds runs of other settings or other files, or is
+            in use.
     """
+    check_folder(out)
     with hold(out, None if shard == WHOLE else str(shard)):
         return _compared(comparison, out, cluster, shard)
 

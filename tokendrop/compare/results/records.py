@@ -17,6 +17,8 @@ from tokendrop.measure.measures import Measure
 from tokendrop.stored import read_json
 
 SCHEMA = 2
+SETTINGS = "comparison.yaml"
+"""File in a comparison's folder with its settings, by which the folder is known."""
 MARK = "†"
 """Stands behind a result that a note below the table says something of."""
 LONGEST_PATH = 255

@@ -60,8 +60,10 @@ class ExportedModel:
         if not file.is_file():
             raise UserError(f"{folder} is no exported model, it has no config.json: {cure}")
         told = read_json(file, dict[str, Any], "the configuration of an exported model", cure)
+        if KEY not in told:
+            raise UserError(f"{folder} is no exported model, its config.json has no {KEY}: {cure}")
         try:
-            described: Description = plain(told.get(KEY), Description)
+            described: Description = plain(told[KEY], Description)
         except ValidationError as error:
             why = first_problem(error)
             raise UserError(f"{folder} is no exported model ({why}): {cure}") from error
