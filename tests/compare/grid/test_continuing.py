@@ -54,13 +54,13 @@ def test_rows_that_changed_in_their_file_are_noticed(
 
 
 @pytest.mark.parametrize("command", ["compare", "rationale"])
-def test_a_folder_with_other_files_is_left_as_it_was(
+def test_a_folder_of_something_else_is_left_as_it_was(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "results.csv").write_text("mine")
     smoke = str(config_folder() / "compare" / "smoke.yaml")
     assert main([command, "--config", smoke, "--out", str(tmp_path)]) == 2
     said = capsys.readouterr().err
-    assert f"{tmp_path} holds other files, such as results.csv, and no comparison" in said
+    assert f"{tmp_path} has results.csv of something else and no comparison" in said
     assert "name another folder with --out" in said
     assert [(x.name, x.read_text()) for x in tmp_path.iterdir()] == [("results.csv", "mine")]

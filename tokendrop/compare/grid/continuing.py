@@ -17,6 +17,7 @@ from tokendrop.compare.results.trust import set_aside
 from tokendrop.configs import differences
 from tokendrop.errors import UserError
 from tokendrop.files import make_folder, write_text
+from tokendrop.models.cards import SIDE_CAR
 from tokendrop.stored import read_json
 
 COMMON = (
@@ -40,21 +41,26 @@ UNNOTED: dict[str, Any] = {
 """What held for records of versions that did not note it."""
 
 
-def check_folder(out: Path) -> None:
-    """Find out whether a folder may be a comparison's: it is new, empty, or one already.
+_TAKEN = (
+    *("results.csv", "summary.md", "report.html", "rationale.csv", "figures", "runs"),
+    *("stages", "model", SIDE_CAR),
+)
+"""What a comparison would write over, and what a training or a model is known by."""
 
-    Hidden files do not count: other parts of the comparison may have begun with theirs.
+
+def check_folder(out: Path) -> None:
+    """Find out whether a comparison may write into a folder: none of its names lies there already.
 
     Raises:
-        UserError: other files lie there, beside which or in whose place its own would be written.
+        UserError: one does, and the folder is no comparison's.
     """
-    others = sorted(out.glob("[!.]*"))
+    taken = next((name for name in _TAKEN if (out / name).exists()), None)
     # records are known too: of a folder that was copied, they may be all there is
     ours = (SETTINGS, "runs/*--*.json", "rationales/*.json")
-    if others and not any(any(out.glob(name)) for name in ours):
+    if taken is not None and not any(any(out.glob(name)) for name in ours):
         raise UserError(
-            f"{out} holds other files, such as {others[0].name}, and no comparison (it has no "
-            f"{SETTINGS}): name another folder with --out, or move them away"
+            f"{out} has {taken} of something else and no comparison (no {SETTINGS}): name another "
+            "folder with --out, or move it away"
         )
 
 
