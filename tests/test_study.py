@@ -18,7 +18,16 @@ OWN = [
     STUDY / name
     for name in (
         *("mpnet", "mpnet_sst2", "controls", "rotten_tomatoes", "hatexplain"),
-        *("hatexplain_tokens", "hatexplain_budget", "sst2", "cola", "stsb", "conll2003", "ag_news"),
+        *(
+            "hatexplain_tokens",
+            "hatexplain_budget",
+            "whole_budget",
+            "sst2",
+            "cola",
+            "stsb",
+            "conll2003",
+            "ag_news",
+        ),
     )
 ]
 HAND, CONTROLS, PARTS = (STUDY / name for name in ("by_hand", "controls", "ablations"))
