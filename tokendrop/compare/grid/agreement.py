@@ -44,7 +44,7 @@ def compare_rationales(comparison: Comparison, out: Path) -> pd.DataFrame:
 
     Raises:
         UserError: bad input, a task without rationales, settings that mean nothing here, or a
-            folder with runs of other settings or with other files.
+            folder with runs of other settings or files of something else.
     """
     if comparison.tune is not None:
         raise UserError(

@@ -40,7 +40,6 @@ UNNOTED: dict[str, Any] = {
 }
 """What held for records of versions that did not note it."""
 
-
 _TAKEN = (
     *("results.csv", "summary.md", "report.html", "rationale.csv", "figures", "runs"),
     *("stages", "model", SIDE_CAR),

@@ -64,8 +64,8 @@ def compare(
         shard: which part of the grid to run; the one that finds all others done writes the tables.
 
     Raises:
-        UserError: bad input, or a folder that holds runs of other settings or other files, or is
-            in use.
+        UserError: bad input, or a folder that holds runs of other settings or files of something
+            else, or is in use.
     """
     check_folder(out)
     with hold(out, None if shard == WHOLE else str(shard)):
