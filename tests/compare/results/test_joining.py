@@ -49,6 +49,20 @@ def test_methods_and_seeds_of_several_folders_are_one_report(
     assert found[0].train_seconds == 60
 
 
+def test_tables_of_something_else_are_not_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, out = folder(tmp_path / "one", grid()), tmp_path / "mine"
+    out.mkdir()
+    (out / "summary.md").write_text("mine")
+    words = ["report", str(one), "--out", str(out)]
+    assert main(words) == 2
+    assert f"{out} has summary.md of something else and no report" in capsys.readouterr().err
+    assert [(file.name, file.read_text()) for file in out.iterdir()] == [("summary.md", "mine")]
+    (out / "summary.md").unlink()
+    assert main(words) == main(words) == 0  # its own is written anew
+
+
 def test_the_same_run_with_another_outcome_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
