@@ -237,8 +237,10 @@ class TestStarts:
         config = CONFIGS["bert"]()
         config.num_labels = classes
         tagger = AutoModelForTokenClassification.from_config(config)
-        tagger.save_pretrained(tmp_path)
-        model = load_backbone(str(tmp_path), ["no", "yes"])
+        # said once for each checkpoint, hence a name of its own
+        folder = tmp_path / f"tagger{classes}"
+        tagger.save_pretrained(folder)
+        model = load_backbone(str(folder), ["no", "yes"])
         assert model.classifier.weight.shape == (2, 32)
         # of two tags it has the size of a classifier's, and would be a start nobody asked for
         assert not torch.equal(model.classifier.weight, tagger.classifier.weight[:2])
