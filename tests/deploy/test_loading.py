@@ -77,10 +77,22 @@ def test_what_no_engine_does(tmp_path: Path, name: str, options: dict[str, str],
         tokendrop.load(folder, **options)  # type: ignore[call-overload]
 
 
+@pytest.mark.parametrize(
+    ("engine", "missing", "said"),
+    [
+        ("openvino", ["openvino"], "needs openvino: pip install 'tokendrop[deploy]', or pip"),
+        ("onnxruntime", ["onnx", "onnxruntime"], "pip install onnx onnxruntime\n"),
+    ],
+)
 def test_an_engine_that_is_not_installed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    engine: str,
+    missing: list[str],
+    said: str,
 ) -> None:
     folder, find = saved(tmp_path / "model", "power_bert"), importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda n: None if n == "openvino" else find(n))
-    assert main(["predict", "--checkpoint", str(folder), "w1", "--engine", "openvino"]) == 2
-    assert "pip install openvino" in capsys.readouterr().err
+    monkeypatch.setattr(importlib.util, "find_spec", lambda n: None if n in missing else find(n))
+    assert main(["predict", "--checkpoint", str(folder), "w1", "--engine", engine]) == 2
+    assert said in capsys.readouterr().err

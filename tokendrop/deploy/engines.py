@@ -84,7 +84,7 @@ def check_packages(what: str, needed: Sequence[str]) -> None:
     Raises:
         UserError: a package that ``what`` needs is not installed.
     """
-    if missing := [name for name in needed if not importlib.util.find_spec(name)]:
+    if missing := [name for name in dict.fromkeys(needed) if not importlib.util.find_spec(name)]:
         raise UserError(
             f"{what} needs {' and '.join(missing)}: pip install 'tokendrop[deploy]', or pip "
             f"install {' '.join(missing)}"
