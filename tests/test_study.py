@@ -22,6 +22,7 @@ OWN = [
             "hatexplain_tokens",
             "hatexplain_budget",
             "whole_budget",
+            "whole_budget_glue",
             "sst2",
             "cola",
             "stsb",
