@@ -23,6 +23,7 @@ OWN = [
             "hatexplain_budget",
             "whole_budget",
             "whole_budget_glue",
+            "rotten_tomatoes_tokens",
             "sst2",
             "cola",
             "stsb",

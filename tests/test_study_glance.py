@@ -16,7 +16,7 @@ from tokendrop.compare.report.same_budget import UNREACHED
 # not from the main one, the study's own or else the last, gets a star
 COLUMNS = {
     "MRPC": ("mrpc", ["whole_budget", "", "controls"]),
-    "Rotten Tomatoes": ("rotten_tomatoes", ["whole_budget", "", "rotten_tomatoes"]),
+    "Rotten Tomatoes": ("rotten_tomatoes", ["whole_budget", "", "rotten_tomatoes", "rotten_tomatoes_tokens"]),
     "HateXplain": ("hatexplain", ["", "hatexplain_budget", "hatexplain", "hatexplain_tokens"]),
     "SST-2": ("sst2", ["sst2"]),
     "CoLA": ("cola", ["whole_budget_glue", "cola"]),
