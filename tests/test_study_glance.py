@@ -16,7 +16,10 @@ from tokendrop.compare.report.same_budget import UNREACHED
 # not from the main one, the study's own or else the last, gets a star
 COLUMNS = {
     "MRPC": ("mrpc", ["whole_budget", "", "controls"]),
-    "Rotten Tomatoes": ("rotten_tomatoes", ["whole_budget", "", "rotten_tomatoes", "rotten_tomatoes_tokens"]),
+    "Rotten Tomatoes": (
+        "rotten_tomatoes",
+        ["whole_budget", "", "rotten_tomatoes", "rotten_tomatoes_tokens"],
+    ),
     "HateXplain": ("hatexplain", ["", "hatexplain_budget", "hatexplain", "hatexplain_tokens"]),
     "SST-2": ("sst2", ["sst2"]),
     "CoLA": ("cola", ["whole_budget_glue", "cola"]),
@@ -68,8 +71,9 @@ def expected() -> pd.DataFrame:
     columns = {}
     for name, (task, places) in COLUMNS.items():
         column: dict[str, str] = {}
+        main = "" if "" in places else places[-1]
         for place in places:
-            star = "" if place == (places[-1] if "" not in places else "") else "*"
+            star = "*" if place != main else ""
             own = reached(STUDY / place, task)
             column = {key: cell + star for key, cell in own.items()} | column
         columns[name] = column
