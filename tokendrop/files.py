@@ -14,7 +14,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -75,6 +75,32 @@ def check_target(target: Path, ours: str) -> None:
             "folder, or move them away"
         )
     make_folder(place.parent)
+
+
+def check_untaken(folder: Path, names: Iterable[str], ours: Iterable[str], what: str) -> None:
+    """Find out whether files may be written into a folder, beside what lies there.
+
+    Args:
+        folder: need not be there.
+        names: of files and folders that would be written over or into.
+        ours: patterns of files by which a folder is known where they may be.
+        what: such a folder is.
+
+    Raises:
+        UserError: one of the names is in use, and it is no such folder.
+    """
+    if any(any(folder.glob(pattern)) for pattern in ours):
+        return
+    if taken := next((name for name in names if _is_used(folder / name)), None):
+        raise UserError(
+            f"{folder} has {taken} of something else and no {what}: name another folder with "
+            "--out, or move it away"
+        )
+
+
+def _is_used(path: Path) -> bool:
+    # hidden files do not count: other processes may have begun with theirs
+    return path.is_file() or any(one.is_file() for one in path.rglob("[!.]*"))
 
 
 def check_file(target: Path, option: str) -> None:

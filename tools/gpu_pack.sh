@@ -18,8 +18,8 @@ for of in manylinux_2_28 manylinux_2_27 manylinux_2_24 manylinux_2_17 manylinux2
 done
 "$python" -m pip download --quiet --no-deps --only-binary :all: --python-version "$version" \
     --implementation cp "${platforms[@]}" --constraint requirements.txt --dest "$folder/wheels" \
-    jsonargparse docstring_parser typeshed_client importlib_resources datasets dill multiprocess xxhash \
-    moocore platformdirs cffi pycparser optuna alembic Mako colorlog sqlalchemy greenlet \
+    jsonargparse docstring_parser typeshed_client importlib_resources datasets dill multiprocess \
+    xxhash moocore platformdirs cffi pycparser optuna alembic Mako colorlog sqlalchemy greenlet \
     pydantic pydantic_core annotated_types typing_inspection \
     pymoo cma alive_progress about_time graphemeu Deprecated wrapt autograd
 "$python" -m pip wheel --quiet --no-deps --constraint requirements.txt --wheel-dir "$folder/wheels" \

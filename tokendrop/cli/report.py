@@ -9,7 +9,7 @@ from tokendrop.cli.options import Parser
 from tokendrop.compare.report.outputs import write_outputs
 from tokendrop.compare.results.joining import joined_comparisons
 from tokendrop.compare.results.records import SETTINGS
-from tokendrop.errors import UserError
+from tokendrop.files import check_untaken
 from tokendrop.holding import hold
 
 
@@ -36,22 +36,7 @@ def run(arguments: Sequence[str]) -> None:
     options = parser().parse_args(arguments)
     records, floors = joined_comparisons([Path(folder) for folder in options.folders])
     out = Path(options.out)
-    _check_folder(out)
+    # the report is written before its tables
+    check_untaken(out, ("results.csv", "summary.md"), ("report.html", SETTINGS), "report")
     with hold(out):
         print(write_outputs(out, records, floors).places)
-
-
-def _check_folder(out: Path) -> None:
-    """Find out whether a folder has tables of something else, which would be written over.
-
-    Raises:
-        UserError: it has, and neither a report, which is written before them, nor a comparison.
-    """
-    if any((out / ours).is_file() for ours in ("report.html", SETTINGS)):
-        return
-    for name in ("results.csv", "summary.md"):
-        if (out / name).is_file():
-            raise UserError(
-                f"{out} has {name} of something else and no report: name another folder with "
-                "--out, or move it away"
-            )

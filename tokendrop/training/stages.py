@@ -144,10 +144,8 @@ def _train_stage(
         folder, "last", save_on_train_epoch_end=True, enable_version_counter=False
     )
     curve = Curve()
-    callbacks: list[Callback] = [
-        *(curve, GoOn(stage.name), best, last),
-        *(Steps(recipe.done), FreedMemory()),
-    ]
+    callbacks: list[Callback] = [curve, GoOn(stage.name), best, last]
+    callbacks += [Steps(recipe.done), FreedMemory()]
     if tuned is None:
         callbacks.append(_EveryEpoch(folder))
     # a stage that ends with its last weights needs all of its epochs

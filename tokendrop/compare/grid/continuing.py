@@ -16,7 +16,7 @@ from tokendrop.compare.results.records import SETTINGS
 from tokendrop.compare.results.trust import set_aside
 from tokendrop.configs import differences
 from tokendrop.errors import UserError
-from tokendrop.files import make_folder, write_text
+from tokendrop.files import check_untaken, make_folder, write_text
 from tokendrop.models.cards import SIDE_CAR
 from tokendrop.stored import read_json
 
@@ -50,25 +50,12 @@ _TAKEN = (
 def check_folder(out: Path) -> None:
     """Find out whether a comparison may write into a folder: none of its names is in use there.
 
-    Hidden files do not count: other parts of the comparison may have begun with theirs.
-
     Raises:
         UserError: one is, and the folder is no comparison's.
     """
     # records are known too: of a folder that was copied, they may be all there is
     ours = (SETTINGS, "runs/*--*.json", "rationales/*.json")
-    if any(any(out.glob(name)) for name in ours):
-        return
-    taken = next((name for name in _TAKEN if _is_used(out / name)), None)
-    if taken is not None:
-        raise UserError(
-            f"{out} has {taken} of something else and no comparison (no {SETTINGS}): name another "
-            "folder with --out, or move it away"
-        )
-
-
-def _is_used(path: Path) -> bool:
-    return path.is_file() or any(one.is_file() for one in path.rglob("[!.]*"))
+    check_untaken(out, _TAKEN, ours, f"comparison (no {SETTINGS})")
 
 
 def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Cell]) -> None:
