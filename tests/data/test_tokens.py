@@ -1,5 +1,7 @@
+import copy
 import hashlib
 import json
+import pickle
 
 import pytest
 from hypothesis import given
@@ -31,6 +33,12 @@ class Counting:
 @pytest.fixture
 def counting(tokenizer):
     return Counting(tokenizer)
+
+
+def test_rows_can_be_copied_and_sent_to_another_process(counting, tmp_path):
+    tokens = Tokeniser(counting, 6, tmp_path)(TEXTS, "train")
+    assert copy.deepcopy(tokens) == tokens
+    assert pickle.loads(pickle.dumps(tokens)) == tokens
 
 
 def test_second_process_does_not_tokenise_again(counting, tmp_path):

@@ -15,7 +15,6 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 import tokendrop
 from baselines import TokenMerging
-from tests.models.test_model import tokenizer
 from tokendrop.data import TextData
 from tokendrop.engine import compiled
 from tokendrop.errors import Diverged, UserError
@@ -27,32 +26,13 @@ from tokendrop.reducers.dact_bert import DactBert
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.length_adaptive import LengthAdaptive
 from tokendrop.reducers.power_bert import PowerBert
-from tokendrop.testing.tiny import LAYERS, tiny_model
+from tokendrop.testing.tiny import LAYERS
 from tokendrop.training import recipes
 from tokendrop.training.finished import TrainedStage
 from tokendrop.training.module import TokenDropModule
 from tokendrop.training.saliency import cost_of
 
 FINE_TUNE = Stage("fine_tune", 3, 1e-3, weight_decay=0.01, warmup=0.1, clip=1.0)
-
-
-@pytest.fixture(scope="module")
-def backbone(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A tiny encoder without a head, as people start from."""
-    folder = tmp_path_factory.mktemp("backbone")
-    tiny_model("bert").base_model.save_pretrained(folder)
-    tokenizer().save_pretrained(folder)
-    return str(folder)
-
-
-@pytest.fixture
-def data(backbone: str, tmp_path: Path) -> TextData:
-    good = [f"we laughed a lot {'!' * n}" for n in range(1, 15)]
-    bad = [f"the plot is thin {'but ' * n}" for n in range(1, 15)]
-    rows = [f"{text},good" for text in good] + [f"{text},bad" for text in bad]
-    (tmp_path / "rows.csv").write_text("\n".join(["text,label", *rows]))
-    file = str(tmp_path / "rows.csv")
-    return TextData(train=file, tokenizer=backbone, max_length=24, batch_size=4)
 
 
 class StopIn(Callback):

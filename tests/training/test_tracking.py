@@ -19,7 +19,7 @@ from wandb.proto import wandb_internal_pb2 as messages
 
 from tests.cli.test_cli import SMALL, complaint, reviews  # noqa: F401
 from tests.compare.grid.test_compare import SMOKE
-from tests.training.test_recipes import FINE_TUNE, StopIn, backbone, data  # noqa: F401
+from tests.training.test_recipes import FINE_TUNE, StopIn
 from tokendrop.cli import main
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
@@ -153,8 +153,8 @@ def test_the_comparison_shows_its_figures_and_the_tables_of_its_panels(
 
 
 def test_a_curve_goes_on_where_a_training_was_cut(
-    backbone: str,  # noqa: F811
-    data: TextData,  # noqa: F811
+    backbone: str,
+    data: TextData,
     tmp_path: Path,
 ) -> None:
     module = TokenDropModule(DactBert(epochs=2), backbone, fine_tune=FINE_TUNE)

@@ -15,14 +15,14 @@ from lightning import Trainer
 from lightning.pytorch.plugins import Precision
 
 from tests.cli.test_cli import SMALL, complaint, reviews
-from tests.training.test_recipes import FINE_TUNE, backbone, data, trained
+from tests.training.test_recipes import FINE_TUNE, trained
 from tokendrop.cli import main
 from tokendrop.data import TextData
 from tokendrop.reducers.dense import Dense
 from tokendrop.training.module import TokenDropModule
 from tokendrop.training.trainer_options import FIT, decisive
 
-__all__ = ["backbone", "data", "reviews"]
+__all__ = ["reviews"]
 
 # every other option, by what it is for
 IN_KEY = {"accelerator", "overfit_batches", "limit_train_batches", "limit_val_batches"}

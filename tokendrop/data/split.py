@@ -32,6 +32,10 @@ class Numbers(Sequence[list[int]]):
         self._parts = [(memoryview(flat), memoryview(ends)) for flat, ends in parts]
         self._starts = [0, *accumulate(len(ends) - 1 for _, ends in self._parts)]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # a copy of a module, as callbacks that average weights make, copies what it measures on
+        return type(self), ([(np.asarray(flat), np.asarray(ends)) for flat, ends in self._parts],)
+
     def __len__(self) -> int:
         return self._starts[-1]
 

@@ -18,6 +18,7 @@ from tokendrop.errors import UserError
 from tokendrop.files import write_bytes
 
 log = logging.getLogger(__name__)
+_BEST = "best"
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -26,6 +27,8 @@ class WholeCheckpoints(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
+        if Path(path).stem == _BEST:  # from which nothing goes on
+            checkpoint = {name: checkpoint[name] for name in ("epoch", "state_dict")}
         # into memory first: of a full disk torch tells in words of its own
         buffer = BytesIO()
         torch.save(checkpoint, buffer)
@@ -39,17 +42,14 @@ class BestWeights(ModelCheckpoint):
     """Keeps the weights of the epoch with the best dev score, wherever the folder has gone since.
 
     Lightning's own forgets the best score when a training goes on in a folder of another name, and
-    takes the next epoch for the best, whatever its score.
+    takes the next epoch for the best, whatever its score. ``WholeCheckpoints`` leaves the weights
+    alone in the file: Lightning's ``save_weights_only`` would not ask callbacks for them, and keep
+    others than those that were measured where one averages them.
     """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
-            folder,
-            "best",
-            monitor="dev/score",
-            mode="max",
-            save_weights_only=True,
-            enable_version_counter=False,
+            folder, _BEST, monitor="dev/score", mode="max", enable_version_counter=False
         )
 
     @property

@@ -117,7 +117,7 @@ class TokenDropModule(LightningModule):
             torch.manual_seed(seed)
             self.draws = Draws(seed) if several() else None
 
-    def training_step(self, batch: Batch, index: int) -> None:
+    def training_step(self, batch: Batch, index: int) -> Tensor:
         step = Step(
             lambda: self._training_pass(batch),
             self._task_loss,
@@ -127,7 +127,8 @@ class TokenDropModule(LightningModule):
         if part is not None:
             step = part.weighted(step)
         self.model.reducer.before_step(self.current_epoch)
-        self._optimizers(lambda optimizer: optimizer.zero_grad())
+        for optimizer in _listed(self.optimizers()):
+            optimizer.zero_grad()
         logged: dict[str, Tensor] = {}
         for losses in passes_of(self.model.reducer, step):
             self._backward(losses)
@@ -144,14 +145,16 @@ class TokenDropModule(LightningModule):
         if self._stage.clip is not None:
             for group in self.groups:
                 nn.utils.clip_grad_norm_(group.parameters.values(), self._stage.clip)
-        self._optimizers(lambda optimizer: optimizer.step())
+        for optimizer in _listed(self.optimizers()):
+            optimizer.step()
         for scheduler in _listed(self.lr_schedulers()):
             scheduler.step()
         self.model.reducer.after_step(self.current_epoch)
         if not terms.is_cuda:  # which would have to be waited for
             self._check_weights(f"step {index + 1} of epoch {self.current_epoch + 1}")
         self.log_dict(logged, batch_size=len(batch))
-        self.log("loss", terms.sum(), batch_size=len(batch), logger=False)
+        self.log("loss", loss := terms.sum(), batch_size=len(batch), logger=False)
+        return loss  # for callbacks: the steps are made
 
     def _training_pass(self, batch: Batch) -> Encoded:
         """A pass of a training step, whose FLOPs are counted with those of its backward passes.
@@ -175,10 +178,6 @@ class TokenDropModule(LightningModule):
     def _backward(self, losses: Mapping[str, Tensor]) -> None:
         """Add to each group the gradient of the loss terms that it follows."""
         backward(losses, self.groups, self.manual_backward)
-
-    def _optimizers(self, act: Callable[[Any], object]) -> None:
-        for optimizer in _listed(self.optimizers()):
-            act(optimizer)
 
     @property
     def _stage(self) -> Stage:

@@ -1,0 +1,57 @@
+"""Callbacks that a user's own trainer brings along."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging
+
+from tests.training.test_recipes import FINE_TUNE, trained, weights
+from tokendrop.data import TextData
+from tokendrop.reducers.adapler import AdapLeR
+from tokendrop.reducers.dense import Dense
+from tokendrop.training.module import TokenDropModule
+
+
+class Losses(Callback):
+    """Note the loss of every step, as callbacks that look for spikes do."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[float, float]] = []
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, *_: object
+    ) -> None:
+        self.seen.append((float(outputs["loss"]), float(trainer.callback_metrics["loss"])))
+
+
+def test_averaged_weights_are_measured_and_kept(
+    backbone: str, data: TextData, tmp_path: Path
+) -> None:
+    def module() -> TokenDropModule:
+        return TokenDropModule(Dense(), backbone, fine_tune=FINE_TUNE)
+
+    # from the first step on an average of this decay takes in nothing more
+    still = EMAWeightAveraging(decay=1.0)
+    [plain] = trained(module(), data, tmp_path / "plain")
+    [stage] = trained(module(), data, tmp_path / "averaged", still)
+    assert len({epoch["dev/loss"] for epoch in plain.curve}) == 3
+    assert len({epoch["dev/loss"] for epoch in stage.curve}) == 1
+    first, kept = weights(plain), weights(stage)
+    assert first.keys() == kept.keys()
+    assert any(not torch.equal(first[name], kept[name]) for name in first)
+
+
+def test_callbacks_are_given_the_loss_of_a_step(
+    backbone: str, data: TextData, tmp_path: Path
+) -> None:
+    losses = Losses()
+    method = AdapLeR(init="finetuned", epochs=1)
+    trained(TokenDropModule(method, backbone, fine_tune=FINE_TUNE), data, tmp_path, losses)
+    assert len(losses.seen) == 4 * len(data.train_batches(1, 0))
+    for given, logged in losses.seen:
+        assert given == pytest.approx(logged)
