@@ -99,8 +99,13 @@ class TokenMerging(Reducer):
         together = torch.zeros_like(weight).index_add(0, into, weight)
         memory.sizes = memory.sizes.index_copy(0, layout.tokens, together)
         if self.order == "reference":
-            begun = following.new_zeros(every) if memory.order is None else memory.order
-            memory.order = begun.index_copy(0, layout.tokens, following)
+            before = (
+                torch.arange(every, device=layout.device) if memory.order is None else memory.order
+            )
+            # rows of which nothing merges are left as they lie, whatever others do beside them
+            moved = (layout.on_device(merged) > 0)[layout.row]
+            kept = torch.where(moved, following, before[layout.tokens])
+            memory.order = before.index_copy(0, layout.tokens, kept)
         counts = [n - r for n, r in zip(layout.lengths, merged, strict=True)]
         return Decision(into=into, weight=weight, counts=counts)
 
