@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import re
 import shutil
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from tests.compare.grid.test_settings import parsed
 from tests.compare.tuning.conftest import TUNED, Finished, trials_of
@@ -19,7 +22,8 @@ from tokendrop.compare.grid.continuing import begin_or_continue
 from tokendrop.compare.grid.data import make_data
 from tokendrop.compare.grid.settings import Arguments, Comparison, Method, grid
 from tokendrop.compare.tuning import tune as module
-from tokendrop.compare.tuning.outcomes import Outcome
+from tokendrop.compare.tuning.outcomes import Measured, Outcome, Trial
+from tokendrop.compare.tuning.progress import Progress
 from tokendrop.compare.tuning.settings import Range, Tuning
 from tokendrop.compare.tuning.tune import tune
 from tokendrop.data import TextData
@@ -112,7 +116,34 @@ def test_all_methods_have_the_same_budget(tuned: Finished) -> None:
 def test_it_says_how_far_it_is(tuned: Finished) -> None:
     lines = [line for line in tuned.said.splitlines() if line.startswith("layers on rotten")]
     assert lines[0].startswith("layers on rotten_tomatoes: trial 1 (learning_rate=")
-    assert "of the budget left; best so far: 1.2x 0." in lines[0]
+    assert "of the budget left, less than a minute; best so far: 1.2x 0." in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("limits", "done", "left", "said"),
+    [
+        (Tuning(cost=4.0), [600.0], 3.0, "75% of the budget left, about 30 min; best"),
+        # the rest of a budget is not always enough for another trial, and all of it may be spent
+        (Tuning(cost=4.0), [600.0, 3000.0], 1.0, "25% of the budget left, about 20 min; best"),
+        (Tuning(cost=4.0), [600.0, 600.0], 0.0, "0% of the budget left; best"),
+        (Tuning(trials=3), [600.0], math.inf, "67% of the budget left, about 20 min; best"),
+        # how many of them run side by side is not known
+        (Tuning(trials=4, batch=2), [600.0], math.inf, "75% of the budget left; best"),
+    ],
+)
+def test_it_says_how_long_the_rest_of_a_budget_takes(
+    limits: Tuning, done: list[float], left: float, said: str
+) -> None:
+    console = Console(file=StringIO())
+    trials = [
+        Trial(
+            number, {"share": 0.1}, Outcome([Measured(None, 0.8, 1.7)], 3, 1.0, 0.0, 1.0, [], took)
+        )
+        for number, took in enumerate(done, start=1)
+    ]
+    Progress("merging on reviews", "accuracy", limits, [1.5], console).tried(trials, left)
+    assert isinstance(console.file, StringIO)
+    assert said in console.file.getvalue()
 
 
 def test_the_first_trial_is_the_methods_own_setting(tuned: Finished) -> None:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from tokendrop.compare.grid.remaining import about
 from tokendrop.compare.tuning.outcomes import Trial, best
 from tokendrop.compare.tuning.settings import Tuning
 
@@ -62,7 +63,17 @@ class Progress:
         so_far = ", ".join(
             f"{k} {one[1].value:.4f}" if one else f"{k} none" for k, one in found.items()
         )
-        return f"{self._left(trials, left):.0%} of the budget left; best so far: {so_far}"
+        share = self._left(trials, left)
+        time = self._time(trials, share)
+        return f"{share:.0%} of the budget left{time}; best so far: {so_far}"
+
+    def _time(self, trials: Sequence[Trial], share: float) -> str:
+        """How long the share of the budget that is left will take, by what the trials took."""
+        took = sum(trial.outcome.seconds for trial in trials)
+        # side by side they take less than their sum
+        if not 0 < share < 1 or self.limits.batch > 1:
+            return ""
+        return f", {about(took * share / (1 - share))}"
 
     def _left(self, trials: Sequence[Trial], left: float) -> float:
         """The share of the budget, or of the number of trials, that is left."""
