@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,10 @@ def said(folder: Path, runs: Sequence[Record]) -> list[str]:
 
 def test_what_is_told_apart_and_what_is_not(tmp_path: Path) -> None:
     dense, first, _, third, doubt = said(tmp_path, three(tmp_path))
-    assert dense == "On reviews dense reaches 90.00 % accuracy on the 1,066 rows of the test split."
+    assert dense == (
+        "On reviews dense reaches 90.00 % accuracy on the 1,066 rows of the test split, always "
+        "giving the most frequent answer 50.00 %."
+    )
     assert first.startswith(
         "At 1.5x fewer FLOPs on reviews, same cannot be told from dense; bad loses 20.0 points (16"
     )
@@ -58,6 +62,24 @@ def test_a_dense_model_that_learned_nothing_stops_it(tmp_path: Path) -> None:
         "On reviews dense reaches 50.00 % accuracy, which is no more than always giving the "
         "most frequent answer (50.00 %)"
     )
+
+
+def test_a_dense_model_that_chance_explains_is_held_against_none(tmp_path: Path) -> None:
+    """54 of 100 is more than 50, and what ties with it need not be."""
+    runs = [
+        saved(tmp_path, "dense", rows(0.54, 100)),
+        saved(tmp_path, "m", rows(0.5, 100), flops=2),
+    ]
+    (only,) = said(tmp_path, runs)
+    assert only.startswith("On reviews dense reaches 54.00 % accuracy on the 1,066 rows")
+    assert re.search(
+        r"which its 95 % interval \(4\d\.00 % to 6\d\.00 %\) does not tell from always giving the "
+        r"most frequent answer \(50\.00 %\).* no method is judged\.$",
+        only,
+    )
+    # with more rows the same share is told from it
+    sure = [saved(tmp_path, "dense", rows(0.54, 4000)), saved(tmp_path, "m", rows(0.5, 4000))]
+    assert said(tmp_path, sure)[0].endswith("the most frequent answer 50.00 %.")
 
 
 def test_without_dense_dev_or_answers_it_compares_nothing(tmp_path: Path) -> None:
@@ -107,7 +129,7 @@ def test_it_never_ranks_ties(
         [Pair(*pair, compared(gap)) for pair, gap in zip(pairs, between, strict=True)],
     )
     reference = Standing(dense, Compared(None))
-    one = SameBudget("reviews", dense, [reference], Baseline(0.5, "chance"), [at], [], [])
+    one = SameBudget("reviews", dense, None, [reference], Baseline(0.5, "chance"), [at], [], [])
     text = verdict([one])[1]
     table = budget_table(one).set_index("Method")["vs dense"]
     for name, (value, p_value) in zip(NAMES, to_dense, strict=True):

@@ -210,8 +210,12 @@ def test_the_level_of_one_who_knows_nothing(tmp_path: Path) -> None:
     assert baselines(runs, [floor], tmp_path)["reviews"].value == 0.7
     assert baselines(runs, [replace(floor, metric="f1")], tmp_path)["reviews"].value < 0.7
     assert baselines([record()], [], tmp_path)["reviews"].value == 0
-    assert found(tmp_path, runs, [floor]).dense_learned
-    assert not found(tmp_path, runs, [replace(floor, value=0.8)]).dense_learned
+    # of five examples the interval says nothing, and of forty it does
+    assert not found(tmp_path, runs, [floor]).dense_learned
+    more = [saved(tmp_path, "dense", rows(0.9, 40))]
+    assert found(tmp_path, more, [floor]).dense_learned
+    assert not found(tmp_path, more, [replace(floor, value=0.9)]).dense_learned
+    assert found(tmp_path, [record(value=0.9)], [floor]).dense_learned
 
 
 def test_the_most_frequent_answer_of_each_kind() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.compare.synthetic import record
+from tests.compare.synthetic import record, saved
 from tokendrop.compare.results.baseline import Baseline
 from tokendrop.compare.results.choosing import Choice, choose
 from tokendrop.compare.results.records import OnDev, Record
@@ -121,6 +121,14 @@ def test_where_dense_has_learned_nothing_there_is_nothing_to_keep() -> None:
     levels = {"reviews": Baseline(0.9, "TF-IDF with logistic regression")}
     with pytest.raises(UserError, match=r"none: .* no more than TF-IDF .*90\.00 %"):
         choose(RUNS, HERE, 0.1, baselines=levels)
+
+
+def test_nor_where_chance_explains_what_it_has_learned(tmp_path: Path) -> None:
+    dense = [True] * 33 + [False] * 27
+    runs = [replace(one, predictions_file=None) for one in RUNS if one.method != "dense_longer"]
+    runs[0] = replace(saved(tmp_path, "dense", dense), operating_point="full", dev=runs[0].dev)
+    with pytest.raises(UserError, match=r"none: .* 95 % interval .* always .*\(50\.00 %\)"):
+        choose(runs, tmp_path, 0.1, baselines={"reviews": Baseline(0.5, "always guessing")})
 
 
 def test_a_metric_in_single_precision_is_not_above_itself() -> None:

@@ -39,13 +39,22 @@ def _of_task(found: SameBudget) -> list[str]:
     value, level = found.dense.mean(VALUE), found.baseline
     metric = found.dense.runs[0].metric.replace("_", " ")
     reached = f"On {found.task} {found.dense.name} reaches {VALUE.show(value)} {metric}"
-    if not found.dense_learned:
+    if not level.is_below(value):
         return [
             f"{reached}, which is {level.not_below(value)}: it has learned nothing that a method "
             "could keep, so none is judged."
         ]
     rows = found.dense.runs[0].examples_eval
-    sentences = [f"{reached} on the {rows:,} rows of the test split."]
+    reached += f" on the {rows:,} rows of the test split"
+    if not found.dense_learned:
+        assert found.interval is not None
+        return [
+            f"{reached}, {level.not_told(found.interval)}: what is as good may have learned "
+            "nothing, so no method is judged."
+        ]
+    if level.value > 0:
+        reached += f", {level.name} {VALUE.show(level.value)}"
+    sentences = [f"{reached}."]
     if found.without_dev:
         sentences.append(
             f"What {enumerated(found.without_dev)} did on the dev split of {found.task} was not "

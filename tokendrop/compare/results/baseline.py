@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tokendrop.compare.results.bootstrap import Estimate
 from tokendrop.compare.results.floor import Floor
 from tokendrop.compare.results.points import by_task, runs_of
 from tokendrop.compare.results.predictions import saved_answers
@@ -29,6 +30,18 @@ class Baseline:
     def is_below(self, value: float) -> bool:
         """Whether a metric is above it by more than single precision, in which metrics are kept."""
         return value > self.value + 1e-6
+
+    def is_told_below(self, value: float, interval: Estimate | None) -> bool:
+        """Whether a metric is above it, all of its interval if it has one."""
+        return self.is_below(value if interval is None else interval.low)
+
+    def not_told(self, interval: Estimate) -> str:
+        """What a metric is with an interval that goes down to it, in a sentence."""
+        ends = f"{VALUE.show(interval.low)} to {VALUE.show(interval.high)}"
+        return (
+            f"which its 95 % interval ({ends}) does not tell from {self.name} "
+            f"({VALUE.show(self.value)})"
+        )
 
     def not_below(self, value: float) -> str:
         """What a metric is no more than, in a sentence."""

@@ -11,7 +11,7 @@ from itertools import combinations
 from typing import Any
 
 from tokendrop.compare.results.baseline import NONE, Baseline
-from tokendrop.compare.results.bootstrap import SIGNIFICANT, holm
+from tokendrop.compare.results.bootstrap import SIGNIFICANT, Estimate, holm
 from tokendrop.compare.results.points import Point, dense_point, rivals
 from tokendrop.compare.results.resampled import Difference, Resampled
 from tokendrop.measure.measures import VALUE
@@ -108,6 +108,7 @@ class SameBudget:
     Attributes:
         task: its name.
         dense: what methods are compared with, None while it has not run.
+        interval: of its metric, None without its answers.
         references: all that drop nothing by design, dense among them.
         baseline: what needs no encoder.
         budgets: empty where nothing can be compared.
@@ -117,6 +118,7 @@ class SameBudget:
 
     task: str
     dense: Point | None
+    interval: Estimate | None
     references: list[Standing]
     baseline: Baseline
     budgets: list[AtBudget]
@@ -125,8 +127,10 @@ class SameBudget:
 
     @property
     def dense_learned(self) -> bool:
-        """Whether dense is above what needs no encoder."""
-        return self.dense is not None and self.baseline.is_below(self.dense.mean(VALUE))
+        """Whether dense is told to be above what needs no encoder."""
+        return self.dense is not None and self.baseline.is_told_below(
+            self.dense.mean(VALUE), self.interval
+        )
 
 
 def same_budget(
@@ -158,6 +162,7 @@ def same_budget(
     return SameBudget(
         task=of_task[0].task,
         dense=dense,
+        interval=resampled.interval(dense) if dense else None,
         references=references,
         baseline=baseline,
         budgets=budgets,

@@ -86,6 +86,13 @@ def choose(
             f"{level.not_below(reached)}, so there is nothing that a method could keep: train "
             "longer, or on more rows"
         )
+    interval = Resampled([reference], folder).interval(reference)
+    if interval and not level.is_told_below(reached, interval):
+        raise UserError(
+            f"none: on {task} {reference.name} reaches {VALUE.show(reached)}, "
+            f"{level.not_told(interval)}, so what keeps up with it may have learned nothing: train "
+            "longer, on more rows, or test on more"
+        )
     every = rivals(tasks[task])
     others = [point for point in every if not point.drops_nothing]
     if every and not others:
