@@ -24,6 +24,7 @@ OWN = [
             "whole_budget",
             "whole_budget_glue",
             "rotten_tomatoes_tokens",
+            "rte",
             "sst2",
             "cola",
             "stsb",
