@@ -17,7 +17,7 @@ NUMBER = re.compile(r"[-+]?\d+\.\d+")
 OWN = [
     STUDY / name
     for name in (
-        *("mpnet", "mpnet_sst2", "controls", "rotten_tomatoes", "hatexplain"),
+        *("mpnet", "mpnet_sst2", "mpnet_rte", "controls", "rotten_tomatoes", "hatexplain"),
         *(
             "hatexplain_tokens",
             "hatexplain_budget",

@@ -28,6 +28,7 @@ COLUMNS = {
     "CoNLL-2003": ("conll2003", ["conll2003"]),
     "MRPC, MPNet": ("mrpc", ["mpnet"]),
     "SST-2, MPNet": ("sst2", ["mpnet_sst2"]),
+    "RTE, MPNet": ("rte", ["mpnet_rte"]),
 }
 METHODS = {
     "AdapLeR": "adapler",
