@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 
-from tests.training.test_recipes import FINE_TUNE, trained, weights
+from tests.training.test_recipes import FINE_TUNE, StopIn, trained, weights
 from tokendrop.data import TextData
+from tokendrop.errors import UserError
 from tokendrop.reducers.adapler import AdapLeR
 from tokendrop.reducers.dense import Dense
 from tokendrop.training.module import TokenDropModule
@@ -44,6 +45,32 @@ def test_averaged_weights_are_measured_and_kept(
     first, kept = weights(plain), weights(stage)
     assert first.keys() == kept.keys()
     assert any(not torch.equal(first[name], kept[name]) for name in first)
+
+
+def test_a_users_own_checkpoints_are_whole(backbone: str, data: TextData, tmp_path: Path) -> None:
+    own = ModelCheckpoint(tmp_path / "own", "best", monitor="dev/accuracy", mode="max")
+    module = TokenDropModule(Dense(), backbone, fine_tune=FINE_TUNE)
+    trained(module, data, tmp_path / "stages", own)
+    kept = torch.load(tmp_path / "own" / "best.ckpt", weights_only=True)
+    assert kept["optimizer_states"]
+    assert kept["state_dict"]
+
+
+def test_a_cut_off_training_with_averaged_weights_ends_as_if_it_had_not_been(
+    backbone: str, data: TextData, tmp_path: Path
+) -> None:
+    def run(folder: str, *more: Callback) -> dict[str, torch.Tensor]:
+        module = TokenDropModule(Dense(), backbone, fine_tune=FINE_TUNE)
+        averaging = EMAWeightAveraging(decay=0.5)
+        [stage] = trained(module, data, tmp_path / folder, averaging, *more)
+        return weights(stage)
+
+    whole = run("whole")
+    with pytest.raises((ConnectionAbortedError, UserError)):
+        run("cut", StopIn("fine_tune", 1))
+    again = run("cut")
+    for name, weight in whole.items():
+        assert torch.equal(weight, again[name])
 
 
 def test_callbacks_are_given_the_loss_of_a_step(

@@ -187,12 +187,15 @@ def test_usual_names_stay_as_they_are() -> None:
 # -- a full disk --------------------------------------------------------------------------------
 
 
+BEST = Path("another folder") / "best.ckpt"
+
+
 @pytest.mark.parametrize(
     "write",
     [
         lambda file: write_text(file, "x" * 9000, summed=True),
         lambda file: save_tensors({"w": torch.zeros(9000)}, file),
-        lambda file: WholeCheckpoints().save_checkpoint({"w": torch.zeros(9000)}, file),
+        lambda file: WholeCheckpoints(BEST).save_checkpoint({"w": torch.zeros(9000)}, file),
     ],
     ids=["text", "tensors", "checkpoint"],
 )

@@ -57,8 +57,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_record(record(), folder)
     save_tensors({"saliency": torch.arange(99.0)}, folder / "epoch1.safetensors")
     for name in ("last", "best"):
-        state = {"state_dict": {"weight": torch.arange(50.0)}}
-        WholeCheckpoints().save_checkpoint(state, folder / f"{name}.ckpt")
+        state = {"epoch": 0, "state_dict": {"weight": torch.arange(50.0)}}
+        WholeCheckpoints(folder / "best.ckpt").save_checkpoint(state, folder / f"{name}.ckpt")
     return folder
 
 
@@ -87,7 +87,8 @@ def test_a_training_does_not_go_on_from_a_damaged_checkpoint(
 ) -> None:
     files = [tmp_path / f"{one}.ckpt" for one in ("last", "best")]
     for file in files:
-        WholeCheckpoints().save_checkpoint({"state_dict": {"w": torch.arange(50.0)}}, file)
+        state = {"epoch": 0, "state_dict": {"w": torch.arange(50.0)}}
+        WholeCheckpoints(files[1]).save_checkpoint(state, file)
     assert resumable(*files)
     # as an earlier version wrote them
     for file in files:

@@ -18,16 +18,23 @@ from tokendrop.errors import UserError
 from tokendrop.files import write_bytes
 
 log = logging.getLogger(__name__)
-_BEST = "best"
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Lightning's checkpoints, of which a kill or a full disk leaves the old or the new one."""
+    """Lightning's checkpoints, of which a kill or a full disk leaves the old or the new one.
+
+    Args:
+        best: the file of :class:`BestWeights`, from which nothing goes on: it holds weights alone.
+    """
+
+    def __init__(self, best: Path) -> None:
+        super().__init__()
+        self._best = best.resolve()
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
-        if Path(path).stem == _BEST:  # from which nothing goes on
+        if Path(path).resolve() == self._best:
             checkpoint = {name: checkpoint[name] for name in ("epoch", "state_dict")}
         # into memory first: of a full disk torch tells in words of its own
         buffer = BytesIO()
@@ -49,7 +56,7 @@ class BestWeights(ModelCheckpoint):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
-            folder, _BEST, monitor="dev/score", mode="max", enable_version_counter=False
+            folder, "best", monitor="dev/score", mode="max", enable_version_counter=False
         )
 
     @property

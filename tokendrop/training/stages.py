@@ -152,10 +152,10 @@ def _train_stage(
     if module.patience is not None and stage.keep == "best":
         callbacks.append(Patience(curve, module.patience))
     trainer = recipe.make_trainer(stage, callbacks)
-    trainer.strategy.checkpoint_io = WholeCheckpoints()
+    best_file, last_file = folder / "best.ckpt", folder / "last.ckpt"
+    trainer.strategy.checkpoint_io = WholeCheckpoints(best_file)
     asked: set[Path] = set()
     model.reducer.enter(stage, _context(recipe, stage, tuned, trainer, asked))
-    best_file, last_file = folder / "best.ckpt", folder / "last.ckpt"
     resumed = resumable(last_file, best_file)
     try:
         with in_one_line():
