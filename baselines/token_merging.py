@@ -99,13 +99,8 @@ class TokenMerging(Reducer):
         together = torch.zeros_like(weight).index_add(0, into, weight)
         memory.sizes = memory.sizes.index_copy(0, layout.tokens, together)
         if self.order == "reference":
-            before = (
-                torch.arange(every, device=layout.device) if memory.order is None else memory.order
-            )
-            # rows of which nothing merges are left as they lie, whatever others do beside them
-            moved = (layout.on_device(merged) > 0)[layout.row]
-            kept = torch.where(moved, following, before[layout.tokens])
-            memory.order = before.index_copy(0, layout.tokens, kept)
+            begun = following.new_zeros(every) if memory.order is None else memory.order
+            memory.order = begun.index_copy(0, layout.tokens, following)
         counts = [n - r for n, r in zip(layout.lengths, merged, strict=True)]
         return Decision(into=into, weight=weight, counts=counts)
 
@@ -146,7 +141,8 @@ def most_similar(
 
     Returns:
         (T,) the token that each one goes into, its own where it stays; and (T,) the order of those
-        that stay as the reference code lays them: the first set, then the second.
+        that stay as the reference code lays them: the first set, then the second. A row of which
+        nothing merges keeps its order.
     """
     lying = torch.arange(len(keys), device=keys.device)
     place = layout.pad(lying, 0)
@@ -162,11 +158,13 @@ def most_similar(
     movable[:, 0] = False  # [CLS]
     nearest = nearest.masked_fill(~movable, -torch.inf)
     rank = nearest.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-    chosen = rank < layout.on_device(merged)[:, None]
+    wanted = layout.on_device(merged)[:, None]
+    chosen = rank < wanted
     targets = place.clone()
     targets[:, ::2] = torch.where(chosen, place[:, 1::2].gather(1, partner), place[:, ::2])
     columns = torch.arange(place.shape[1], device=keys.device)
-    ranks = (columns + len(columns) * (columns % 2)).expand_as(place)
+    # rows of which nothing merges stay as they lie, whatever others do beside them
+    ranks = torch.where(wanted > 0, columns + len(columns) * (columns % 2), columns)
     here = layout.unpad(place)
     into, following = (
         torch.empty_like(lying).index_copy(0, here, layout.unpad(found))
