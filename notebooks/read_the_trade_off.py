@@ -31,8 +31,9 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
+from tokendrop.compare.grid.method import Method
 from tokendrop.compare.grid.runner import compare
-from tokendrop.compare.grid.settings import Comparison, Method
+from tokendrop.compare.grid.settings import Comparison
 from tokendrop.compare.results.frame import results_frame
 from tokendrop.measure.clock import Clock
 from tokendrop.reducers.base import Stage

@@ -30,8 +30,9 @@ import logging
 import math
 from pathlib import Path
 
+from tokendrop.compare.grid.method import Method
 from tokendrop.compare.grid.runner import compare
-from tokendrop.compare.grid.settings import Comparison, Method
+from tokendrop.compare.grid.settings import Comparison
 from tokendrop.compare.results.frame import results_frame
 from tokendrop.errors import UserError
 from tokendrop.measure.clock import Clock

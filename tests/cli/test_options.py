@@ -21,6 +21,7 @@ from tests.external.drop_punctuation import DropPunctuation
 from tokendrop.cli import COMMANDS, main
 from tokendrop.cli.compare import parsed_comparison
 from tokendrop.cli.options import told_next
+from tokendrop.compare.grid.method import Method
 from tokendrop.configs import config_folder
 from tokendrop.errors import UserError
 from tokendrop.reducers.chain import Chain
@@ -377,6 +378,29 @@ def test_a_part_of_what_is_given_as_a_whole_is_told(
     if "operating_points" in whole:
         found = parsed_comparison(parser_of("compare"), given)[0].methods["power_bert"]
         assert found.operating_points == {"some": {"mass_weight": 0.1}}
+
+
+def test_what_a_file_says_of_a_method_is_taken_back_with_null(tmp_path: Path) -> None:
+    def method(*words: str) -> Method:
+        return parsed_comparison(parser_of("compare"), [*words])[0].methods["power_bert"]
+
+    said = (
+        "{reducer: PowerBert, arguments: {mass_weight: 0.1}, operating_points: {some: {}}, "
+        "task_arguments: {mrpc: {mass_weight: 0.2}}, space: {mass_weight: {choices: [0.1]}}}"
+    )
+    (tmp_path / "some.yaml").write_text(f"tune: {{cost: 2}}\nmethods: {{power_bert: {said}}}\n")
+    words = ["--config", SMOKE, "--config", str(tmp_path / "some.yaml")]
+    given, bare = vars(method(*words)), vars(Method("PowerBert"))
+    for name in ("arguments", "operating_points", "task_arguments"):
+        assert given[name] != bare[name]
+        without = vars(method(*words, f"--methods.power_bert.{name}", "null"))
+        assert without == given | {name: bare[name]}
+    untuned = vars(method(*words, "--methods.power_bert.space", "null", "--tune", "null"))
+    assert untuned == given | {"space": {}}
+    # so does a later file with nothing behind the name
+    (tmp_path / "empty.yaml").write_text("methods: {power_bert: {reducer: PowerBert, space: }}\n")
+    words += ["--config", str(tmp_path / "empty.yaml")]
+    assert vars(method(*words, "--tune", "null")) == untuned
 
 
 def test_single_arguments_of_a_method_are_overridden(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,8 @@ import pytest
 
 import baselines
 from tests.cli.test_cli import complaint
-from tokendrop.compare.grid.settings import Comparison, Method, SearchedPoints
+from tokendrop.compare.grid.method import Method, SearchedPoints
+from tokendrop.compare.grid.settings import Comparison
 from tokendrop.compare.tuning.settings import Range, Tuning
 from tokendrop.configs import find_config
 from tokendrop.data.settings import DataSettings
@@ -85,6 +86,8 @@ def others() -> Iterator[tuple[str, str, Any, Callable[..., object]]]:
             # a range has both ends
             is_optional &= (kind, field.name) not in ((Range, "low"), (Range, "high"))
             is_optional |= field.name == "fine_tune"
+            # null takes back what a file says of a method
+            is_optional |= kind is Method and field.default_factory is not MISSING
             yield kind.__name__, field.name, None if is_optional else MISSING, make
 
 

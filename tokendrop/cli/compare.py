@@ -23,8 +23,9 @@ from tokendrop.cli.overrides import (
 from tokendrop.cli.sweep import read_sweep
 from tokendrop.compare.executors.cluster import Cluster
 from tokendrop.compare.executors.shards import WHOLE, Shard
+from tokendrop.compare.grid.method import Method
 from tokendrop.compare.grid.runner import compare
-from tokendrop.compare.grid.settings import Comparison, Method
+from tokendrop.compare.grid.settings import Comparison
 from tokendrop.configs import find_config
 from tokendrop.errors import UserError, mistake_behind, no_settings, one_line
 from tokendrop.reducers import REDUCERS

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from jsonargparse import ArgumentParser
 
-from tokendrop.compare.grid.settings import Comparison, Method, SearchedPoints, grid
+from tokendrop.compare.grid.method import Method, SearchedPoints
+from tokendrop.compare.grid.settings import Comparison, grid
 from tokendrop.configs import set_for
 from tokendrop.errors import UserError
 

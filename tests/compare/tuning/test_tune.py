@@ -18,9 +18,11 @@ from rich.console import Console
 
 from tests.compare.grid.test_settings import parsed
 from tests.compare.tuning.conftest import TUNED, Finished, trials_of
+from tokendrop.compare.grid.arguments import Arguments
 from tokendrop.compare.grid.continuing import begin_or_continue
 from tokendrop.compare.grid.data import make_data
-from tokendrop.compare.grid.settings import Arguments, Comparison, Method, grid
+from tokendrop.compare.grid.method import Method
+from tokendrop.compare.grid.settings import Comparison, grid
 from tokendrop.compare.tuning import tune as module
 from tokendrop.compare.tuning.outcomes import Measured, Outcome, Trial
 from tokendrop.compare.tuning.progress import Progress

@@ -13,9 +13,10 @@ import torch
 from tokendrop.compare.grid.arguments import Arguments
 from tokendrop.compare.grid.data import DataOf, settings_of
 from tokendrop.compare.grid.evaluate import Answered
+from tokendrop.compare.grid.method import Method
 from tokendrop.compare.grid.recording import Begun, record_of
 from tokendrop.compare.grid.run import stage_record, truncation
-from tokendrop.compare.grid.settings import Cell, Comparison, Method, grid
+from tokendrop.compare.grid.settings import Cell, Comparison, grid
 from tokendrop.compare.grid.train import load_trained, train_stages
 from tokendrop.compare.grid.work import Work, timed
 from tokendrop.compare.results.records import Record

@@ -8,11 +8,11 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import Any
 
-from tokendrop.bounds import Count, Finite, Natural, Seed, check, check_fields
+from tokendrop.bounds import Count, Natural, Seed, check, check_fields
 from tokendrop.compare.grid.apart import Apart
-from tokendrop.compare.grid.arguments import Arguments, unwrapped
+from tokendrop.compare.grid.method import Method
 from tokendrop.compare.tuning.outcomes import Chosen
-from tokendrop.compare.tuning.settings import Range, Tuning
+from tokendrop.compare.tuning.settings import Tuning
 from tokendrop.compare.tuning.spaces import Space
 from tokendrop.configs import find_config, find_configs, read_config, set_for
 from tokendrop.deploy.engines import EngineName
@@ -21,74 +21,11 @@ from tokendrop.measure.clock import Clock
 from tokendrop.models.placing import Dtype
 from tokendrop.reducers import from_spec, with_changes
 from tokendrop.reducers.base import Stage
-from tokendrop.reducers.length_adaptive.search.front import check_budget
 from tokendrop.reducers.length_adaptive.search.settings import SearchSettings
 from tokendrop.training.loggers import LoggerKind
 from tokendrop.training.module import FINE_TUNE
 from tokendrop.training.recipes import Precision, check_fine_tune
 from tokendrop.training.tracking import Run
-
-
-@dataclass(frozen=True)
-class SearchedPoints:
-    """Operating points found by searching the trained model on the dev split.
-
-    Attributes:
-        budgets: largest share of the full model's FLOPs, by the name of the point; none in a
-            method with a space, which is searched for the speed-ups that it is tuned for.
-        settings: how to search.
-    """
-
-    budgets: dict[str, Finite] = field(default_factory=dict)
-    settings: SearchSettings = field(default_factory=SearchSettings)
-
-    def __post_init__(self) -> None:
-        check_fields(self, "search.")
-        for budget in self.budgets.values():
-            check_budget(budget)
-
-
-@dataclass(frozen=True)
-class Method:
-    """A method in the grid.
-
-    Attributes:
-        reducer: class of the reducer, by its name or by a dotted path.
-        arguments: what it is made with.
-        operating_points: changes to the arguments by the name of the point, ``parts.1.tau`` for
-            the argument tau of a chain's second part; one point without changes by default.
-        search: further points, for a method that can be searched for configurations.
-        task_arguments: changes to the arguments on single tasks, by their names; papers tune per
-            data set.
-        space: makes it a tuned method: the values that trials may give to some of its arguments,
-            by their names as in operating_points; see docs/tuning.md. The arguments as they are
-            make the first trial. Operating points are then what every trained trial is measured
-            at, and may only change what needs no training.
-    """
-
-    reducer: str
-    arguments: Arguments = field(default_factory=Arguments)
-    operating_points: dict[str, Arguments] = field(default_factory=lambda: {"default": Arguments()})
-    search: SearchedPoints | None = None
-    task_arguments: dict[str, Arguments] = field(default_factory=dict)
-    space: dict[str, Range] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        kinds = {"reducer": str, "search": SearchedPoints | None, "space": dict[str, Range]}
-        check(vars(self), kinds, f"{self.reducer}: ")
-        for name in ("arguments", "operating_points", "task_arguments"):
-            given = unwrapped(getattr(self, name))
-            kind = dict[str, Any] if name == "arguments" else dict[str, dict[str, Any]]
-            check({name: given}, {name: kind}, f"{self.reducer}: ")
-            object.__setattr__(self, name, given)
-        budgets = {} if self.search is None else self.search.budgets
-        if not (self.operating_points or budgets or self.space):
-            raise UserError(f"{self.reducer}: operating_points is empty: leave it out for one run")
-        if both := sorted(self.operating_points.keys() & budgets.keys()):
-            raise UserError(
-                f"{self.reducer}: {both[0]!r} names an operating point and a budget of the search: "
-                "give one of them another name"
-            )
 
 
 @dataclass(frozen=True)
