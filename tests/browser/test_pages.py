@@ -128,3 +128,19 @@ def test_the_site_can_be_read_from_the_disk(path: str, opened: Open, looks: dict
     with opened(SITE / path, **looks) as page:
         assert not faults(page)
         assert page.locator("h1").first.inner_text()
+
+
+@pytest.mark.parametrize("path", ["index.html", "docs/study/index.html"])
+def test_the_table_of_all_data_sets_fits_or_keeps_its_names_in_view(
+    path: str, opened: Open, looks: dict[str, Any]
+) -> None:
+    with opened(SITE / path, **looks) as page:
+        table = page.locator(".md-typeset__scrollwrap").first
+        table.wait_for()
+        width, needed = table.evaluate("node => [node.clientWidth, node.scrollWidth]")
+        if looks["viewport"]["width"] >= 1280:
+            assert needed <= width
+        table.evaluate("node => { node.scrollLeft = node.scrollWidth; }")
+        name = table.get_by_role("cell", name="AdapLeR").bounding_box()
+        assert name is not None
+        assert name["x"] >= 0
