@@ -144,3 +144,12 @@ def test_the_table_of_all_data_sets_fits_or_keeps_its_names_in_view(
         name = table.get_by_role("cell", name="AdapLeR").bounding_box()
         assert name is not None
         assert name["x"] >= 0
+
+
+def test_the_site_is_searched_from_the_disk(opened: Open) -> None:
+    with opened(SITE / "docs/study/index.html") as page:
+        page.locator(".md-search__input").press_sequentially("retention vectors")
+        found = page.locator(".md-search-result__item a").first
+        found.click()
+        page.wait_for_url("**/power_bert.html*")
+        assert not faults(page)
