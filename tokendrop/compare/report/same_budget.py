@@ -15,9 +15,10 @@ CAPTION = (
     "At each budget, which is times fewer FLOPs than the packed dense model, a method stands with "
     "the point that is the best on dev among those that reach the budget on dev; test is only "
     "measured. A budget is reached from 99 % of it on, and with all seeds from 90 % by a point "
-    "that was tuned for it. Intervals are over seeds and test examples; p is corrected for the "
-    "number of methods (Holm). From 0.05 on, a difference is a tie. Tuning cost is of all trials "
-    "of the method; both costs are multiples of the FLOPs of the shared fine-tuning."
+    "that was tuned for it. Intervals are over test examples and seeds, if there are several; p is "
+    "corrected for the number of methods (Holm). From 0.05 on, a difference is a tie. Tuning cost "
+    "is of all trials of the method; both costs are multiples of the FLOPs of the shared "
+    "fine-tuning."
 )
 MATRIX_CAPTION = (
     "The row's method against the column's, in points of the metric; p is corrected for the number "
