@@ -41,6 +41,18 @@ def test_the_search_needs_only_the_model_folder(
     front = json.loads((fitted / "search" / "front.json").read_text())
     (best,) = {max(point["score"] for point in front["front"])}
     assert f"{best:.4f}" in shown
+    # it goes on in its own folder
+    assert main(words) == 0
+
+
+@pytest.mark.parametrize("name", ["front.json", "front.png"])
+def test_a_file_of_somebody_else_is_not_written_over(
+    fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (tmp_path / name).write_text("mine")
+    words = ["search", "--checkpoint", str(fitted), *QUICK, "--out", str(tmp_path)]
+    assert f"{tmp_path} has {name} of something else and no search" in complaint(capsys, *words)
+    assert (tmp_path / name).read_text() == "mine"
 
 
 def test_mistakes_are_named(

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from tokendrop.cli.evaluation import parse_trained
 from tokendrop.cli.options import Parser, add_model_options
+from tokendrop.files import check_untaken
 from tokendrop.progress import table_console
 from tokendrop.reducers.length_adaptive.search import load_search
 from tokendrop.reducers.length_adaptive.search.front import check_budget
@@ -67,6 +68,7 @@ def run(arguments: Sequence[str]) -> None:
     # a folder of that name here would be taken for the model itself the next time
     beside = folder / "search" if folder.is_dir() else Path("runs", "search", folder.name)
     out = options.out or beside
+    check_untaken(out, ("front.json", "front.png"), ("evaluated-*.jsonl",), "search")
     split, task = cli.datamodule.splits["dev"], cli.model.task
     front = search(model, split, task, settings, out, options.budget)
     table = Table("budget", "FLOPs", task.metric, "configuration", title=f"{front.rows} dev rows")
