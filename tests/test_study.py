@@ -30,6 +30,7 @@ OWN = [
             "stsb",
             "conll2003",
             "ag_news",
+            "xquad",
         ),
     )
 ]
