@@ -63,14 +63,14 @@ def run(arguments: Sequence[str]) -> None:
         options.seed,
     )
     search = load_search()
-    trained = parse_trained(options, words, None)
-    cli, model, folder = trained.cli, trained.model, Path(options.checkpoint)
+    folder = Path(options.checkpoint)
     # a folder of that name here would be taken for the model itself the next time
     beside = folder / "search" if folder.is_dir() else Path("runs", "search", folder.name)
     out = options.out or beside
     check_untaken(out, ("front.json", "front.png"), ("evaluated-*.jsonl",), "search")
-    split, task = cli.datamodule.splits["dev"], cli.model.task
-    front = search(model, split, task, settings, out, options.budget)
+    trained = parse_trained(options, words, None)
+    split, task = trained.cli.datamodule.splits["dev"], trained.cli.model.task
+    front = search(trained.model, split, task, settings, out, options.budget)
     table = Table("budget", "FLOPs", task.metric, "configuration", title=f"{front.rows} dev rows")
     for budget in sorted(options.budget, reverse=True):
         point = front.at(budget)
