@@ -133,7 +133,6 @@ def _train(cli: TokenDropCLI, out: Path, same: bool) -> None:
             max_epochs=stage.epochs,
             callbacks=[*callbacks, progress(stage.name)] if shows else callbacks,
             logger=tracker.loggers,
-            reload_dataloaders_every_n_epochs=1,
         )
 
     if same:

@@ -137,6 +137,8 @@ def train(
         root: where the folders of the stages lie, for all methods of a comparison.
         make_trainer: gives a trainer for a stage, with these callbacks added. Its device,
             precision and limits of batches are in the stages' keys, and must be the same for all.
+            It asks for new batches each epoch and does without Lightning's sanity check, whatever
+            it says itself.
         done: is told how much has been done.
         count: train only so many stages of it, if given.
 
@@ -279,8 +281,6 @@ def trainer_maker(
             precision=precision,
             logger=list(loggers),
             callbacks=[*callbacks, progress(f"{label} {stage.name}")],
-            # training batches are drawn anew from (seed, epoch)
-            reload_dataloaders_every_n_epochs=1,
         )
 
     return make

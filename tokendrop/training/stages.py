@@ -152,6 +152,10 @@ def _train_stage(
     if module.patience is not None and stage.keep == "best":
         callbacks.append(Patience(curve, module.patience))
     trainer = recipe.make_trainer(stage, callbacks)
+    # whatever Lightning's defaults are: batches are drawn anew from (seed, epoch), and a look at
+    # the dev split before the first step would be counted as training
+    trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
+    trainer.num_sanity_val_steps = 0
     best_file, last_file = folder / "best.ckpt", folder / "last.ckpt"
     trainer.strategy.checkpoint_io = WholeCheckpoints(best_file)
     asked: set[Path] = set()

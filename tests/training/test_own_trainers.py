@@ -1,0 +1,65 @@
+"""Trainers that users make themselves, as docs/your_data.md says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lightning import Callback, LightningModule, Trainer
+
+from tests.training.test_recipes import FINE_TUNE, StopIn
+from tokendrop.data import TextData
+from tokendrop.errors import UserError
+from tokendrop.reducers.base import Stage
+from tokendrop.reducers.dense import Dense
+from tokendrop.training import recipes
+from tokendrop.training.module import TokenDropModule
+
+
+def trained(backbone: str, data: TextData, root: Path, *own: Callback, **options: Any) -> Any:
+    """A fine-tuning by a trainer that says what the guide's says, and these options."""
+
+    def make(stage: Stage, callbacks: list[Callback]) -> Trainer:
+        said = {
+            "max_epochs": stage.epochs,
+            "callbacks": [*callbacks, *own],
+            "logger": False,
+            "enable_progress_bar": False,
+        }
+        return Trainer(**(recipes.TRAINER_DEFAULTS | said | options))
+
+    module = TokenDropModule(Dense(), backbone, fine_tune=FINE_TUNE)
+    return recipes.train(module, data, 1, root, make)
+
+
+class Orders(Callback):
+    """Note which rows each batch of each epoch holds."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, list[tuple[int, ...]]] = {}
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, *_: object
+    ) -> None:
+        self.seen.setdefault(trainer.current_epoch, []).append(batch.numbers)
+
+
+def test_each_epoch_has_its_own_order_also_where_it_goes_on(
+    backbone: str, data: TextData, tmp_path: Path
+) -> None:
+    whole, resumed = Orders(), Orders()
+    trained(backbone, data, tmp_path / "whole", whole)
+    assert len({tuple(batches) for batches in whole.seen.values()}) == FINE_TUNE.epochs
+    with pytest.raises((ConnectionAbortedError, UserError)):
+        trained(backbone, data, tmp_path / "cut", StopIn("fine_tune", 1))
+    trained(backbone, data, tmp_path / "cut", resumed)
+    assert resumed.seen == {epoch: whole.seen[epoch] for epoch in (1, 2)}
+
+
+def test_a_look_at_the_dev_split_beforehand_is_no_training(
+    backbone: str, data: TextData, tmp_path: Path
+) -> None:
+    [plain] = trained(backbone, data, tmp_path / "plain")
+    [looked] = trained(backbone, data, tmp_path / "looked", num_sanity_val_steps=2)
+    assert looked.flops == plain.flops
