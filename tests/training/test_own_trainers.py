@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 
 from tests.training.test_recipes import FINE_TUNE, StopIn
 from tokendrop.data import TextData
@@ -63,3 +65,50 @@ def test_a_look_at_the_dev_split_beforehand_is_no_training(
     [plain] = trained(backbone, data, tmp_path / "plain")
     [looked] = trained(backbone, data, tmp_path / "looked", num_sanity_val_steps=2)
     assert looked.flops == plain.flops
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("max_epochs", FINE_TUNE.epochs + 1),
+        ("max_steps", 3),
+        ("limit_train_batches", 0),
+        ("limit_val_batches", 0),
+        ("check_val_every_n_epoch", 2),
+        ("val_check_interval", 0.5),
+        ("fast_dev_run", True),
+        ("precision", "bf16-true"),
+        ("callbacks", []),
+    ],
+)
+def test_what_would_spoil_a_stage_is_named_before_it_trains(
+    backbone: str, data: TextData, tmp_path: Path, option: str, value: object
+) -> None:
+    orders = Orders()
+    own = [] if option == "callbacks" else [orders]
+    with pytest.raises(UserError, match=option):
+        trained(backbone, data, tmp_path, *own, **{option: value})
+    assert not orders.seen
+
+
+def test_so_is_what_would_spoil_an_evaluation(
+    backbone: str, data: TextData, tmp_path: Path
+) -> None:
+    [stage] = trained(backbone, data, tmp_path / "fine_tuned")
+
+    def make(stage: Stage, callbacks: list[Callback]) -> Trainer:
+        return Trainer(callbacks=callbacks, logger=False, precision="bf16-true")
+
+    module = TokenDropModule(Dense(), str(stage.model), fine_tune=None)
+    with pytest.raises(UserError, match="precision"):
+        recipes.train(module, data, 1, tmp_path / "as_given", make)
+
+
+def test_a_callback_of_the_users_may_end_a_stage(
+    backbone: str, data: TextData, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    never_better = EarlyStopping("dev/score", mode="max", patience=1, min_delta=2)
+    with caplog.at_level(logging.WARNING):
+        [stage] = trained(backbone, data, tmp_path, never_better)
+    assert len(stage.curve) == 2
+    assert "fine_tune ended after epoch 2 of 3" in caplog.messages

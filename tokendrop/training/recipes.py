@@ -146,7 +146,8 @@ def train(
         the stages in order; the last one holds the trained method.
 
     Raises:
-        UserError: bad data or arguments, a loss that is not a number, a full disk.
+        UserError: bad data or arguments, a trainer that would spoil a stage, a loss that is not a
+            number, a full disk.
     """
     check_fine_tune(module.fine_tune)
     make_folder(root)

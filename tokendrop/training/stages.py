@@ -41,7 +41,7 @@ from tokendrop.training.saliency import (
     cost_of,
     over_training_rows,
 )
-from tokendrop.training.trainer_options import in_one_line, limited
+from tokendrop.training.trainer_options import check_own, in_one_line, limited
 from tokendrop.training.work import Done, Steps
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,9 @@ def untrained(
     """
     splits = recipe.data.splits
     recipe.module.begin(model, recipe.data.make_task(recipe.module.metric), splits)
-    trainer = recipe.make_trainer(Stage(name, 1, 0.0), [GoOn(name), Steps(recipe.done)])
+    callbacks: list[Callback] = [GoOn(name), Steps(recipe.done)]
+    trainer = recipe.make_trainer(Stage(name, 1, 0.0), callbacks)
+    check_own(trainer, callbacks)
     with in_one_line():
         (chosen,) = trainer.validate(recipe.module, recipe.data, verbose=False)
     if is_first():
@@ -152,6 +154,7 @@ def _train_stage(
     if module.patience is not None and stage.keep == "best":
         callbacks.append(Patience(curve, module.patience))
     trainer = recipe.make_trainer(stage, callbacks)
+    check_own(trainer, callbacks, stage.epochs)
     # whatever Lightning's defaults are: batches are drawn anew from (seed, epoch), and a look at
     # the dev split before the first step would be counted as training
     trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
@@ -178,10 +181,10 @@ def _train_stage(
         # Lightning turns Ctrl-C into an exit, which would skip the word on how to go on
         raise KeyboardInterrupt from error
     if (ran := len(curve.epochs)) < stage.epochs:
-        log.warning(
-            "%s ended after epoch %d of %d: no dev score above that of epoch %d in the last %d",
-            *(stage.name, ran, stage.epochs, ran - (module.patience or 0), module.patience),
-        )
+        why = ""  # a callback of the user's own may end it as well
+        if (patience := module.patience) is not None:
+            why = f": no dev score above that of epoch {ran - patience} in the last {patience}"
+        log.warning("%s ended after epoch %d of %d%s", stage.name, ran, stage.epochs, why)
     chosen = curve.epochs[-1]
     if stage.keep == "best":
         kept = read_checkpoint(best_file)

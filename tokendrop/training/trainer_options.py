@@ -13,13 +13,13 @@ number of processes is in the key).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from lightning import Trainer
+from lightning import Callback, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.plugins import MixedPrecision, Precision
 
@@ -192,11 +192,40 @@ def check_made(trainer: Trainer) -> None:
     """Raise for what is known only of a whole trainer: what its plugins do.
 
     Raises:
-        UserError: a plugin's precision.
+        UserError: its precision, or a plugin's.
     """
     if trainer.precision not in PRECISIONS:
         raise UserError(
-            f"trainer.plugins of precision {trainer.precision} cannot be used: {_PRECISION}"
+            f"trainer.precision, or one of its plugins, is {trainer.precision}, which cannot be "
+            f"used: {_PRECISION}"
+        )
+
+
+def check_own(trainer: Trainer, callbacks: Sequence[Callback], epochs: int | None = None) -> None:
+    """Raise for a trainer that was made elsewhere and would spoil a stage, before it runs.
+
+    Args:
+        trainer: as it was made.
+        callbacks: that it was to be made with.
+        epochs: of the stage, None if it is only evaluated.
+
+    Raises:
+        UserError: its precision, an option, or callbacks that it lacks.
+    """
+    check_made(trainer)
+    rules = {name: FIT[name] for name in ("fast_dev_run", "limit_val_batches")}
+    if epochs is not None:
+        rules |= {
+            "max_epochs": Rule(_only(epochs), f"this stage has {epochs}: use stage.epochs"),
+            "val_check_interval": Rule(_only(1.0), _CHOICE),
+        }
+        names = ("max_steps", "limit_train_batches", "check_val_every_n_epoch")
+        rules |= {name: FIT[name] for name in names}
+    refuse({name: getattr(trainer, name) for name in rules}, rules)
+    if not set(callbacks) <= set(trainer.callbacks):  # type: ignore[attr-defined]
+        raise UserError(
+            "the trainer lacks callbacks that make_trainer was given, which keep the checkpoints "
+            "and the curve: make it with callbacks=[*callbacks, ...]"
         )
 
 
