@@ -62,11 +62,14 @@ def test_row_sum_and_row_max(rows: list[list[int]]) -> None:
     assert row_max(both, layout).tolist() == [[max(row), -min(row)] for row in rows]
     vectors = torch.stack([values, 2 * values], 1)
     assert row_sum(vectors, layout).tolist() == [[sum(row), 2 * sum(row)] for row in rows]
+    for kind in (torch.int64, torch.int8, torch.float16):
+        assert row_max(values.to(kind), layout).tolist() == [max(row) for row in rows]
 
 
 @given(rows_of(st.booleans()))
-def test_row_sum_counts_booleans(rows: list[list[bool]]) -> None:
+def test_row_sum_counts_booleans_and_row_max_finds_one(rows: list[list[bool]]) -> None:
     assert row_sum(*laid(rows)).tolist() == [sum(row) for row in rows]
+    assert row_max(*laid(rows)).tolist() == [any(row) for row in rows]
 
 
 @given(rows_of(st.floats(-1e4, 1e4, width=32)))
@@ -149,12 +152,13 @@ def test_row_rank_tells_large_close_scores_apart() -> None:
 
 @given(rows_of(SCORES), st.data(), st.booleans())
 def test_top_k(rows: list[list[float]], data: st.DataObject, keep_first: bool) -> None:
-    counts = data.draw(st.lists(st.integers(1, 9), min_size=len(rows), max_size=len(rows)))
+    counts = data.draw(st.lists(st.integers(0, 9), min_size=len(rows), max_size=len(rows)))
     expected = []
     for row, count in zip(rows, counts, strict=True):
         first = [0] if keep_first else []
         rest = [j for j in range(len(row)) if j not in first]
-        best = first + sorted(rest, key=lambda j, row=row: (-row[j], j))[: count - len(first)]
+        best = first + sorted(rest, key=lambda j, row=row: (-row[j], j))
+        best = best[: max(count, len(first))]
         expected.append([j in best for j in range(len(row))])
     scores, layout = laid(rows)
     mask = top_k(scores, counts, layout, keep_first=keep_first)

@@ -21,11 +21,17 @@ def row_sum(values: Tensor, layout: Layout) -> Tensor:
 
 
 def row_max(values: Tensor, layout: Layout) -> Tensor:
-    """Largest value in each row: (T, ...) to (R, ...)."""
+    """Largest value in each row: (T, ...) to (R, ...). Of booleans, whether one is true."""
     layout.check("row_max", values, numbers=False)
-    out = values.new_full((len(layout.lengths), *values.shape[1:]), -torch.inf)
+    out = values.new_full((len(layout.lengths), *values.shape[1:]), _lowest(values.dtype))
     row = layout.row.view(-1, *[1] * (values.ndim - 1)).expand_as(values)
     return out.scatter_reduce(0, row, values, "amax")
+
+
+def _lowest(kind: torch.dtype) -> float:
+    if kind.is_floating_point:
+        return -torch.inf
+    return 0 if kind == torch.bool else torch.iinfo(kind).min
 
 
 def row_softmax(scores: Tensor, layout: Layout, weight: Tensor | None = None) -> Tensor:
@@ -76,10 +82,13 @@ def top_k(
 ) -> Tensor:
     """The best tokens of each row, ``counts`` (R,) of them or all there are, as a (T,) mask.
 
-    With ``keep_first`` a row's first token, [CLS], is always among them. Of equal scores the
-    earlier token is the better one, and a score that is no number is the worst.
+    With ``keep_first`` a row's first token, [CLS], is always among them, also where a count is 0,
+    as a share of a short row may be. Of equal scores the earlier token is the better one, and a
+    score that is no number is the worst.
     """
     layout.check("top_k", scores, counts)
+    if keep_first:
+        counts = [max(1, count) for count in counts]
     if kernels_on(scores.device):
         return _by_kernel(scores, layout, layout.on_device(counts), keep_first)
     matrix = layout.pad(scores.float(), -torch.inf)
