@@ -136,6 +136,16 @@ class CountsHalves(Half):
         return self.share * shape.hidden  # type: ignore[return-value]
 
 
+@pytest.mark.parametrize("kind", ["without diagonal", True])
+def test_there_are_two_kinds_of_received_attention(kind: Any) -> None:
+    class Ranks(Reducer):
+        received = kind
+
+    complaint = rf"Ranks.received is {kind!r} in layer 0: use 'with_diagonal' or 'without_d"
+    with pytest.raises(UserError, match=complaint):
+        run(tiny_model("bert"), built(Ranks()), tiny_rows())
+
+
 def test_flops_are_whole_numbers() -> None:
     with pytest.raises(AssertionError, match=r"CountsHalves.flops gave 16.0: .* whole number"):
         check_reducer(keeps_all=CountsHalves, families=["bert"])

@@ -25,6 +25,7 @@ from tokendrop.errors import UserError
 from tokendrop.families import family_of
 from tokendrop.heads import reads_tokens
 from tokendrop.reducers.base import Reducer
+from tokendrop.reducers.given import received_of
 
 
 def encode(
@@ -160,7 +161,7 @@ def _walk(
                 attending,
                 window=family.window(layer, batch, attending),
                 relative=relative,
-                received=reducer.wants_received(live.view(index)),
+                received=received_of(reducer, live.view(index)),
                 key_bias=key_bias,
                 dropout=dropout if model.training else 0.0,
             )

@@ -5,20 +5,37 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from numbers import Integral
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor, nn
 
 from tokendrop.bounds import NonNegative, check
+from tokendrop.engine.probabilities import Received
 from tokendrop.engine.trace import Trace
 from tokendrop.errors import UserError
 from tokendrop.reducers.arguments import described
-from tokendrop.reducers.base import Group, Reducer, Shape, Stage, Step
+from tokendrop.reducers.base import Group, Reducer, Shape, Stage, Step, View
 from tokendrop.reducers.training import checked_terms
 
 _RATE = NonNegative | None
 # what a comparison says of a run beside what its method says of itself
 _OF_RECORDS = {"caveat", "engine", "model", "reducer", "reference", "search", "tuning"}
+
+
+def received_of(reducer: Reducer, view: View) -> Received | None:
+    """The received attention that a method reads in a layer.
+
+    Raises:
+        UserError: there is no such kind.
+    """
+    found = reducer.wants_received(view)
+    if found is not None and found not in get_args(Received):
+        kinds = " or ".join(map(repr, get_args(Received)))
+        raise UserError(
+            f"{_source(reducer, 'received')} is {found!r} in layer {view.layer}: use {kinds}, or "
+            "None for none"
+        )
+    return found
 
 
 def stages_of(reducer: Reducer) -> list[Stage]:
