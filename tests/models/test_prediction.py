@@ -16,6 +16,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import BertTokenizer, PreTrainedTokenizerFast
 
 import tokendrop
+from baselines import EntropyExit
 from tokendrop.data.batching import Batches
 from tokendrop.data.split import Split
 from tokendrop.data.tokens import Tokeniser
@@ -23,6 +24,7 @@ from tokendrop.errors import UserError
 from tokendrop.models.model import TokenDropModel
 from tokendrop.models.prediction import tokenised
 from tokendrop.reducers.base import Reducer
+from tokendrop.reducers.chain import Chain
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.power_bert import PowerBert
 from tokendrop.tasks import KINDS
@@ -249,6 +251,17 @@ def test_a_small_number_is_seen(number: float, shown: str) -> None:
     (found,) = model.predict([PAIR])
     assert found.value == pytest.approx(number)
     assert found.label == shown
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_a_model_that_is_cast_decides_in_fp32(kind: torch.dtype) -> None:
+    chain = Chain([PowerBert(configuration=[6, 4, 2]), EntropyExit(threshold=0.9)])
+    model = model_of("classification", ["bad", "good"], chain)
+    (exact,) = model.predict(["adam lives in bern"])
+    (found,) = model.to(kind).predict(["adam lives in bern"])
+    assert model.backbone.dtype == kind
+    assert {weight.dtype for weight in model.reducer.parameters()} == {torch.float32}
+    assert found.probabilities == pytest.approx(exact.probabilities, abs=0.02)
 
 
 def test_weights_in_bf16_answer_alike(tmp_path: Path) -> None:

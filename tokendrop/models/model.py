@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tokendrop.engine.compiled import compiled_parts
@@ -27,7 +29,7 @@ from tokendrop.models import backbones, cards, hub
 from tokendrop.models.answering import AnsweringModel
 from tokendrop.models.cards import CARD, DESCRIBED, SIDE_CAR, Figures, ModelSummary
 from tokendrop.models.checkpoints import check_head, check_vocabulary
-from tokendrop.models.placing import Dtype, cast_weights, device_named
+from tokendrop.models.placing import Dtype, cast_weights, device_named, uncast
 from tokendrop.models.side_car import WEIGHTS, SideCar, load_weights, read_side_car
 from tokendrop.reducers import with_changes
 from tokendrop.reducers.base import Reducer
@@ -104,6 +106,12 @@ class TokenDropModel(AnsweringModel):
     def _encoded(self, batch: Batch, compiled: bool) -> Encoded:
         with compiled_parts(True) if compiled else nullcontext():
             return encode(self.backbone, batch, self.reducer)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # what half(), to() and others come down to: methods decide in fp32, so theirs are not cast
+        self.backbone._apply(fn, recurse)
+        self.reducer._apply(uncast(fn), recurse)  # type: ignore[no-untyped-call]
+        return self
 
     @classmethod
     def from_pretrained(cls, name: str | Path, **options: Any) -> TokenDropModel:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tokendrop.errors import UserError, unknown
@@ -44,3 +45,14 @@ def cast_weights(backbone: PreTrainedModel, dtype: Dtype) -> None:
     if dtype not in DTYPES:
         raise unknown("dtype", str(dtype), get_args(Dtype))  # torch.bfloat16, mostly
     nn.Module.to(backbone, DTYPES[dtype])
+
+
+def uncast(act: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """What a module does to its tensors, e.g. to move them, without another floating-point type."""
+
+    def moved(tensor: Tensor) -> Tensor:
+        found = act(tensor)
+        cast = found.is_floating_point() and found.dtype != tensor.dtype
+        return tensor.to(found.device) if cast else found
+
+    return moved
