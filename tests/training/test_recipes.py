@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -167,6 +169,19 @@ def test_what_cannot_be_trained_is_found_before_any_weights_are_read(
             trained(module, data, tmp_path)
     finally:
         (tmp_path / "elsewhere").rename(Path(backbone) / "model.safetensors")
+
+
+def test_rows_in_tokens_of_another_backbone_are_refused(
+    backbone: str, data: TextData, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(backbone, copy)
+    settings = {"train": data.settings.train, "max_length": 24}
+    module = TokenDropModule(Dense(), str(copy), fine_tune=replace(FINE_TUNE, epochs=1))
+    # the same tokenizer in another place will do
+    trained(module, TextData(tokenizer=backbone, **settings), tmp_path / "same")
+    with pytest.raises(UserError, match=f"give TextData tokenizer='{re.escape(str(copy))}'"):
+        trained(module, TextData(**settings), tmp_path / "another")
 
 
 def test_training_turns_dropout_on(backbone: str, data: TextData, tmp_path: Path) -> None:

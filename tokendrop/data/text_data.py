@@ -76,6 +76,21 @@ class TextData(PackedData):
         self._ready_tokenizer = tokenizer
         self._prepared = None
 
+    def check_backbone(self, name: str) -> None:
+        """Raise unless rows become the tokens that a backbone's own tokenizer makes of them.
+
+        Raises:
+            UserError: they do not, or the backbone has no tokenizer.
+        """
+        longest = self.settings.max_length
+        if self._ready_tokenizer is None and self.settings.tokenizer == name:
+            return
+        if Tokeniser(load_tokenizer(name), longest).identity != self._tokeniser().identity:
+            raise UserError(
+                f"rows become other tokens than the backbone {name} knows, whose tokenizer its "
+                f"model will have: give TextData tokenizer={name!r}"
+            )
+
     def evaluate_alone(self, split: str, names: Sequence[str]) -> None:
         """Take the rows of one split for all of them, to evaluate a model that is trained.
 

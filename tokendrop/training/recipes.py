@@ -200,9 +200,10 @@ def backbone_config(
     """The configuration of a backbone for a task, whose classes follow those of a finished head.
 
     Raises:
-        UserError: no such backbone, one that does not fit the data, or one that is to be taken as
-            it is and has no finished head.
+        UserError: no such backbone, one that does not fit the data or has another tokenizer, or one
+            that is to be taken as it is and has no finished head.
     """
+    data.check_backbone(backbone)
     if fine_tune is None:
         backbones.check_finished(backbone, random_init, data.task)
     names = backbones.names_of_head(backbone, random_init, data.task)
