@@ -30,7 +30,7 @@ from tokendrop.testing.tiny import (
     tiny_model,
     tiny_rows,
 )
-from tokendrop.training.module import learning_rate_factor
+from tokendrop.training.schedule import learning_rate_factor
 
 KEEPS_ALL = PowerBert
 DROPS: dict[str, Callable[[], Reducer]] = {

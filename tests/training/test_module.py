@@ -18,8 +18,9 @@ from tokendrop.reducers.base import Group, Reducer, Shape, Stage, Step
 from tokendrop.reducers.dense import Dense
 from tokendrop.tasks import SequenceClassification
 from tokendrop.testing.tiny import MAX_TOKENS, packed, tiny_model, tiny_rows
-from tokendrop.training.module import TokenDropModule, learning_rate_factor
+from tokendrop.training.module import TokenDropModule
 from tokendrop.training.objectives import backward
+from tokendrop.training.schedule import learning_rate_factor
 
 KERAS = Stage("search", 10, 1.0, warmup=0.1, schedule="keras")
 LINEAR = Stage("fine_tune", 1, 1.0, warmup=0.06)

@@ -19,7 +19,7 @@ from tokendrop.training import recipes
 from tokendrop.training.module import TokenDropModule
 
 
-def trained(backbone: str, data: TextData, root: Path, *own: Callback, **options: Any) -> Any:
+def trained(backbone: str, data: TextData, root: str | Path, *own: Callback, **options: Any) -> Any:
     """A fine-tuning by a trainer that says what the guide's says, and these options."""
 
     def make(stage: Stage, callbacks: list[Callback]) -> Trainer:
@@ -112,3 +112,23 @@ def test_a_callback_of_the_users_may_end_a_stage(
         [stage] = trained(backbone, data, tmp_path, never_better)
     assert len(stage.curve) == 2
     assert "fine_tune ended after epoch 2 of 3" in caplog.messages
+
+
+@pytest.mark.parametrize("act", ["fit", "validate", "test"])
+def test_a_trainer_is_not_given_a_module_without_a_model(
+    backbone: str, data: TextData, tmp_path: Path, act: str
+) -> None:
+    trainer = Trainer(default_root_dir=tmp_path, logger=False, enable_checkpointing=False)
+    with pytest.raises(UserError, match=r"recipes\.train"):
+        getattr(trainer, act)(TokenDropModule(Dense(), backbone), data)
+
+
+def test_what_python_gives_is_checked_as_on_the_command_line(
+    backbone: str, data: TextData, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="seed '1' cannot be used"):
+        recipes.train(TokenDropModule(Dense(), backbone), data, "1", tmp_path, Trainer)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"backbone .*Path.* cannot be used: use a text"):
+        TokenDropModule(Dense(), Path(backbone))  # type: ignore[arg-type]
+    [stage] = trained(backbone, data, str(tmp_path))
+    assert stage.folder.parent == tmp_path

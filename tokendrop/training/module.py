@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -17,6 +17,7 @@ from tokendrop.data.split import Split
 from tokendrop.engine.compiled import compiled_parts
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.trace import Encoded
+from tokendrop.errors import UserError
 from tokendrop.measure.flops import dense_flops, pass_flops
 from tokendrop.measure.kept import Kept
 from tokendrop.models.model import TokenDropModel
@@ -27,6 +28,7 @@ from tokendrop.training.loss_watch import LossWatch, check_weights
 from tokendrop.training.mean_loss import MeanLoss
 from tokendrop.training.objectives import backward, objectives
 from tokendrop.training.processes import Draws, Part, gather, several, total
+from tokendrop.training.schedule import learning_rate_factor
 
 FINE_TUNE = Stage("fine_tune", 3, 5e-5, weight_decay=0.01, warmup=0.06, clip=1.0)
 
@@ -64,11 +66,12 @@ class TokenDropModule(LightningModule):
                 best; stages that end with their last weights train for all of their epochs.
 
         Raises:
-            UserError: no reducer or stage, or a patience of less than one epoch.
+            UserError: no reducer, stage or name, or a patience of less than one epoch.
         """
         super().__init__()
         given = {"reducer": reducer, "fine_tune": fine_tune, "patience": patience}
         check(given, {"reducer": Reducer, "fine_tune": Stage | None, "patience": Count | None})
+        check({"backbone": backbone}, {"backbone": str})
         self.backbone = backbone
         # a description, not the module: every stage begins with a reducer of its own
         self.reducer_spec = reducer.spec()
@@ -107,6 +110,19 @@ class TokenDropModule(LightningModule):
         # of all passes of this process since, backward ones included; it only grows
         self.train_flops = 0
         self.draws: Draws | None = None
+
+    def setup(self, stage: str) -> None:
+        """Called by the trainer.
+
+        Raises:
+            UserError: there is no model yet to train or to evaluate.
+        """
+        if not hasattr(self, "model"):
+            raise UserError(
+                "a TokenDropModule has a model only while a stage of its method runs: train it by "
+                "tokendrop.training.recipes.train, which asks you for a trainer of each stage; to "
+                "evaluate a trained model, give it to begin() first"
+            )
 
     # -- training -------------------------------------------------------------------------------
 
@@ -272,26 +288,6 @@ class TokenDropModule(LightningModule):
             "layers": float(kept["layers"]),
             "flops_speedup": dense / reduced,
         }
-
-
-def learning_rate_factor(stage: Stage, steps: int) -> Callable[[int], float]:
-    """The learning rate's factor as a function of the optimiser steps already taken.
-
-    "linear" is the usual warm-up from 0 in step 0 and decay to 0; "keras" numbers steps from 1 and
-    decays as 1 - t / steps, so it falls at once to 1 - warm-up after the warm-up.
-    """
-    warmup = int(stage.warmup * steps)
-
-    def linear(done: int) -> float:
-        if done < warmup:
-            return done / warmup
-        return max(0.0, (steps - done) / max(1, steps - warmup))
-
-    def keras(done: int) -> float:
-        t = done + 1
-        return t / warmup if t <= warmup else max(0.0, 1 - t / steps)
-
-    return keras if stage.schedule == "keras" else linear
 
 
 def _listed(value: Any) -> list[Any]:

@@ -20,7 +20,7 @@ from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
 from transformers import PretrainedConfig
 
-from tokendrop.bounds import Positive, check
+from tokendrop.bounds import Positive, Seed, check
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
 from tokendrop.files import file_name, make_folder
@@ -121,7 +121,7 @@ def train(
     module: TokenDropModule,
     data: TextData,
     seed: int,
-    root: Path,
+    root: str | Path,
     make_trainer: MakeTrainer,
     done: Done = unheard,
     count: int | None = None,
@@ -149,7 +149,9 @@ def train(
         UserError: bad data or arguments, a trainer that would spoil a stage, a loss that is not a
             number, a full disk.
     """
+    check({"seed": seed}, {"seed": Seed})
     check_fine_tune(module.fine_tune)
+    root = Path(root)
     make_folder(root)
     data.setup("fit")
     # the method's arguments are checked against the backbone before anything is trained
