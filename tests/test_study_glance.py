@@ -26,7 +26,7 @@ COLUMNS = {
     "AG's News": ("ag_news", ["ag_news"]),
     "STS-B": ("stsb", ["whole_budget_glue", "stsb"]),
     "CoNLL-2003": ("conll2003", ["conll2003"]),
-    "XQuAD, one seed": ("squad", ["xquad"]),
+    "XQuAD": ("squad", ["xquad"]),
     "MRPC, MPNet": ("mrpc", ["mpnet"]),
     "SST-2, MPNet": ("sst2", ["mpnet_sst2"]),
     "RTE, MPNet": ("rte", ["mpnet_rte"]),
