@@ -22,6 +22,7 @@ from tokendrop.cli import COMMANDS, main
 from tokendrop.cli.compare import parsed_comparison
 from tokendrop.cli.options import told_next
 from tokendrop.compare.grid.method import Method
+from tokendrop.compare.tuning.settings import Range
 from tokendrop.configs import config_folder
 from tokendrop.errors import UserError
 from tokendrop.reducers.chain import Chain
@@ -401,6 +402,27 @@ def test_what_a_file_says_of_a_method_is_taken_back_with_null(tmp_path: Path) ->
     (tmp_path / "empty.yaml").write_text("methods: {power_bert: {reducer: PowerBert, space: }}\n")
     words += ["--config", str(tmp_path / "empty.yaml")]
     assert vars(method(*words, "--tune", "null")) == untuned
+
+
+def test_a_range_that_comes_later_keeps_nothing_of_the_earlier_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def file(name: str, space: str) -> list[str]:
+        method = f"methods: {{power_bert: {{reducer: PowerBert, space: {space}}}}}\n"
+        (tmp_path / name).write_text("tune: {cost: 2}\n" + method)
+        return ["--config", str(tmp_path / name)]
+
+    first = ["--config", SMOKE, *file("a.yaml", "{mass_weight: {low: 0.1, high: 1, log: true}}")]
+    for given in ("{low: 0.2, high: 3}", "{choices: [0.2, 3]}"):
+        wanted = {"mass_weight": Range(**yaml.safe_load(given))}
+        space = f"{{mass_weight: {given}}}"
+        for words in (["--methods.power_bert.space", space], file("b.yaml", space)):
+            found = parsed_comparison(parser_of("compare"), [*first, *words])[0]
+            assert found.methods["power_bert"].space == wanted
+    said = complaint(capsys, "compare", *first, *file("c.yaml", "{mass_weight: {lo: 1}}"))
+    assert "methods.power_bert.space: unknown setting 'lo': did you mean 'low'?" in said
+    said = complaint(capsys, "compare", *first, *file("c.yaml", "{mass_weight: 1}"))
+    assert "methods.power_bert.space: 1 must be settings by their names" in said
 
 
 def test_single_arguments_of_a_method_are_overridden(capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,7 +86,7 @@ def test_what_cannot_be_tuned_is_refused(settings: dict[str, str], said: str) ->
         (["--methods", "{exits: {reducer: DactBert, space: {pooling: {choices: [cls, max]}}}}"],
          "methods.exits.space.pooling has 'max': unknown DactBert.pooling 'max': did you"),
         (["--methods", "{exits: {reducer: DactBert, space: {tau: {low: 0.5, high: 0.1}}}}"],
-         "methods.exits.space.tau has low 0.5, high 0.1, log: give 'choices', or a number"),
+         "methods.exits.space.tau has low 0.5, high 0.1: give 'choices', or a number"),
         (["--tune", "3"], "tune 3 must be settings by their names, or null"),
     ],
 )  # fmt: skip

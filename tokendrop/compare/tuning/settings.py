@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from jsonargparse.typing import register_type
+
 from tokendrop.bounds import Count, Finite, Positive, Seed, check, check_fields
-from tokendrop.errors import UserError
+from tokendrop.errors import UserError, unknown
 
 _HINTS = dict.fromkeys(("low", "high"), int | Finite | None)
 _HINTS |= {"log": bool, "choices": list[Any] | None}
@@ -74,6 +77,21 @@ class Range:
     def ends(self) -> list[Any]:
         """All choices, or the smallest and the largest number."""
         return [self.low, self.high] if self.choices is None else self.choices
+
+
+def _range(given: Any) -> Range:
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{given} must be settings by their names")
+    known = [setting.name for setting in fields(Range)]
+    for name in given:
+        if name not in known:
+            raise ValueError(str(unknown("setting", str(name), known)))
+    return Range(**given)
+
+
+# else the parser would give a range what an earlier file says of the same argument: its other end,
+# its log
+register_type(Range, asdict, _range)
 
 
 @dataclass(frozen=True)
