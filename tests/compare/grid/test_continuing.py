@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from tokendrop.cli import main
+from tokendrop.compare.grid.continuing import begin_or_continue
+from tokendrop.compare.grid.method import Method
+from tokendrop.compare.grid.settings import Cell, Comparison, grid
 from tokendrop.configs import config_folder
+from tokendrop.errors import UserError
 
 SETTINGS = """
 backbone: minilm-l6
@@ -64,3 +71,27 @@ def test_a_folder_of_something_else_is_left_as_it_was(
     assert f"{tmp_path} has results.csv of something else and no comparison" in said
     assert "name another folder with --out" in said
     assert [(x.name, x.read_text()) for x in tmp_path.iterdir()] == [("results.csv", "mine")]
+
+
+def test_the_seeds_of_a_point_share_its_settings(tmp_path: Path) -> None:
+    def comparison(seeds: Sequence[int], layers: int = 2) -> Comparison:
+        method = Method("baselines.FewerLayers", {"layers": layers})
+        return Comparison(["rotten_tomatoes"], {"some_layers": method}, seeds=list(seeds))
+
+    def cells(of: Comparison) -> dict[Path, Cell]:
+        # as those of a method that was tuned: it is no other choice for being run with fewer seeds
+        return {
+            tmp_path / f"{cell.run.file_name}.json": replace(cell, tuning={"trial": 3})
+            for cell in grid(of)
+        }
+
+    both = comparison((1, 2))
+    for path, cell in cells(both).items():
+        settings = {"provenance": {"config": asdict(both) | asdict(cell)}}
+        path.write_text(json.dumps(settings, default=vars))
+    for seeds in ((1, 2), (1,), (2, 3), (3,)):
+        begin_or_continue(same := comparison(seeds), tmp_path, cells(same))
+    other = comparison((3,), layers=1)
+    said = r"seed1\.json was made with reducer.init_args\.layers 2, and now it is 1: set it back"
+    with pytest.raises(UserError, match=said):
+        begin_or_continue(other, tmp_path, cells(other))

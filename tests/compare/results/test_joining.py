@@ -106,6 +106,30 @@ def test_what_cannot_be_compared_is_refused(
         joined_comparisons([one, other])
 
 
+def test_runs_of_other_settings_are_no_seeds_of_one_point(tmp_path: Path) -> None:
+    def place(name: str, seed: int, layers: int) -> Path:
+        spec = {"class_path": "baselines.FewerLayers", "init_args": {"layers": layers}}
+        config = FINE_TUNED | {"reducer": spec, "recipe": 1}
+        run = record("layers", "default", seed=seed, provenance={"config": config})
+        return folder(tmp_path / name, [run])
+
+    one, same, other = place("one", 1, 2), place("same", 2, 2), place("other", 3, 1)
+    assert len(joined_comparisons([one, same])[0]) == 2
+    said = (
+        rf"layers \(default\), reviews, was run with reducer.init_args.layers 2 in {one} "
+        rf"\(seed 1\) and 1 in {other} \(seed 3\), which are no seeds of one point"
+    )
+    with pytest.raises(UserError, match=said):
+        joined_comparisons([one, same, other])
+
+
+def test_a_run_in_another_metric_is_told_as_that(tmp_path: Path) -> None:
+    one = folder(tmp_path / "one", [record()])
+    other = folder(tmp_path / "other", [record(metric="f1")])
+    with pytest.raises(UserError, match=r"reviews has another metric .*f1.* than .*accuracy"):
+        joined_comparisons([one, other])
+
+
 def test_data_that_differ_are_named_by_the_setting_that_makes_them_differ(tmp_path: Path) -> None:
     places, whole = ({"dir": name, "text": "body"} for name in ("a", "b"))
     for name, mine, theirs, said in (

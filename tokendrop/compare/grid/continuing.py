@@ -68,9 +68,9 @@ def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Ce
 
     Raises:
         UserError: a finished run in the folder has other settings: any, if it is one of the runs of
-            this comparison; one of :data:`COMMON`, or the data or the metric of its task, if it is
-            not. Or it is of a method that was tuned within other limits since, so that it may be no
-            point of it any more.
+            this comparison or another seed of one; one of :data:`COMMON`, or the data or the metric
+            of its task, if it is not. Or it is of a method that was tuned within other limits
+            since, so that it may be no point of it any more.
     """
     make_folder(out)
     for path in _records(cells):
@@ -80,13 +80,23 @@ def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Ce
         entry.task: _as_read({"data": entry.data, "metric": entry.metric})
         for entry in entries(comparison)
     }
+    # tables take the seeds of a point together, so all of them have its settings
+    by_point = {
+        (cell.run.task, cell.run.method, cell.run.operating_point): _as_read(asdict(cell))
+        for cell in cells.values()
+    }
     tuned = {(cell.run.task, cell.run.method) for cell in cells.values() if cell.tuning}
     chosen_before: dict[str, Path] = {}
     for path in _records(cells):
         before = UNNOTED | _settings(path).config
         run = before.get("run", {})
-        of_task = by_task.get(run.get("task"), {})
-        now = common | (_as_read(asdict(cells[path])) if path in cells else of_task)
+        point = by_point.get((run.get("task"), run.get("method"), run.get("operating_point")))
+        if path in cells:
+            now = common | _as_read(asdict(cells[path]))
+        elif point:
+            now = common | point | {"run": run}
+        else:
+            now = common | by_task.get(run.get("task"), {})
         if before["recipe"] < now.get("recipe", 1):
             raise UserError(
                 f"{path} was made by an earlier version's training of this method, which has "

@@ -10,6 +10,7 @@ from typing import Any
 
 from tokendrop.compare.results.floor import Floor, read_floors
 from tokendrop.compare.results.records import Record, ordered, records_of
+from tokendrop.configs import differences
 from tokendrop.errors import UserError
 from tokendrop.measure.measures import LAYERS
 
@@ -17,6 +18,9 @@ CURE = "report on them one by one"
 
 PLACES = {"dataset", "dir", "train", "dev", "test", "files"}
 """The settings of data that say where rows lie."""
+
+POINT = ("reducer", "budget", "search", "recipe")
+"""The settings that the seeds of an operating point share, beside those of the task."""
 
 # what two runs of the same settings agree in: all but what depends on the clock
 OUTCOMES = ("metric", "metrics", "kept_tokens_per_layer", LAYERS.name, "flops")
@@ -29,37 +33,38 @@ def joined_comparisons(folders: Sequence[Path]) -> tuple[list[Record], list[Floo
         folders: of comparisons. A run that lies in several counts once, as the first has it.
 
     Raises:
-        UserError: a folder without runs; the same run with different outcomes; or runs of a task
+        UserError: a folder without runs; the same run with different outcomes; runs of a task
             that cannot be compared, for another metric, other rows, or another backbone, type of
-            its weights or shared fine-tuning.
+            its weights or shared fine-tuning; or of a point that were made with other settings.
     """
+    every = [(record, folder) for folder in folders for record in records_of(folder)]
+    _comparable(every)
     runs: dict[tuple[str, str, str, int], tuple[Record, Path]] = {}
+    for record, folder in every:
+        key = (record.method, record.operating_point, record.task, record.seed)
+        first, place = runs.setdefault(key, (record, folder))
+        if not _same_outcome(first, record):
+            raise UserError(
+                f"{_name(record)}, seed {record.seed}, was run in {place} and in {folder} with "
+                f"other outcomes ({record.metric} {first.value:.6g} and {record.value:.6g}): give "
+                f"one of them another name, or {CURE}"
+            )
     floors: dict[str, tuple[Floor, Path]] = {}
     for folder in folders:
-        for record in records_of(folder):
-            key = (record.method, record.operating_point, record.task, record.seed)
-            first, place = runs.setdefault(key, (record, folder))
-            if not _same_outcome(first, record):
-                name = f"{record.method} ({record.operating_point}), {record.task}"
-                raise UserError(
-                    f"{name}, seed {record.seed}, was run in {place} and in {folder} with other "
-                    f"outcomes ({record.metric} {first.value:.6g} and {record.value:.6g}): give "
-                    f"one of them another name, or {CURE}"
-                )
         for floor in read_floors(folder):
             known, place = floors.setdefault(floor.task, (floor, folder))
             if (known.metric, known.value) != (floor.metric, floor.value):
                 raise UserError(
                     f"the floors of {floor.task} in {place} and {folder} differ: {CURE}"
                 )
-    _comparable(list(runs.values()))
     records = [_with_paths(record, folder) for record, folder in runs.values()]
     return ordered(records), [floors[task][0] for task in sorted(floors)]
 
 
 def _comparable(runs: Sequence[tuple[Record, Path]]) -> None:
-    """Refuse runs of a task that were measured in another way than its first."""
+    """Refuse runs of a task that were measured in another way than its first, or of a point."""
     firsts: dict[str, tuple[Record, Path]] = {}
+    points: dict[str, tuple[Record, Path]] = {}
     for record, folder in runs:
         first, place = firsts.setdefault(record.task, (record, folder))
         for what, ours, theirs in (
@@ -78,6 +83,25 @@ def _comparable(runs: Sequence[tuple[Record, Path]]) -> None:
                     f"{record.task} has another {what} in {folder} ({ours}) than in {place} "
                     f"({theirs}), so its runs cannot be compared: {CURE}"
                 )
+        first, place = points.setdefault(_name(record), (record, folder))
+        for what, theirs, ours in _settings_of_point(first, record):
+            raise UserError(
+                f"{_name(record)}, was run with {what} {theirs} in {place} (seed {first.seed}) and "
+                f"{ours} in {folder} (seed {record.seed}), which are no seeds of one point: give "
+                f"one of them another name, or {CURE}"
+            )
+
+
+def _name(record: Record) -> str:
+    return f"{record.method} ({record.operating_point}), {record.task}"
+
+
+def _settings_of_point(one: Record, other: Record) -> Iterator[tuple[str, Any, Any]]:
+    """The settings of a point that two runs have made otherwise, where both have noted them."""
+    mine, yours = (run.provenance.get("config", {}) for run in (one, other))
+    noted = [name for name in POINT if name in mine and name in yours]
+    before, now = ({name: run[name] for name in noted} for run in (mine, yours))
+    return differences(before, now)
 
 
 def _backbone(record: Record) -> str:
