@@ -91,6 +91,11 @@ def test_the_seeds_of_a_point_share_its_settings(tmp_path: Path) -> None:
         path.write_text(json.dumps(settings, default=vars))
     for seeds in ((1, 2), (1,), (2, 3), (3,)):
         begin_or_continue(same := comparison(seeds), tmp_path, cells(same))
+    copied = tmp_path / "copy of some_layers.json"
+    copied.write_bytes(next(iter(cells(comparison((1,))))).read_bytes())
+    with pytest.raises(UserError, match=f"{copied} holds the run of .*seed1.json: delete it or"):
+        begin_or_continue(both, tmp_path, cells(both))
+    copied.unlink()
     other = comparison((3,), layers=1)
     said = r"seed1\.json was made with reducer.init_args\.layers 2, and now it is 1: set it back"
     with pytest.raises(UserError, match=said):

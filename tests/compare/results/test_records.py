@@ -46,6 +46,15 @@ def test_an_empty_folder_has_no_records(tmp_path: Path) -> None:
     assert records.read_records(tmp_path) == []
 
 
+def test_a_copied_record_is_no_further_seed(tmp_path: Path) -> None:
+    for run in grid(seeds=(0, 1)):
+        path = records.write_record(run, tmp_path)
+    copied = path.with_name("a copy.json")
+    copied.write_bytes(path.read_bytes())
+    with pytest.raises(UserError, match=f"{copied} and {path} hold the same run: delete one"):
+        records.read_records(tmp_path)
+
+
 def test_a_kill_while_writing_leaves_the_old_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,7 +70,7 @@ def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Ce
         UserError: a finished run in the folder has other settings: any, if it is one of the runs of
             this comparison or another seed of one; one of :data:`COMMON`, or the data or the metric
             of its task, if it is not. Or it is of a method that was tuned within other limits
-            since, so that it may be no point of it any more.
+            since, so that it may be no point of it any more. Or two files hold one run.
     """
     make_folder(out)
     for path in _records(cells):
@@ -81,19 +81,22 @@ def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Ce
         for entry in entries(comparison)
     }
     # tables take the seeds of a point together, so all of them have its settings
-    by_point = {
-        (cell.run.task, cell.run.method, cell.run.operating_point): _as_read(asdict(cell))
-        for cell in cells.values()
-    }
+    by_point = {_key(asdict(cell.run))[:-1]: _as_read(asdict(cell)) for cell in cells.values()}
+    places = {_key(asdict(cell.run)): path for path, cell in cells.items()}
     tuned = {(cell.run.task, cell.run.method) for cell in cells.values() if cell.tuning}
     chosen_before: dict[str, Path] = {}
     for path in _records(cells):
         before = UNNOTED | _settings(path).config
         run = before.get("run", {})
-        point = by_point.get((run.get("task"), run.get("method"), run.get("operating_point")))
+        key = _key(run)
+        if run and (other := places.setdefault(key, path)) != path:
+            raise UserError(
+                f"{path} holds the run of {other}: delete it or, where that is not there, give it "
+                "that name"
+            )
         if path in cells:
             now = common | _as_read(asdict(cells[path]))
-        elif point:
+        elif point := by_point.get(key[:-1]):
             now = common | point | {"run": run}
         else:
             now = common | by_task.get(run.get("task"), {})
@@ -153,6 +156,11 @@ def _records(cells: Mapping[Path, Cell]) -> list[Path]:
     """The records that lie where those of these runs do, of whatever comparison."""
     folders = sorted({path.parent for path in cells})
     return [path for folder in folders for path in sorted(folder.glob("*.json"))]
+
+
+def _key(run: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a run is known by: its point, and behind it the seed."""
+    return tuple(run.get(name) for name in ("task", "method", "operating_point", "seed"))
 
 
 def _as_read(settings: dict[str, Any]) -> Any:

@@ -164,8 +164,19 @@ def write_record(record: Record, folder: Path) -> Path:
 
 
 def read_records(folder: Path) -> list[Record]:
-    """All records of a comparison's folder, in the order of the tables."""
-    return ordered(_read(path) for path in (folder / "runs").glob("*.json"))
+    """All records of a comparison's folder, in the order of the tables.
+
+    Raises:
+        UserError: one cannot be used, or two are of the same run, as where a file was copied.
+    """
+    found: dict[tuple[str, str, str, int], tuple[Path, Record]] = {}
+    for path in sorted((folder / "runs").glob("*.json")):
+        record = _read(path)
+        key = (record.method, record.operating_point, record.task, record.seed)
+        first, _ = found.setdefault(key, (path, record))
+        if first != path:
+            raise UserError(f"{first} and {path} hold the same run: delete one of them")
+    return ordered(record for _, record in found.values())
 
 
 def records_of(folder: Path) -> list[Record]:
