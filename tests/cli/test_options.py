@@ -499,6 +499,15 @@ def test_a_comparison_names_the_option_for_the_data_of_one_task(
     assert "use --task_data.rotten_tomatoes.max_length 512 or less" in said
 
 
+@pytest.mark.parametrize("option", [["--address", "auto"], ["--resources", "{cpu: 2}"]])
+def test_what_is_of_a_cluster_is_not_ignored_without_one(
+    option: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = complaint(capsys, "compare", "--config", SMOKE, "--out", str(tmp_path / "x"), *option)
+    assert option[0] in said
+    assert "of a Ray cluster: add --executor ray" in said
+
+
 def test_the_command_that_is_told_next_can_be_run_as_it_is() -> None:
     folder = Path("my runs") / "model"
     test = "next:  tokendrop test --checkpoint 'my runs/model'"

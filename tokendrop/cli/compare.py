@@ -31,6 +31,9 @@ from tokendrop.errors import UserError, mistake_behind, no_settings, one_line
 from tokendrop.reducers import REDUCERS
 from tokendrop.setting_errors import setting_error
 
+OF_A_RUN = {"cpu": 1.0}
+"""What a run takes of a cluster if nothing is said."""
+
 
 class _Help(DefaultHelpFormatter):
     """Help that names the methods of the default file, and shows settings as a file has them."""
@@ -76,7 +79,7 @@ def parser() -> ArgumentParser:
     parser.add_argument(
         "--resources",
         type=dict[str, float],
-        default={"cpu": 1.0},
+        default=OF_A_RUN,
         help="what a run takes of the cluster: processors, also its threads, and GPUs, which "
         "fractions share, e.g. '{cpu: 2, gpu: 0.25}'",
     )
@@ -97,6 +100,8 @@ def run(arguments: Sequence[str]) -> None:
         cluster = Cluster(made.address, made.resources)
     elif made.address is not None:
         raise UserError(f"--address {made.address} is of a Ray cluster: add --executor ray")
+    elif made.resources != OF_A_RUN:
+        raise UserError(f"--resources {made.resources} are of a Ray cluster: add --executor ray")
     shard = WHOLE if made.shard is None else Shard.parse(made.shard)
     compare(comparison, Path(made.out), cluster, shard)
     sys.stdout.flush()
