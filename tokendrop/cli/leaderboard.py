@@ -18,6 +18,10 @@ from tokendrop.errors import UserError
 from tokendrop.files import check_file
 from tokendrop.holding import one_writer
 
+OURS = {".csv": "task,encoder,method,", ".html": "<title>tokendrop: leaderboard</title>"}
+"""What the beginning of a file holds that this command has written, by its form."""
+BEGINNING = 2000
+
 
 def parser() -> Parser:
     """The options."""
@@ -50,6 +54,7 @@ def run(arguments: Sequence[str]) -> None:
     out = Path(options.out)
     if out.suffix not in (".csv", ".html"):
         raise UserError(f"--out {out} is neither rows nor a page: name a .csv or a .html file")
+    _check_ours(out)
     sources = [Path(source) for source in options.sources]
     files = [source for source in sources if source.suffix == ".csv"]
     folders = [source for source in sources if source.suffix != ".csv"]
@@ -64,3 +69,18 @@ def run(arguments: Sequence[str]) -> None:
     with one_writer(out):
         (write_entries if out.suffix == ".csv" else write_page)(out, entries)
     print(f"{len(entries)} rows: {out}")
+
+
+def _check_ours(out: Path) -> None:
+    """
+    Raises:
+        UserError: a file of somebody else would be written over, as a comparison's results.csv.
+    """
+    if not out.is_file() or not out.stat().st_size:
+        return
+    with out.open(encoding="utf-8", errors="replace") as file:
+        if OURS[out.suffix] not in file.read(BEGINNING):
+            raise UserError(
+                f"--out {out} is there already and no leaderboard: name another file, or move it "
+                "away"
+            )

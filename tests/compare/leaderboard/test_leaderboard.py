@@ -188,6 +188,21 @@ def test_a_row_that_lies_in_several_files_is_shown_once(
         assert not left.exists()
 
 
+@pytest.mark.parametrize("name", ["results.csv", "index.html"])
+def test_a_file_of_something_else_is_not_written_over(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, out = tmp_path / "rows.csv", tmp_path / name
+    write_entries(rows, [entry()])
+    out.write_text("method,value\ndense,0.8\n")
+    words = ["leaderboard", str(rows), "--out", str(out)]
+    assert main(words) == 2
+    assert f"--out {out} is there already and no leaderboard" in capsys.readouterr().err
+    assert out.read_text() == "method,value\ndense,0.8\n"
+    out.unlink()
+    assert main(words) == main(words) == 0  # its own is written anew
+
+
 def test_no_name_twice_and_no_other_form(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
