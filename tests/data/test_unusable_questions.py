@@ -60,12 +60,12 @@ def test_white_space_around_an_answer_is_no_part_of_it():
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ({"version": "1"}, "'data' is missing"),
+        ({"version": "1"}, r"\(there is no 'data'\)"),
         ([{"paragraphs": 7}], r"SQuAD \('int' object is not iterable\); it has data"),
         ([7], "entry 1 is not an object"),
         (["paragraphs"], "entry 1 is not an object"),
         ({"version": "1", "data": 7}, r"SQuAD \('int' object is not iterable\); it has data"),
-        ({"data": [{"paragraphs": [{"context": "a"}]}]}, "'qas' is missing"),
+        ({"data": [{"paragraphs": [{"context": "a"}]}]}, r"\(there is no 'qas'\)"),
         ({"data": [{"paragraphs": [{"qas": [{"id": "x", "question": "q"}]}]}]}, "question x"),
         (
             {

@@ -63,10 +63,9 @@ def read_squad(path: str, text: Sequence[str], label: str, folder: Path | None =
                     }
                     rows.append((asked["id"], asked["question"], paragraph["context"], answers))
     except (KeyError, TypeError) as error:
-        lacking = " is missing" * isinstance(error, KeyError)
         raise UserError(
-            f"{path}, at or after {at}: not in the form of SQuAD ({one_line(error)}{lacking}); it "
-            "has data, paragraphs with a context, and qas with id, question and answers"
+            f"{path}, at or after {at}: not in the form of SQuAD ({one_line(error)}); it has "
+            "data, paragraphs with a context, and qas with id, question and answers"
         ) from error
     return Table(loose(["id", *text, label], rows, folder), path, folder=folder)
 
