@@ -7,7 +7,7 @@ import json
 import math
 import re
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from tokendrop.compare.grid.continuing import begin_or_continue
 from tokendrop.compare.grid.data import make_data
 from tokendrop.compare.grid.method import Method
 from tokendrop.compare.grid.settings import Comparison, grid
+from tokendrop.compare.results.records import record_path
 from tokendrop.compare.tuning import tune as module
 from tokendrop.compare.tuning.outcomes import Measured, Outcome, Trial
 from tokendrop.compare.tuning.progress import Progress
@@ -222,7 +223,7 @@ def test_a_larger_cost_goes_on_and_a_smaller_one_changes_nothing(
     assert len(more) > len(before)
     assert more[: len(before)] == before
     # what an earlier choice has run does not stand beside the new one
-    cells = {out / "runs" / f"{cell.run.name}.json": cell for cell in grid(larger, chosen)}
+    cells = {record_path(out, **asdict(cell.run)): cell for cell in grid(larger, chosen)}
     stale = "by a tuning within other limits: set tune back to what it was, or delete (.+) to m"
     with pytest.raises(UserError, match=stale) as refused:
         begin_or_continue(larger, out, cells)
