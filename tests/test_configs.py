@@ -57,6 +57,16 @@ def test_every_reducer_has_a_configuration() -> None:
     assert classes == set(_all_reducers())
 
 
+@pytest.mark.parametrize("text", ["data: &a {files: *a}", "tasks: &a [x, [*a]]"])
+def test_settings_that_are_a_part_of_themselves(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=r"mine.yaml: \*a stands inside of &a"):
+        read_config(file)
+    file.write_text("data: &a {dir: x}\ntask_data: {sst2: *a, mrpc: *a}")
+    assert read_config(file)["task_data"] == {"sst2": {"dir": "x"}, "mrpc": {"dir": "x"}}
+
+
 def test_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(UserError, match="did you mean 'rotten_tomatoes'"):
         find_config("task", "rotten_tomatos")

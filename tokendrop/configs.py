@@ -20,7 +20,18 @@ _PLACES = (Path(__file__).parent / "configs", Path(__file__).parents[1] / "confi
 class _Loader(yaml.SafeLoader):
     """Reads 1e-5 as a number, as the options' parser does, for which YAML 1.1 wants 1.0e-5; and
     takes a name that stands twice for the mistake that it is, for of the two one would be lost.
+    Settings that are a part of themselves, by an alias inside its anchor, have no end.
     """
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            alias = self.peek_event()  # type: ignore[no-untyped-call]
+            node = self.anchors.get(alias.anchor)
+            # a list or mapping that is still being read has no end yet
+            if isinstance(node, yaml.CollectionNode) and node.end_mark is None:
+                said = f"*{alias.anchor} stands inside of &{alias.anchor}, which it repeats"
+                raise yaml.composer.ComposerError(None, None, said, alias.start_mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
