@@ -146,7 +146,8 @@ def test_fingerprint_is_of_the_content(make, train, tmp_path):
     assert len(changed | {print_}) == 1 + len(others)
 
 
-def test_fingerprint_knows_whether_the_second_text_is_marked(make, train, tokenizer):
+def test_fingerprint_knows_whether_the_second_text_is_marked(make, tmp_path, tokenizer):
+    train = write_csv(tmp_path / "pairs.csv", [row | {"more": "film"} for row in rows(40)])
     untyped = BertTokenizer(vocab=tokenizer.get_vocab(), model_input_names=["input_ids"])
 
     def both(text):
@@ -154,7 +155,7 @@ def test_fingerprint_knows_whether_the_second_text_is_marked(make, train, tokeni
         unmarked.use_tokenizer(untyped)
         return marked.fingerprint(), unmarked.fingerprint()
 
-    one, other = both(["text", "label"])
+    one, other = both(["text", "more"])
     assert one != other
     one, other = both("text")
     assert one == other
@@ -209,6 +210,9 @@ def test_a_model_that_cannot_be_followed(make, train):
         ({"dataset": "imdb", "dev": "d.csv"}, "'imdb' and the file d.csv are both given"),
         ({"text": []}, "one or two columns, not 0"),
         ({"text": ["a", "b", "c"]}, "one or two columns, not 3"),
+        ({"text": ["a", "a"]}, "text names the column 'a' twice"),
+        ({"text": "a", "label": "a"}, "text and label both name the column 'a'"),
+        ({"text": ["a", "label"]}, "text and label both name the column 'label'"),
         ({"batch_size": 0}, "batch_size 0 is too small: use a whole number, 1 or more"),
         ({"max_length": -1}, "max_length -1 is too small"),
         ({"token_budget": 100}, "token_budget 100 is too small: use max_length, 128, or more"),

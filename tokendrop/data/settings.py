@@ -137,6 +137,15 @@ class DataSettings:
             counts = " or ".join(("no", "one", "two")[count] for count in allowed)
             plural = "s" * (allowed != (1,))
             raise UserError(f"text takes {counts} column{plural}, not {len(columns)}: {columns}")
+        named = [("text", column) for column in columns] + [("label", self.label_column)]
+        for place, (option, column) in enumerate(named):
+            if before := next((first for first, same in named[:place] if same == column), None):
+                raise UserError(
+                    f"{before} and {option} both name the column {column!r}: name another with "
+                    f"--data.{before} or --data.{option}"
+                    if before != option
+                    else f"text names the column {column!r} twice: name it once, or another"
+                )
 
     @property
     def kind(self) -> type[Task]:
