@@ -224,6 +224,12 @@ def test_one_class():
         class_names({"train": train, "dev": train, "test": train}, None)
 
 
+def test_a_class_of_which_training_gets_no_row():
+    train, dev = some(["a"], ["pos"]), some(["b"], ["neg"])
+    with pytest.raises(UserError, match=r"the rows with neg are all in dev or test: add more"):
+        class_names({"train": train, "dev": dev, "test": train}, None)
+
+
 def test_duplicates_in_training_are_said(caplog):
     caplog.set_level(logging.INFO)
     split(train=some([f"text {i % 40}" for i in range(60)]))

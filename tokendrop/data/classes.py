@@ -62,9 +62,16 @@ def class_names(splits: dict[str, Rows], declared: list[str] | None) -> list[str
         )
     seen = set(chain.from_iterable(train.names))
     if len(seen) == 1:
+        held = (splits[split] for split in ("dev", "test"))
+        others = set(chain.from_iterable(name for rows in held for name in rows.names)) - seen
+        cure = (
+            f"the rows with {listed(sorted(others))} are all in dev or test: add more such rows"
+            if others
+            else "choose the column with --data.label"
+        )
         raise UserError(
             f"{train.place}: every training row has the label {min(seen)!r}; "
-            "classification needs at least 2 classes, choose the column with --data.label"
+            f"classification needs at least 2 classes, {cure}"
         )
     if twice := repeated(list(map(whole, seen))):
         raise UserError(
