@@ -12,6 +12,10 @@ from tokendrop.compare.results.records import SETTINGS
 from tokendrop.files import check_untaken
 from tokendrop.holding import hold
 
+OURS = "<title>tokendrop: "
+"""What the beginning of a report holds."""
+BEGINNING = 2000
+
 
 def parser() -> Parser:
     """The options."""
@@ -37,6 +41,15 @@ def run(arguments: Sequence[str]) -> None:
     records, floors = joined_comparisons([Path(folder) for folder in options.folders])
     out = Path(options.out)
     # the report is written before its tables
-    check_untaken(out, ("results.csv", "summary.md"), ("report.html", SETTINGS), "report")
+    ours = [SETTINGS, *["report.html"] * _is_report(out / "report.html")]
+    check_untaken(out, ("report.html", "results.csv", "summary.md"), ours, "report")
     with hold(out):
         print(write_outputs(out, records, floors).places)
+
+
+def _is_report(page: Path) -> bool:
+    """Whether a file, if it is there, was written by this command or ``compare``."""
+    if not page.is_file():
+        return False
+    with page.open(encoding="utf-8", errors="replace") as file:
+        return OURS in file.read(BEGINNING)

@@ -60,6 +60,10 @@ def test_tables_of_something_else_are_not_written_over(
     assert f"{out} has summary.md of something else and no report" in capsys.readouterr().err
     assert [(file.name, file.read_text()) for file in out.iterdir()] == [("summary.md", "mine")]
     (out / "summary.md").unlink()
+    (out / "report.html").write_text("<title>mine</title>")
+    assert main(words) == 2
+    assert f"{out} has report.html of something else" in capsys.readouterr().err
+    (out / "report.html").unlink()
     assert main(words) == main(words) == 0  # its own is written anew
 
 
@@ -121,6 +125,9 @@ def test_runs_of_other_settings_are_no_seeds_of_one_point(tmp_path: Path) -> Non
     )
     with pytest.raises(UserError, match=said):
         joined_comparisons([one, same, other])
+    place("one", 3, 1)
+    with pytest.raises(UserError, match=f"another name, or copy {one}, leave in the runs/ of each"):
+        joined_comparisons([one])
 
 
 def test_a_run_in_another_metric_is_told_as_that(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def joined_comparisons(folders: Sequence[Path]) -> tuple[list[Record], list[Floo
             raise UserError(
                 f"{_name(record)}, seed {record.seed}, was run in {place} and in {folder} with "
                 f"other outcomes ({record.metric} {first.value:.6g} and {record.value:.6g}): give "
-                f"one of them another name, or {CURE}"
+                f"one of them another name, or {_apart(place, folder)}"
             )
     floors: dict[str, tuple[Floor, Path]] = {}
     for folder in folders:
@@ -55,7 +55,8 @@ def joined_comparisons(folders: Sequence[Path]) -> tuple[list[Record], list[Floo
             known, place = floors.setdefault(floor.task, (floor, folder))
             if (known.metric, known.value) != (floor.metric, floor.value):
                 raise UserError(
-                    f"the floors of {floor.task} in {place} and {folder} differ: {CURE}"
+                    f"the floors of {floor.task} in {place} and {folder} differ: "
+                    + _apart(place, folder)
                 )
     records = [_with_paths(record, folder) for record, folder in runs.values()]
     return ordered(records), [floors[task][0] for task in sorted(floors)]
@@ -81,15 +82,22 @@ def _comparable(runs: Sequence[tuple[Record, Path]]) -> None:
             if None not in (ours, theirs) and ours != theirs:
                 raise UserError(
                     f"{record.task} has another {what} in {folder} ({ours}) than in {place} "
-                    f"({theirs}), so its runs cannot be compared: {CURE}"
+                    f"({theirs}), so its runs cannot be compared: {_apart(place, folder)}"
                 )
         first, place = points.setdefault(_name(record), (record, folder))
         for what, theirs, ours in _settings_of_point(first, record):
             raise UserError(
                 f"{_name(record)}, was run with {what} {theirs} in {place} (seed {first.seed}) and "
                 f"{ours} in {folder} (seed {record.seed}), which are no seeds of one point: give "
-                f"one of them another name, or {CURE}"
+                f"one of them another name, or {_apart(place, folder)}"
             )
+
+
+def _apart(one: Path, other: Path) -> str:
+    """How runs of two folders, or of one, come into two reports."""
+    if one == other:
+        return f"copy {one}, leave in the runs/ of each only what goes together, and {CURE}"
+    return CURE
 
 
 def _name(record: Record) -> str:
