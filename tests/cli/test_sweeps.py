@@ -144,6 +144,27 @@ def test_a_task_of_ones_own_lies_anywhere(tmp_path: Path, monkeypatch: pytest.Mo
     assert read_sweep(changed(tmp_path, "adapler.yaml", command=command))["tasks"] == ["films.yaml"]
 
 
+def test_a_file_that_the_command_names_in_vain_is_told_with_the_sweep(tmp_path: Path) -> None:
+    path = of_task(tmp_path, "nothing")
+    said = re.escape(f"{path}: the command names configs/task/nothing.yaml, but there is no such")
+    with pytest.raises(UserError, match=said):
+        read_sweep(path)
+
+
+@pytest.mark.parametrize("name", ["power_bert", "other"])
+def test_methods_in_the_place_of_the_sweeps_are_refused(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    method = {"reducer": "PowerBert", "operating_points": {"mine": {"mass_weight": 0.1}}}
+    settings = tmp_path / "mine.yaml"
+    settings.write_text(yaml.safe_dump({"methods": {"dense": {"reducer": "Dense"}, name: method}}))
+    out = tmp_path / "out"
+    words = ["--sweep", "power_bert", "--config", str(settings), "--out", str(out)]
+    assert main(["compare", *words]) == 2
+    assert "--sweep would not be run, for other settings take" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_a_metric_that_is_not_the_tasks_is_refused(tmp_path: Path) -> None:
     assert read_sweep(of_task(tmp_path, "mrpc", "--model.metric=f1"))
     with pytest.raises(UserError, match=r"accuracy, and a comparison measures f1, as .*mrpc"):

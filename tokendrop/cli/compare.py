@@ -33,6 +33,8 @@ from tokendrop.setting_errors import setting_error
 
 OF_A_RUN = {"cpu": 1.0}
 """What a run takes of a cluster if nothing is said."""
+RUNS = {"operating_points", "space"}
+"""What a sweep says of its method: which runs there are."""
 
 
 class _Help(DefaultHelpFormatter):
@@ -61,7 +63,7 @@ def parser() -> ArgumentParser:
         type=str,
         help="YAML file of a W&B sweep over a method's arguments, instead of a comparison's: each "
         "combination or draw is an operating point, of a Bayesian search the best trial on dev is; "
-        "other options override what it says",
+        "other options and files override what it says, all but its methods",
     )
     parser.add_argument(
         "--executor",
@@ -94,7 +96,9 @@ def parser() -> ArgumentParser:
 
 def run(arguments: Sequence[str]) -> None:
     """Parse the command line and compare."""
-    comparison, made = parsed_comparison(parser(), _with_sweep(arguments))
+    sweep, words = _sweep_of(arguments)
+    comparison, made = parsed_comparison(parser(), words)
+    _check_swept(sweep, comparison)
     cluster = None
     if made.executor == "ray":
         cluster = Cluster(made.address, made.resources)
@@ -128,7 +132,9 @@ def comparison_parser(command: str, config: str, description: str) -> ArgumentPa
         action="config",
         help="YAML file of the comparison; later files and options override earlier ones, "
         "--methods.NAME.arguments.ARGUMENT one argument of a method of the file, and "
-        "--methods.NAME null, or NAME: null under methods of a later file, leaves it out (default: "
+        "--methods.NAME null, or NAME: null under methods of a later file, leaves it out. A method "
+        "that is given anew keeps what is not said again, also under another reducer, until "
+        "--methods.NAME.arguments null takes it back (default: "
         f"configs/compare/{config}.yaml)",
     )
     parser.add_argument("--out", type=str, default=f"runs/{command}", help="output folder")
@@ -191,10 +197,25 @@ def _check_methods(files: Iterable[Mapping[str, Any]]) -> None:
                 raise setting_error(error, REDUCERS, outermost=f"methods.{name}") from error
 
 
-def _with_sweep(arguments: Sequence[str]) -> list[str]:
-    """The options, with the comparison that a sweep's file stands for in front of them."""
+def _sweep_of(arguments: Sequence[str]) -> tuple[Mapping[str, Any], list[str]]:
+    """A sweep's comparison, none without one; and the options, with it in front of them."""
     sweep, words = split_off("--sweep", arguments)
     if sweep is None:
-        return words
+        return {}, words
     settings = read_sweep(find_config("sweep", sweep))
-    return ["--config", yaml.safe_dump(settings, sort_keys=False), *words]
+    return settings, ["--config", yaml.safe_dump(settings, sort_keys=False), *words]
+
+
+def _check_swept(sweep: Mapping[str, Any], comparison: Comparison) -> None:
+    """
+    Raises:
+        UserError: other methods have taken the place of the sweep's, which would not be run.
+    """
+    for name, given in sweep.get("methods", {}).items():
+        method = comparison.methods.get(name)
+        for runs in RUNS & given.keys():
+            if method is None or given[runs].keys() != getattr(method, runs).keys():
+                raise UserError(
+                    f"--sweep would not be run, for other settings take the place of {name!r}: "
+                    "leave out --sweep, or the methods that an option or a file of --config names"
+                )

@@ -9,10 +9,9 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice, pairwise, product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,8 @@ import numpy as np
 
 from tokendrop.bounds import Count, Share, check
 from tokendrop.cli.lightning_cli import parse
-from tokendrop.configs import config_folder, read_config
+from tokendrop.cli.sweep_command import fit_words, task_among
+from tokendrop.configs import read_config
 from tokendrop.data.settings import DataSettings
 from tokendrop.errors import UserError
 from tokendrop.training.tracking import CHOSEN
@@ -36,8 +36,6 @@ FORMS = {
     "values": {"distribution", "probabilities"},
     "min": {"max", "distribution"},
 }
-# by one of these a file of settings is a task's
-ROWS = {"dataset", "dir", "train", "files"}
 
 
 def read_sweep(path: Path) -> dict[str, Any]:
@@ -60,8 +58,8 @@ def read_sweep(path: Path) -> dict[str, Any]:
             raise UserError(f"{path} has no {key!r}, so it is no sweep of W&B that runs here")
     if not _are_ranges(sweep["parameters"]):
         raise UserError(f"{path}: parameters must be 'name: {{values: [...]}}' or the like")
-    words = _fit_words(path, sweep["command"])
-    task = next((word for word in _configs(words) if _is_task(Path(word))), None)
+    words = fit_words(path, sweep["command"])
+    task = task_among(words)
     if task is None:
         raise UserError(
             f"{path}: the command names no task: add --config=configs/task/NAME.yaml, or a file of "
@@ -125,35 +123,6 @@ def _are_ranges(parameters: Any) -> bool:
         and bool(parameters)
         and all(isinstance(x, dict) for x in parameters.values())
     )
-
-
-def _fit_words(path: Path, command: Any) -> list[str]:
-    """The options of ``tokendrop fit``, with paths that are found from anywhere."""
-    if not isinstance(command, list) or "fit" not in command:
-        raise UserError(f"{path}: the command runs no 'tokendrop fit', so it cannot run here")
-    words: list[str] = []
-    for word in map(str, command[command.index("fit") + 1 :]):
-        if word.startswith("${"):  # W&B puts the parameters there
-            continue
-        named = re.fullmatch(r"(?:--config=|-c=?)(.*)", word)
-        words += ["--config", *filter(None, named.groups())] if named else [word]
-    beside = config_folder().parent
-    return [
-        str(beside / word) if before == "--config" and not Path(word).is_file() else word
-        for before, word in zip(["", *words], words, strict=False)
-    ]
-
-
-def _configs(words: Sequence[str]) -> Iterator[str]:
-    return (word for before, word in pairwise(words) if before == "--config")
-
-
-def _is_task(file: Path) -> bool:
-    """Whether a file of settings says which rows there are, or comes with the package as a task."""
-    if file.parent.name == "task":
-        return True
-    data = read_config(file).get("data")
-    return isinstance(data, dict) and not ROWS.isdisjoint(data)
 
 
 def _argument(path: Path, name: str) -> str:
