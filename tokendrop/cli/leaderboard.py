@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tokendrop.cli.options import Parser
+from tokendrop.cli.ours import is_ours
 from tokendrop.compare.leaderboard.entries import (
     Entry,
     entries_of,
@@ -18,9 +19,8 @@ from tokendrop.errors import UserError
 from tokendrop.files import check_file
 from tokendrop.holding import one_writer
 
-OURS = {".csv": "task,encoder,method,", ".html": "<title>tokendrop: leaderboard</title>"}
+MARKS = {".csv": "task,encoder,method,", ".html": "<title>tokendrop: leaderboard</title>"}
 """What the beginning of a file holds that this command has written, by its form."""
-BEGINNING = 2000
 
 
 def parser() -> Parser:
@@ -76,11 +76,7 @@ def _check_ours(out: Path) -> None:
     Raises:
         UserError: a file of somebody else would be written over, as a comparison's results.csv.
     """
-    if not out.is_file() or not out.stat().st_size:
-        return
-    with out.open(encoding="utf-8", errors="replace") as file:
-        if OURS[out.suffix] not in file.read(BEGINNING):
-            raise UserError(
-                f"--out {out} is there already and no leaderboard: name another file, or move it "
-                "away"
-            )
+    if out.is_file() and out.stat().st_size and not is_ours(out, MARKS[out.suffix]):
+        raise UserError(
+            f"--out {out} is there already and no leaderboard: name another file, or move it away"
+        )

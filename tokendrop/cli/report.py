@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tokendrop.cli.options import Parser
+from tokendrop.cli.ours import is_ours
 from tokendrop.compare.report.outputs import write_outputs
 from tokendrop.compare.results.joining import joined_comparisons
 from tokendrop.compare.results.records import SETTINGS
 from tokendrop.files import check_untaken
 from tokendrop.holding import hold
 
-OURS = "<title>tokendrop: "
+MARK = "<title>tokendrop: "
 """What the beginning of a report holds."""
-BEGINNING = 2000
 
 
 def parser() -> Parser:
@@ -41,15 +41,7 @@ def run(arguments: Sequence[str]) -> None:
     records, floors = joined_comparisons([Path(folder) for folder in options.folders])
     out = Path(options.out)
     # the report is written before its tables
-    ours = [SETTINGS, *["report.html"] * _is_report(out / "report.html")]
+    ours = [SETTINGS, *["report.html"] * is_ours(out / "report.html", MARK)]
     check_untaken(out, ("report.html", "results.csv", "summary.md"), ours, "report")
     with hold(out):
         print(write_outputs(out, records, floors).places)
-
-
-def _is_report(page: Path) -> bool:
-    """Whether a file, if it is there, was written by this command or ``compare``."""
-    if not page.is_file():
-        return False
-    with page.open(encoding="utf-8", errors="replace") as file:
-        return OURS in file.read(BEGINNING)
