@@ -165,6 +165,7 @@ def test_a_group_ignores_terms_that_there_are() -> None:
         ({"keeps_all": Dense, "drops": {"few": Scales()}}, r"drops\['few'\] is a Scales: give a"),
         ({"keeps_all": Dense, "drops": [Scales]}, "drops by names of yours"),
         ({"keeps_all": Dense, "families": "bert"}, "a list of families"),
+        ({"keeps_all": Dense, "families": []}, "a list of families"),
     ],
 )
 def test_what_it_is_given_is_named(given: dict[str, Any], said: str) -> None:

@@ -65,7 +65,7 @@ def check_reducer(
     whole = keeps_all or own_head
     if whole is None or (keeps_all and own_head):
         raise TypeError("give check_reducer either keeps_all or own_head")
-    if not isinstance(drops or {}, Mapping) or isinstance(families, str):
+    if not isinstance(drops or {}, Mapping) or isinstance(families, str) or not families:
         raise TypeError("give check_reducer drops by names of yours, and a list of families")
     name = "keeps_all" if keeps_all else "own_head"
     dropping = {f"drops[{key!r}]": make for key, make in (drops or {}).items()}
