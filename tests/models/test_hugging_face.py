@@ -107,6 +107,39 @@ class TestHuggingFace:
         with pytest.raises(UserError, match=r"unknown dtype 'torch\.float16'"):
             load(folder, subfolder="reducer", dtype=torch.float16)
 
+    def test_what_callers_of_hugging_face_say_is_understood(self, folder: Path) -> None:
+        tokendrop.register()
+        load = AutoModelForSequenceClassification.from_pretrained
+        for given in (
+            {"local_files_only": True, "cache_dir": str(folder.parent), "token": "secret"},
+            {"use_safetensors": True, "low_cpu_mem_usage": True, "device_map": "cpu"},
+            {"num_labels": 3},
+        ):
+            assert load(folder, subfolder="reducer", **given).dtype == torch.float32
+        for dtype in (torch.bfloat16, "bfloat16"):
+            # an Auto class warns of the older name
+            half = TokenDropForSequenceClassification.from_pretrained(folder, torch_dtype=dtype)
+            assert half.model.backbone.dtype == torch.bfloat16
+        with pytest.raises(UserError, match=r"num_labels, .* of 4 .* own 3 \(bad, fair, good\)"):
+            load(folder, subfolder="reducer", num_labels=4)
+
+    def test_a_model_on_the_hub(
+        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tokendrop.register()
+        # the Hub's copy on this machine, by the commit of which transformers asks for all files
+        copy = tmp_path / "cache" / "models--me--film"
+        (copy / "refs").mkdir(parents=True)
+        (copy / "refs" / "main").write_text("a" * 40)
+        (copy / "snapshots").mkdir()
+        folder.rename(copy / "snapshots" / ("a" * 40))
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        for given in ({}, {"revision": "main"}):
+            model = AutoModelForSequenceClassification.from_pretrained(
+                "me/film", subfolder="reducer", cache_dir=str(tmp_path / "cache"), **given
+            )
+            assert type(model).__name__ == "TokenDropForSequenceClassification"
+
     @pytest.mark.parametrize("side", ["left", "right"])
     def test_padding_changes_nothing_and_labels_give_the_loss(self, side: str) -> None:
         inner = model_of(REDUCERS["chain"]())
@@ -250,6 +283,10 @@ class TestWhatPlainModelsDo:
             ({"token_type_ids": [[0, 0, 1, 1]]}, r"token_type_ids has the shape \(1, 4\)"),
             ({"input_ids": [5, 6, 7]}, r"input_ids have the shape \(3,\)"),
             ({"labels": [[0, 1, 2]] * 2}, r"labels has the shape \(2, 3\)"),
+            ({"input_ids": [[5, 6, 7, 8], [5, 100, 6, 7]]}, "row 2 of 2 have 100, .* 0 to 99"),
+            ({"input_ids": [[5, 6, -1, 8], [5, 6, 7, 8]]}, "input_ids of row 1 of 2 have -1"),
+            ({"input_ids": [[5.0, 6.0, 7.0, 8.0]] * 2}, "are torch.float32: give the integers"),
+            ({"token_type_ids": [[0, 0, 1, 2]] * 2}, "token_type_ids of row 1 of 2 have 2"),
         ],
     )
     def test_inputs_of_another_form_are_named(self, inputs: dict[str, list], said: str) -> None:
@@ -259,6 +296,12 @@ class TestWhatPlainModelsDo:
         given = {"input_ids": [[5, 6, 7, 8], [8, 7, 6, 5]]} | inputs
         with pytest.raises(UserError, match=said):
             tagger(**{name: torch.tensor(values) for name, values in given.items()})
+
+    def test_what_stands_at_padding_does_not_matter(self) -> None:
+        model = TokenDropForSequenceClassification(model_of(Dense())).eval()
+        mask = torch.tensor([[1, 1, 1, 0]])
+        usual, strange = (model(torch.tensor([[5, 6, 7, at]]), mask).logits for at in (0, -100))
+        assert torch.equal(usual, strange)
 
     def test_places_of_answers_for_other_rows_are_named(self) -> None:
         reader = of_kind("question_answering", ["LABEL_0", "LABEL_1"], Dense())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HFValidationError
@@ -12,8 +13,12 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from tokendrop.errors import UserError, one_line
 
 
-def model_folder(name: str | Path) -> Path:
+def model_folder(name: str | Path, **options: Any) -> Path:
     """A local folder, with what ~ stands for, or the local copy of a model on the Hugging Face Hub.
+
+    Args:
+        name: of either.
+        options: of ``snapshot_download``, by which the Hub is asked.
 
     Raises:
         UserError: there is neither, or the Hub cannot be reached.
@@ -31,7 +36,7 @@ def model_folder(name: str | Path) -> Path:
             "Hugging Face hub, like owner/model"
         ) from error
     try:
-        return Path(snapshot_download(str(name)))
+        return Path(snapshot_download(str(name), **options))
     except (OSError, ValueError) as error:
         raise UserError(
             f"no model {str(name)!r}: it is no local folder, and the Hugging Face hub does not "

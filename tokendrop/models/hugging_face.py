@@ -7,8 +7,7 @@ which the same class gives the model that drops tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, cast
 
@@ -25,18 +24,12 @@ from transformers.utils.generic import ModelOutput
 
 from tokendrop.errors import UserError
 from tokendrop.heads import CLASS, SPAN, TAG, head_of
+from tokendrop.models import hub
+from tokendrop.models.auto_options import check_config, hub_options, load_options, refuse
 from tokendrop.models.model import MODEL_TYPE, TokenDropModel, load
 from tokendrop.models.padded_rows import check_shape, loss_of, unpadded
-from tokendrop.models.placing import DTYPES
-from tokendrop.models.side_car import SideCar
 
 T = TypeVar("T", bound=ModelOutput)
-
-# what Auto classes pass to every model, beside the caller's own options
-OF_AUTO_CLASSES = {"config", "trust_remote_code", "adapter_kwargs", "_from_auto", "_commit_hash"}
-# what the configuration of a model folder's own side-car holds
-OF_FOLDER = {field.name for field in fields(SideCar)} | {"model_type", "transformers_version"}
-OF_FOLDER |= {"dtype"}  # which is given to the model, too
 
 
 class TokenDropConfig(PreTrainedConfig):
@@ -100,24 +93,19 @@ class _Dropping(PreTrainedModel):
             name: see :func:`tokendrop.load`.
             subfolder: where the Auto class found this class's configuration.
             given: changes to the reducer's ``operating_arguments``; ``device`` and ``dtype`` of
-                :func:`tokendrop.load`, the latter also as torch's type, or "auto" for fp32.
+                :func:`tokendrop.load`, also by Hugging Face's names: torch's type, or "auto" for
+                fp32, and ``device_map``; and by what a model of the Hub is found there
+                (``revision``, ``token``, ``cache_dir``, ``local_files_only``, ...).
 
         Raises:
             UserError: as :func:`tokendrop.load`, e.g. for an option of Hugging Face's own models
                 that would do nothing here; or another head than the class's.
         """
+        folder = hub.model_folder(name, **hub_options(given))
+        found = cls(load(folder, **load_options(given))).train(False)
         # the Auto class has put there what it was given for the configuration
-        if isinstance(config := given.get("config"), TokenDropConfig):
-            _refuse(set(config.to_diff_dict()) - OF_FOLDER)
-        point = {k: v for k, v in given.items() if v is not None and k not in OF_AUTO_CLASSES}
-        # what pipelines say to every model, and leaves all as it is
-        for option, usual in (("local_files_only", False), ("dtype", "auto")):
-            if point.get(option) == usual:
-                del point[option]
-        if "dtype" in point:
-            names = {dtype: name for name, dtype in DTYPES.items()}
-            point["dtype"] = names.get(point["dtype"], str(point["dtype"]))
-        return cls(load(name, **point)).train(False)
+        check_config(given.get("config"), found.config.id2label or {})
+        return found
 
     def save_pretrained(  # type: ignore[override]
         self, folder: str | Path, **_: Any
@@ -138,9 +126,10 @@ class _Dropping(PreTrainedModel):
             UserError: as :func:`unpadded`, or something is given that does nothing.
         """
         unused = (k for k, v in given.items() if v is not None and v is not False)
-        _refuse(set(unused) - {"return_dict"})
+        refuse(set(unused) - {"return_dict"})
         limit, device = self.model.shape.max_tokens, input_ids.device
-        batch, there = unpadded(input_ids, attention_mask, token_type_ids, limit)
+        config = self.model.backbone.config
+        batch, there = unpadded(input_ids, attention_mask, token_type_ids, limit, config)
         return self.model(batch.to(device)).logits, there.to(device)
 
 
@@ -270,11 +259,6 @@ class TokenDropForQuestionAnswering(_Dropping):
             ).mean()
         answer = QuestionAnsweringModelOutput(loss, start_logits=logits[0], end_logits=logits[1])
         return _as_asked(answer, given)
-
-
-def _refuse(names: Iterable[str]) -> None:
-    for name in sorted(names):
-        raise UserError(f"{name} would do nothing in a model that drops tokens: leave it out")
 
 
 def _as_asked(found: T, given: Mapping[str, Any]) -> T:

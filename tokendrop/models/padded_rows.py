@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from transformers import PreTrainedConfig
 
 from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
@@ -14,7 +15,11 @@ from tokendrop.tasks import IGNORED
 
 
 def unpadded(
-    input_ids: Tensor, attention_mask: Tensor | None, token_type_ids: Tensor | None, limit: int
+    input_ids: Tensor,
+    attention_mask: Tensor | None,
+    token_type_ids: Tensor | None,
+    limit: int,
+    config: PreTrainedConfig,
 ) -> tuple[Batch, Tensor]:
     """A padded batch without its padding, on the processor.
 
@@ -23,13 +28,14 @@ def unpadded(
         attention_mask: (B, N) 1 at tokens, 0 at padding on either side; None for no padding.
         token_type_ids: (B, N), None for 0.
         limit: longest row in tokens.
+        config: of the backbone, which counts its embeddings.
 
     Returns:
         the packed batch, and where the rows have tokens, (B, N).
 
     Raises:
         UserError: tensors of other shapes; a mask of other numbers, or with a 0 between two tokens;
-            a row without a token, or one that is too long.
+            a row without a token, or one that is too long; ids that the backbone has not.
     """
     if input_ids.dim() != 2 or not len(input_ids):
         raise UserError(
@@ -64,11 +70,30 @@ def unpadded(
             f"a row has {longest} tokens but this model reads at most {limit}: let the "
             f"tokenizer cut it, with truncation=True and max_length={limit}"
         )
+    check_ids("input_ids", ids, there, config.vocab_size)
+    # with a single type, or none, a backbone does not look at them
+    if (kinds := getattr(config, "type_vocab_size", 0)) > 1:
+        check_ids("token_type_ids", types, there, kinds)
 
     def rows(values: Tensor) -> list[list[int]]:
         return [row[real].tolist() for row, real in zip(values, there, strict=True)]
 
     return Batch.pack(rows(ids), rows(types)), there
+
+
+def check_ids(name: str, ids: Tensor, there: Tensor, count: int) -> None:
+    """
+    Raises:
+        UserError: not whole numbers, or one at a token that the backbone has no embedding for.
+    """
+    if ids.is_floating_point() or ids.dtype == torch.bool:
+        raise UserError(f"{name} are {ids.dtype}: give the integers that the tokenizer makes")
+    wrong = there & ((ids < 0) | (ids >= count))
+    if wrong.any():
+        raise UserError(
+            f"{name} of {_row(wrong.any(1))} have {int(ids[wrong][0])}, but this model knows 0 to "
+            f"{count - 1}: use the tokenizer that lies beside it"
+        )
 
 
 def check_shape(name: str, values: Tensor | None, shape: Sequence[int]) -> None:
