@@ -82,7 +82,7 @@ class PatienceExit(Reducer):
         device = batch.input_ids.device
         # the first layer agrees with nobody
         return Running(
-            torch.full((len(batch), self.classes), torch.nan, device=device),
+            torch.full((len(batch), self.classes), torch.nan, device=device, dtype=torch.float32),
             torch.zeros(len(batch), dtype=torch.long, device=device),
         )
 

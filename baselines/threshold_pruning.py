@@ -111,7 +111,8 @@ class ThresholdPruning(Reducer):
     # -- the encoder's moments ------------------------------------------------------------------
 
     def start(self, batch: Batch) -> Softened | None:
-        ones = torch.ones(len(batch.layout.tokens), device=batch.layout.device)
+        device = batch.layout.device
+        ones = torch.ones(len(batch.layout.tokens), device=device, dtype=torch.float32)
         return Softened(ones) if self._softens else None
 
     @property

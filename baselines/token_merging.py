@@ -94,7 +94,7 @@ class TokenMerging(Reducer):
         into, following = most_similar(view.keys.float().mean(1), merged, layout, order)
         every = len(view.batch.layout.tokens)
         if memory.sizes is None:
-            memory.sizes = torch.ones(every, device=layout.device)
+            memory.sizes = torch.ones(every, device=layout.device, dtype=torch.float32)
         weight = memory.sizes[layout.tokens]
         together = torch.zeros_like(weight).index_add(0, into, weight)
         memory.sizes = memory.sizes.index_copy(0, layout.tokens, together)

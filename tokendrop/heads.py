@@ -14,6 +14,8 @@ from transformers import (
     PreTrainedModel,
 )
 
+from tokendrop.errors import UserError
+
 Output = Literal["class", "number", "tag", "span"]
 
 
@@ -70,12 +72,17 @@ HEADS = (CLASS, NUMBER, TAG, SPAN)
 
 
 def head_of(model: PreTrainedModel) -> Head:
-    """A model's head; one output for a text is a number."""
+    """A model's head; one output for a text is a number.
+
+    Raises:
+        UserError: it has none that is known here.
+    """
     config: Any = model.config
     name = type(model).__name__
     found = next((head for head in HEADS if name.endswith(head.suffix)), None)
     if found is None:
-        raise TypeError(f"{name} has no head that is known here")
+        known = ", ".join(head.auto.__name__ for head in (CLASS, TAG, SPAN))
+        raise UserError(f"a {name} has no head that is known here: load it by one of {known}")
     return NUMBER if found is CLASS and config.num_labels == 1 else found
 
 

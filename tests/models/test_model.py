@@ -9,9 +9,17 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertTokenizer
+from torch.nn.functional import cross_entropy
+from transformers import (
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertTokenizer,
+)
 
 import tokendrop
+from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
 from tokendrop.families import FAMILIES
 from tokendrop.models.model import TokenDropModel
@@ -21,7 +29,7 @@ from tokendrop.reducers.chain import Chain
 from tokendrop.reducers.dact_bert import DactBert
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.power_bert import PowerBert
-from tokendrop.testing.tiny import MAX_TOKENS, tiny_model
+from tokendrop.testing.tiny import CONFIGS, MAX_TOKENS, packed, tiny_model, tiny_rows
 
 WORDS = ["the", "plot", "is", "thin", "but", "we", "laughed", "a", "lot", "##s", "!"]
 TEXTS = ["the plot is thin", "but we laughed a lots !", "!", "the the the a a a plot plot thin"]
@@ -51,6 +59,44 @@ def test_saved_and_loaded_it_predicts_the_same(name: str, tmp_path: Path) -> Non
     model = model_of(REDUCERS[name]())
     model.save_pretrained(tmp_path / "model")
     assert tokendrop.load(tmp_path / "model").predict(TEXTS) == model.predict(TEXTS)
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
+def test_torchs_default_type_is_not_the_methods(kind: torch.dtype, tmp_path: Path) -> None:
+    model = model_of(REDUCERS["chain"]())
+    model.save_pretrained(tmp_path / "model")
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(kind)
+    try:
+        again = tokendrop.load(tmp_path / "model")
+        assert torch.get_default_dtype() == kind
+        assert {weight.dtype for weight in again.reducer.parameters()} == {torch.float32}
+        found = again.predict(TEXTS)
+    finally:
+        torch.set_default_dtype(usual)
+    assert [p.label for p in found] == [p.label for p in model.predict(TEXTS)]
+
+
+@pytest.mark.parametrize("name", REDUCERS)
+def test_a_batch_is_trained_on_after_it_was_run_in_inference_mode(name: str) -> None:
+    rows, model = tiny_rows(), model_of(REDUCERS[name]())
+    expected = _gradients(model, packed(rows))
+    batch = packed(rows)
+    with torch.inference_mode():
+        model(batch)
+    assert all(map(torch.equal, _gradients(model, batch), expected))
+
+
+def _gradients(model: TokenDropModel, batch: Batch) -> list[torch.Tensor]:
+    model.zero_grad()
+    cross_entropy(model(batch).logits, batch.labels).backward()
+    return [weight.grad for weight in model.backbone.parameters() if weight.grad is not None]
+
+
+@pytest.mark.parametrize("auto", [AutoModel, AutoModelForMaskedLM])
+def test_a_backbone_without_a_head_is_refused(auto: Any) -> None:
+    with pytest.raises(UserError, match=r"has no head .*: load it by one of AutoModelForSequence"):
+        TokenDropModel(auto.from_config(CONFIGS["bert"]()), Dense(), tokenizer(), MAX_TOKENS)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -29,7 +29,7 @@ from tokendrop.models import backbones, cards, hub
 from tokendrop.models.answering import AnsweringModel
 from tokendrop.models.cards import CARD, DESCRIBED, SIDE_CAR, Figures, ModelSummary
 from tokendrop.models.checkpoints import check_head, check_vocabulary
-from tokendrop.models.placing import Dtype, cast_weights, device_named, uncast
+from tokendrop.models.placing import Dtype, cast_weights, device_named, made_in_fp32, uncast
 from tokendrop.models.side_car import WEIGHTS, SideCar, load_weights, read_side_car
 from tokendrop.reducers import with_changes
 from tokendrop.reducers.base import Reducer
@@ -84,7 +84,8 @@ class TokenDropModel(AnsweringModel):
         self.figures: Figures | None = None
         self.answering = answering or Answering(kind_of(backbone))
         self.shape = backbones.shape_of(backbone.config, max_length, self.answering.kind)
-        reducer.build(self.shape)
+        with made_in_fp32():
+            reducer.build(self.shape)
 
     @property
     def summary(self) -> ModelSummary:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal, get_args
 
 import torch
@@ -45,6 +46,17 @@ def cast_weights(backbone: PreTrainedModel, dtype: Dtype) -> None:
     if dtype not in DTYPES:
         raise unknown("dtype", str(dtype), get_args(Dtype))  # torch.bfloat16, mostly
     nn.Module.to(backbone, DTYPES[dtype])
+
+
+@contextmanager
+def made_in_fp32() -> Iterator[None]:
+    """Make weights in fp32, in which methods decide, whatever torch's default type is."""
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(usual)
 
 
 def uncast(act: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

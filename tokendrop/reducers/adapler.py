@@ -118,7 +118,8 @@ class AdapLeR(Reducer):
     # -- the encoder's moments ------------------------------------------------------------------
 
     def start(self, batch: Batch) -> Pass:
-        mask = torch.ones(len(batch.layout.tokens), device=batch.layout.device)
+        device = batch.layout.device
+        mask = torch.ones(len(batch.layout.tokens), device=device, dtype=torch.float32)
         # taken apart once, whose gradients then come back together
         eta, theta = self.eta.unbind(), self.theta.unbind()
         return Pass([], [mask], [torch.zeros_like(mask)], eta, (None, *theta))

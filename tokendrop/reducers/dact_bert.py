@@ -14,7 +14,7 @@ an answered question once neither end of the span can; a number may still change
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -136,13 +136,12 @@ class DactBert(Reducer):
     # -- the encoder's moments ------------------------------------------------------------------
 
     def start(self, batch: Batch) -> Running:
-        rows, device = len(batch), batch.input_ids.device
+        rows = len(batch)
+        kind: Any = {"device": batch.input_ids.device, "dtype": torch.float32}
         return Running(
-            torch.zeros(
-                len(batch.input_ids) if self.by_token else rows, self.classes, device=device
-            ),
-            torch.ones(rows, device=device),
-            torch.zeros(rows, device=device),
+            torch.zeros(len(batch.input_ids) if self.by_token else rows, self.classes, **kind),
+            torch.ones(rows, **kind),
+            torch.zeros(rows, **kind),
         )
 
     def after_layer(self, view: View) -> Decision | None:
