@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import (
+    BackboneFinetuning,
+    BatchSizeFinder,
+    EarlyStopping,
+    LearningRateFinder,
+)
 
 from tests.training.test_recipes import FINE_TUNE, StopIn
 from tokendrop.data import TextData
@@ -88,6 +93,16 @@ def test_what_would_spoil_a_stage_is_named_before_it_trains(
     own = [] if option == "callbacks" else [orders]
     with pytest.raises(UserError, match=option):
         trained(backbone, data, tmp_path, *own, **{option: value})
+    assert not orders.seen
+
+
+@pytest.mark.parametrize("made", [LearningRateFinder, BatchSizeFinder, BackboneFinetuning])
+def test_so_is_a_callback_that_tries_steps_or_freezes(
+    backbone: str, data: TextData, tmp_path: Path, made: type[Callback]
+) -> None:
+    orders = Orders()
+    with pytest.raises(UserError, match=f"the trainer's {made.__name__} cannot be used"):
+        trained(backbone, data, tmp_path, orders, made())
     assert not orders.seen
 
 

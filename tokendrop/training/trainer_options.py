@@ -21,6 +21,7 @@ from typing import Any, Literal
 import torch
 from lightning import Callback, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import BaseFinetuning, BatchSizeFinder, LearningRateFinder
 from lightning.pytorch.plugins import MixedPrecision, Precision
 
 from tokendrop.errors import UserError, one_line
@@ -222,6 +223,13 @@ def check_own(trainer: Trainer, callbacks: Sequence[Callback], epochs: int | Non
         names = ("max_steps", "limit_train_batches", "check_val_every_n_epoch")
         rules |= {name: FIT[name] for name in names}
     refuse({name: getattr(trainer, name) for name in rules}, rules)
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, (LearningRateFinder, BatchSizeFinder, BaseFinetuning)):
+            raise UserError(
+                f"the trainer's {type(callback).__name__} cannot be used: a stage's recipe says "
+                "its rates, batches and what learns, and steps that try some would be counted as "
+                "training: make the trainer without it"
+            )
     if not set(callbacks) <= set(trainer.callbacks):  # type: ignore[attr-defined]
         raise UserError(
             "the trainer lacks callbacks that make_trainer was given, which keep the checkpoints "
