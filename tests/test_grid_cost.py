@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.compare.synthetic import record
-from tools.grid_cost import cost_of, larger
+from tools.grid_cost import cost_of, larger, main
 
 SPACES = {
     "tune": {"cost": 8},
@@ -37,3 +39,24 @@ def test_jobs_add_up_and_wait_for_each_other() -> None:
 def test_a_larger_model_costs_what_its_layers_do() -> None:
     assert larger("6x384", "12x384", 32) == pytest.approx(2)
     assert larger("6x384", "6x768", 1) == pytest.approx(4, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--tflops", "4"], "holds no runs: name the folder of a comparison"),
+        (["--tflops", "0"], "--tflops: 0 is not above 0"),
+        (["--tflops", "4", "--devices", "0"], "--devices: 0 is below 1"),
+    ],
+)
+def test_what_nothing_follows_from_is_named(
+    words: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["grid_cost.py", str(tmp_path), *words])
+    with pytest.raises(SystemExit):
+        main()
+    assert said in capsys.readouterr().err

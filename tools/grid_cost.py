@@ -120,19 +120,33 @@ def larger(old: str, new: str, tokens: int) -> float:
     return dense(new) / dense(old)
 
 
+def _above_0(text: str) -> float:
+    if not 0 < (number := float(text)) < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return number
+
+
+def _count(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return number
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="of a comparison")
     parser.add_argument("--from", dest="old", default="6x384", help="its model, LAYERSxWIDTH")
     parser.add_argument("--to", dest="new", nargs="+", default=["6x384"], help="models to work out")
-    parser.add_argument("--tokens", type=int, default=32, help="of a row")
-    parser.add_argument("--tflops", type=float, nargs="+", required=True, help="of a device")
-    parser.add_argument("--devices", type=int, nargs="+", default=[1], help="how many there are")
+    parser.add_argument("--tokens", type=_count, default=32, help="of a row")
+    parser.add_argument("--tflops", type=_above_0, nargs="+", required=True, help="of a device")
+    parser.add_argument("--devices", type=_count, nargs="+", default=[1], help="how many there are")
     parser.add_argument("--cost", type=float, help="tune.cost instead of what was spent")
-    parser.add_argument("--batch", type=int, default=1, help="tune.batch")
-    parser.add_argument("--times", type=float, default=1, help="times the training rows")
+    parser.add_argument("--batch", type=_count, default=1, help="tune.batch")
+    parser.add_argument("--times", type=_above_0, default=1, help="times the training rows")
     options = parser.parse_args()
-    cost = cost_of(read_records(options.folder), options.cost, options.batch)
+    if not (records := read_records(options.folder)):
+        parser.error(f"{options.folder} holds no runs: name the folder of a comparison")
+    cost = cost_of(records, options.cost, options.batch)
     print(
         f"{cost.jobs} jobs, {cost.widest} at once, {cost.total:.1f} fine-tunings of "
         f"{cost.fine_tuning / 1e12:.2f} TFLOP in all, {cost.chain:.1f} in the longest chain: "
