@@ -25,7 +25,7 @@ COLUMNS = {
     "CoLA": ("cola", ["whole_budget_glue", "cola"]),
     "AG's News": ("ag_news", ["ag_news"]),
     "STS-B": ("stsb", ["whole_budget_glue", "stsb"]),
-    "CoNLL-2003": ("conll2003", ["conll2003"]),
+    "CoNLL-2003": ("conll2003", ["whole_budget_news", "conll2003"]),
     "XQuAD": ("squad", ["xquad"]),
     "MRPC, MPNet": ("mrpc", ["mpnet"]),
     "SST-2, MPNet": ("sst2", ["mpnet_sst2"]),
