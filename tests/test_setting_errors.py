@@ -35,7 +35,7 @@ methods:
         ("  exit: {reducer: DactBert, search: {setings: {rows: 3}}}",
          "unknown setting of methods.exit.search 'setings': did you mean 'settings'?"),
         ("  exit: {reducer: DactBert, space: {tau: {low: 0.1, hig: 1}}}",
-         "unknown setting of methods.exit.space 'hig': did you mean 'high'?"),
+         "methods.exit.space: unknown setting 'hig': did you mean 'high'?"),
         ("  exit: {reducer: DactBert, operating_points: {fast: 0.3}}",
          "methods.exit.operating_points: 0.3 are no arguments: give them by their names"),
         ("  exit: DactBert", "methods.exit DactBert must be settings by their names"),
