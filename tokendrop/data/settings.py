@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 
 from tokendrop.bounds import Count, Natural, check
 from tokendrop.data.local import Files, Source
+from tokendrop.data.names import repeated
 from tokendrop.errors import UserError
 from tokendrop.tasks import KINDS, ClassWeights, Task, kind_named
 
@@ -137,15 +138,13 @@ class DataSettings:
             counts = " or ".join(("no", "one", "two")[count] for count in allowed)
             plural = "s" * (allowed != (1,))
             raise UserError(f"text takes {counts} column{plural}, not {len(columns)}: {columns}")
-        named = [("text", column) for column in columns] + [("label", self.label_column)]
-        for place, (option, column) in enumerate(named):
-            if before := next((first for first, same in named[:place] if same == column), None):
-                raise UserError(
-                    f"{before} and {option} both name the column {column!r}: name another with "
-                    f"--data.{before} or --data.{option}"
-                    if before != option
-                    else f"text names the column {column!r} twice: name it once, or another"
-                )
+        if (column := repeated(columns)) is not None:
+            raise UserError(f"text names the column {column!r} twice: name it once, or another")
+        if (label := self.label_column) in columns:
+            raise UserError(
+                f"text and label both name the column {label!r}: name another with --data.text or "
+                "--data.label"
+            )
 
     @property
     def kind(self) -> type[Task]:

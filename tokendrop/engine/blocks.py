@@ -64,8 +64,9 @@ class Blocks:
     slots: Tensor | None = None
 
     @classmethod
+    @torch.inference_mode(False)
     def of(cls, lengths: Sequence[int], device: torch.device) -> Blocks:
-        """The blocks of packed rows of these lengths."""
+        """The blocks of packed rows of these lengths; they serve a backward pass, too, later."""
         shapes = _joined(lengths, WASTE.get(device.type, 0))
         widths = [width for rows, width in shapes for _ in range(rows)]
         if widths == list(lengths):

@@ -120,8 +120,6 @@ def walk(
         embeddings: (T, hidden) in place of the embedding output.
         restore: put the states of dropped tokens back in place, for heads that read every token.
     """
-    if torch.is_grad_enabled():
-        batch.layout.forget_inference()
     family = family_of(model)
     hidden = family.embed(model, batch) if embeddings is None else embeddings
     linears = (group for layer in family.layers(model) for group in family.linear_groups(layer))

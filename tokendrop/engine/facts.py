@@ -37,8 +37,9 @@ FACTS: dict[str, Callable[[Sequence[int]], NDArray[Any]]] = {
 ALIGNED = 16  # bytes: for what lies at another place, Triton compiles a kernel anew
 
 
+@torch.inference_mode(False)
 def send(values: NDArray[Any], device: torch.device) -> Tensor:
-    """Values on a device that is not waited for."""
+    """Values on a device that is not waited for; they serve a backward pass, too, later."""
     return pinned(values, device).to(device, non_blocking=True)
 
 

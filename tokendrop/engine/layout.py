@@ -184,15 +184,6 @@ class Layout:
         """The rows as dense blocks for attention."""
         return Blocks.of(self.lengths, self.device)
 
-    def forget_inference(self) -> None:
-        """Forget what a pass under ``torch.inference_mode`` worked out: it serves no backward."""
-        known = vars(self)
-        blocks = vars(known["blocks"]).values() if "blocks" in known else ()
-        made = [*known.get("_facts", {}).values(), known.get("rows"), *blocks]
-        if any(isinstance(value, Tensor) and value.is_inference() for value in made):
-            for name in ("_facts", "rows", "blocks"):
-                known.pop(name, None)
-
     def counts(self, mask: Tensor) -> list[int]:
         """(R,) tokens of each row where a mask (T,) is true, read back from the device."""
         if kernels_on(self.device):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tokendrop.compare.results.floor import Floor, read_floors
-from tokendrop.compare.results.records import Record, ordered, records_of
+from tokendrop.compare.results.records import Record, RunKey, ordered, records_of
 from tokendrop.configs import differences
 from tokendrop.errors import UserError
 from tokendrop.measure.measures import LAYERS
@@ -39,10 +39,9 @@ def joined_comparisons(folders: Sequence[Path]) -> tuple[list[Record], list[Floo
     """
     every = [(record, folder) for folder in folders for record in records_of(folder)]
     _comparable(every)
-    runs: dict[tuple[str, str, str, int], tuple[Record, Path]] = {}
+    runs: dict[RunKey, tuple[Record, Path]] = {}
     for record, folder in every:
-        key = (record.method, record.operating_point, record.task, record.seed)
-        first, place = runs.setdefault(key, (record, folder))
+        first, place = runs.setdefault(record.key, (record, folder))
         if not _same_outcome(first, record):
             raise UserError(
                 f"{_name(record)}, seed {record.seed}, was run in {place} and in {folder} with "

@@ -21,6 +21,8 @@ SETTINGS = "comparison.yaml"
 """File in a comparison's folder with its settings, by which the folder is known."""
 MARK = "†"
 """Stands behind a result that a note below the table says something of."""
+RunKey = tuple[str, str, str, int]
+"""The method, operating point, task and seed of a run, by which it is known."""
 LONGEST_PATH = 255
 """Bytes of a file's path in a folder; the longest name of one file anywhere."""
 DENSE = "dense"
@@ -110,6 +112,11 @@ class Record:
     schema: int = SCHEMA
 
     @property
+    def key(self) -> RunKey:
+        """What the run is known by."""
+        return self.method, self.operating_point, self.task, self.seed
+
+    @property
     def evaluate_in(self) -> str:
         """The type of the weights that it was measured with."""
         return str(self.provenance.get("evaluate_in", "fp32"))
@@ -169,11 +176,10 @@ def read_records(folder: Path) -> list[Record]:
     Raises:
         UserError: one cannot be used, or two are of the same run, as where a file was copied.
     """
-    found: dict[tuple[str, str, str, int], tuple[Path, Record]] = {}
+    found: dict[RunKey, tuple[Path, Record]] = {}
     for path in sorted((folder / "runs").glob("*.json")):
         record = _read(path)
-        key = (record.method, record.operating_point, record.task, record.seed)
-        first, _ = found.setdefault(key, (path, record))
+        first, _ = found.setdefault(record.key, (path, record))
         if first != path:
             raise UserError(f"{first} and {path} hold the same run: delete one of them")
     return ordered(record for _, record in found.values())

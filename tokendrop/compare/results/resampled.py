@@ -14,7 +14,7 @@ from scipy import stats
 from tokendrop.compare.results.bootstrap import Estimate, estimate, on_resamples
 from tokendrop.compare.results.points import Point
 from tokendrop.compare.results.predictions import saved_answers
-from tokendrop.compare.results.records import Record
+from tokendrop.compare.results.records import Record, RunKey
 from tokendrop.errors import UserError
 from tokendrop.tasks import kind_named
 from tokendrop.tasks.resampling import Array
@@ -65,13 +65,13 @@ class Resampled:
         for run in (run for point in of_task for run in point.runs):
             if (answers := saved_answers(run, folder)) is not None:
                 by_size.setdefault(len(answers), []).append((run, answers))
-        self._runs: dict[tuple[str, str, int], _Answered] = {}
+        self._runs: dict[RunKey, _Answered] = {}
         for examples, runs in by_size.items():
             metrics = [kind_named(run.kind).of_resamples(run.metric, read) for run, read in runs]
             values, resampled = on_resamples(metrics, examples)
             for place, (run, read) in enumerate(runs):
                 found = _Answered(run, read, float(values[place]), resampled[place])
-                self._runs[run.method, run.operating_point, run.seed] = found
+                self._runs[run.key] = found
 
     def interval(self, point: Point) -> Estimate | None:
         """The metric of a point with its interval; None without the predictions of every run."""
@@ -110,7 +110,7 @@ class Resampled:
 
     def _answered(self, point: Point) -> list[_Answered] | None:
         """The point's runs with their answers, None if any has none."""
-        keys = [(run.method, run.operating_point, run.seed) for run in point.runs]
+        keys = [run.key for run in point.runs]
         return [self._runs[key] for key in keys] if all(key in self._runs for key in keys) else None
 
     def _check(self, one: _Answered, other: _Answered) -> None:
