@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.compare.synthetic import record
+from tokendrop.compare.results.records import write_record
 from tools.grid_cost import cost_of, larger, main
 
 SPACES = {
@@ -47,6 +48,8 @@ def test_a_larger_model_costs_what_its_layers_do() -> None:
         (["--tflops", "4"], "holds no runs: name the folder of a comparison"),
         (["--tflops", "0"], "--tflops: 0 is not above 0"),
         (["--tflops", "4", "--devices", "0"], "--devices: 0 is below 1"),
+        (["--tflops", "4", "--to", "6x384", "12"], "--to: 12 is no LAYERSxWIDTH"),
+        (["--tflops", "4", "--from", "0x768"], "--from: 0x768 is no LAYERSxWIDTH"),
     ],
 )
 def test_what_nothing_follows_from_is_named(
@@ -60,3 +63,15 @@ def test_what_nothing_follows_from_is_named(
     with pytest.raises(SystemExit):
         main()
     assert said in capsys.readouterr().err
+
+
+def test_a_comparison_without_fine_tuning_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = record()
+    given.stages[0] |= {"flops": 0, "epoch_flops": 2e13}
+    write_record(given, tmp_path)
+    monkeypatch.setattr("sys.argv", ["grid_cost.py", str(tmp_path), "--tflops", "4"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "has no fine-tuning to count in" in capsys.readouterr().err

@@ -132,11 +132,23 @@ def _count(text: str) -> int:
     return number
 
 
+def _size(text: str) -> str:
+    layers, _, width = text.partition("x")
+    # 64 is the width of a head
+    if not (layers.isdecimal() and width.isdecimal() and int(layers) and int(width) >= 64):
+        raise argparse.ArgumentTypeError(f"{text} is no LAYERSxWIDTH, as 12x768 is")
+    return text
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="of a comparison")
-    parser.add_argument("--from", dest="old", default="6x384", help="its model, LAYERSxWIDTH")
-    parser.add_argument("--to", dest="new", nargs="+", default=["6x384"], help="models to work out")
+    parser.add_argument(
+        "--from", dest="old", type=_size, default="6x384", help="its model, LAYERSxWIDTH"
+    )
+    parser.add_argument(
+        "--to", dest="new", type=_size, nargs="+", default=["6x384"], help="models to work out"
+    )
     parser.add_argument("--tokens", type=_count, default=32, help="of a row")
     parser.add_argument("--tflops", type=_above_0, nargs="+", required=True, help="of a device")
     parser.add_argument("--devices", type=_count, nargs="+", default=[1], help="how many there are")
@@ -146,6 +158,11 @@ def main() -> None:
     options = parser.parse_args()
     if not (records := read_records(options.folder)):
         parser.error(f"{options.folder} holds no runs: name the folder of a comparison")
+    if not all(record.stages and record.stages[0]["flops"] for record in records):
+        parser.error(
+            f"{options.folder} has no fine-tuning to count in: its methods begin with a model that "
+            "was fine-tuned before (fine_tune: null)"
+        )
     cost = cost_of(records, options.cost, options.batch)
     print(
         f"{cost.jobs} jobs, {cost.widest} at once, {cost.total:.1f} fine-tunings of "

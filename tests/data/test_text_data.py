@@ -220,6 +220,7 @@ def test_a_model_that_cannot_be_followed(make, train):
         ({"seed": -1}, "seed -1 is too small"),
         ({"dev_fraction": 0.6, "test_fraction": 0.4}, "dev_fraction 0.6 and test_fraction 0.4"),
         ({"test_fraction": 0.0}, "test_fraction 0.0 must be above 0"),
+        ({"batch_sise": 8}, "unknown setting of TextData 'batch_sise': did you mean 'batch_size'"),
     ],
 )
 def test_bad_options(options, says):

@@ -244,6 +244,13 @@ def test_an_operating_point_is_chosen_at_loading(tmp_path: Path) -> None:
     assert max(prediction.row_depth for prediction in eager) < 3
 
 
+@pytest.mark.parametrize("reducer", [DactBert(), Chain([Dense(), DactBert()])])
+def test_what_would_not_be_saved_is_not_set_by_hand(reducer: Reducer) -> None:
+    mine = next(part for part in model_of(reducer).modules() if isinstance(part, DactBert))
+    with pytest.raises(UserError, match=r"DactBert.check_every of a model.*load\(.*check_every=3"):
+        mine.check_every = 3
+
+
 class TestOperatingPointsOfAChain:
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:

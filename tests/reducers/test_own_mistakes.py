@@ -65,6 +65,14 @@ def test_arguments_that_a_saved_model_would_lose() -> None:
     assert Further(layer=2).spec()["init_args"] == {"layer": 2}
 
 
+@pytest.mark.parametrize("given", [{"shar": 0.1}, {"share": 0.1, "layer": 2}])
+def test_a_name_that_is_no_arguments_is_told_with_the_class(given: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=r"^Half: .*'(shar|layer)'; its arguments: share$"):
+        Half(**given)
+    with pytest.raises(UserError, match=r"^Half: too many positional arguments"):
+        Half(0.1, 2)  # type: ignore[call-arg]
+
+
 class Holds(Half):
     operating_arguments = frozenset()
 

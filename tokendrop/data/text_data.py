@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from tokendrop.data.split import Split
 from tokendrop.data.splitting import limit, make_splits, one_for_all
 from tokendrop.data.tokens import Tokeniser
 from tokendrop.engine.packed import Batch
-from tokendrop.errors import UserError
+from tokendrop.errors import UserError, unknown
 from tokendrop.models.backbones import load_tokenizer
 from tokendrop.tasks import Answering, Task
 
@@ -58,9 +59,13 @@ class TextData(PackedData):
             settings: the others of :class:`tokendrop.data.settings.DataSettings`, by name.
 
         Raises:
-            UserError: an option out of its range, or no rows to train on named.
+            UserError: a setting that there is not, one out of its range, or no rows to train on
+                named.
         """
         super().__init__()
+        known = [one.name for one in fields(DataSettings)]
+        for name in settings.keys() - known:
+            raise unknown("setting of TextData", name, known)
         self.settings = DataSettings(dataset=dataset, **settings)
         self._ready_tokenizer: PreTrainedTokenizerBase | None = None
         self._alone: tuple[str, list[str]] | None = None

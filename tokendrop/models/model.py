@@ -86,6 +86,9 @@ class TokenDropModel(AnsweringModel):
         self.shape = backbones.shape_of(backbone.config, max_length, self.answering.kind)
         with made_in_fp32():
             reducer.build(self.shape)
+        for part in reducer.modules():
+            if isinstance(part, Reducer):
+                part.in_model = True
 
     @property
     def summary(self) -> ModelSummary:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, get_type_hints
 
 import numpy as np
 
-from tokendrop.errors import UserError
+from tokendrop.bounds import check
+from tokendrop.errors import UserError, one_line
 
 
 @cache
@@ -17,6 +20,31 @@ def hints_of(kind: Any) -> dict[str, Any]:
         return get_type_hints(kind.__init__, include_extras=True)
     except NameError:
         return {}
+
+
+def given_by_name(
+    kind: Any, args: Sequence[Any], kwargs: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a reducer's constructor is given, checked, by the arguments' names.
+
+    Raises:
+        UserError: a name that is no argument's; a value that is none of its type, or out of the
+            bounds beside it, or given by ``*`` or ``**``.
+    """
+    name = kind.__name__
+    try:
+        bound = inspect.signature(kind.__init__).bind_partial(None, *args, **kwargs)
+    except TypeError as error:
+        known = ", ".join(defaults) or "none"
+        raise UserError(f"{name}: {one_line(error)}; its arguments: {known}") from error
+    given = dict(list(bound.arguments.items())[1:])
+    if lost := given.keys() - defaults.keys():
+        raise UserError(
+            f"{name} has no argument of its own for {given[lost.pop()]}, so a saved model would "
+            "lose it: name each argument in __init__, without * and **"
+        )
+    check(given, hints_of(kind), f"{name}.")
+    return given
 
 
 def described(value: Any, place: str, trained: bool) -> Any:

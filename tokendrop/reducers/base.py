@@ -14,13 +14,12 @@ from typing import Any, Literal, Self
 
 from torch import Tensor, nn
 
-from tokendrop.bounds import check
 from tokendrop.engine.packed import Batch
 from tokendrop.engine.probabilities import Received
 from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.errors import UserError
 from tokendrop.heads import CLASS, Head
-from tokendrop.reducers.arguments import described, hints_of
+from tokendrop.reducers.arguments import described, given_by_name
 from tokendrop.reducers.moments import Decision, Ranking, View
 from tokendrop.reducers.training import Group, Stage, StageContext, Step, checked_terms
 
@@ -89,6 +88,7 @@ class Reducer(nn.Module):
         reference: whether it drops nothing, so that other methods are compared with it.
         evaluated_apart: whether the epochs of its training are evaluated otherwise than it runs
             afterwards, so that their numbers are those of no operating point.
+        in_model: whether a model has been made with it, which is saved with its arguments.
         carried: what of ``view.memory`` later layers read: its tensors (B, ...) by name, which an
             exported model hands on.
     """
@@ -101,6 +101,7 @@ class Reducer(nn.Module):
     token_scores: Literal["saliency", "attention"] | None = None
     reference: bool = False
     evaluated_apart: bool = False
+    in_model: bool = False
     carried: tuple[str, ...] = ()
     arguments: dict[str, Any]
 
@@ -108,8 +109,9 @@ class Reducer(nn.Module):
         """Check the arguments, and remember them: a saved reducer is made again from them.
 
         Raises:
-            UserError: a value that is none of its type, or out of the bounds beside it, or given
-                by ``*`` or ``**``; ``operating_arguments`` that are no set of arguments' names.
+            UserError: a name that is no argument's; a value that is none of its type, or out of the
+                bounds beside it, or given by ``*`` or ``**``; ``operating_arguments`` that are no
+                set of arguments' names.
         """
         defaults, changed = cls.argument_defaults(), cls.operating_arguments
         if not isinstance(changed, Set) or not changed <= defaults.keys():
@@ -119,15 +121,7 @@ class Reducer(nn.Module):
             )
         self = super().__new__(cls)
         nn.Module.__init__(self)  # here, because a subclass may forget to call __init__
-        bound = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs).arguments
-        given = dict(list(bound.items())[1:])
-        if lost := given.keys() - defaults.keys():
-            raise UserError(
-                f"{cls.__name__} has no argument of its own for {given[lost.pop()]}, so a saved "
-                "model would lose it: name each argument in __init__, without * and **"
-            )
-        kind: Any = cls
-        check(given, hints_of(kind), f"{cls.__name__}.")
+        given = given_by_name(cls, args, kwargs, defaults)
         # with the defaults: in a later version they may be others
         full = {name: given.get(name, default) for name, default in defaults.items()}
         object.__setattr__(self, "arguments", full)
@@ -140,7 +134,8 @@ class Reducer(nn.Module):
         """Set an attribute.
 
         Raises:
-            UserError: weights under the name of a method, which would be found in their place.
+            UserError: weights under the name of a method, which would be found in their place; an
+                operating argument of a model, which would be saved with the value before.
         """
         if isinstance(value, nn.Module | nn.Parameter) and callable(
             getattr(type(self), name, None)
@@ -148,6 +143,12 @@ class Reducer(nn.Module):
             raise UserError(
                 f"{type(self).__name__}.{name} cannot be weights, because every reducer has a "
                 "method of that name: call them otherwise"
+            )
+        if self.in_model and name in self.operating_arguments:
+            raise UserError(
+                f"{type(self).__name__}.{name} of a model cannot be set to {value!r} by hand, "
+                f"because it would be saved as {self.arguments[name]!r}: name it where the model "
+                f"is loaded, as in tokendrop.load(folder, {name}={value!r})"
             )
         super().__setattr__(name, value)
 
