@@ -96,6 +96,17 @@ def test_columns_sort_both_ways(leaderboard: Path, opened: Open, looks: dict[str
         for _ in range(2):
             page.get_by_role("button", name="vs dense", exact=True).click()
             assert column(page, "vs dense")[-1] == ""
+        # by what was spent, not by the number of trials
+        page.get_by_role("button", name="Tuning", exact=True).click()
+        assert column(page, "Tuning")[0] == "12.5"
+
+
+def test_on_a_laptop_no_column_of_the_leaderboard_is_hidden(
+    leaderboard: Path, opened: Open
+) -> None:
+    with opened(leaderboard, viewport={"width": 1280, "height": 800}) as page:
+        table = page.locator(".scroll")
+        assert table.evaluate("table => table.scrollWidth <= table.clientWidth")
 
 
 def test_filters_and_fronts(leaderboard: Path, opened: Open) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,8 +79,9 @@ COLUMNS = {
     "Method": "the method, and its operating point. A dense model in an engine is a yardstick: it "
     "is on no front.",
     "Metric": "on the test split, with the 95 % interval over seeds and examples.",
-    "vs dense": "the difference to the dense model of the same comparison in points of a per cent, "
-    "with its 95 % interval from paired resamples. Where that holds 0, the two are not told apart.",
+    "vs dense": "the difference to the dense model of the same comparison, of several the one that "
+    "was best on dev, in points of a per cent, with its 95 % interval from paired resamples. Where "
+    "that holds 0, the two are not told apart.",
     "FLOPs": "times fewer than the same packed encoder with nothing dropped.",
     "32 rows": "times more rows per second than that encoder, 32 rows at a time.",
     "1 row": "times faster than that encoder on one row alone.",
@@ -122,6 +124,7 @@ def _row(entry: Entry, on: list[str]) -> Row:
     gap = Cell("") if entry.gap is None else Cell(show_gap(entry.gap), key=entry.gap)
     seeds = len(entry.seeds.split())
     trials, _, cost = entry.tuning.partition(", ")
+    spent = re.match(r"\d+(\.\d+)?", cost)  # a file that somebody sent may say something else
     cells = [
         Cell(entry.task, f"{entry.train_rows} / {entry.examples} rows", entry.task),
         Cell(entry.encoder, key=entry.encoder),
@@ -136,7 +139,7 @@ def _row(entry: Entry, on: list[str]) -> Row:
         _clock(entry.clock_32, entry.noise_32),
         _clock(entry.clock_1, entry.noise_1),
         Cell(f"{entry.train_cost:.2f}", key=entry.train_cost),
-        Cell(trials, cost, entry.tuning),
+        Cell(trials, cost, float(spent[0]) if spent else ""),
         Cell(str(seeds), key=seeds),
         Cell(entry.hardware, key=entry.hardware),
     ]
