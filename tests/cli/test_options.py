@@ -515,3 +515,16 @@ def test_the_command_that_is_told_next_can_be_run_as_it_is() -> None:
     own = DropPunctuation(ids=[7])
     for method in (own, Chain([own, DactBert()])):
         assert told_next(folder, to_be_trusted(method.spec())).endswith(f"{test} --trust-reducer")
+
+
+@pytest.mark.parametrize("command", ["compare", "fit", "predict", "report"])
+def test_an_empty_place_is_not_the_current_folder(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([command, "--out", ""]) == 2
+    assert "--out names no place" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

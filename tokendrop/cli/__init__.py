@@ -68,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             try:
                 if words[0] not in COMMANDS:
                     raise unknown("command", words[0], COMMANDS)
+                if split_off("--out", words)[0] == "":  # "$OUT", which nobody has set
+                    raise UserError("--out names no place, which would be this folder: name one")
                 command = importlib.import_module(f"tokendrop.cli.{words[0]}")
                 _quiet()
                 with _each_line_once():
