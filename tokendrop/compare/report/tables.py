@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from tokendrop.compare.report.verdict import enumerated
 from tokendrop.compare.results.points import Point, by_task, dense_point
 from tokendrop.compare.results.records import MARK, Record
 from tokendrop.compare.results.statistics import NOTHING, Statistics
@@ -154,7 +155,7 @@ def explain(column: str) -> str:
 
 def heading(records: Sequence[Record]) -> str:
     """What the table shows, with everything that is the same in every row."""
-    metrics = " and ".join(sorted({record.metric for record in records}))
+    metrics = enumerated(sorted({record.metric for record in records}))
     tasks = ", ".join(sorted({record.task for record in records}))
     types = sorted({record.evaluate_in for record in records})
     weights = "" if types == ["fp32"] else f", weights in {' and '.join(types)}"
