@@ -12,16 +12,19 @@
 set -u
 cd "$(dirname "$0")/.."
 
-out=runs/gpu_check device=cuda
+fail() { echo "$1" >&2; exit 2; }
+
+usage="tools/gpu_check.sh [OUT] [--device cpu]" out= device=cuda
 while [ $# -gt 0 ]; do
     case $1 in
-        --device) device=${2:?--device cuda or --device cpu}; shift ;;
-        -*) echo "unknown option $1: tools/gpu_check.sh [OUT] [--device cpu]" >&2; exit 2 ;;
-        *) out=$1 ;;
+        --device) shift; device=${1:-without a name} ;;
+        -*) fail "unknown option $1: $usage" ;;
+        *) [ -z "$out" ] || fail "name one folder, not $out and $1: $usage"; out=$1 ;;
     esac
     shift
 done
-case $device in cuda | cpu) ;; *) echo "--device $device: use cuda or cpu" >&2; exit 2 ;; esac
+case $device in cuda | cpu) ;; *) fail "--device $device: use cuda or cpu" ;; esac
+out=${out:-runs/gpu_check}
 mkdir -p "$out"
 export WANDB_MODE=offline
 . tools/gpu_packages.sh

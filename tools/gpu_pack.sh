@@ -8,7 +8,12 @@
 # reviews.parquet. PYTHON is an interpreter with tokendrop's demo packages.
 set -eu
 cd "$(dirname "$0")/.."
-folder=${1:?tools/gpu_pack.sh FOLDER [PYTHON_VERSION]} version=${2:-3.12}
+usage="tools/gpu_pack.sh FOLDER [PYTHON_VERSION]"
+fail() { echo "$1" >&2; exit 2; }
+
+[ $# -eq 1 ] || [ $# -eq 2 ] || fail "name a folder for the pack: $usage"
+case $1 in -*) fail "unknown option $1: $usage" ;; esac
+folder=$1 version=${2:-3.12}
 python=${PYTHON:-.venv/bin/python}
 mkdir -p "$folder/wheels"
 

@@ -17,8 +17,14 @@
 set -u
 cd "$(dirname "$0")/.."
 
+fail() { echo "$1" >&2; exit 2; }
+
+[ $# -le 1 ] || fail "name one folder, not $#: tools/gpu_study.sh [OUT]"
 out=${1:-runs/gpu_study}
-case $out in -*) echo "unknown option $out: tools/gpu_study.sh [OUT]" >&2; exit 2 ;; esac
+case $out in -*) fail "unknown option $out: tools/gpu_study.sh [OUT]" ;; esac
+for name in JOBS LIMIT; do
+    [[ ${!name:-1} =~ ^[1-9][0-9]*$ ]] || fail "$name ${!name} is no number of them: use 1 or more"
+done
 mkdir -p "$out/logs" || exit 2
 cores=$(nproc)
 jobs=${JOBS:-$((cores > 2 ? cores / 2 : 1))} deadline=$((SECONDS + ${LIMIT:-540}))
@@ -33,8 +39,17 @@ from pathlib import Path
 
 import yaml
 
+from tokendrop.configs import read_config
+from tokendrop.errors import UserError
+
 out, config = Path(sys.argv[1]), Path(sys.argv[2])
-whole = yaml.safe_load(config.read_text(encoding="utf-8"))
+try:
+    whole = read_config(config)
+except UserError as error:
+    sys.exit(f"CONFIG: {error}")
+for name, kind in {"methods": dict, "tasks": list}.items():
+    if not isinstance(whole.get(name), kind):
+        sys.exit(f"CONFIG: {config} is no comparison, for it has no {name}")
 
 
 def chosen(variable, known):
