@@ -58,7 +58,7 @@ def split_of(lengths: tuple[int, ...] = LENGTHS) -> Split:
 
 
 def judged(model: TokenDropModel, split: Split) -> tuple[Marked, Judge]:
-    marked = Marked.of(split, "films")
+    marked = Marked.of(split, "films", None)
     return marked, Judge(model, marked, 2, seed=0)
 
 
@@ -69,7 +69,7 @@ def probabilities(model: TokenDropModel, ids: list[int], types: list[int]) -> to
 
 def test_kept_is_what_is_alive_when_the_row_leaves() -> None:
     split = split_of()
-    marked = Marked.of(split, "films")
+    marked = Marked.of(split, "films", None)
     model = model_of(PowerBert(configuration=[7, 5, 4]))
     kept, depths, _ = kept_tokens(model, marked, 2)
     assert list(kept) == [0, 1, 3]
@@ -82,7 +82,7 @@ def test_kept_is_what_is_alive_when_the_row_leaves() -> None:
 
 @pytest.mark.parametrize("reducer", [Dense(), DactBert(halt_bias=4.0)], ids=["dense", "exit"])
 def test_an_exit_keeps_every_token(reducer: Reducer) -> None:
-    kept, depths, _ = kept_tokens(model_of(reducer), Marked.of(split_of(), "films"), 2)
+    kept, depths, _ = kept_tokens(model_of(reducer), Marked.of(split_of(), "films", None), 2)
     assert all(mask.all() for mask in kept.values())
     assert all(len(set(depth.tolist())) == 1 for depth in depths.values())
 
@@ -260,12 +260,15 @@ def test_a_comparison_in_the_same_folder_shares_the_training(config: Path, measu
     assert stages == {path: path.stat().st_mtime_ns for path in measured.glob("stages/*/done.json")}
 
 
+@pytest.mark.parametrize(
+    ("column", "looked"), [("null", ""), ("reasons", " in its column 'reasons'")]
+)
 def test_a_task_without_rationales_is_named_before_anything_is_trained(
-    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    column: str, looked: str, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["rationale", "--config", str(config), "--out", str(tmp_path / "out")]
-    said = complaint(capsys, *words, "--data", "{max_length: 32, rationale: null}")
-    assert "no test row of movies has a human rationale" in said
+    said = complaint(capsys, *words, "--data", f"{{max_length: 32, rationale: {column}}}")
+    assert f"no test row of movies has a human rationale{looked}: name" in said
     assert not (tmp_path / "out" / "stages").exists()
 
 

@@ -15,6 +15,8 @@ from tokendrop.data.split import Split
 from tokendrop.errors import UserError
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.base import Reducer
+from tokendrop.reducers.chain import Chain
+from tokendrop.reducers.dact_bert import DactBert
 from tokendrop.reducers.length_adaptive import LengthAdaptive
 from tokendrop.reducers.length_adaptive.search.candidates import Candidates, draw_rows
 from tokendrop.reducers.length_adaptive.search.front import Configuration, Front
@@ -197,6 +199,11 @@ def test_a_model_so_small_that_nothing_new_exists_ends(tmp_path: Path) -> None:
         (lambda: LengthAdaptive(length_basis="row"), 1.5, "no share"),
         (lambda: LengthAdaptive(length_basis="row"), 0.2, r"needs 0\.\d+ of the full"),
         (PowerBert, 0.5, "PowerBert cannot be searched"),
+        (
+            lambda: Chain([DactBert(), LengthAdaptive(length_basis="row")]),
+            0.5,
+            "Chain cannot be searched.* not as a part of a chain",
+        ),
     ],
 )
 def test_what_cannot_be_searched_is_refused_before_anything_runs(

@@ -79,7 +79,10 @@ def _compared(comparison: Comparison, out: Path) -> pd.DataFrame:
         if not path.is_file():
             check_cell(comparison, cell, tasks[name])
     # the classes are numbered as the backbone's only once a run was checked
-    rows = {name: Marked.of(data.splits["test"], name) for name, data in tasks.items()}
+    rows = {
+        name: Marked.of(data.splits["test"], name, data.settings.rationale)
+        for name, data in tasks.items()
+    }
     prints = {name: marked.fingerprint(tasks[name]) for name, marked in rows.items()}
     check_same_data(cells, lambda cell: prints[cell.run.task])
     judges: dict[Path, Judge] = {}

@@ -70,11 +70,12 @@ class Marked:
     human: dict[int, Mask]
 
     @classmethod
-    def of(cls, split: Split, task: str) -> Marked:
+    def of(cls, split: Split, task: str, column: str | None) -> Marked:
         """
         Args:
             split: the test rows of a task.
             task: its name.
+            column: that was named for what is marked.
 
         Raises:
             UserError: no row has a rationale.
@@ -85,9 +86,10 @@ class Marked:
             if 1 in rationale.tokens
         }
         if not tokens:
+            looked = "" if column is None else f" in its column {column!r}"
             raise UserError(
-                f"no test row of {task} has a human rationale: name the column that marks the "
-                "words with 'rationale' among the settings of its data, as "
+                f"no test row of {task} has a human rationale{looked}: name the column that marks "
+                "the words with 'rationale' among the settings of its data, as "
                 "configs/task/hatexplain.yaml does"
             )
         document = {row: marks != IGNORED for row, marks in tokens.items()}

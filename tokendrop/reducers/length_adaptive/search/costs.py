@@ -24,7 +24,7 @@ def searchable(reducer: Reducer) -> LengthAdaptive:
     if not isinstance(reducer, LengthAdaptive):
         raise UserError(
             f"{type(reducer).__name__} cannot be searched for length configurations: only a "
-            "model that was trained with LengthAdaptive can"
+            "model that was trained with LengthAdaptive can, and not as a part of a chain"
         )
     return reducer
 
