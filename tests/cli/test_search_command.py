@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import tokendrop
 from tests.cli.test_cli import SMALL, complaint, reviews
 from tokendrop.cli import main
 from tokendrop.compare.results.records import read_records
@@ -41,6 +42,10 @@ def test_the_search_needs_only_the_model_folder(
     front = json.loads((fitted / "search" / "front.json").read_text())
     (best,) = {max(point["score"] for point in front["front"])}
     assert f"{best:.4f}" in shown
+    # what it says to do is done as it stands
+    (use,) = re.findall(r"^to use one: (tokendrop\.load\(.*\))$", shown, re.MULTILINE)
+    lengths = eval(use, {"tokendrop": tokendrop}).reducer.describe()["configuration"]
+    assert lengths in [point["configuration"] for point in front["front"]]
     # it goes on in its own folder
     assert main(words) == 0
 

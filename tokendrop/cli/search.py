@@ -79,3 +79,5 @@ def run(arguments: Sequence[str]) -> None:
     table_console().print(table)
     print(f"{len(front.points)} configurations on the front: {out / 'front.json'}")
     print(f"picture: {out / 'front.png'}")
+    smallest = list(front.at(min(options.budget)).configuration)
+    print(f"to use one: tokendrop.load({options.checkpoint!r}, configuration={smallest})")
