@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from tokenizers import Tokenizer
 from transformers import BertTokenizer
 
@@ -186,6 +187,13 @@ def test_the_lines_of_the_card_run_alone(name: str, classes: int) -> None:
     else:
         assert found == answers
     assert len([line for line in lines.splitlines() if line]) <= 13
+
+
+@pytest.mark.parametrize("name", ["chain", "truncation"])
+def test_the_card_says_at_which_point_it_was_exported(name: str) -> None:
+    model, folder, _ = exported(name, 3)
+    (block,) = re.findall(r"```yaml\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    assert yaml.safe_load(block) == model.reducer.spec()
 
 
 def test_the_card_marks_pairs_as_the_model_does(tmp_path: Path) -> None:

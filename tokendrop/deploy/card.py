@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 
+import yaml
 from jinja2 import Environment, StrictUndefined
 
 from tokendrop.deploy.check import Agreement
@@ -45,6 +46,7 @@ def write_card(
         int8=int8,
         fp32="fp32 against the model: " if int8 else "",
         reference=model.reducer.reference,
+        reducer=yaml.safe_dump(model.reducer.spec(), sort_keys=False),
         exits=exits,
         types="token_type_ids" in model.tokenizer.model_input_names,
     )
