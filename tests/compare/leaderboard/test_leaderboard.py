@@ -228,11 +228,24 @@ def test_fronts_are_of_a_task_and_for_the_clock_of_a_machine() -> None:
         fast,
         entry("engine", 0.9, 9.0, kind="engine"),
         entry("other machine", 0.69, 2.9, hardware="NVIDIA H200"),
-        entry("other task", 0.1, 1.1, task="films"),
-        entry("fewer rows", 0.2, 1.1, train_rows="100"),
+        entry("other task", 0.1, 1.4, task="films"),
+        entry("fewer rows", 0.2, 1.4, train_rows="100"),
     ]
     assert fronts(rows, flops) == {0, 2, 5, 6}
     assert fronts(rows, clock) == {0, 2, 4, 5, 6}
+
+
+def test_a_clock_of_nothing_but_noise_puts_no_method_on_a_front() -> None:
+    flops, rows_32, one_row = AXES
+    rows = [
+        entry(),
+        entry("noisy", 0.79, 2.0, noise_32=1.2, noise_1=0.1),
+        entry("clear", 0.78, 2.0, noise_32=0.2, noise_1=0.1),
+        entry("full", 0.81, 1.0),
+    ]
+    assert fronts(rows, flops) == {1, 3}
+    assert fronts(rows, rows_32) == {2, 3}
+    assert fronts(rows, one_row) == {0, 1}
 
 
 def test_a_name_cannot_run_anything_on_the_page(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ class Axis:
         title: for people.
         saved: of an entry, more is better.
         among: entries with the same are on one front.
+        noise: of what is saved, where it is measured; a method no further from 1 shows nothing.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Axis:
     title: str
     saved: Callable[[Entry], float]
     among: Callable[[Entry], Hashable]
+    noise: Callable[[Entry], float] | None = None
 
 
 def _of_task(entry: Entry) -> Hashable:
@@ -49,8 +51,18 @@ def _of_machine(entry: Entry) -> Hashable:
 
 AXES = (
     Axis("flops", "FLOPs", "FLOPs", lambda entry: entry.flops, _of_task),
-    Axis("clock_32", "32 rows", "32 rows at a time", lambda entry: entry.clock_32, _of_machine),
-    Axis("clock_1", "1 row", "one row alone", lambda entry: entry.clock_1, _of_machine),
+    Axis(
+        *("clock_32", "32 rows", "32 rows at a time"),
+        lambda entry: entry.clock_32,
+        _of_machine,
+        lambda entry: entry.noise_32,
+    ),
+    Axis(
+        *("clock_1", "1 row", "one row alone"),
+        lambda entry: entry.clock_1,
+        _of_machine,
+        lambda entry: entry.noise_1,
+    ),
 )
 
 
@@ -94,10 +106,14 @@ TEXT = ("Task", "Encoder", "Method", "Made with")
 
 
 def fronts(entries: Sequence[Entry], axis: Axis) -> set[int]:
-    """The places of entries that no other of their group beats; engines take no part."""
+    """The places of entries that no other of their group beats.
+
+    Engines take no part, and methods of which noise is all that is seen.
+    """
     groups: dict[Hashable, list[int]] = {}
     for place, entry in enumerate(entries):
-        if entry.kind != "engine":
+        noisy = axis.noise and abs(axis.saved(entry) - 1) <= axis.noise(entry)
+        if entry.kind == "dense" or (entry.kind == "method" and not noisy):
             groups.setdefault(axis.among(entry), []).append(place)
     found = set[int]()
     for places in groups.values():
