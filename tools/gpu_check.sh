@@ -35,8 +35,8 @@ step() {
     local name=$1 limit=$2 begun=$SECONDS code state
     shift 2
     echo "== $name (at most $limit s)"
-    timeout --kill-after 5 "$limit" "$@" > "$out/$name.log" 2>&1
-    code=$?
+    # the shell would tell of a process that had to be killed
+    { timeout --kill-after 5 "$limit" "$@" > "$out/$name.log" 2>&1; code=$?; } 2> /dev/null
     case $code in 0) state=ok ;; 124 | 137) state="out of time" ;; *) state="failed ($code)" ;; esac
     grep -m 5 FAILED "$out/$name.log" | cut -c1-200
     tail -n 3 "$out/$name.log" | cut -c1-200
