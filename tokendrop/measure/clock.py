@@ -65,8 +65,8 @@ def measure_speed(
     Returns:
         the median seconds of each contender over all rows, by name; ``speedup_unpadded`` and
         ``speedup_padded``, the median ratios to the packed and the padded dense model;
-        ``packing_speedup``, of the packed to the padded dense model; ``noise``, the largest
-        deviation from 1 of the packed dense model against itself over the middle half of the
+        ``packing_speedup``, of the packed to the padded dense model; ``noise``, by how
+        much the packed dense model was slower than itself at most over the middle half of the
         rounds; ``peak_mib``, by contender what the tensors of a pass over the batch of the most
         tokens take at once, beside the weights; and how it was measured.
     """
@@ -168,10 +168,13 @@ def median_ratio(slow: Sequence[float], fast: Sequence[float]) -> float:
 
 
 def noise(again: Sequence[float], first: Sequence[float]) -> float:
-    """Largest deviation from 1 of one contender against itself, over the middle half of rounds."""
+    """By how much one contender is slower than itself at most, over the middle half of rounds.
+
+    Whichever of the two times was longer: what disturbs the first one makes others look faster.
+    """
     ratios = sorted(a / b for a, b in zip(again, first, strict=True))
     middle = ratios[len(ratios) // 4 : len(ratios) - len(ratios) // 4]
-    return max(abs(ratio - 1) for ratio in middle)
+    return max(max(ratio, 1 / ratio) for ratio in middle) - 1
 
 
 def _seconds(run: Callable[[], None], device: torch.device) -> float:
