@@ -13,6 +13,7 @@ import mmap
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -174,18 +175,23 @@ def columns_of(table: pa.Table) -> Columns:
 def _decoder(table: pa.Table, place: int) -> Callable[[pa.RecordBatch], list[Any]]:
     kind = table.schema.types[place]
     if kind in _TEXTS:
-        return lambda batch: batch.column(0).to_pylist()
+        return _texts
     # pandas makes floats of integers where any cell of the column is empty
     floats = pa.types.is_integer(kind) and table.column(place).null_count > 0
+    return partial(_as_pandas, floats=floats)
 
-    def decode(batch: pa.RecordBatch) -> list[Any]:
-        cells: pd.Series = batch.to_pandas().iloc[:, 0]
-        if floats and isinstance(cells.dtype, np.dtype) and cells.dtype.kind in "iu":
-            cells = cells.astype(float)
-        found: list[Any] = cells.tolist()
-        return found
 
-    return decode
+def _texts(batch: pa.RecordBatch) -> list[Any]:
+    found: list[Any] = batch.column(0).to_pylist()
+    return found
+
+
+def _as_pandas(batch: pa.RecordBatch, floats: bool) -> list[Any]:
+    cells: pd.Series = batch.to_pandas().iloc[:, 0]
+    if floats and isinstance(cells.dtype, np.dtype) and cells.dtype.kind in "iu":
+        cells = cells.astype(float)
+    found: list[Any] = cells.tolist()
+    return found
 
 
 def mapped(batches: Iterable[pa.RecordBatch], schema: pa.Schema, folder: Path | None) -> pa.Table:

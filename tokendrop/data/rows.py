@@ -138,7 +138,11 @@ def read_texts(table: Table, text: Sequence[str], label: str) -> Sequence[tuple[
     if not len(table):
         raise UserError(f"{table.place}: no rows; give a file with at least one")
     refuse(blank, table.place, f"empty text in {_columns(text)}", "fill it in or remove the row")
-    return Made(lambda *cells: tuple(map(_text, cells)), *columns)
+    return Made(_row, *columns)
+
+
+def _row(*cells: Any) -> tuple[str, ...]:
+    return tuple(map(_text, cells))
 
 
 def _refuse_unlabelled(bare: Iterable[bool], place: str, label: str) -> None:

@@ -211,12 +211,16 @@ def read_sentences(table: Table, text: Sequence[str], label: str) -> Rows:
     columns = loose(["words", "tags"], _checked(named(), table.place), table.folder)
     (_, kept), (_, found) = columns
     return Rows(
-        Made(lambda row: (" ".join(row),), kept),
+        Made(_text, kept),
         Made(Sentence, kept, found),
         range(1, len(table) + 1),
         table.place,
         names=found,
     )
+
+
+def _text(words: Sequence[str]) -> tuple[str]:
+    return (" ".join(words),)
 
 
 def _checked(

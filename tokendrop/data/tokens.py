@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 from transformers import PreTrainedTokenizerBase
 
@@ -159,7 +160,7 @@ class Tokeniser:
 
         table = self._remembered(pairs, {"stride": stride}, windowed, what)
         starts, ends = (_numbers(table[name]) for name in ("starts", "ends"))
-        offsets = Made(lambda *sides: np.array(sides, np.int32).T, starts, ends)
+        offsets = Made(_spans, starts, ends)
         examples = array("i", table["example"].to_numpy().tobytes())
         return Windows(_tokens(table), examples, offsets)
 
@@ -252,6 +253,10 @@ def _tokenise(
                 if name != "encoding"
             }
         )
+
+
+def _spans(starts: list[int], ends: list[int]) -> NDArray[np.int32]:
+    return np.array([starts, ends], np.int32).T
 
 
 def _tokens(table: pa.Table) -> Tokens:

@@ -99,7 +99,7 @@ class QuestionAnswering(Task):
             taken(rows.texts, examples),
             found.tokens.input_ids,
             found.tokens.token_type_ids,
-            Made(lambda *span: span, starts, ends),
+            Made(_span, starts, ends),
             found.tokens.truncated,
             windows=windows,
         )
@@ -201,6 +201,10 @@ class QuestionAnswering(Task):
     def scores(self, split: Split) -> Scores:
         """Exact match and F1 of the questions, from 0 to 1."""
         return AnswerScores(SpanAnswers(split, self.null_threshold if self.unanswerable else None))
+
+
+def _span(start: int, end: int) -> tuple[int, int]:
+    return start, end
 
 
 def _unanswerable(splits: Mapping[str, Split]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -94,10 +95,7 @@ class TokenClassification(Task):
                 "give it a name without white space"
             )
 
-        def renamed(one: Sentence) -> Sentence:
-            return replace(one, tags=[names[tag] for tag in one.tags])
-
-        labels = Made(renamed, rows.labels)
+        labels = Made(partial(_renamed, names=names), rows.labels)
         return replace(rows, labels=labels, names=[])
 
     @classmethod
@@ -210,6 +208,10 @@ class TokenClassification(Task):
     def scores(self, split: Split) -> Scores:
         """Accuracy over words; precision, recall and F1 of entities where the tags are IOB2."""
         return TagScores(self.labels, split)
+
+
+def _renamed(sentence: Sentence, names: Mapping[str, str]) -> Sentence:
+    return replace(sentence, tags=[names[tag] for tag in sentence.tags])
 
 
 def _placed(sentence: Sentence, row: Sequence[int]) -> Sentence:
