@@ -14,8 +14,12 @@ from tests.training.test_recipes import FINE_TUNE, StopIn, trained, weights
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
 from tokendrop.reducers.adapler import AdapLeR
+from tokendrop.reducers.base import Reducer
 from tokendrop.reducers.dense import Dense
+from tokendrop.reducers.power_bert import PowerBert
 from tokendrop.training.module import TokenDropModule
+
+Weights = dict[str, torch.Tensor]
 
 
 class Losses(Callback):
@@ -56,19 +60,38 @@ def test_a_users_own_checkpoints_are_whole(backbone: str, data: TextData, tmp_pa
     assert kept["state_dict"]
 
 
-def test_a_cut_off_training_with_averaged_weights_ends_as_if_it_had_not_been(
-    backbone: str, data: TextData, tmp_path: Path
-) -> None:
-    def run(folder: str, *more: Callback) -> dict[str, torch.Tensor]:
-        module = TokenDropModule(Dense(), backbone, fine_tune=FINE_TUNE)
-        averaging = EMAWeightAveraging(decay=0.5)
-        [stage] = trained(module, data, tmp_path / folder, averaging, *more)
-        return weights(stage)
+class StopAtEnd(Callback):
+    """Break off a stage when its last epoch is kept."""
 
-    whole = run("whole")
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if module.stage.name == self.stage:
+            raise ConnectionAbortedError
+
+
+def run(folder: Path, backbone: str, data: TextData, method: Reducer, *more: Callback) -> Weights:
+    module = TokenDropModule(method, backbone, fine_tune=FINE_TUNE)
+    return weights(trained(module, data, folder, EMAWeightAveraging(decay=0.5), *more)[-1])
+
+
+# the search of PoWER-BERT ends with its last weights, whichever epoch was the best
+@pytest.mark.parametrize(
+    ("method", "cut"),
+    [
+        (Dense(), StopIn("fine_tune", 1)),
+        (PowerBert(search_epochs=2, retrain_epochs=0), StopIn("search", 1)),
+        (PowerBert(search_epochs=2, retrain_epochs=0), StopAtEnd("search")),
+    ],
+)
+def test_a_cut_off_training_with_averaged_weights_ends_as_if_it_had_not_been(
+    backbone: str, data: TextData, tmp_path: Path, method: Reducer, cut: Callback
+) -> None:
+    whole = run(tmp_path / "whole", backbone, data, method)
     with pytest.raises((ConnectionAbortedError, UserError)):
-        run("cut", StopIn("fine_tune", 1))
-    again = run("cut")
+        run(tmp_path / "cut", backbone, data, method, cut)
+    again = run(tmp_path / "cut", backbone, data, method)
     for name, weight in whole.items():
         assert torch.equal(weight, again[name])
 

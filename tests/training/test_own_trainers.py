@@ -12,7 +12,9 @@ from lightning.pytorch.callbacks import (
     BackboneFinetuning,
     BatchSizeFinder,
     EarlyStopping,
+    GradientAccumulationScheduler,
     LearningRateFinder,
+    StochasticWeightAveraging,
 )
 
 from tests.training.test_recipes import FINE_TUNE, StopIn
@@ -83,6 +85,8 @@ def test_a_look_at_the_dev_split_beforehand_is_no_training(
         ("val_check_interval", 0.5),
         ("fast_dev_run", True),
         ("precision", "bf16-true"),
+        ("accumulate_grad_batches", 3),
+        ("gradient_clip_val", 0.5),
         ("callbacks", []),
     ],
 )
@@ -96,13 +100,22 @@ def test_what_would_spoil_a_stage_is_named_before_it_trains(
     assert not orders.seen
 
 
-@pytest.mark.parametrize("made", [LearningRateFinder, BatchSizeFinder, BackboneFinetuning])
-def test_so_is_a_callback_that_tries_steps_or_freezes(
-    backbone: str, data: TextData, tmp_path: Path, made: type[Callback]
+@pytest.mark.parametrize(
+    "own",
+    [
+        LearningRateFinder(),
+        BatchSizeFinder(),
+        BackboneFinetuning(),
+        GradientAccumulationScheduler({1: 4}),
+        StochasticWeightAveraging(1e-3, swa_epoch_start=2),
+    ],
+)
+def test_so_is_a_callback_that_does_not_go_with_a_recipe(
+    backbone: str, data: TextData, tmp_path: Path, own: Callback
 ) -> None:
     orders = Orders()
-    with pytest.raises(UserError, match=f"the trainer's {made.__name__} cannot be used"):
-        trained(backbone, data, tmp_path, orders, made())
+    with pytest.raises(UserError, match=f"the trainer's {type(own).__name__} cannot be used"):
+        trained(backbone, data, tmp_path, orders, own)
     assert not orders.seen
 
 
@@ -127,6 +140,25 @@ def test_a_callback_of_the_users_may_end_a_stage(
         [stage] = trained(backbone, data, tmp_path, never_better)
     assert len(stage.curve) == 2
     assert "fine_tune ended after epoch 2 of 3" in caplog.messages
+
+
+class StopWithin(Callback):
+    """End the training after the second batch of its second epoch, as a clock may."""
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, index: int
+    ) -> None:
+        trainer.should_stop = (trainer.current_epoch, index) == (1, 1)
+
+
+def test_but_no_epoch_of_it_is_taken_for_whole_that_is_not(
+    backbone: str, data: TextData, tmp_path: Path
+) -> None:
+    [whole] = trained(backbone, data, tmp_path / "whole")
+    with pytest.raises(UserError, match="fine_tune was ended within epoch 2, which is lost"):
+        trained(backbone, data, tmp_path / "cut", StopWithin())
+    [resumed] = trained(backbone, data, tmp_path / "cut")
+    assert resumed.curve == whole.curve
 
 
 @pytest.mark.parametrize("act", ["fit", "validate", "test"])

@@ -11,6 +11,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers.csv_logs import CSVLogger, ExperimentWriter
 
+from tokendrop.errors import UserError
 from tokendrop.files import whole_file
 from tokendrop.training.module import TokenDropModule
 from tokendrop.training.processes import is_first, total
@@ -22,6 +23,7 @@ class Curve(Callback):
     def __init__(self) -> None:
         self.epochs: list[dict[str, float]] = []
         self.seconds = 0.0
+        self.started: float | None = None  # of an epoch that this process trained
         self.flops = 0
         self._earlier_flops = 0  # before the resumption
 
@@ -32,6 +34,14 @@ class Curve(Callback):
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         assert isinstance(pl_module, TokenDropModule)
+        assert pl_module.stage is not None
+        if not trainer.is_last_batch:
+            raise UserError(
+                f"{pl_module.stage.name} was ended within epoch {trainer.current_epoch + 1}, which "
+                "is lost; those before it are kept: end it between two epochs, as EarlyStopping "
+                "does, not by max_time"
+            )
+        assert self.started is not None
         self.seconds += time.perf_counter() - self.started
         self.flops = self._earlier_flops + total(pl_module.train_flops, pl_module.device)
         metrics = {k: round(float(v), 6) for k, v in trainer.callback_metrics.items()}

@@ -191,6 +191,10 @@ def _train_stage(
         # the curve is rounded, and would take the first of two epochs that differ by less
         chosen = curve.epochs[kept["epoch"]]
         module.load_state_dict(kept["state_dict"])
+    elif curve.started is None:
+        # it was cut off after its last epoch, so callbacks that average weights have not handed
+        # them over, as they do when a run ends; the checkpoint has them in the place of the others
+        module.load_state_dict(read_checkpoint(last_file)["state_dict"])
     model.reducer.leave(stage, {k.removeprefix("dev/"): v for k, v in chosen.items()})
     wait()  # until all have read the best weights
     if is_first():

@@ -21,7 +21,13 @@ from typing import Any, Literal
 import torch
 from lightning import Callback, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import BaseFinetuning, BatchSizeFinder, LearningRateFinder
+from lightning.pytorch.callbacks import (
+    BaseFinetuning,
+    BatchSizeFinder,
+    GradientAccumulationScheduler,
+    LearningRateFinder,
+    StochasticWeightAveraging,
+)
 from lightning.pytorch.plugins import MixedPrecision, Precision
 
 from tokendrop.errors import UserError, one_line
@@ -122,6 +128,18 @@ FIT = {name: rule for name, rule in EVALUATION.items() if name not in _PLACES} |
 }
 """What a recipe sets itself, or what cannot work with it."""
 
+_OF_TRAINING = ["max_steps", "limit_train_batches", "check_val_every_n_epoch"]
+_OF_TRAINING += ["accumulate_grad_batches", "gradient_clip_val"]
+_RECIPE = (
+    "a stage's recipe says its rates, batches and what learns, and steps that try some would be "
+    "counted as training: make the trainer without it"
+)
+_CALLBACKS: dict[type[Callback], str] = {
+    **dict.fromkeys((LearningRateFinder, BatchSizeFinder, BaseFinetuning), _RECIPE),
+    GradientAccumulationScheduler: "methods make their steps themselves: set data.batch_size",
+    StochasticWeightAveraging: "what it averages is never measured: use EMAWeightAveraging",
+}
+
 # what evaluations share with training, or what Lightning does in both
 _IN_BOTH = {*EVALUATION, "logger", "callbacks"} - {"limit_val_batches", "limit_test_batches"}
 _LIMITS = {"train": "limit_train_batches", "dev": "limit_val_batches", "test": "limit_test_batches"}
@@ -220,16 +238,12 @@ def check_own(trainer: Trainer, callbacks: Sequence[Callback], epochs: int | Non
             "max_epochs": Rule(_only(epochs), f"this stage has {epochs}: use stage.epochs"),
             "val_check_interval": Rule(_only(1.0), _CHOICE),
         }
-        names = ("max_steps", "limit_train_batches", "check_val_every_n_epoch")
-        rules |= {name: FIT[name] for name in names}
+        rules |= {name: FIT[name] for name in _OF_TRAINING}
     refuse({name: getattr(trainer, name) for name in rules}, rules)
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, (LearningRateFinder, BatchSizeFinder, BaseFinetuning)):
-            raise UserError(
-                f"the trainer's {type(callback).__name__} cannot be used: a stage's recipe says "
-                "its rates, batches and what learns, and steps that try some would be counted as "
-                "training: make the trainer without it"
-            )
+        for kind, cure in _CALLBACKS.items():
+            if isinstance(callback, kind):
+                raise UserError(f"the trainer's {type(callback).__name__} cannot be used: {cure}")
     if not set(callbacks) <= set(trainer.callbacks):  # type: ignore[attr-defined]
         raise UserError(
             "the trainer lacks callbacks that make_trainer was given, which keep the checkpoints "
