@@ -19,6 +19,20 @@ def train(layer: nn.Linear, states: Tensor, fused: bool) -> None:
     optimizer.step()
 
 
+def train_without_the_first(layer: nn.Linear, states: Tensor) -> None:
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=0.1, weight_decay=0.0, fused=True)
+    layer(states)[:, 1:].square().sum().backward()
+    optimizer.step()
+
+
+def write_a_head(layer: nn.Linear, states: Tensor) -> None:
+    layer.weight.data[8:16] = 0
+
+
+def write_an_input(layer: nn.Linear, states: Tensor) -> None:
+    layer.weight.data[:, 3] = 0
+
+
 def write(layer: nn.Linear, states: Tensor) -> None:
     layer.weight.data.mul_(2)
 
@@ -61,7 +75,10 @@ def test_several_layers_at_once_are_the_layers(bias: bool) -> None:
     [
         lambda layer, states: train(layer, states, fused=False),
         lambda layer, states: train(layer, states, fused=True),
+        train_without_the_first,
         write,
+        write_a_head,
+        write_an_input,
         replace,
         load,
         prune,
@@ -71,7 +88,7 @@ def test_several_layers_at_once_are_the_layers(bias: bool) -> None:
 def test_it_follows_every_change_of_the_weights(
     change: Callable[[nn.Linear, Tensor], None], mode: Callable[[], torch.no_grad]
 ) -> None:
-    layer, states = nn.Linear(8, 6), torch.randn(5, 8)
+    layer, states = nn.Linear(8, 40), torch.randn(5, 8)
     with mode():
         before = linear(layer, states)
     change(layer, states)

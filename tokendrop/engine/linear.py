@@ -17,26 +17,31 @@ from torch import Tensor, nn
 
 from tokendrop.engine.casting import cast, is_plain
 
+_LOOKED_AT = 32  # outputs of a layer, at the least; more than there are heads in it
+
 
 @dataclass(frozen=True, eq=False)
 class _Source:
     """The state of a layer's weights when a copy was made of them."""
 
     version: int
-    row: Tensor  # a view, so that no other weight can get this address
-    values: Tensor
+    seen: Sequence[Tensor]  # views, so that no other weight can get this address
+    values: Sequence[Tensor]
 
     @classmethod
     def of(cls, weight: Tensor) -> _Source:
-        row = weight.detach()[0]
-        return cls(weight._version, row, row.clone())
+        # one of each input, and some outputs: where a unit is dead, or of another head than the one
+        # that was written to, nothing of the first may have changed
+        apart = max(1, len(weight) // _LOOKED_AT)
+        seen = [weight.detach()[0], weight.detach()[::apart, 0]]
+        return cls(weight._version, seen, [values.clone() for values in seen])
 
     def is_still(self, weight: Tensor) -> bool:
         # fused optimisers and writes through .data leave the version as it was
         return (
             self.version == weight._version
-            and self.row.data_ptr() == weight.data_ptr()
-            and torch.equal(self.row, self.values)
+            and self.seen[0].data_ptr() == weight.data_ptr()
+            and all(map(torch.equal, self.seen, self.values))
         )
 
 
