@@ -24,6 +24,7 @@ from tokendrop.models.hugging_face import (
     TokenDropForQuestionAnswering,
     TokenDropForSequenceClassification,
     TokenDropForTokenClassification,
+    _warn_of_its_loss,
 )
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.dense import Dense
@@ -179,6 +180,22 @@ class TestHuggingFace:
         batch = inner.tokenizer(TEXTS, padding=True, return_tensors="pt")
         with pytest.raises(UserError, match=said):
             TokenDropForSequenceClassification(inner)(**batch, labels=labels)
+
+    def test_a_training_without_the_method_is_told_once(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        _warn_of_its_loss.cache_clear()
+        for reducer in (Dense(), PowerBert(configuration=[9, 8, 7])):
+            model = TokenDropForSequenceClassification(model_of(reducer))
+            rows = torch.randint(5, 30, (2, 6))
+            model.eval()(rows)
+            with torch.no_grad():
+                model.train()(rows)
+            assert not caplog.messages
+            for _ in range(2):
+                model(rows, labels=torch.tensor([0, 1])).loss.backward()
+        (said,) = caplog.messages
+        assert said.startswith("PowerBert is trained by the task's loss alone here")
 
     def test_saved_it_is_a_model_folder(self, folder: Path, tmp_path: Path) -> None:
         tokendrop.register()

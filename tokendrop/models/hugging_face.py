@@ -7,7 +7,9 @@ which the same class gives the model that drops tokens.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, cast
 
@@ -29,6 +31,8 @@ from tokendrop.models.auto_options import check_config, hub_options, load_option
 from tokendrop.models.model import MODEL_TYPE, TokenDropModel, load
 from tokendrop.models.padded_rows import check_shape, loss_of, unpadded
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T", bound=ModelOutput)
 
 
@@ -41,7 +45,8 @@ class TokenDropConfig(PreTrainedConfig):
 class _Dropping(PreTrainedModel):
     """A tokendrop model that takes padded batches and answers as Hugging Face's models do.
 
-    It is for inference; methods are trained by ``tokendrop fit``.
+    It is for inference; methods are trained by ``tokendrop fit``. What trains it, such as Hugging
+    Face's Trainer, trains its weights by the task's loss alone, which is said.
 
     Attributes:
         suffix: the end of the name of Hugging Face's classes with its head.
@@ -125,12 +130,23 @@ class _Dropping(PreTrainedModel):
         Raises:
             UserError: as :func:`unpadded`, or something is given that does nothing.
         """
+        if self.training and torch.is_grad_enabled() and not self.model.reducer.reference:
+            _warn_of_its_loss(type(self.model.reducer).__name__)
         unused = (k for k, v in given.items() if v is not None and v is not False)
         refuse(set(unused) - {"return_dict"})
         limit, device = self.model.shape.max_tokens, input_ids.device
         config = self.model.backbone.config
         batch, there = unpadded(input_ids, attention_mask, token_type_ids, limit, config)
         return self.model(batch.to(device)).logits, there.to(device)
+
+
+@cache
+def _warn_of_its_loss(method: str) -> None:
+    log.warning(
+        "%s is trained by the task's loss alone here, without the losses and stages of its method, "
+        "so what it drops is not learned: tokendrop fit trains it whole",
+        method,
+    )
 
 
 def _refuse_plain(_: nn.Module, state: Mapping[str, Any], prefix: str, *__: Any) -> None:
