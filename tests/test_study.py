@@ -22,6 +22,7 @@ OWN = [
             "hatexplain_tokens",
             "hatexplain_budget",
             "whole_budget",
+            "dact_budget",
             "whole_budget_glue",
             "whole_budget_news",
             "rotten_tomatoes_tokens",

@@ -15,12 +15,15 @@ from tokendrop.compare.report.same_budget import UNREACHED
 # where each column's tables stand; of several the first one that has a method counts, and what is
 # not from the main one, the study's own or else the last, gets a star
 COLUMNS = {
-    "MRPC": ("mrpc", ["whole_budget", "", "controls"]),
+    "MRPC": ("mrpc", ["whole_budget", "dact_budget", "", "controls"]),
     "Rotten Tomatoes": (
         "rotten_tomatoes",
-        ["whole_budget", "", "rotten_tomatoes", "rotten_tomatoes_tokens"],
+        ["whole_budget", "dact_budget", "", "rotten_tomatoes", "rotten_tomatoes_tokens"],
     ),
-    "HateXplain": ("hatexplain", ["", "hatexplain_budget", "hatexplain", "hatexplain_tokens"]),
+    "HateXplain": (
+        "hatexplain",
+        ["dact_budget", "", "hatexplain_budget", "hatexplain", "hatexplain_tokens"],
+    ),
     "SST-2": ("sst2", ["sst2"]),
     "CoLA": ("cola", ["whole_budget_glue", "cola"]),
     "AG's News": ("ag_news", ["ag_news"]),
