@@ -130,7 +130,7 @@ class _Dropping(PreTrainedModel):
         Raises:
             UserError: as :func:`unpadded`, or something is given that does nothing.
         """
-        if self.training and torch.is_grad_enabled() and not self.model.reducer.reference:
+        if self.training and torch.is_grad_enabled() and self.model.reducer.stages():
             _warn_of_its_loss(type(self.model.reducer).__name__)
         unused = (k for k, v in given.items() if v is not None and v is not False)
         refuse(set(unused) - {"return_dict"})
@@ -143,8 +143,8 @@ class _Dropping(PreTrainedModel):
 @cache
 def _warn_of_its_loss(method: str) -> None:
     log.warning(
-        "%s is trained by the task's loss alone here, without the losses and stages of its method, "
-        "so what it drops is not learned: tokendrop fit trains it whole",
+        "%s is trained by the task's loss alone here, without the further losses and stages that "
+        "its method has: tokendrop fit trains it whole",
         method,
     )
 
