@@ -202,3 +202,8 @@ SUMMARY = (
 TRADE_OFFS = tuple((measure, measure.trade_off) for measure in MEASURES if measure.trade_off)
 SPEEDUPS = tuple(measure for measure in MEASURES if measure.card)
 """Those that a model's card shows."""
+
+
+def within_noise(ratio: float, noise: float) -> bool:
+    """Whether a ratio of the clock cannot be told from 1."""
+    return abs(ratio - 1) <= noise

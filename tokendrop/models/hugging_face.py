@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, cast
 
@@ -118,6 +118,11 @@ class _Dropping(PreTrainedModel):
         """Write a model folder, see :meth:`tokendrop.TokenDropModel.save_pretrained`."""
         self.model.save_pretrained(folder)
 
+    @cached_property
+    def _has_stages(self) -> bool:
+        """Whether its method has a recipe, which does not change from pass to pass."""
+        return bool(self.model.reducer.stages())
+
     def _run(
         self,
         input_ids: Tensor,
@@ -130,7 +135,7 @@ class _Dropping(PreTrainedModel):
         Raises:
             UserError: as :func:`unpadded`, or something is given that does nothing.
         """
-        if self.training and torch.is_grad_enabled() and self.model.reducer.stages():
+        if self.training and torch.is_grad_enabled() and self._has_stages:
             _warn_of_its_loss(type(self.model.reducer).__name__)
         unused = (k for k, v in given.items() if v is not None and v is not False)
         refuse(set(unused) - {"return_dict"})

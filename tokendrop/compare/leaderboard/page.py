@@ -14,7 +14,7 @@ from tokendrop.compare.report.panel import REPORT, templates
 from tokendrop.compare.report.tables import ABOUT, show_gap
 from tokendrop.compare.results.fronts import pareto_front
 from tokendrop.files import write_text
-from tokendrop.measure.measures import VALUE
+from tokendrop.measure.measures import VALUE, within_noise
 
 HERE = Path(__file__).parent
 TEMPLATES = templates(HERE, REPORT)  # the looks are the report's
@@ -25,20 +25,27 @@ class Axis:
     """What quality is held against, and among whom.
 
     Attributes:
-        name: of the choice on the page.
+        name: of the choice on the page, and of what is saved in an entry, where more is better.
         column: that shows it.
         title: for people.
-        saved: of an entry, more is better.
         among: entries with the same are on one front.
-        noise: of what is saved, where it is measured; a method no further from 1 shows nothing.
+        noise: what is called in an entry how far a ratio of the clock may be from 1 by chance; None
+            where nothing is timed.
     """
 
     name: str
     column: str
     title: str
-    saved: Callable[[Entry], float]
     among: Callable[[Entry], Hashable]
-    noise: Callable[[Entry], float] | None = None
+    noise: str | None = None
+
+    def saved(self, entry: Entry) -> float:
+        """How many times less it takes."""
+        return float(getattr(entry, self.name))
+
+    def shows(self, entry: Entry) -> bool:
+        """Whether what is seen of a method is more than noise."""
+        return self.noise is None or not within_noise(self.saved(entry), getattr(entry, self.noise))
 
 
 def _of_task(entry: Entry) -> Hashable:
@@ -50,19 +57,9 @@ def _of_machine(entry: Entry) -> Hashable:
 
 
 AXES = (
-    Axis("flops", "FLOPs", "FLOPs", lambda entry: entry.flops, _of_task),
-    Axis(
-        *("clock_32", "32 rows", "32 rows at a time"),
-        lambda entry: entry.clock_32,
-        _of_machine,
-        lambda entry: entry.noise_32,
-    ),
-    Axis(
-        *("clock_1", "1 row", "one row alone"),
-        lambda entry: entry.clock_1,
-        _of_machine,
-        lambda entry: entry.noise_1,
-    ),
+    Axis("flops", "FLOPs", "FLOPs", _of_task),
+    Axis("clock_32", "32 rows", "32 rows at a time", _of_machine, "noise_32"),
+    Axis("clock_1", "1 row", "one row alone", _of_machine, "noise_1"),
 )
 
 
@@ -112,8 +109,7 @@ def fronts(entries: Sequence[Entry], axis: Axis) -> set[int]:
     """
     groups: dict[Hashable, list[int]] = {}
     for place, entry in enumerate(entries):
-        noisy = axis.noise and abs(axis.saved(entry) - 1) <= axis.noise(entry)
-        if entry.kind == "dense" or (entry.kind == "method" and not noisy):
+        if entry.kind == "dense" or (entry.kind == "method" and axis.shows(entry)):
             groups.setdefault(axis.among(entry), []).append(place)
     found = set[int]()
     for places in groups.values():
@@ -128,7 +124,7 @@ def _span(low: float | None, high: float | None, show: Callable[[float], str]) -
 
 
 def _clock(ratio: float, noise: float) -> Cell:
-    about = ABOUT if abs(ratio - 1) <= noise else ""
+    about = ABOUT if within_noise(ratio, noise) else ""
     return Cell(f"{about}{ratio:.2f}x", f"±{noise:.2f}", ratio)
 
 

@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from tokendrop.compare.results.records import OnDev, Record, ordered
-from tokendrop.measure.measures import FLOPS_UNPADDED, KEPT_TOKENS, VALUE, Measure
+from tokendrop.measure.measures import FLOPS_UNPADDED, KEPT_TOKENS, VALUE, Measure, within_noise
 
 KEEPS_ALL = 0.98
 """A method that keeps more of the tokens x layers than this drops nothing worth the name."""
@@ -84,7 +84,7 @@ class Point:
     def within_noise(self, measure: Measure) -> bool:
         """Whether a ratio of the clock cannot be told from 1."""
         noise = self.noise(measure)
-        return bool(noise) and abs(self.mean(measure) - 1) <= noise
+        return bool(noise) and within_noise(self.mean(measure), noise)
 
     def mean(self, measure: Measure) -> float:
         """Mean of a measure over the seeds."""
