@@ -4,9 +4,11 @@ Kim et al., "Learned Token Pruning for Transformers" (LTP), KDD 2022, arXiv 2107
 kssteven418/LTP where the paper leaves a choice.
 
 Decides: which tokens leave layer l, by a threshold on the mean attention that a token received, so
-that longer and emptier rows lose more. The mean is over heads and over the row's own queries: the
-code divides by the padded width, which makes a score depend on the batch. So thresholds are not
-comparable with published ones. [CLS] is never pruned; the code has no such protection. The first
+that longer and emptier rows lose more. The mean is over heads and over the row's own queries, so
+that a row of n tokens has a mean of 1 / n; the code divides by the padded width, 128 in its runs on
+GLUE, whatever n is. So thresholds are not comparable with published ones, nor is where they start:
+the last layer's 0.01 is 1.28 times the mean there, and a quarter of it in a row of 25 tokens here,
+where it prunes next to nothing. [CLS] is never pruned; the code has no such protection. The first
 layer prunes nothing and has no part in what is learned, as in the code, where its threshold is 0.
 """
 
@@ -67,6 +69,7 @@ class ThresholdPruning(Reducer):
         hard_epochs: Natural = 5,
         learning_rate: Positive = 2e-5,
         threshold_learning_rate: NonNegative | None = None,
+        final_threshold: NonNegative = 0.01,
         thresholds: list[Finite] | None = None,
     ) -> None:
         """
@@ -79,6 +82,8 @@ class ThresholdPruning(Reducer):
             learning_rate: peak rate of both.
             threshold_learning_rate: peak rate of the thresholds, by default the same; they must
                 travel about 1 / tokens of a row, which a short training cannot at that rate.
+            final_threshold: where theta of the last layer starts, those before it in proportion, in
+                units of attention; about 1 / tokens of a row to prune from the beginning on.
             thresholds: skip the soft stage and use these, one per layer.
         """
         super().__init__()
@@ -88,11 +93,13 @@ class ThresholdPruning(Reducer):
         self.hard_epochs = hard_epochs
         self.learning_rate = learning_rate
         self.threshold_learning_rate = threshold_learning_rate
+        self.final_threshold = final_threshold
         self.given = thresholds
         self.soft = False
 
     def build(self, shape: Shape) -> None:
-        first = torch.arange(shape.layers) * 0.01 / shape.layers  # layers from 0, as in the code
+        layers = torch.arange(shape.layers)  # from 0, as in the code
+        first = layers * self.final_threshold / shape.layers
         if self.given is not None:
             if len(self.given) != shape.layers:
                 raise UserError(

@@ -139,6 +139,8 @@ def test_it_begins_as_the_code_does() -> None:
     thresholds = built(ThresholdPruning(), layers=12).describe()["thresholds"]
     assert thresholds == pytest.approx([0.01 * layer / 12 for layer in range(12)])
     assert [stage.name for stage in ThresholdPruning(thresholds=[0.0]).stages()] == ["hard"]
+    higher = built(ThresholdPruning(final_threshold=0.05), layers=4).describe()["thresholds"]
+    assert higher == pytest.approx([0.0, 0.0125, 0.025, 0.0375])
 
 
 def test_a_skipped_layer_weakens_nothing_again() -> None:
