@@ -137,6 +137,7 @@ def train(
         root: where the folders of the stages lie, for all methods of a comparison.
         make_trainer: gives a trainer for a stage, with these callbacks added. Its device,
             precision and limits of batches are in the stages' keys, and must be the same for all.
+            Callbacks of its own are not: with other ones that change weights take another root.
             It asks for new batches each epoch and does without Lightning's sanity check, whatever
             it says itself.
         done: is told how much has been done.
