@@ -94,7 +94,7 @@ def test_a_batch_does_not_know_what_its_trials_give(
     )
     assert len(one) == len(three) == 8
     same = [a.values == b.values for a, b in zip(one, three, strict=True)]
-    # draws at random know nothing anyway; the seventh begins a batch that follows others
+    # the first four know nothing anyway; the seventh begins a batch that follows others
     assert all(same[:4])
     assert not all(same)
 

@@ -67,8 +67,8 @@ def next_batch(study: Study, standing: Standing, limits: Tuning, price: Price) -
     """Draw as many trials as a batch has and the limits allow.
 
     What is left of the cost covers the estimates of all of them; in the place of a first one that
-    it does not cover another is drawn, at random. A batch of which only a part was written down
-    goes on with the same draws: what its trials gave is not known to them.
+    it does not cover another is drawn, whatever the trials gave. A batch of which only a part was
+    written down goes on with the same draws: what its trials gave is not known to them.
 
     Args:
         study: that draws.
@@ -99,8 +99,8 @@ def _drawn(study: Study, standing: Standing, limits: Tuning, price: Price, numbe
     repeats = standing.repeats
     while len(beside) < most and repeats < REPEATS:
         # behind one that was too dear
-        at_random = apart is not None and repeats > 0
-        values = study.draw(known, beside, standing.draws + len(draws), at_random=at_random)
+        unlearned = apart is not None and repeats > 0
+        values = study.draw(known, beside, standing.draws + len(draws), unlearned=unlearned)
         if values in beside or any(trial.values == values for trial in known):
             draws.append(Draw(values, None, apart))
             repeats += 1

@@ -20,13 +20,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
-from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
@@ -34,12 +27,12 @@ from pydantic import ValidationError
 
 from tokendrop.compare.tuning.journal import Journal, Lock
 from tokendrop.compare.tuning.outcomes import WORST, Measured, Outcome, Trial, covers
+from tokendrop.compare.tuning.sampling import EVEN, distribution, evenly, informed
 from tokendrop.compare.tuning.settings import Range, Tuning
 from tokendrop.configs import differences
 from tokendrop.errors import UserError, one_line
 from tokendrop.stored import plain
 
-AT_RANDOM = 4  # first trials, since a budget is of the order of ten trainings
 REPEATS = 20  # draws in succession that cannot be tried, after which nothing is left to try
 NAME = "tuning"  # of the study in its journal
 OUTCOME, BATCH, KNOWN, DEARER, APART = "outcome", "batch", "known", "dearer", "apart"
@@ -102,7 +95,7 @@ class Study:
         self.path = path
         self._first, self._seed, self._several = dict(first), seed, several
         self._ranges = ranges
-        self._distributions = {name: _distribution(among) for name, among in ranges.items()}
+        self._distributions = {name: distribution(among) for name, among in ranges.items()}
         self._directions = [StudyDirection.MAXIMIZE] + [StudyDirection.MINIMIZE] * several
         self._lock = Lock(path, wait)
         try:
@@ -200,7 +193,7 @@ class Study:
         beside: Sequence[Mapping[str, Any]],
         before: int,
         *,
-        at_random: bool = False,
+        unlearned: bool = False,
     ) -> dict[str, Any]:
         """Draw the values of a trial.
 
@@ -208,21 +201,16 @@ class Study:
             trials: whose outcomes are known.
             beside: values of the batch that were drawn before, whose outcomes are not.
             before: how many draws were made.
-            at_random: whatever the trials gave, for in their light all may be too dear.
+            unlearned: whatever the trials gave, for in their light all may be too dear.
         """
         if not before:
             return dict(self._first)
+        if unlearned or len(trials) < EVEN:
+            return evenly(self._distributions, self._first, self._seed, before)
         # a sampler's own state would be lost in a kill
         seed = (self._seed * 100_003 + before) % 2**32
-        at_first = len(trials) + 1 if at_random else AT_RANDOM
-        sampler = TPESampler(seed=seed, n_startup_trials=at_first)
-        # a study of what may be known, in which the others of the batch are still running
-        known = optuna.create_study(directions=self._directions, sampler=sampler)
-        known.add_trials([self._complete(trial.values, trial.outcome) for trial in trials])
-        for values in beside:
-            known.enqueue_trial(dict(values))
-            known.ask(self._distributions)
-        return dict(known.ask(self._distributions).params)
+        known = (self._complete(trial.values, trial.outcome) for trial in trials)
+        return informed(self._distributions, self._directions, known, beside, seed)
 
     def tell(
         self, values: Mapping[str, Any], outcome: Outcome, batch: int, apart: float | None
@@ -284,13 +272,3 @@ class Study:
 
 def _drawn_in(batch: int, apart: float | None) -> dict[str, float]:
     return {BATCH: batch} | ({} if apart is None else {APART: apart})
-
-
-def _distribution(among: Range) -> BaseDistribution:
-    if among.choices is not None:
-        return CategoricalDistribution(among.choices)
-    assert among.low is not None
-    assert among.high is not None
-    if among.is_whole:
-        return IntDistribution(int(among.low), int(among.high), log=among.log)
-    return FloatDistribution(among.low, among.high, log=among.log)
