@@ -161,6 +161,15 @@ def test_but_no_epoch_of_it_is_taken_for_whole_that_is_not(
     assert resumed.curve == whole.curve
 
 
+def test_a_stage_without_any_epoch_is_no_result(
+    backbone: str, data: TextData, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="fine_tune was ended before its first epoch"):
+        trained(backbone, data, tmp_path, max_time="00:00:00:00")
+    [stage] = trained(backbone, data, tmp_path)
+    assert len(stage.curve) == FINE_TUNE.epochs
+
+
 @pytest.mark.parametrize("act", ["fit", "validate", "test"])
 def test_a_trainer_is_not_given_a_module_without_a_model(
     backbone: str, data: TextData, tmp_path: Path, act: str

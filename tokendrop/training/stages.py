@@ -115,7 +115,8 @@ def train_stage(
         folder: for its checkpoints and the result.
 
     Raises:
-        UserError: a loss that is not a number, a full disk, a trainer that cannot run.
+        UserError: a loss that is not a number, a full disk, a trainer that cannot run, or one that
+            ends before the first epoch.
     """
     try:
         return _train_stage(recipe, model, stage, tuned, folder)
@@ -180,7 +181,12 @@ def _train_stage(
     except SystemExit as error:
         # Lightning turns Ctrl-C into an exit, which would skip the word on how to go on
         raise KeyboardInterrupt from error
-    if (ran := len(curve.epochs)) < stage.epochs:
+    if not (ran := len(curve.epochs)):
+        raise UserError(
+            f"{stage.name} was ended before its first epoch, so there is no model to keep: give "
+            "the trainer no callback or max_time that ends it so early"
+        )
+    if ran < stage.epochs:
         why = ""  # a callback of the user's own may end it as well
         if (patience := module.patience) is not None:
             why = f": no dev score above that of epoch {ran - patience} in the last {patience}"
