@@ -136,6 +136,10 @@ def test_a_task_of_ones_own_is_among_those_that_settings_may_name(
         (["--data", "films"], "data films must be settings by their names, or a file of them"),
         (["--data", "{max_length: [3]}"], "data.max_length [3] must be a whole number"),
         (["--trainer", "{max_epochs: x}"], "trainer.max_epochs x must be a whole number, or null"),
+        (
+            ["--trainer.plugins", "fast"],
+            "plugins fast must be a class by its dotted path, or a list, as [fast], or null",
+        ),
         (["--trainer", "{devices: ["], "trainer {devices: [: while parsing a flow node"),
         (["--data.files", "{trian: a}"], "unknown setting of data.files 'trian': did you mean"),
         (["--model.reducer.mass_weight", "3"], "Dense has no arguments, so no 'mass_weight'"),

@@ -150,7 +150,8 @@ class _Complaint:
                 f"{named} {self.value} is to be a {self._kind}, which no setting can say: give the "
                 "argument a plain type, such as list[int], and make what is made of it in build"
             )
-        kinds = ", or ".join(kind.format(self.value) for kind in self.kinds)
+        # several classes that a setting may be are one kind of value
+        kinds = ", or ".join(dict.fromkeys(kind.format(self.value) for kind in self.kinds))
         return UserError(f"{named} {self.value} must be {kinds}")
 
     def _add(self, said: str) -> None:
