@@ -129,10 +129,14 @@ class SequenceClassification(Task):
 
     @classmethod
     def most_frequent(cls, metric: str, answers: pd.DataFrame) -> float:
-        most = answers["label"].mode()[0]
-        always = answers.assign(score=(answers["label"] == most).astype(float))
+        """Of the class that the metric rewards most: F1 the positive one, be it the rarer."""
+        return max(cls._always(name, metric, answers) for name in answers["label"].unique())
+
+    @classmethod
+    def _always(cls, answer: str, metric: str, answers: pd.DataFrame) -> float:
+        always = answers.assign(score=(answers["label"] == answer).astype(float))
         for name in answers.columns[1:-1]:
-            always[name] = float(name == most)
+            always[name] = float(name == answer)
         return float(cls.of_resamples(metric, always)(np.ones((1, len(always))))[0])
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:

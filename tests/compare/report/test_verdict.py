@@ -30,7 +30,7 @@ def test_what_is_told_apart_and_what_is_not(tmp_path: Path) -> None:
     dense, first, _, third, doubt = said(tmp_path, three(tmp_path))
     assert dense == (
         "On reviews dense reaches 90.00 % accuracy on the 1,066 rows of the test split, always "
-        "giving the most frequent answer 50.00 %."
+        "giving the same answer 50.00 %."
     )
     assert first.startswith(
         "At 1.5x fewer FLOPs on reviews, same cannot be told from dense; bad loses 20.0 points (16"
@@ -60,7 +60,7 @@ def test_a_dense_model_that_learned_nothing_stops_it(tmp_path: Path) -> None:
     (only,) = said(tmp_path, runs)
     assert only.startswith(
         "On reviews dense reaches 50.00 % accuracy, which is no more than always giving the "
-        "most frequent answer (50.00 %)"
+        "same answer (50.00 %)"
     )
 
 
@@ -74,12 +74,12 @@ def test_a_dense_model_that_chance_explains_is_held_against_none(tmp_path: Path)
     assert only.startswith("On reviews dense reaches 54.00 % accuracy on the 1,066 rows")
     assert re.search(
         r"which its 95 % interval \(4\d\.00 % to 6\d\.00 %\) does not tell from always giving the "
-        r"most frequent answer \(50\.00 %\).* no method is judged\.$",
+        r"same answer \(50\.00 %\).* no method is judged\.$",
         only,
     )
     # with more rows the same share is told from it
     sure = [saved(tmp_path, "dense", rows(0.54, 4000)), saved(tmp_path, "m", rows(0.5, 4000))]
-    assert said(tmp_path, sure)[0].endswith("the most frequent answer 50.00 %.")
+    assert said(tmp_path, sure)[0].endswith("the same answer 50.00 %.")
 
 
 def test_without_dense_dev_or_answers_it_compares_nothing(tmp_path: Path) -> None:

@@ -223,6 +223,11 @@ def test_the_most_frequent_answer_of_each_kind() -> None:
     assert KINDS["token_classification"].most_frequent("accuracy", tags) == pytest.approx(0.75)
     assert KINDS["token_classification"].most_frequent("entity_f1", tags) == 0
     assert KINDS["regression"].most_frequent("pearson", tags) == 0
+    # F1 is of the class that is named last, also where it is the rarer one
+    columns = ["label", "negative", "positive", "score"]
+    classes = pd.DataFrame([["negative", 1, 0, 1]] * 3 + [["positive", 1, 0, 0]], columns=columns)
+    assert KINDS["classification"].most_frequent("accuracy", classes) == pytest.approx(0.75)
+    assert KINDS["classification"].most_frequent("f1", classes) == pytest.approx(0.4)
     # a question without an answer, as saved and as read again
     spans = pd.DataFrame({"label": ["Ada", "", "1843", np.nan, "a plan"]})
     for metric in ("f1", "exact_match"):

@@ -132,7 +132,7 @@ def test_nor_where_chance_explains_what_it_has_learned(tmp_path: Path) -> None:
 
 
 def test_a_metric_in_single_precision_is_not_above_itself() -> None:
-    third = Baseline(1 / 3, "always giving the most frequent answer")
+    third = Baseline(1 / 3, "always giving the same answer")
     assert float(np.float32(1 / 3)) > 1 / 3
     assert not third.is_below(float(np.float32(1 / 3)))
     assert third.is_below(1 / 3 + 1e-4)

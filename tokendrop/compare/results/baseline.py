@@ -59,19 +59,19 @@ Baselines = Mapping[str, Baseline]
 def baselines(
     records: Sequence[Record], floors: Sequence[Floor], folder: Path
 ) -> dict[str, Baseline]:
-    """The baseline of each task: the better of its floor and its most frequent answer.
+    """The baseline of each task: the better of its floor and the best single answer.
 
     Args:
         records: of a comparison.
         floors: TF-IDF of some tasks.
-        folder: where the predictions lie, whose labels say which answer is the most frequent.
+        folder: where the predictions lie, whose labels say what always answering the same gives.
 
     Raises:
         UserError: saved predictions that are torn, or are not those that a record was made from.
     """
     found = {}
     for task, of_task in by_task(records).items():
-        known = [NONE, *_most_frequent(runs_of(of_task), folder)]
+        known = [NONE, *_single_answer(runs_of(of_task), folder)]
         known += [
             Baseline(floor.value, "TF-IDF with logistic regression")
             for floor in floors
@@ -81,9 +81,9 @@ def baselines(
     return found
 
 
-def _most_frequent(runs: Sequence[Record], folder: Path) -> list[Baseline]:
+def _single_answer(runs: Sequence[Record], folder: Path) -> list[Baseline]:
     for run in runs:
         if (answers := saved_answers(run, folder)) is not None:
             value = kind_named(run.kind).most_frequent(run.metric, answers)
-            return [Baseline(value, "always giving the most frequent answer")]
+            return [Baseline(value, "always giving the same answer")]
     return []

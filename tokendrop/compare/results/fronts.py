@@ -22,7 +22,7 @@ CAPTION = (
     "The metric on the straight line between the two nearest points of its front, and the FLOPs, "
     "as a share of the packed dense model's, at a given loss against it; nothing outside the range "
     "that was measured. Hypervolume: the area between the front and the reference point of all "
-    "FLOPs and the metric of the floor, which is TF-IDF or the most frequent answer: the mean over "
+    "FLOPs and the metric of the floor, which is TF-IDF or always the same answer: the mean over "
     "all budgets of what a method reaches above that; more is better, and 0 is no better than the "
     "floor."
 )
