@@ -210,6 +210,13 @@ def test_evaluations_refuse_what_has_no_part_in_them(
     ):
         line = complaint(capsys, command, *model, f"--trainer.{option}", value)
         assert f"trainer.{option} has no part" in line
+    # another method's figures would be taken for what they are not
+    for words in (["--model.reducer", "PowerBert"], ["--model.backbone=x"]):
+        for command in ("test", "validate"):
+            line = complaint(capsys, command, *model, *words)
+            assert f"{words[0].partition('=')[0]} has no part" in line
+    line = complaint(capsys, "test", *model, "--model.reducer.init_args.tau", "0.1")
+    assert "tokendrop.load(FOLDER, tau=...)" in line
     for option, value in (
         ("fast_dev_run", "true"),
         ("barebones", "true"),

@@ -39,6 +39,8 @@ OF_TRAINING = {"train_rows", "class_weights", "batch_size", "token_budget", "see
 OF_TRAINING |= {"tokenizer"}
 # settings of the data a model was trained on that say nothing of other rows
 OF_OTHER_ROWS = ("dataset", "dir", "files", "dev", "test", "dev_rows", "test_rows", "class_weights")
+# options of 'fit' that a command on a trained model would pass over
+_PASSED_OVER = ("fine_tune", "random_init", "compile", "patience", "backbone", "reducer")
 PLACES = ("dataset", "dir", "files", *SPLITS)  # settings that say where rows lie
 # what follows for a model's card, which tells the figures of test alone
 _NOT_TOLD = {"dev": "", "test": ", so the model's card does not tell them"}
@@ -93,6 +95,7 @@ def parse_trained(
     Raises:
         UserError: no model, data that are not known, or an option that cannot be used.
     """
+    _refuse_passed_over(words)
     folder = model_folder(options.checkpoint)
     model = load(folder, trust_reducer=options.trust_reducer)
     defaults = training_defaults(folder)
@@ -126,6 +129,24 @@ def parse_trained(
     data.follow(model.labels, model.shape.task, str(folder))
     cli.model.begin(model, data.make_task(cli.model.metric), data.splits)
     return Trained(cli, model, folder, changed)
+
+
+def _refuse_passed_over(words: Sequence[str]) -> None:
+    """Raise for an option that was given and could change nothing; files may be those of ``fit``.
+
+    Raises:
+        UserError: the first such option.
+    """
+    for word in words:
+        name = word.partition("=")[0]
+        group, _, option = name.partition(".")
+        if group == "--model" and option.partition(".")[0] in _PASSED_OVER:
+            argument = name.rpartition(".")[2]
+            point = f"; tokendrop.load(FOLDER, {argument}=...).save_pretrained(OTHER) changes it"
+            raise UserError(
+                f"{name} has no part in this command, which takes the model as its folder has it: "
+                "leave it out" + point * ("--model.reducer." in name)
+            )
 
 
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
