@@ -148,6 +148,11 @@ def test_a_missing_shard_is_named(folder: Path) -> None:
     refused(folder, f"has no {lost.name}, which model.safetensors.index.json names: restore")
 
 
+def test_an_exported_model_is_told_by_its_files(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "model.onnx")
+    refused(folder, r"exported model \(model\.onnx\).*name the model folder that it was made from")
+
+
 def test_a_head_under_other_names_is_told_with_them(folder: Path) -> None:
     reweighted(folder, lambda found: {k.replace("classifier", "mine"): v for k, v in found.items()})
     with pytest.raises(UserError, match=r"e\.g\. classifier\.\S+, and hold others, e\.g\. mine\."):

@@ -89,6 +89,12 @@ def check_weights(folder: Path) -> None:
                 f"cannot load a model from the folder {folder}: {file.name} is torn, or holds "
                 "something else than a model's tensors: restore it"
             ) from error
+    exported = sorted(file.name for file in folder.glob("*.onnx"))
+    if exported and not [*folder.glob("*.safetensors"), *folder.glob("*.bin")]:
+        raise UserError(
+            f"{folder} is an exported model ({listed(exported)}), which has none of torch's "
+            "weights: name the model folder that it was made from, or run it as its README.md says"
+        )
 
 
 def why_lost(lost: Sequence[str], unknown: Sequence[str], names: Collection[str]) -> str:
