@@ -38,6 +38,21 @@ def write(file: Path, rows: int, word: str = "film") -> None:
     pd.DataFrame({"text": texts, "label": [n % 2 for n in range(rows)]}).to_csv(file, index=False)
 
 
+def test_a_training_that_diverges_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for split, count in (("train", 80), ("dev", 16), ("test", 16)):
+        write(tmp_path / f"{split}.csv", count)
+    for file, text in (("compare.yaml", SETTINGS), ("reviews.yaml", TASK)):
+        (tmp_path / file).write_text(text.replace("FOLDER", str(tmp_path)))
+    words = ["--config", str(tmp_path / "compare.yaml"), "--out", str(tmp_path / "out")]
+    assert main(["compare", *words, "--fine_tune.learning_rate", "1e30"]) == 2
+    *_, said = capsys.readouterr().err.splitlines()
+    assert said.startswith(
+        "tokendrop: error: dense-default-reviews-seed1: the loss is not a number"
+    )
+
+
 @pytest.mark.parametrize(("name", "rows"), [("train.csv", 20), ("test.csv", 16)])
 def test_rows_that_changed_in_their_file_are_noticed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, rows: int

@@ -18,7 +18,7 @@ from tokendrop.compare.grid.run import run_cell
 from tokendrop.compare.grid.settings import Comparison
 from tokendrop.compare.grid.work import Work, plan_of
 from tokendrop.compare.results.records import write_record
-from tokendrop.errors import InUse
+from tokendrop.errors import InUse, UserError
 from tokendrop.holding import at_work, is_being_made, one_at_a_time
 from tokendrop.training.finished import finished
 
@@ -97,7 +97,12 @@ class _Here:
                 continue
             self._begin(name)
             data = self._data_of(cell.run.task, cell.data)
-            record = run_cell(self._comparison, cell, data, self._out, self._remaining.done)
+            try:
+                record = run_cell(self._comparison, cell, data, self._out, self._remaining.done)
+            except InUse:
+                raise
+            except UserError as error:  # of a stage or a tensor, which several methods have
+                raise UserError(f"{name}: {error}") from error
             write_record(record, self._out)
 
     def _make_engines(self, bundle: Bundle) -> None:
