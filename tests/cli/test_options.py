@@ -528,3 +528,18 @@ def test_an_empty_place_is_not_the_current_folder(
     assert main([command, "--out", ""]) == 2
     assert "--out names no place" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["predict", "--checkpont", "m"], "required: --checkpoint (did you mean --checkpoint by"),
+        (["validate", "--chekpoint=m"], "(did you mean --checkpoint by --chekpoint? 'tokendrop"),
+        (["predict", "--checkpoint", "m", "--fil", "x.txt"], "--fil (did you mean --file by --fil"),
+        (["predict", "--checkpoint", "m", "--shade", "x"], "--shade ('tokendrop predict --help'"),
+    ],
+)
+def test_a_misspelt_option_is_told_with_what_it_may_mean(
+    capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    assert said in complaint(capsys, *words)

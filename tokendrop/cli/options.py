@@ -6,6 +6,7 @@ import argparse
 import os
 import shlex
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,9 +26,25 @@ class Parser(argparse.ArgumentParser):
         """
         # a command's other words are read by a second parser, which must see the same options
         super().__init__(prog=f"tokendrop {command}", allow_abbrev=False, **settings)
+        self._words: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As in ``argparse``; what was typed is kept for the complaint about it."""
+        self._words = args or ()
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} ('{self.prog} --help' lists the options)")
+        raise UserError(f"{message} ({self._meant()}'{self.prog} --help' lists the options)")
+
+    def _meant(self) -> str:
+        """The options that misspelt ones may be, as ``--checkpont`` is none that is required."""
+        known = [*self._option_string_actions]
+        for word in self._words:
+            name = word.partition("=")[0]
+            if name.startswith("--") and name not in known:
+                for near in get_close_matches(name, known, n=1, cutoff=0.75):
+                    return f"did you mean {near} by {name}? "
+        return ""
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
