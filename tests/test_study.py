@@ -23,6 +23,7 @@ OWN = [
             "hatexplain_budget",
             "whole_budget",
             "dact_budget",
+            "ltp_budget",
             "whole_budget_glue",
             "whole_budget_news",
             "rotten_tomatoes_tokens",

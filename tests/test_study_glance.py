@@ -15,19 +15,25 @@ from tokendrop.compare.report.same_budget import UNREACHED
 # where each column's tables stand; of several the first one that has a method counts, and what is
 # not from the main one, the study's own or else the last, gets a star
 COLUMNS = {
-    "MRPC": ("mrpc", ["whole_budget", "dact_budget", "", "controls"]),
+    "MRPC": ("mrpc", ["whole_budget", "dact_budget", "ltp_budget", "", "controls"]),
     "Rotten Tomatoes": (
         "rotten_tomatoes",
-        ["whole_budget", "dact_budget", "", "rotten_tomatoes", "rotten_tomatoes_tokens"],
+        [
+            *("whole_budget", "dact_budget", "ltp_budget", ""),
+            *("rotten_tomatoes", "rotten_tomatoes_tokens"),
+        ],
     ),
     "HateXplain": (
         "hatexplain",
-        ["dact_budget", "", "hatexplain_budget", "hatexplain", "hatexplain_tokens"],
+        [
+            *("dact_budget", "ltp_budget", ""),
+            *("hatexplain_budget", "hatexplain", "hatexplain_tokens"),
+        ],
     ),
-    "SST-2": ("sst2", ["sst2"]),
-    "CoLA": ("cola", ["whole_budget_glue", "cola"]),
+    "SST-2": ("sst2", ["dact_budget", "sst2"]),
+    "CoLA": ("cola", ["whole_budget_glue", "dact_budget", "cola"]),
     "AG's News": ("ag_news", ["ag_news"]),
-    "STS-B": ("stsb", ["whole_budget_glue", "stsb"]),
+    "STS-B": ("stsb", ["whole_budget_glue", "dact_budget", "stsb"]),
     "CoNLL-2003": ("conll2003", ["whole_budget_news", "conll2003"]),
     "XQuAD": ("squad", ["xquad"]),
     "MRPC, MPNet": ("mrpc", ["mpnet"]),
