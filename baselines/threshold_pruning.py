@@ -69,7 +69,7 @@ class ThresholdPruning(Reducer):
         hard_epochs: Natural = 5,
         learning_rate: Positive = 2e-5,
         threshold_learning_rate: NonNegative | None = None,
-        final_threshold: NonNegative = 0.01,
+        final_threshold: Positive = 0.01,
         thresholds: list[Finite] | None = None,
     ) -> None:
         """
