@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 
 
 class UserError(Exception):
@@ -19,11 +19,22 @@ class InUse(UserError):
     """Another process is at it: what was asked for can be done when that has ended."""
 
 
+def nearest(name: str, choices: Sequence[str], cutoff: float = 0.75) -> str | None:
+    """The choice that a misspelt name may mean, None if it is like none of them.
+
+    Args:
+        name: as it was written.
+        choices: what there is.
+        cutoff: how alike they must be, of 1.
+    """
+    return next(iter(get_close_matches(name, choices, n=1, cutoff=cutoff)), None)
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """An error for a name that is not among ``known``, suggesting the nearest."""
     choices = sorted(known)
-    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    near = nearest(name, choices, cutoff=0.4)
+    hint = f"did you mean {near!r}? " if near else ""
     listed = ", ".join(map(_visible, choices))
     return UserError(f"unknown {kind} {name!r}: {hint}choose from {listed}")
 

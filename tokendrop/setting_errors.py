@@ -6,7 +6,6 @@ modules of our classes. Where its words are not those known here they are kept.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 from argparse import ArgumentError, ArgumentParser
@@ -16,7 +15,7 @@ from pydoc import ErrorDuringImport, locate
 
 from tokendrop.bounds import PLAIN
 from tokendrop.configs import SUFFIXES
-from tokendrop.errors import UserError, no_settings, one_line, unknown
+from tokendrop.errors import UserError, nearest, no_settings, one_line, unknown
 
 _SETTINGS = "settings by their names"
 _KINDS = {kind.__name__: said for kind, said in PLAIN.items()} | {
@@ -216,8 +215,8 @@ def _strange_word(word: str, parser: ArgumentParser) -> UserError:
     options = [option for action in parser._actions for option in action.option_strings]
     # the group that it names is no other name for it
     options = [option for option in options if not name.startswith(f"{option}.")]
-    near = difflib.get_close_matches(name, options, n=1, cutoff=0.75)
-    hint = f"did you mean {near[0]}? " if near else ""
+    near = nearest(name, options)
+    hint = f"did you mean {near}? " if near else ""
     return UserError(f"unknown option {name}: {hint}'{parser.prog} --help' lists all")
 
 

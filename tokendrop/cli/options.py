@@ -6,11 +6,10 @@ import argparse
 import os
 import shlex
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tokendrop.errors import UserError
+from tokendrop.errors import UserError, nearest
 
 MODEL = "model folder that 'tokendrop fit' wrote, or the Hub name of such a model"
 
@@ -41,9 +40,8 @@ class Parser(argparse.ArgumentParser):
         known = [*self._option_string_actions]
         for word in self._words:
             name = word.partition("=")[0]
-            if name.startswith("--") and name not in known:
-                for near in get_close_matches(name, known, n=1, cutoff=0.75):
-                    return f"did you mean {near} by {name}? "
+            if name.startswith("--") and name not in known and (near := nearest(name, known)):
+                return f"did you mean {near} by {name}? "
         return ""
 
 

@@ -38,15 +38,19 @@ def write(file: Path, rows: int, word: str = "film") -> None:
     pd.DataFrame({"text": texts, "label": [n % 2 for n in range(rows)]}).to_csv(file, index=False)
 
 
+def comparison(folder: Path, train: int) -> list[str]:
+    """The command of a comparison on so many rows, whose files are written there."""
+    for split, count in (("train", train), ("dev", 16), ("test", 16)):
+        write(folder / f"{split}.csv", count)
+    for file, text in (("compare.yaml", SETTINGS), ("reviews.yaml", TASK)):
+        (folder / file).write_text(text.replace("FOLDER", str(folder)))
+    return ["compare", "--config", str(folder / "compare.yaml"), "--out", str(folder / "out")]
+
+
 def test_a_training_that_diverges_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for split, count in (("train", 80), ("dev", 16), ("test", 16)):
-        write(tmp_path / f"{split}.csv", count)
-    for file, text in (("compare.yaml", SETTINGS), ("reviews.yaml", TASK)):
-        (tmp_path / file).write_text(text.replace("FOLDER", str(tmp_path)))
-    words = ["--config", str(tmp_path / "compare.yaml"), "--out", str(tmp_path / "out")]
-    assert main(["compare", *words, "--fine_tune.learning_rate", "1e30"]) == 2
+    assert main([*comparison(tmp_path, 80), "--fine_tune.learning_rate", "1e30"]) == 2
     *_, said = capsys.readouterr().err.splitlines()
     assert said.startswith(
         "tokendrop: error: dense-default-reviews-seed1: the loss is not a number"
@@ -57,12 +61,7 @@ def test_a_training_that_diverges_is_named(
 def test_rows_that_changed_in_their_file_are_noticed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, rows: int
 ) -> None:
-    for split, count in (("train", 40), ("dev", 16), ("test", 16)):
-        write(tmp_path / f"{split}.csv", count)
-    for file, text in (("compare.yaml", SETTINGS), ("reviews.yaml", TASK)):
-        (tmp_path / file).write_text(text.replace("FOLDER", str(tmp_path)))
-    out = tmp_path / "out"
-    words = ["compare", "--config", str(tmp_path / "compare.yaml"), "--out", str(out)]
+    words, out = comparison(tmp_path, 40), tmp_path / "out"
     assert main(words) == 0
     before = (tmp_path / name).read_bytes()
     write(tmp_path / name, rows, "play")
