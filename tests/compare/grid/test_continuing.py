@@ -16,6 +16,7 @@ from tokendrop.compare.grid.method import Method
 from tokendrop.compare.grid.settings import Cell, Comparison, grid
 from tokendrop.configs import config_folder
 from tokendrop.errors import UserError
+from tokendrop.training import recipes
 
 SETTINGS = """
 backbone: minilm-l6
@@ -55,6 +56,26 @@ def test_a_training_that_diverges_is_named(
     assert said.startswith(
         "tokendrop: error: dense-default-reviews-seed1: the loss is not a number"
     )
+
+
+def test_a_start_that_diverges_is_trained_once_for_all_that_begin_with_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[Sequence[object]] = []
+    begin = recipes.train
+
+    def train(*given: object) -> object:
+        trained.append(given)
+        return begin(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(recipes, "train", train)
+    command = [*comparison(tmp_path, 80), "--methods.random", "{reducer: baselines.RandomDrop}"]
+    assert main([*command, "--fine_tune.learning_rate", "1e30"]) == 2
+    *_, said = capsys.readouterr().err.splitlines()
+    names = "dense-default-reviews-seed1, random-default-reviews-seed1"
+    assert said.startswith(f"tokendrop: error: {names}: the loss is not a number")
+    assert "tables" not in said
+    assert len(trained) == 1
 
 
 @pytest.mark.parametrize(("name", "rows"), [("train.csv", 20), ("test.csv", 16)])

@@ -157,6 +157,36 @@ def test_a_tuned_grid_on_workers_of_which_one_is_killed(tuned: Finished, tmp_pat
 
 
 @pytest.mark.usefixtures("workers")
+@pytest.mark.parametrize("where", [[], ["--executor", "ray"]], ids=["here", "workers"])
+def test_a_training_that_diverges_keeps_no_other_from_being_made(
+    where: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, out = tmp_path / "settings.yaml", tmp_path / "out"
+    methods = """
+loggers: []
+methods:
+  dense: {reducer: Dense}
+  spoilt:
+    reducer: DactBert
+    arguments: {epochs: 1, learning_rate: 1.0e+30}
+    operating_points: {one: {}, other: {exit_rule: tight}}
+  merging: {reducer: baselines.TokenMerging, arguments: {share: 0.3}}
+"""
+    config.write_text(SMALL + methods)
+    assert main(words(config, out, *where)) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    names = [f"spoilt-{point}-rotten_tomatoes-seed1" for point in ("one", "other")]
+    assert all(name in said for name in names)
+    assert "not a number" in said
+    assert said.endswith("; the tables are of the other runs")
+    assert set(pd.read_csv(out / "results.csv").method) == {"dense", "merging"}
+    # with settings that can be trained the folder goes on from there
+    mended = ["--methods.spoilt.arguments.learning_rate", "1e-3"]
+    assert main(words(config, out, *mended, *where)) == 0
+    assert set(pd.read_csv(out / "results.csv").method) == {"dense", "spoilt", "merging"}
+
+
+@pytest.mark.usefixtures("workers")
 def test_trials_in_batches_are_those_of_one_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

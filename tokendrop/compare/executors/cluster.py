@@ -20,12 +20,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tokendrop.compare.executors.failures import Failures
 from tokendrop.compare.executors.jobs import Job
 from tokendrop.compare.executors.shipping import pack, unpack
 from tokendrop.compare.executors.worker import Board, Place, as_task, outcome_of
 from tokendrop.compare.grid.remaining import EVERY, about
 from tokendrop.compare.grid.settings import Comparison
-from tokendrop.errors import UserError, one_line
+from tokendrop.errors import Diverged, UserError, one_line
 
 WAITED = 10.0  # seconds for a cluster's address to answer
 
@@ -60,6 +61,7 @@ def run_on(
     jobs: Mapping[str, Job],
     comparison: Comparison,
     out: Path,
+    failures: Failures,
     units: float | None = None,
     keep: Callable[[Any], None] = lambda found: None,
 ) -> dict[str, Any]:
@@ -70,11 +72,13 @@ def run_on(
         jobs: by name.
         comparison: settings common to all runs.
         out: output folder, which workers write to if they can see it.
+        failures: gets what jobs were to make whose trainings diverged, those that waited for them
+            included; all others are done.
         units: of work that all jobs are, if that is known.
         keep: is given what each job gave, in this process, as soon as it is done.
 
     Returns:
-        what each job gave, by its name.
+        what each job gave, by its name; nothing of those that failed.
 
     Raises:
         UserError: Ray is not installed, there is no such cluster or it has not what a job takes,
@@ -111,7 +115,12 @@ def run_on(
             ready, _ = ray.wait(list(names), timeout=EVERY)
             for ref in ready:
                 name = names.pop(ref)
-                outcome = outcome_of(ray, ref, name)
+                try:
+                    outcome = outcome_of(ray, ref, name)
+                except Diverged as error:
+                    failures.add(jobs[name].makes, error)
+                    progress.finished(name, str(error))
+                    continue
                 if outcome.files is not None:
                     unpack(outcome.files, out)
                 found[name] = outcome.found
@@ -206,9 +215,9 @@ class _Progress:
         self._begun = self._shown = time.monotonic()
         self._console = Console(stderr=True)
 
-    def finished(self, job: str) -> None:
+    def finished(self, job: str, how: str = "done") -> None:
         self._finished += 1
-        self._console.print(f"[{self._finished}/{self._jobs}] {job}: done", markup=False)
+        self._console.print(f"[{self._finished}/{self._jobs}] {job}: {how}", markup=False)
 
     def show(self) -> None:
         """A table, unless one was shown in the last seconds."""

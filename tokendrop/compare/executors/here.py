@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tokendrop.compare.executors.failures import Failures
 from tokendrop.compare.executors.shards import Shard
 from tokendrop.compare.grid.bundles import Bundle
 from tokendrop.compare.grid.data import DataOf
@@ -18,14 +19,14 @@ from tokendrop.compare.grid.run import run_cell
 from tokendrop.compare.grid.settings import Comparison
 from tokendrop.compare.grid.work import Work, plan_of
 from tokendrop.compare.results.records import write_record
-from tokendrop.errors import InUse, UserError
+from tokendrop.errors import Diverged, InUse, UserError
 from tokendrop.holding import at_work, is_being_made, one_at_a_time
 from tokendrop.training.finished import finished
 
 
 def run_here(
     comparison: Comparison, every: Sequence[Bundle], shard: Shard, out: Path, data_of: DataOf
-) -> None:
+) -> Failures:
     """Make the runs of a part of a grid that are not finished, one after the other.
 
     What would wait for a stage that another process trains comes later. Once its own runs are made,
@@ -37,6 +38,9 @@ def run_here(
         shard: which part is this process's own.
         out: output folder; records go there.
         data_of: gives a task's data.
+
+    Returns:
+        the runs whose trainings diverged; all others are made.
     """
     here = _Here(comparison, out, data_of)
     mine = shard.part(every)
@@ -52,6 +56,7 @@ def run_here(
                 if bundle.missing:
                     here.expect([bundle])
                     here.make(bundle)
+    return here.failures
 
 
 class _Here:
@@ -60,6 +65,8 @@ class _Here:
         self._console, self._remaining = Console(stderr=True, markup=False), Remaining()
         self._work = Work(comparison, out)
         self._numbers, self._expected = count(1), 0
+        self._diverged: dict[Path, Diverged] = {}
+        self.failures = Failures()
 
     def expect(self, bundles: Sequence[Bundle]) -> None:
         """Tell how much work is to come."""
@@ -71,23 +78,43 @@ class _Here:
 
     def would_wait(self, bundle: Bundle) -> bool:
         """Whether another process trains what the runs begin with."""
+        return bool(bundle.missing) and any(is_being_made(one) for one in self._untrained(bundle))
+
+    def _untrained(self, bundle: Bundle) -> list[Path]:
+        """The folders of the stages that are still to be trained for the runs, in order."""
         cell = bundle.first
-        if not bundle.missing:
-            return False
         plan = plan_of(self._comparison, cell, self._data_of(cell.run.task, cell.data), self._out)
-        folders = [one.folder for one in plan]
-        return any(finished(one) is None and is_being_made(one) for one in folders)
+        return [one.folder for one in plan if finished(one.folder) is None]
 
     def make(self, bundle: Bundle) -> None:
-        """Make the runs that are not finished, unless another process does."""
+        """Make the runs that are not finished, unless another process does or they diverge."""
         with suppress(InUse), one_at_a_time(next(iter(bundle.cells)), wait=False):
-            if bundle.engines:
-                self._make_engines(bundle)
-            else:
-                self._make_runs(bundle)
+            try:
+                self._check_start(bundle)
+                if bundle.engines:
+                    self._make_engines(bundle)
+                else:
+                    self._make_runs(bundle)
+            except Diverged as error:
+                self._fail(bundle, error)
             return
         for name in bundle.names:
             self._leave(name, "left to another part")
+
+    def _check_start(self, bundle: Bundle) -> None:
+        """Raise again what a stage of the runs raised with others, without training it again."""
+        if self._diverged and bundle.missing:
+            for folder in self._untrained(bundle):
+                if folder in self._diverged:
+                    raise self._diverged[folder]
+
+    def _fail(self, bundle: Bundle, error: Diverged) -> None:
+        self._diverged |= {folder: error for folder in self._untrained(bundle)[:1]}
+        names = [cell.run.name for cell in bundle.missing]
+        self.failures.add(names, error)
+        for name in bundle.names:
+            self._remaining.leave(name)
+        self._console.print(f"{', '.join(names)}: {error}")
 
     def _make_runs(self, bundle: Bundle) -> None:
         for path, cell in bundle.cells.items():
@@ -99,7 +126,7 @@ class _Here:
             data = self._data_of(cell.run.task, cell.data)
             try:
                 record = run_cell(self._comparison, cell, data, self._out, self._remaining.done)
-            except InUse:
+            except (InUse, Diverged):
                 raise
             except UserError as error:  # of a stage or a tensor, which several methods have
                 raise UserError(f"{name}: {error}") from error

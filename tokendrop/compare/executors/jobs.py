@@ -42,6 +42,11 @@ class Job:
     reads: tuple[str, ...]
 
     @property
+    def makes(self) -> tuple[str, ...]:
+        """The names of what was asked for and is missing where it fails."""
+        return ()
+
+    @property
     def only_waits(self) -> bool:
         """Whether its work is done by other jobs that it asks for."""
         return False
@@ -87,6 +92,10 @@ class RunJob(Job):
 
     cell: Cell
 
+    @property
+    def makes(self) -> tuple[str, ...]:
+        return (self.name,)
+
     def do(
         self, comparison: Comparison, out: Path, data_of: DataOf, done: Done, beside: Beside
     ) -> list[Record]:
@@ -99,6 +108,10 @@ class EnginesJob(Job):
     """Makes the runs of the engines on one dense model, whose training is there."""
 
     cells: tuple[Cell, ...]
+
+    @property
+    def makes(self) -> tuple[str, ...]:
+        return tuple(cell.run.name for cell in self.cells)
 
     def do(
         self, comparison: Comparison, out: Path, data_of: DataOf, done: Done, beside: Beside
@@ -138,6 +151,10 @@ class StudyJob(Job):
 
     entry: Entry
     batch: int
+
+    @property
+    def makes(self) -> tuple[str, ...]:
+        return (self.name,)
 
     @property
     def only_waits(self) -> bool:

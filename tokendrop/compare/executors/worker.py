@@ -23,7 +23,7 @@ from tokendrop.compare.executors.shipping import changed, pack, state, unpack
 from tokendrop.compare.grid.data import make_data
 from tokendrop.compare.grid.settings import Comparison
 from tokendrop.data import TextData
-from tokendrop.errors import UserError, one_line
+from tokendrop.errors import Diverged, UserError, one_line
 from tokendrop.families import FAMILIES
 from tokendrop.tasks import KINDS, add_kind
 
@@ -162,6 +162,7 @@ def outcome_of(ray: Any, ref: Any, name: str) -> Outcome:
     """What a job made.
 
     Raises:
+        Diverged: its training did, or one that it waited for.
         UserError: what it raised, or its worker was lost too often.
         OSError, SyntaxError: as the job raised it, e.g. for a full disk.
     """
@@ -169,6 +170,8 @@ def outcome_of(ray: Any, ref: Any, name: str) -> Outcome:
         found: Outcome = ray.get(ref)
     except ray.exceptions.RayTaskError as error:
         cause = error.cause
+        if isinstance(cause, Diverged):
+            raise Diverged(str(cause)) from error
         if isinstance(cause, UserError):
             raise UserError(f"{name}: {cause}") from error
         if isinstance(cause, OSError | SyntaxError):

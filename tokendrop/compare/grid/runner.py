@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tokendrop.compare.executors.cluster import Cluster, run_on
+from tokendrop.compare.executors.failures import Failures
 from tokendrop.compare.executors.here import run_here
 from tokendrop.compare.executors.jobs import run_jobs, study_jobs
 from tokendrop.compare.executors.shards import WHOLE, Shard
@@ -64,6 +65,7 @@ def compare(
         shard: which part of the grid to run; the one that finds all others done writes the tables.
 
     Raises:
+        Diverged: some trainings did; the tables are of the other runs.
         UserError: bad input, or a folder that holds runs of other settings or files of something
             else, or is in use.
     """
@@ -112,32 +114,39 @@ def _compared(
     _write_floors(comparison, cells, out, data_of)
     every = bundles(cells, engines)
     if cluster is None:
-        run_here(comparison, every, shard, out, data_of)
+        failures = run_here(comparison, every, shard, out, data_of)
     else:
-        _run_on(cluster, comparison, shard.part(every), out, data_of)
-    if left := len(missing(cells | engines)):
+        failures = _run_on(cluster, comparison, shard.part(every), out, data_of)
+    found = records.read_records(out)
+    if left := len(missing(cells | engines)) - len(failures):
         print(
             f"{left} of {len(cells | engines)} runs are left to other parts; the last one writes "
             f"the tables, and so does tokendrop report {out}"
         )
-        return records.read_records(out)
-    with one_at_a_time(out / "results.csv"):
-        return _report(comparison, out)
+    elif found:
+        with one_at_a_time(out / "results.csv"):
+            _report(comparison, out)
+        failures.check("the tables are of the other runs")
+    failures.check()
+    return found
 
 
 def _run_on(
     cluster: Cluster, comparison: Comparison, every: list[Bundle], out: Path, data_of: DataOf
-) -> None:
+) -> Failures:
+    failures = Failures()
     work = Work(comparison, out)
     units = sum(sum(one.units(work, comparison, data_of).values()) for one in every)
     if not units:
-        return
+        return failures
 
     def keep(found: Iterable[Record]) -> None:
         for record in found:
             records.write_record(record, out)
 
-    run_on(cluster, run_jobs(comparison, every, out, data_of), comparison, out, units, keep)
+    jobs = run_jobs(comparison, every, out, data_of)
+    run_on(cluster, jobs, comparison, out, failures, units, keep)
+    return failures
 
 
 def _studies(
@@ -155,7 +164,9 @@ def _studies(
     tuned = tuned_entries(comparison)
     if cluster is not None:
         jobs, names = study_jobs(comparison, tuned, out, data_of)
-        found = run_on(cluster, jobs, comparison, out)
+        failures = Failures()
+        found = run_on(cluster, jobs, comparison, out, failures)
+        failures.check()
         return [found[name] for name in names]
     if shard == WHOLE:
         return None
@@ -193,7 +204,7 @@ def _with_floors(comparison: Comparison) -> Collection[Entry]:
     return {entry.task: entry for entry in entries(comparison) if comparison.floor}.values()
 
 
-def _report(comparison: Comparison, out: Path) -> list[Record]:
+def _report(comparison: Comparison, out: Path) -> None:
     """Write the tables, figures and the report of all runs of a folder."""
     found, floors = records.read_records(out), read_floors(out)
     written = write_outputs(out, found, floors)
@@ -202,7 +213,6 @@ def _report(comparison: Comparison, out: Path) -> list[Record]:
         log_comparison(out, written.figures, tables, asdict(comparison))
     print_summary(found, floors=floors, analysis=written.analysis)
     print(f"\n{written.places}")
-    return found
 
 
 def _by_record(cells: Iterable[Cell], out: Path) -> dict[Path, Cell]:
