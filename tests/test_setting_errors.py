@@ -101,6 +101,7 @@ def test_of_a_chain(arguments: dict[str, object], said: str) -> None:
         (["--fine_tune.epochs", "x"], "fine_tune.epochs x must be a whole number"),
         (["--methods", "[dense]"], "methods ['dense'] must be settings by their names"),
         (["--seed", "[1]"], "unknown option --seed: did you mean --seeds?"),
+        (["--model.fine_tune.epochs", "3"], "did you mean --fine_tune.epochs?"),
         (["--clock", "fast"], "clock fast must be settings by their names, or a file of them"),
         (["--clock", "{rows: x}"], "error: clock.rows x must be a whole number"),
         (["--fine_tune", "recipe.yaml"], "fine_tune recipe.yaml: there is no such file"),
@@ -144,6 +145,9 @@ def test_a_task_of_ones_own_is_among_those_that_settings_may_name(
         (["--data.files", "{trian: a}"], "unknown setting of data.files 'trian': did you mean"),
         (["--model.reducer.mass_weight", "3"], "Dense has no arguments, so no 'mass_weight'"),
         (["--model.lr", "3"], "unknown option --model.lr: "),
+        (["--fine_tune.epochs", "3"], "did you mean --model.fine_tune.epochs?"),
+        (["--max_length=3"], "did you mean --data.max_length?"),
+        (["--seed", "3"], "did you mean --seed_everything?"),
     ],
 )
 def test_options_of_a_training(words: list[str], said: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from argparse import ArgumentError, ArgumentParser
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from pydoc import ErrorDuringImport, locate
 
@@ -215,7 +215,8 @@ def _strange_word(word: str, parser: ArgumentParser) -> UserError:
     options = [option for action in parser._actions for option in action.option_strings]
     # the group that it names is no other name for it
     options = [option for option in options if not name.startswith(f"{option}.")]
-    near = nearest(name, options)
+    longer = (option for option in options if option.startswith(f"{name}_"))
+    near = next(longer, None) or _elsewhere(name, options) or nearest(name, options)
     hint = f"did you mean {near}? " if near else ""
     return UserError(f"unknown option {name}: {hint}'{parser.prog} --help' lists all")
 
@@ -234,3 +235,14 @@ def _arguments(owner: type | None) -> list[str]:
         return []
     given = inspect.signature(owner).parameters.values()
     return [one.name for one in given if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+
+
+def _elsewhere(name: str, options: Sequence[str]) -> str | None:
+    """The option of the same name in a group or outside of one, as another command has it."""
+    parts = name.lstrip("-").split(".")
+    for count in range(len(parts), 0, -1):
+        for option in options:
+            outside = option[2:] in (".".join(parts[n:count]) for n in range(1, count))
+            if outside or option.endswith("." + ".".join(parts[:count])):
+                return ".".join([option, *parts[count:]])
+    return None

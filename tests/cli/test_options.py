@@ -221,7 +221,7 @@ def test_only_a_local_folder_gets_the_figures_of_a_test(
     monkeypatch.chdir(tmp_path)
     data = ["--data.train", str(reviews), "--data.max_length", "32"]
     for form in (["--checkpoint", "me/model"], ["--checkpoint=me/model"]):
-        assert main(["test", *form, *data, "--out", str(copy)]) == 0
+        assert main(["test", *form, *data]) == 0
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
     assert main(["test", f"--checkpoint={model}", *data]) == 0
     assert json.loads((model / "reducer" / "figures.json").read_text())

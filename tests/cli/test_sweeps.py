@@ -165,6 +165,14 @@ def test_methods_in_the_place_of_the_sweeps_are_refused(
     assert not out.exists()
 
 
+def test_of_two_sweeps_none_is_left_out_silently(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--sweep", "power_bert", "--sweep=adapler", "--out", str(tmp_path / "out")]
+    assert main(["compare", *words]) == 2
+    assert "--sweep is given twice" in capsys.readouterr().err
+
+
 def test_a_metric_that_is_not_the_tasks_is_refused(tmp_path: Path) -> None:
     assert read_sweep(of_task(tmp_path, "mrpc", "--model.metric=f1"))
     with pytest.raises(UserError, match=r"accuracy, and a comparison measures f1, as .*mrpc"):

@@ -211,7 +211,8 @@ def test_evaluations_refuse_what_has_no_part_in_them(
         line = complaint(capsys, command, *model, f"--trainer.{option}", value)
         assert f"trainer.{option} has no part" in line
     # another method's figures would be taken for what they are not
-    for words in (["--model.reducer", "PowerBert"], ["--model.backbone=x"]):
+    others = (["--out", "elsewhere"], ["--loggers=[csv]"])
+    for words in (["--model.reducer", "PowerBert"], ["--model.backbone=x"], *others):
         for command in ("test", "validate"):
             line = complaint(capsys, command, *model, *words)
             assert f"{words[0].partition('=')[0]} has no part" in line

@@ -202,6 +202,11 @@ def _sweep_of(arguments: Sequence[str]) -> tuple[Mapping[str, Any], list[str]]:
     sweep, words = split_off("--sweep", arguments)
     if sweep is None:
         return {}, words
+    if sum(word.partition("=")[0] == "--sweep" for word in arguments) > 1:
+        raise UserError(
+            "--sweep is given twice, and a comparison runs one: give the other one to a second "
+            "command, which adds to the same --out"
+        )
     settings = read_sweep(find_config("sweep", sweep))
     return settings, ["--config", yaml.safe_dump(settings, sort_keys=False), *words]
 

@@ -40,6 +40,7 @@ OF_TRAINING |= {"tokenizer"}
 # settings of the data a model was trained on that say nothing of other rows
 OF_OTHER_ROWS = ("dataset", "dir", "files", "dev", "test", "dev_rows", "test_rows", "class_weights")
 # options of 'fit' that a command on a trained model would pass over
+_OF_FIT = ("--out", "--loggers")
 _PASSED_OVER = ("fine_tune", "random_init", "compile", "patience", "backbone", "reducer")
 PLACES = ("dataset", "dir", "files", *SPLITS)  # settings that say where rows lie
 # what follows for a model's card, which tells the figures of test alone
@@ -139,6 +140,8 @@ def _refuse_passed_over(words: Sequence[str]) -> None:
     """
     for word in words:
         name = word.partition("=")[0]
+        if name in _OF_FIT:
+            raise UserError(f"{name} has no part in this command: leave it out")
         group, _, option = name.partition(".")
         if group == "--model" and option.partition(".")[0] in _PASSED_OVER:
             argument = name.rpartition(".")[2]

@@ -118,7 +118,7 @@ def _utf16(file: BufferedReader, shown: str) -> Iterator[tuple[int, str]]:
             number += 1
             yield 2 * len(text), text
     except UnicodeDecodeError as error:
+        where = f" behind line {number}" if number else ""
         raise UserError(
-            f"{shown} begins as UTF-16 and is not that behind line {number} ({error.reason}): "
-            "save it as UTF-8"
+            f"{shown} begins as UTF-16 and is not that{where} ({error.reason}): save it as UTF-8"
         ) from error
