@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from tokenizers import Tokenizer
@@ -202,6 +203,7 @@ def test_an_answer_begins_with_its_first_word() -> None:
         ("adam", 2, r"takes a list of texts, not one text: predict\(\['adam'\]\)"),
         ({"text": "adam"}, 2, "takes a list of texts, not {'text': 'adam'}"),
         ({"adam"}, 2, "takes a list of texts, not {'adam'}"),
+        (pd.DataFrame({"text": ["adam"], "id": [1]}), 2, r"not a table: .*columns \(text, id\)"),
         ([None], 2, "text 1 of 1 is None: give a text"),
         (["adam", 7], 2, "text 2 of 2 is 7: give a text"),
         (["adam", ["a", "b"]], 2, r"text 2 of 2 is \['a', 'b'\]: give a text, or a tuple of two"),

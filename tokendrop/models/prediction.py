@@ -74,7 +74,10 @@ def check_several(texts: object, kind: type, method: str) -> None:
         raise UserError(f"{takes}, not one text: {method}([{texts!r:.60}])")
     # the texts of a dictionary would be its names, and a set has no order to answer in
     if not isinstance(texts, kind) or isinstance(texts, Mapping | Set):
-        raise UserError(f"{takes}, not {texts!r:.60}")
+        raise UserError(f"{takes}, not {' '.join(repr(texts).split()):.60}")
+    # so would those of a table, whichever library it is of
+    if names := [str(name) for name in getattr(texts, "columns", ())]:
+        raise UserError(f"{takes}, not a table: give one of its columns ({', '.join(names):.60})")
 
 
 def is_blank(text: Text) -> bool:
