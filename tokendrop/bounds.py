@@ -91,7 +91,8 @@ def check(given: Mapping[str, Any], hints: Mapping[str, Any], place: str = "") -
     """
     for name, value in given.items():
         if name in hints and (wrong := _complaint(value, hints[name])):
-            shown = repr(value) if len(repr(value)) <= 60 else f"{value!r:.57}..."
+            shown = " ".join(repr(value).split())
+            shown = shown if len(shown) <= 60 else f"{shown:.57}..."
             raise UserError(f"{place}{name} {shown} {wrong}: use {_described(hints[name])}")
 
 

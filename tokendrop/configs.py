@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -48,6 +49,17 @@ _Loader.add_implicit_resolver(
     re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+"),
     list("-+.0123456789"),
 )
+
+
+def as_in_a_file(value: Any) -> Any:
+    """A setting as a file of settings has it: a path of ``pathlib``, or one inside, by its name."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if type(value) is list:
+        return [as_in_a_file(one) for one in value]
+    if type(value) is dict:
+        return {name: as_in_a_file(one) for name, one in value.items()}
+    return value
 
 
 def config_folder() -> Path:

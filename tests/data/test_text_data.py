@@ -1,8 +1,10 @@
 import json
 import logging
 from itertools import chain
+from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import torch
 from transformers import BertTokenizer
@@ -111,6 +113,15 @@ def test_given_files(make, tmp_path, train):
     assert [len(split) for split in data.splits.values()] == [115, 10, 7]
 
 
+def test_files_may_be_paths(make, tmp_path, train):
+    folder, name = Path(train).parent, Path(train).name
+    named = make(train=train, cache=str(tmp_path / "one"))
+    for options in ({"train": Path(train)}, {"train": Path(name), "dir": folder}):
+        data = make(**options, cache=tmp_path / "other")
+        assert data.settings.cache == str(tmp_path / "other")
+        assert data.fingerprint() == named.fingerprint()
+
+
 def test_truncation_is_said_once(make, train, caplog):
     data = make(train=train, max_length=8)
     data.setup()
@@ -207,6 +218,8 @@ def test_a_model_that_cannot_be_followed(make, train):
     [
         ({}, "no data to train on.*--data.dataset.*--data.train"),
         ({"test": "t.csv"}, "no data to train on"),
+        ({"train": pd.DataFrame({"text": ["a"]})}, "train is a table in memory: write it to a fi"),
+        ({"dataset": pd.DataFrame({"text": ["a"]})}, "dataset is a table in memory"),
         ({"dataset": "imdb", "dev": "d.csv"}, "'imdb' and the file d.csv are both given"),
         ({"text": []}, "one or two columns, not 0"),
         ({"text": ["a", "b", "c"]}, "one or two columns, not 3"),

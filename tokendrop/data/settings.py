@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from tokendrop.bounds import Count, Natural, check
+from tokendrop.configs import as_in_a_file
 from tokendrop.data.local import Files, Source
 from tokendrop.data.names import repeated
 from tokendrop.errors import UserError
@@ -105,6 +106,13 @@ class DataSettings:
         Raises:
             UserError: an option out of its range, or no rows to train on named.
         """
+        for name, value in dict(vars(self)).items():
+            if name in ("dataset", *SPLITS) and hasattr(value, "to_parquet"):
+                raise UserError(
+                    f"{name} is a table in memory: write it to a file, as "
+                    "table.to_parquet('rows.parquet'), and name that"
+                )
+            object.__setattr__(self, name, as_in_a_file(value))
         # whose names may be numbers, as those of classes are
         others = {name: value for name, value in vars(self).items() if name != "label_map"}
         check(others, get_type_hints(DataSettings, include_extras=True))

@@ -13,6 +13,7 @@ from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from tokendrop.bounds import Count, check
+from tokendrop.configs import as_in_a_file
 from tokendrop.data.split import Split
 from tokendrop.engine.compiled import compiled_parts
 from tokendrop.engine.packed import Batch
@@ -71,8 +72,8 @@ class TokenDropModule(LightningModule):
         super().__init__()
         given = {"reducer": reducer, "fine_tune": fine_tune, "patience": patience}
         check(given, {"reducer": Reducer, "fine_tune": Stage | None, "patience": Count | None})
-        check({"backbone": backbone}, {"backbone": str})
-        self.backbone = backbone
+        self.backbone: str = as_in_a_file(backbone)
+        check({"backbone": self.backbone}, {"backbone": str})
         # a description, not the module: every stage begins with a reducer of its own
         self.reducer_spec = reducer.spec()
         self.metric: str = metric

@@ -47,6 +47,21 @@ def test_a_chain_of_reducers_from_outside_is_plain_data() -> None:
     assert exits["class_path"] == "baselines.EntropyExit"
 
 
+def test_files_may_be_paths_and_are_recorded_by_their_names() -> None:
+    folder = Path("data") / "mrpc"
+    comparison = Comparison(
+        tasks=["mrpc"],
+        methods={"dense": Method("Dense")},
+        backbone=Path("my-model"),  # type: ignore[arg-type]
+        data={"cache": Path("cache")},
+        task_data={"mrpc": {"dir": folder}},
+    )
+    assert comparison.backbone == "my-model"
+    (cell,) = grid(comparison)
+    settings = json.loads(json.dumps(asdict(cell)))["data"]
+    assert (settings["dir"], settings["cache"]) == (str(folder), "cache")
+
+
 def test_arguments_for_a_single_task_take_the_place_of_those_for_all() -> None:
     comparison = parsed(
         """

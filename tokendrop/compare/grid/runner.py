@@ -52,7 +52,7 @@ from tokendrop.training.tracking import log_comparison, wants_wandb
 
 def compare(
     comparison: Comparison,
-    out: Path,
+    out: str | Path,
     cluster: Cluster | None = None,
     shard: Shard = WHOLE,
 ) -> list[Record]:
@@ -69,6 +69,7 @@ def compare(
         UserError: bad input, or a folder that holds runs of other settings or files of something
             else, or is in use.
     """
+    out = Path(out)
     check_folder(out)
     with hold(out, None if shard == WHOLE else str(shard)):
         return _compared(comparison, out, cluster, shard)

@@ -14,7 +14,7 @@ from tokendrop.compare.grid.method import Method
 from tokendrop.compare.tuning.outcomes import Chosen
 from tokendrop.compare.tuning.settings import Tuning
 from tokendrop.compare.tuning.spaces import Space
-from tokendrop.configs import find_config, find_configs, read_config, set_for
+from tokendrop.configs import as_in_a_file, find_config, find_configs, read_config, set_for
 from tokendrop.deploy.engines import EngineName
 from tokendrop.errors import UserError
 from tokendrop.measure.clock import Clock
@@ -76,6 +76,8 @@ class Comparison:
     tune: Tuning | None = None
 
     def __post_init__(self) -> None:
+        for name in ("tasks", "backbone", "data", "task_data"):
+            object.__setattr__(self, name, as_in_a_file(getattr(self, name)))
         check_fields(self)
         check({"methods": self.methods}, {"methods": dict[str, Any]})
         check_fine_tune(self.fine_tune)
