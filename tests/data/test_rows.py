@@ -104,6 +104,17 @@ def test_limit_draws_from_everywhere_and_keeps_the_order():
     assert limit(NUMBERED, 1000, 0) == NUMBERED
 
 
+def test_few_rows_of_a_split_that_was_cut_have_its_classes_as_chance_has_them():
+    drawn = []
+    for seed in range(10):
+        whole = some([f"text {n}" for n in range(2000)])
+        for name, rows in make_splits({"train": whole}, 0.1, 0.2, seed).items():
+            if name != "dev":
+                drawn.append(limit(rows, 32, seed).labels.count("neg"))
+    # chi-square of 20 draws of 32: by chance it is above 46 once in a thousand times
+    assert sum((count - 16) ** 2 / 8 for count in drawn) < 46
+
+
 @pytest.mark.parametrize(
     ("labels", "names"),
     [

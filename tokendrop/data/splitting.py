@@ -121,10 +121,14 @@ def _refuse_unknown(
 
 def limit(rows: Rows, count: int | None, seed: int) -> Rows:
     """``count`` rows drawn by the seed, all if there are not as many; in their original order."""
-    return rows if count is None else rows.take(_ascending(_hashes(rows.normalised, seed))[:count])
+    if count is None:
+        return rows
+    # hashes of their own: a split that was cut by the others begins for each class where another
+    # ends, so that the first of its rows would be of one class
+    return rows.take(_ascending(_hashes(rows.normalised, f"drawn by {seed}"))[:count])
 
 
-def _hashes(texts: Iterable[str], seed: int) -> Hashes:
+def _hashes(texts: Iterable[str], seed: int | str) -> Hashes:
     """(N, 2) the hash of each text, in numbers that are in its order."""
     # random by a hash of the text: no library's random stream can change the splits of old results
     digests = bytearray()
