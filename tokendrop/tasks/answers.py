@@ -14,7 +14,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from tokendrop.engine.packed import Batch
-from tokendrop.errors import UserError
+from tokendrop.errors import Diverged, UserError
 
 T = TypeVar("T")
 
@@ -106,14 +106,14 @@ class Scores(Metric):
         """The answers of all batches so far. What waits on a device is read back now, at once.
 
         Raises:
-            UserError: logits that are not finite, of which any answer would be made up.
+            Diverged: logits that are not finite, of which any answer would be made up.
         """
         if self._waiting:
             logits, batches = zip(*self._waiting, strict=True)
             self._waiting.clear()
             found = torch.cat(logits).cpu().split([len(part) for part in logits])
             if spoiled := sum(not part.isfinite().all() for part in found):
-                raise UserError(
+                raise Diverged(
                     f"the model's numbers are not finite in {spoiled} of {len(found)} batches, so "
                     "its answers cannot be scored: are all of its weights? Restore them, or train "
                     "it again with a lower learning rate"
