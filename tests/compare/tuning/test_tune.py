@@ -21,9 +21,11 @@ from tests.compare.tuning.conftest import TUNED, Finished, trials_of
 from tokendrop.compare.grid.arguments import Arguments
 from tokendrop.compare.grid.continuing import begin_or_continue
 from tokendrop.compare.grid.data import make_data
+from tokendrop.compare.grid.evaluate import evaluate
 from tokendrop.compare.grid.method import Method
 from tokendrop.compare.grid.settings import Comparison, grid
 from tokendrop.compare.results.records import record_path
+from tokendrop.compare.tuning import trials as trying
 from tokendrop.compare.tuning import tune as module
 from tokendrop.compare.tuning.outcomes import Measured, Outcome, Trial
 from tokendrop.compare.tuning.progress import Progress
@@ -293,6 +295,27 @@ def test_a_trial_that_diverges_does_not_end_the_others(
     assert first["points"] == []
     assert first["training"] == pytest.approx(second["training"])
     assert (point.changes, point.tuning["trial"]) == ({"learning_rate": 1e-3}, 2)
+
+
+def test_a_trial_whose_answers_are_no_numbers_is_one_that_diverged(
+    tuned: Finished, data: TextData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comparison = of_methods("merging")
+    shutil.copytree(tuned.out / "stages", tmp_path / "stages")
+    measured: list[object] = []
+
+    def spoilt_once(*given: Any) -> Any:
+        measured.append(given)
+        if len(measured) == 1:
+            raise Diverged("the model's numbers are not finite")
+        return evaluate(*given)
+
+    monkeypatch.setattr(trying, "evaluate", spoilt_once)
+    choice(comparison, tmp_path, data)
+    first, *others = (outcome for *_, outcome in trials_of(tmp_path)["merging"])
+    assert first["points"] == []
+    assert all(other["points"] for other in others)
+    assert others
 
 
 def test_a_start_that_diverges_is_no_trial(data: TextData, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def run_trial(
 ) -> Outcome:
     """Train and measure on dev.
 
-    A training that diverges costs what was expected of it.
+    One that diverges, in training or where its points are measured, costs what was expected of it.
 
     Args:
         comparison: settings common to all runs.
@@ -59,15 +59,21 @@ def run_trial(
         out: output folder; the training goes where a run with the same settings finds it.
         paid: scores of the training rows that earlier trials have paid for, by name.
     """
+    try:
+        return _tried(comparison, asked, data, out, paid)
+    except Diverged as error:
+        if finished(plan_of(comparison, asked.cell, data, out)[0].folder) is None:
+            raise  # no fault of these settings: all trials begin with the same fine-tuning
+        log.warning("%s: %s", asked.cell.run.name, error)
+        return Outcome([], asked.epochs, asked.estimate, 0.0, asked.estimate, [], 0.0)
+
+
+def _tried(
+    comparison: Comparison, asked: Asked, data: TextData, out: Path, paid: Collection[str]
+) -> Outcome:
     cell = asked.cell
     tracker = Tracker(comparison.loggers, out, cell.run)
-    try:
-        fine_tuning, *own = stages = train_stages(comparison, cell, data, out, tracker)
-    except Diverged as error:
-        if finished(plan_of(comparison, cell, data, out)[0].folder) is None:
-            raise  # no fault of these settings: all trials begin with the same fine-tuning
-        log.warning("%s: %s", cell.run.name, error)
-        return Outcome([], asked.epochs, asked.estimate, 0.0, asked.estimate, [], 0.0)
+    fine_tuning, *own = stages = train_stages(comparison, cell, data, out, tracker)
     numbers = {k.replace("dev/", CHOSEN): v for k, v in stages[-1].chosen.items()}
     tracker.finish(numbers, cell.reducer, [], stages[-1].model, cell.metric)
     training, scores, seconds, epochs = 0, set[str](), 0.0, 0
