@@ -55,6 +55,42 @@ def test_every_line_has_its_answer_however_the_file_is_cut(
     assert [one["token_depth"] for one in mine] == [one.token_depth for one in expected]
 
 
+@pytest.mark.parametrize("suffix", ["csv", "json", "jsonl", "parquet"])
+def test_a_table_is_answered_row_by_row(
+    suffix: str, folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = [TEXTS[0], "a tab\tin a\nfilm", None, TEXTS[1]]
+    frame = pd.DataFrame({"review": texts, "other": [5, 6, 7, 8]})
+    file = tmp_path / f"new.{suffix}"
+    if suffix == "csv":
+        frame.to_csv(file, index=False)
+    elif suffix == "parquet":
+        frame.to_parquet(file)
+    else:
+        frame.to_json(file, orient="records", lines=suffix == "jsonl")
+    found = answers(folder, file, capsys, "--column", "review")
+    assert [one["label"] is None for one in found] == [False, False, True, False]
+    expected = tokendrop.load(folder).predict([text for text in texts if text])
+    mine = [one for one in found if one["label"] is not None]
+    assert [one["tokens"] for one in mine] == [one.tokens for one in expected]
+    out = tmp_path / "answers.jsonl"
+    words = ["predict", "--checkpoint", folder, "--file", str(file), "--column", "review"]
+    assert main([*words, "--out", str(out)]) == 0
+    assert [json.loads(line)["tokens"] for line in out.read_text().splitlines()] == [
+        one["tokens"] for one in found
+    ]
+
+
+def test_two_columns_of_a_table_are_pairs(
+    folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "pairs.csv"
+    pd.DataFrame({"one": TEXTS[:2], "other": TEXTS[1::-1]}).to_csv(file, index=False)
+    found = answers(folder, file, capsys, "--column", "one", "--column", "other")
+    expected = tokendrop.load(folder).predict(list(zip(TEXTS[:2], TEXTS[1::-1], strict=True)))
+    assert [one["tokens"] for one in found] == [one.tokens for one in expected]
+
+
 def test_only_a_line_feed_ends_a_line(
     folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -104,11 +140,13 @@ def test_what_cannot_be_answered_is_named_by_its_line(
     file = tmp_path / "texts.txt"
     assert "No such file" in complaint(capsys, *words, str(tmp_path / "none.txt"))
     assert "Is a directory" in complaint(capsys, *words, str(tmp_path))
-    for name in ("new.csv", "new.JSONL", "new.parquet"):
-        (tmp_path / name).write_text('{"text": "fine"}\n')
-        assert "is a table: write its texts alone" in complaint(
-            capsys, *words, str(tmp_path / name)
-        )
+    assert "No such file" in complaint(capsys, *words, str(tmp_path / "none.csv"))
+    (table := tmp_path / "new.JSONL").write_text('{"review": "fine"}\n{"review": ["a", 1]}\n')
+    assert "(--column) 'text': choose from review" in complaint(capsys, *words, str(table))
+    line = complaint(capsys, *words, str(table), "--column", "review")
+    assert "new.JSONL, row 2: column 'review' holds a list, not a text" in line
+    (table := tmp_path / "new.parquet").write_text("fine\n")
+    assert "not a readable .parquet file" in complaint(capsys, *words, str(table))
     file.write_bytes(b"fine\nnot f\xfcr us\n")
     assert "line 2 of" in (line := complaint(capsys, *words, str(file)))
     assert "not UTF-8 (byte 0xfc); if it is Windows-1252 or Latin-1" in line

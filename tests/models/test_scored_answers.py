@@ -159,10 +159,7 @@ def test_texts_unlike_those_that_a_model_learned_from_are_told(
     told = [record.getMessage() for record in caplog.records]
     told = [line.partition(":")[0] for line in told if "learned from" in line]
     wanted = {
-        "classification": [
-            "1 of 4 texts were taken for pairs, which have a tab between their "
-            "parts, and this model learned from single texts"
-        ],
+        "classification": ["1 of 4 texts are pairs, and this model learned from single texts"],
         "regression": ["1 of 4 texts are single, and this model learned from pairs"],
     }
     assert told == 2 * wanted.get(kind, [])

@@ -1,25 +1,66 @@
-"""The lines of a file that may be larger than memory, with what is left of it."""
+"""The texts of a file that may be larger than memory, with what is left of it."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BufferedReader, TextIOWrapper
 from itertools import islice
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from tokendrop.data.encoding import LOOKED_AT, encoding_by
+from tokendrop.data.rows import unlabelled_texts
+from tokendrop.data.sources import read_file
 from tokendrop.errors import UserError
 from tokendrop.tasks import kind_named
 
 # whose lines would be taken for texts, with labels, separators and all
 _TABLES = (".csv", ".json", ".jsonl", ".parquet")
-DRAWN = 100  # lines between two looks of the bar
+DRAWN = 100  # texts between two looks of the bar
+
+
+def is_table(name: str | None) -> bool:
+    """Whether a file of that name has texts in columns, and not in its lines."""
+    return name is not None and Path(name).suffix.lower() in _TABLES
+
+
+@contextmanager
+def parts_of_texts(
+    name: str | None, columns: Sequence[str], *, printing: bool = True
+) -> Iterator[Iterator[tuple[str, ...]]]:
+    """The parts of each text of a file: its lines, cut at tabs, or the rows of a table.
+
+    Args:
+        name: of a file, as in :func:`lines_of`, or of a CSV, JSON, JSONL or Parquet file.
+        columns: of a table, whose texts are the parts.
+        printing: as in :func:`lines_of`.
+
+    Raises:
+        UserError: as :func:`lines_of`, or a table without such a column; later, that a cell of it
+            holds no text.
+    """
+    if name is None or not is_table(name):
+        with lines_of(name, printing=printing) as lines:
+            yield (tuple(line.split("\t")) for line in lines)
+        return
+    _opened(name, name).close()
+    table = read_file(name)
+    rows = unlabelled_texts(table, columns)
+    with _bar("rows", printing) as bar:
+        task = bar.add_task(name, total=len(table), done=0)
+        yield _drawn(rows, bar, task)
 
 
 @contextmanager
@@ -40,24 +81,36 @@ def lines_of(name: str | None, *, printing: bool = True) -> Iterator[Iterator[st
     if name is None:
         yield iter(())
         return
-    if (suffix := Path(name).suffix.lower()) in _TABLES:
+    if is_table(name):
         raise UserError(
-            f"{name}: texts are read one per line, and a {suffix} file is a table: write its texts "
-            "alone into a .txt file, with a tab between those of a pair"
+            f"{name}: texts are read one per line, and a {Path(name).suffix.lower()} file is a "
+            "table: write its texts alone into a .txt file, with a tab between those of a pair"
         )
     shown = "standard input" if name == "-" else name
-    bar = Progress(
+    with _opened(name, shown) as file, _bar("lines", printing) as bar:
+        yield _counted(file, name, shown, bar)
+
+
+def _bar(what: str, printing: bool) -> Progress:
+    return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
-        TextColumn("{task.fields[lines]:,} lines, left:"),
+        TextColumn(f"{{task.fields[done]:,}} {what}, left:"),
         TimeRemainingColumn(),
         console=Console(stderr=True),
         disable=not sys.stderr.isatty() or (printing and sys.stdout.isatty()),
         transient=True,
     )
-    with _opened(name, shown) as file, bar:
-        yield _counted(file, name, shown, bar)
+
+
+def _drawn(
+    rows: Iterator[tuple[str, ...]], bar: Progress, task: TaskID
+) -> Iterator[tuple[str, ...]]:
+    for number, row in enumerate(rows, start=1):
+        if number % DRAWN == 0:
+            bar.update(task, completed=number, done=number)
+        yield row
 
 
 def texts_of(file: str, task: str, most: int | None = None) -> list[tuple[str, ...]]:
@@ -87,13 +140,13 @@ def _opened(name: str, shown: str) -> BufferedReader:
 
 
 def _counted(file: BufferedReader, name: str, shown: str, bar: Progress) -> Iterator[str]:
-    task = bar.add_task(shown, total=os.fstat(file.fileno()).st_size or None, lines=0)
+    task = bar.add_task(shown, total=os.fstat(file.fileno()).st_size or None, done=0)
     wide = encoding_by(file.peek(LOOKED_AT)[:LOOKED_AT], Path(name)) == "utf-16"
     read = 0
     for number, (size, text) in enumerate((_utf16 if wide else _utf8)(file, shown), start=1):
         read += size
         if number % DRAWN == 0:
-            bar.update(task, completed=read, lines=number)
+            bar.update(task, completed=read, done=number)
         yield text.removesuffix("\n").removesuffix("\r")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tokendrop.cli.answers import as_json, check_place, write_answers
-from tokendrop.cli.lines import lines_of
+from tokendrop.cli.lines import is_table, parts_of_texts
 from tokendrop.cli.options import Parser, add_model_options
 from tokendrop.data.sources import stream_hub
 from tokendrop.deploy.engines import PACKAGES
@@ -38,7 +38,8 @@ def parser() -> Parser:
     parser.add_argument(
         "--file",
         help="a file of any size with one text per line, in UTF-8, or UTF-16 with its mark, - for "
-        "standard input; a blank line has an answer without a label",
+        "standard input, or a table (.csv, .json, .jsonl, .parquet); a blank line or cell has an "
+        "answer without a label",
     )
     parser.add_argument(
         "--dataset",
@@ -49,7 +50,8 @@ def parser() -> Parser:
     parser.add_argument(
         "--column",
         action="append",
-        help="of the --dataset that has the texts; two of them for pairs (default: text)",
+        help="of the --dataset, or of a table in --file, that has the texts; two of them for "
+        "pairs (default: text)",
     )
     parser.add_argument(
         "--batch-size",
@@ -93,19 +95,22 @@ def run(arguments: Sequence[str]) -> None:
         raise UserError("nothing to classify: give a text, or --file FILE with one text per line")
     if len(named) > 1:
         raise UserError("--file and --dataset both name texts: leave one of them out")
-    if options.column and options.dataset is None:
-        raise UserError(f"--column {options.column[0]} is of a --dataset, and none is named")
+    if options.column and options.dataset is None and not is_table(options.file):
+        raise UserError(
+            f"--column {options.column[0]} is of a --dataset or a table in --file, and none is "
+            "named"
+        )
+    columns = options.column or ["text"]
     if options.out is not None and (not named or options.texts):
         raise UserError(
             f"--out {options.out} takes the answers to a --file or --dataset, and no other texts"
         )
     # texts that cannot be read are found before the model is
-    with lines_of(options.file, printing=options.out is None) as lines:
+    with parts_of_texts(options.file, columns, printing=options.out is None) as parts:
         if options.out is not None:
             check_place(options.out, options.file)
-        parts: Iterator[tuple[str, ...]] = map(_parts, lines)
         if options.dataset is not None:
-            parts = stream_hub(options.dataset, options.column or ["text"])
+            parts = stream_hub(options.dataset, columns)
         model: AnsweringModel = load(
             options.checkpoint,
             engine=options.engine,
@@ -126,7 +131,8 @@ def run(arguments: Sequence[str]) -> None:
             print(f"{options.out} holds {now:,} {answers}{earlier}", file=sys.stderr)
             return
         console = Console()
-        for prediction in model.predict([_parts(x) for x in options.texts], options.batch_size):
+        given = [tuple(text.split("\t")) for text in options.texts]
+        for prediction in model.predict(given, options.batch_size):
             _print(prediction, options.json, console)
         answered = 0
         for answer in model.predict_each(parts, options.batch_size):
@@ -135,10 +141,6 @@ def run(arguments: Sequence[str]) -> None:
         if named and not answered:
             shown = "standard input" if named == ["-"] else named[0]
             print(f"{shown} holds no texts", file=sys.stderr)
-
-
-def _parts(text: str) -> tuple[str, ...]:
-    return tuple(text.split("\t"))
 
 
 def _print(prediction: Prediction | None, in_json: bool, console: Console) -> None:

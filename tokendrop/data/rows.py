@@ -15,7 +15,7 @@ from tokendrop.data.encoding import half_a_character
 from tokendrop.data.lazy import Made, taken
 from tokendrop.data.sources import Table, check_columns
 from tokendrop.data.split import Rationale
-from tokendrop.errors import UserError
+from tokendrop.errors import UserError, unknown
 
 # of a cell with several labels; the first two are how JSON and Parquet files are read
 SEVERAL = (list, np.ndarray, dict, tuple, set)
@@ -141,6 +141,32 @@ def read_texts(table: Table, text: Sequence[str], label: str) -> Sequence[tuple[
     return Made(_row, *columns)
 
 
+def unlabelled_texts(table: Table, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The texts of a table that are to be answered for.
+
+    Args:
+        table: as it was found.
+        columns: whose texts are the parts of each, from ``--column``.
+
+    Returns:
+        the parts of each row; an empty one for a cell without a text.
+
+    Raises:
+        UserError: there is no such column; later, that a cell holds no text.
+    """
+    for column in columns:
+        if column not in table.called:
+            raise unknown(f"column of {table.place!r} (--column)", column, map(str, table.called))
+    return _checked(table, columns)
+
+
+def _checked(table: Table, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    for number, row in enumerate(zip(*(table[name] for name in columns), strict=True), 1):
+        for name, value in zip(columns, row, strict=True):
+            _check_text(value, name, number, table.place, "--column")
+        yield _row(*row)
+
+
 def _row(*cells: Any) -> tuple[str, ...]:
     return tuple(map(_text, cells))
 
@@ -190,16 +216,16 @@ def _text(cell: Any) -> str:
     return " ".join(cell) if isinstance(cell, (list, np.ndarray)) else str(cell)
 
 
-def _check_text(value: Any, column: str, number: int, place: str) -> None:
+def _check_text(
+    value: Any, column: str, number: int, place: str, option: str = "--data.text"
+) -> None:
     if missing(value) or isinstance(value, (int, float)):
         return
     if isinstance(value, (list, np.ndarray)) and all(isinstance(word, str) for word in value):
         value = " ".join(value)
     at = f"{place}, row {number}: column {column!r} holds"
     if not isinstance(value, str):
-        raise UserError(
-            f"{at} a {type(value).__name__}, not a text; choose another with --data.text"
-        )
+        raise UserError(f"{at} a {type(value).__name__}, not a text; choose another with {option}")
     if half := half_a_character(value):
         raise UserError(f"{at} {half} of the text; correct it")
 

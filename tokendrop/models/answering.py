@@ -125,14 +125,14 @@ class AnsweringModel(nn.Module):
     def _say_what_was_unlike(self, unlike: int, of: int) -> None:
         if unlike and self.answering.parts == 1:
             log.warning(
-                "%d of %d texts were taken for pairs, which have a tab between their parts, and "
-                "this model learned from single texts: put a blank in the place of their tabs",
+                "%d of %d texts are pairs, and this model learned from single texts: join their "
+                "parts, which a tab or a second column tells apart",
                 *(unlike, of),
             )
         elif unlike:
             log.warning(
                 "%d of %d texts are single, and this model learned from pairs: give both parts, "
-                "with a tab between them",
+                "with a tab between them or as a second column",
                 *(unlike, of),
             )
 
