@@ -178,6 +178,20 @@ def test_hub_withheld_test_without_validation_is_left_out(hub):
     assert set(read_hub(hub(train=[0, 1], test=[-1]), "label")) == {"train"}
 
 
+@pytest.mark.parametrize("several", [True, False])
+def test_what_save_to_disk_wrote_is_read(hub, tmp_path, several):
+    splits = datasets.load_dataset(hub(train=[0, 1, 1], test=[0]))
+    saved = splits if several else splits["train"].select([1, 0, 1])
+    saved.save_to_disk(str(tmp_path / "saved"))
+    tables = read_hub(str(tmp_path / "saved"), "label")
+    assert set(tables) == ({"train", "test"} if several else {"train"})
+    assert tables["train"].names == ["zero", "alpha"]
+    wanted = ["train 0", "train 1", "train 2"] if several else ["train 1", "train 0", "train 1"]
+    assert list(tables["train"]["text"]) == wanted
+    texts = stream_hub(f"{tmp_path / 'saved'}::train", ["text"])
+    assert list(texts) == [(text,) for text in wanted]
+
+
 def test_hub_split_by_name(hub):
     folder = hub(train=[0, 1], validation_matched=[1], validation_mismatched=[0, 0, 1])
     assert len(read_hub(folder, "label")["test"]) == 1

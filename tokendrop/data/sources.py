@@ -238,6 +238,9 @@ def _loaded(dataset: str, name: str, config: str, *, streaming: bool = False) ->
     local = "a file of texts with --file" if streaming else "local files with --data.train"
     demo = "" if streaming else f"use the installed demo data ({' or '.join(DEMO)}) or "
     try:
+        if (Path(name) / "state.json").is_file():  # a single split, by Dataset.save_to_disk
+            alone: Any = datasets.load_from_disk(name)
+            return {str(alone.split or "train"): alone}
         return datasets.load_dataset(name, config or None, streaming=streaming)
     except ConnectionError as error:
         raise UserError(
