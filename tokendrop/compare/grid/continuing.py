@@ -15,6 +15,7 @@ from tokendrop.compare.results.outline import Config
 from tokendrop.compare.results.records import SETTINGS
 from tokendrop.compare.results.trust import set_aside
 from tokendrop.configs import differences
+from tokendrop.data.settings import SPLITS
 from tokendrop.errors import UserError
 from tokendrop.files import check_untaken, make_folder, write_text
 from tokendrop.models.cards import SIDE_CAR
@@ -145,10 +146,12 @@ def check_same_data(cells: Mapping[Path, Cell], fingerprint: Callable[[Cell], st
         if cell is None or before.data_fingerprint is None:
             continue
         if fingerprint(cell) != before.data_fingerprint:
+            # earlier versions drew others
+            drawn = any(cell.data.get(f"{split}_rows") for split in SPLITS)
             raise UserError(
-                f"{path} is of other rows than {cell.run.task} has now, whose files have "
-                "changed since: put them back, delete the records of this task, or name "
-                "another folder with --out"
+                f"{path} is of other rows than {cell.run.task} has now, whose files have changed "
+                f"since{', or an earlier version drew them' * drawn}: put them back, delete the "
+                "records of this task, or name another folder with --out"
             )
 
 
