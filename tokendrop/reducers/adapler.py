@@ -212,8 +212,8 @@ class AdapLeR(Reducer):
         if summed > 0 and highest < 1:
             log.warning(
                 "AdapLeR: the learning rates of the thresholds sum to %.2f, so only tokens below "
-                "%.2f of their row's mean contribution can be dropped, maybe none: raise epochs "
-                "or threshold_learning_rate",
+                "%.2f of their row's mean contribution can be dropped, maybe none: raise "
+                "first_threshold, threshold_learning_rate or epochs",
                 summed,
                 highest,
             )
