@@ -184,7 +184,8 @@ def test_what_python_gives_is_checked_as_on_the_command_line(
 ) -> None:
     with pytest.raises(UserError, match="seed '1' cannot be used"):
         recipes.train(TokenDropModule(Dense(), backbone), data, "1", tmp_path, Trainer)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match=r"backbone .*Path.* cannot be used: use a text"):
-        TokenDropModule(Dense(), Path(backbone))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"backbone 7 cannot be used: use a text"):
+        TokenDropModule(Dense(), 7)  # type: ignore[arg-type]
+    assert TokenDropModule(Dense(), Path(backbone)).backbone == backbone  # type: ignore[arg-type]
     [stage] = trained(backbone, data, str(tmp_path))
     assert stage.folder.parent == tmp_path
