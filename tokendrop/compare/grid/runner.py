@@ -118,17 +118,18 @@ def _compared(
         failures = run_here(comparison, every, shard, out, data_of)
     else:
         failures = _run_on(cluster, comparison, shard.part(every), out, data_of)
-    found = records.read_records(out)
     if left := len(missing(cells | engines)) - len(failures):
         print(
             f"{left} of {len(cells | engines)} runs are left to other parts; the last one writes "
             f"the tables, and so does tokendrop report {out}"
         )
-    elif found:
-        with one_at_a_time(out / "results.csv"):
-            _report(comparison, out)
-        failures.check("the tables are of the other runs")
-    failures.check()
+        failures.check()
+        return records.read_records(out)
+    with one_at_a_time(out / "results.csv"):
+        # all are there by now, those of other parts too
+        if found := records.read_records(out):
+            _report(comparison, found, out)
+    failures.check("the tables are of the other runs" if found else "")
     return found
 
 
@@ -205,9 +206,9 @@ def _with_floors(comparison: Comparison) -> Collection[Entry]:
     return {entry.task: entry for entry in entries(comparison) if comparison.floor}.values()
 
 
-def _report(comparison: Comparison, out: Path) -> None:
+def _report(comparison: Comparison, found: list[Record], out: Path) -> None:
     """Write the tables, figures and the report of all runs of a folder."""
-    found, floors = records.read_records(out), read_floors(out)
+    floors = read_floors(out)
     written = write_outputs(out, found, floors)
     if wants_wandb(comparison.loggers):
         tables = {"results": results_frame(found, written.analysis)} | written.frames
