@@ -534,6 +534,8 @@ def test_an_empty_place_is_not_the_current_folder(
     ("words", "said"),
     [
         (["predict", "--checkpont", "m"], "required: --checkpoint (did you mean --checkpoint by"),
+        (["export", "--checkpoint", "m"], "--checkpoint (give the FOLDER without --checkpoint; '"),
+        (["choose", "--checkpoint=m"], "(give the DIR without --checkpoint; 'tokendrop choose"),
         (["validate", "--chekpoint=m"], "(did you mean --checkpoint by --chekpoint? 'tokendrop"),
         (["predict", "--checkpoint", "m", "--fil", "x.txt"], "--fil (did you mean --file by --fil"),
         (["predict", "--checkpoint", "m", "--shade", "x"], "--shade ('tokendrop predict --help'"),

@@ -38,8 +38,12 @@ class Parser(argparse.ArgumentParser):
     def _meant(self) -> str:
         """The options that misspelt ones may be, as ``--checkpont`` is none that is required."""
         known = [*self._option_string_actions]
+        unnamed = [str(action.metavar) for action in self._get_positional_actions()]
         for word in self._words:
             name = word.partition("=")[0]
+            # how most commands are told of a model
+            if name == "--checkpoint" and name not in known and unnamed:
+                return f"give the {unnamed[0]} without {name}; "
             if name.startswith("--") and name not in known and (near := nearest(name, known)):
                 return f"did you mean {near} by {name}? "
         return ""
