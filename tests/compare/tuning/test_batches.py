@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -12,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from tokendrop.compare.tuning.batches import Price, next_batch
-from tokendrop.compare.tuning.outcomes import Measured, Outcome, Trial
+from tokendrop.compare.tuning.outcomes import Measured, Outcome, Trial, around
 from tokendrop.compare.tuning.settings import Range, Tuning
 from tokendrop.compare.tuning.study import Study
 from tokendrop.compare.tuning.trials import Asked
@@ -94,8 +95,8 @@ def test_a_batch_does_not_know_what_its_trials_give(
     )
     assert len(one) == len(three) == 8
     same = [a.values == b.values for a, b in zip(one, three, strict=True)]
-    # the first four know nothing anyway; the seventh begins a batch that follows others
-    assert all(same[:4])
+    # the first two know nothing anyway; the seventh begins a batch that follows others
+    assert all(same[:2])
     assert not all(same)
 
 
@@ -139,3 +140,46 @@ def test_trials_are_those_of_the_cost_whatever_other_costs_left_in_the_journal(
                 tuned(path, limits, monkeypatch, tells, by_kind)
             assert tuned(path, limits, monkeypatch, None, by_kind) == fresh
         shutil.copy(journal, before)
+
+
+def sharp(asked: Asked) -> Outcome:
+    """Drops next to nothing up to a rate of 0.1, and nearly all from 0.2 on."""
+    values = cast(Any, asked.cell)
+    share = min(max((math.log(values["rate"]) - math.log(0.1)) / math.log(2), 0), 1)
+    points = [Measured("p", 0.9 - 0.2 * share**2, 1 + 4 * share)]
+    return Outcome(points, 1, 1.0, 0.0, asked.estimate, [], 0.0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_where_no_trial_comes_near_a_speedup_the_next_lies_between(
+    tmp_path: Path, seed: int
+) -> None:
+    """Twelve trials find all of what lies within a tenth of the range."""
+    limits = Tuning([1.5, 2, 3], trials=12, seed=seed)
+    with Study(tmp_path / "x", RANGES, {"rate": 1.0, "kind": "a"}, seed, True, {}) as study:
+        while not (standing := study.within(limits)).ended:
+            drawn = next_batch(study, standing, limits, price)
+            drawn.tell(study, [sharp(asked) for asked in drawn.asked])
+        trials = study.within(limits).trials
+    assert len({str(trial.values) for trial in trials}) == 12
+    reached = sorted(point.speedup for trial in trials for point in trial.outcome.points)
+    for speedup in limits.speedups:
+        assert any(0.99 * speedup <= one < 1.35 * speedup for one in reached), reached
+
+
+def test_points_of_one_training_have_nothing_between_them(tmp_path: Path) -> None:
+    """Nor have those that come near, or with nothing slower or faster."""
+
+    def trial(number: int, *speedups: float) -> Trial:
+        points = [Measured("p", 0.5, speedup) for speedup in speedups]
+        return Trial(number, {}, Outcome(points, 1, 1.0, 0.0, 1.0, [], 0.0))
+
+    def pairs(trials: list[Trial], *speedups: float) -> list[tuple[int, int]]:
+        return [(one.number, other.number) for one, other in around(trials, speedups)]
+
+    assert pairs([trial(1, 1.4, 4.0), trial(2, 1.1), trial(3)], 2) == []
+    assert pairs([trial(1, 1.2), trial(2, 2.2)], 2, 3) == []
+    assert pairs([trial(1, 2.5), trial(2, 6.0)], 1.5) == []
+    assert pairs([trial(1, 1.2), trial(2, 2.5), trial(3, 9.0)], 1.5, 2, 3) == [(2, 3), (1, 2)]
+    # of two about as fast the last, which may have been drawn between others
+    assert pairs([trial(1, 6.0), trial(2, 1.2), trial(3, 6.1), trial(4, 1.15)], 2) == [(4, 3)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokendrop.compare.tuning.sampling import distribution, evenly
+from tokendrop.compare.tuning.sampling import between, distribution, evenly
 from tokendrop.compare.tuning.settings import Range
 
 RANGES = {
@@ -44,3 +45,40 @@ def test_a_draw_depends_on_its_number_and_the_seed_alone(seed: int) -> None:
     other = FIRST | {"ratio": 0.4, "pooling": "cls"}
     assert evenly(SPACE, FIRST, seed, 3) == evenly(SPACE, other, seed, 3)
     assert evenly(SPACE, FIRST, seed, 3) != evenly(SPACE, FIRST, seed + 1, 3)
+
+
+def values(draw: st.DrawFn) -> dict[str, object]:
+    """Any values of the space."""
+    return {
+        name: draw(st.sampled_from(among.choices))
+        if among.choices is not None
+        else draw(
+            st.integers(among.low, among.high)
+            if among.is_whole
+            else st.floats(among.low, among.high)
+        )
+        for name, among in RANGES.items()
+    }
+
+
+@given(one=st.composite(values)(), other=st.composite(values)())
+def test_half_way_between_two_trials_lies_within_each_range(
+    one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    middle = between(SPACE, one, other, "0")
+    assert middle == between(SPACE, one, other, "0")
+    for name, among in RANGES.items():
+        assert middle[name] in among
+        if among.choices is not None:
+            assert middle[name] in (one[name], other[name])
+        elif not among.is_whole:
+            of = math.log if among.log else float
+            assert of(middle[name]) == pytest.approx((of(one[name]) + of(other[name])) / 2)
+        else:
+            assert abs(middle[name] - (one[name] + other[name]) / 2) <= 0.5
+
+
+def test_neither_of_two_trials_has_all_its_choices_taken() -> None:
+    one, other = FIRST | {"pooling": "cls"}, FIRST | {"pooling": "mean"}
+    taken = {between(SPACE, one, other, f"0 1 {number}")["pooling"] for number in range(20)}
+    assert taken == {"cls", "mean"}

@@ -100,7 +100,8 @@ def _drawn(study: Study, standing: Standing, limits: Tuning, price: Price, numbe
     while len(beside) < most and repeats < REPEATS:
         # behind one that was too dear
         unlearned = apart is not None and repeats > 0
-        values = study.draw(known, beside, standing.draws + len(draws), unlearned=unlearned)
+        before = standing.draws + len(draws)
+        values = study.draw(known, beside, before, limits.speedups, unlearned=unlearned)
         if values in beside or any(trial.values == values for trial in known):
             draws.append(Draw(values, None, apart))
             repeats += 1

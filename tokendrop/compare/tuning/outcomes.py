@@ -11,6 +11,9 @@ from tokendrop.compare.results.budgets import REACHED
 WORST = -1.0
 """The metric of a training that diverged: that of a correlation at its worst."""
 
+NEAR = 1.2
+"""So many times as fast is about as fast: beyond, a point says little of a speed-up."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -118,6 +121,36 @@ def best(trials: Sequence[Trial], speedup: float | None) -> tuple[Trial, Measure
     return max(
         reached, key=lambda one: (one[1].value, one[1].speedup, -one[0].number), default=None
     )
+
+
+def around(trials: Sequence[Trial], speedups: Sequence[float]) -> list[tuple[Trial, Trial]]:
+    """Pairs of a slower and a faster trial with a speed-up between them that no trial comes near.
+
+    Args:
+        trials: of a method on a task.
+        speedups: to reach.
+
+    Returns:
+        for each such speed-up the two trials that come nearest to it; that first which the faster
+        trials miss most. Of trials about as fast it is the last, as the last may have been drawn
+        between others.
+    """
+    measured = [(trial, point.speedup) for trial in trials for point in trial.outcome.points]
+    found: dict[tuple[int, int], tuple[float, Trial, Trial]] = {}
+    for wanted in speedups:
+        slower = [one for one in measured if one[1] < REACHED * wanted]
+        faster = [one for one in measured if one[1] >= REACHED * wanted]
+        if not slower or not faster:
+            continue
+        most, least = max(speed for _, speed in slower), min(speed for _, speed in faster)
+        below = max((t for t, speed in slower if speed * NEAR >= most), key=lambda t: t.number)
+        above = max((t for t, speed in faster if speed <= least * NEAR), key=lambda t: t.number)
+        missed = least / wanted
+        pair = below.number, above.number
+        if missed > NEAR and below is not above and missed > found.get(pair, (0.0,))[0]:
+            found[pair] = missed, below, above
+    by_gap = sorted(found.values(), key=lambda one: -one[0])
+    return [(below, above) for _, below, above in by_gap]
 
 
 def choose(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -58,6 +60,33 @@ def evenly(
     for _ in range(number):
         drawn = study.ask(dict(space)).params
     return drawn
+
+
+def between(
+    space: Mapping[str, BaseDistribution],
+    one: Mapping[str, Any],
+    other: Mapping[str, Any],
+    seed: str,
+) -> dict[str, Any]:
+    """Values half-way between those of two trials; where they chose differently, either's.
+
+    Args:
+        space: what is drawn.
+        one: values from it.
+        other: others from it.
+        seed: of the choices.
+    """
+    draw = random.Random(seed)
+    values: dict[str, Any] = {}
+    for name, among in space.items():
+        two = one[name], other[name]
+        if isinstance(among, FloatDistribution | IntDistribution):
+            middle = math.sqrt(math.prod(two)) if among.log else sum(two) / 2
+            middle = min(max(middle, min(two)), max(two))  # rounding may lead out of the range
+            values[name] = round(middle) if isinstance(among, IntDistribution) else middle
+        else:
+            values[name] = draw.choice(two)
+    return values
 
 
 def informed(

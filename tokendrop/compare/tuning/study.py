@@ -26,8 +26,8 @@ from optuna.trial import TrialState
 from pydantic import ValidationError
 
 from tokendrop.compare.tuning.journal import Journal, Lock
-from tokendrop.compare.tuning.outcomes import WORST, Measured, Outcome, Trial, covers
-from tokendrop.compare.tuning.sampling import EVEN, distribution, evenly, informed
+from tokendrop.compare.tuning.outcomes import WORST, Measured, Outcome, Trial, around, covers
+from tokendrop.compare.tuning.sampling import EVEN, between, distribution, evenly, informed
 from tokendrop.compare.tuning.settings import Range, Tuning
 from tokendrop.configs import differences
 from tokendrop.errors import UserError, one_line
@@ -192,6 +192,7 @@ class Study:
         trials: Sequence[Trial],
         beside: Sequence[Mapping[str, Any]],
         before: int,
+        speedups: Sequence[float],
         *,
         unlearned: bool = False,
     ) -> dict[str, Any]:
@@ -201,10 +202,17 @@ class Study:
             trials: whose outcomes are known.
             beside: values of the batch that were drawn before, whose outcomes are not.
             before: how many draws were made.
+            speedups: to reach.
             unlearned: whatever the trials gave, for in their light all may be too dear.
         """
         if not before:
             return dict(self._first)
+        for slower, faster in around(trials, speedups) if not unlearned else ():
+            # of one pair always the same, so that a batch has it once
+            pair = f"{self._seed} {slower.number} {faster.number}"
+            values = between(self._distributions, slower.values, faster.values, pair)
+            if values not in beside and all(trial.values != values for trial in trials):
+                return values
         if unlearned or len(trials) < EVEN:
             return evenly(self._distributions, self._first, self._seed, before)
         # a sampler's own state would be lost in a kill
