@@ -44,6 +44,11 @@ def _visible(name: str) -> str:
     return name if name and name.isprintable() and name == name.strip() else repr(name)
 
 
+def shown(value: object) -> str:
+    """A value in a message, or what kind it is of where it would fill the line."""
+    return repr(value) if len(repr(value)) <= 60 else f"a {type(value).__name__}"
+
+
 def no_settings(name: str) -> UserError:
     """An error for a group of settings that is null, a number, a text or a list."""
     return UserError(f"{name} must be settings by their names: name what it sets, or leave it out")

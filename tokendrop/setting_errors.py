@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from argparse import ArgumentError, ArgumentParser
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, is_dataclass
@@ -32,6 +33,7 @@ _NOISE = re.compile(
 )
 
 _NO_MODULE = re.compile(r"No module named '.+'")
+_NO_CLASS = re.compile(r"module '.+' has no attribute '.+'")
 
 
 def setting_error(
@@ -65,8 +67,26 @@ def setting_error(
     if outermost is not None:
         complaint.place[:1] = [outermost]
     if complaint.is_class and complaint.where.endswith(("reducer", "parts")):
-        return unknown("reducer", complaint.value, reducers)
+        return unknown_reducer(complaint.value, reducers)
     return complaint.told()
+
+
+def unknown_reducer(name: str, reducers: Iterable[str]) -> UserError:
+    """An error for a method that is none of this package's, nor the path of somebody's own."""
+    return UserError(
+        f"{unknown('reducer', name, reducers)}, or name a class of your own by its dotted path, as "
+        "my_module.MyReducer"
+    )
+
+
+def not_in_module(path: str) -> UserError:
+    """An error for a class that its module, which was imported, does not have."""
+    module, _, name = path.rpartition(".")
+    found = vars(sys.modules.get(module, object)).items()
+    known = [k for k, value in found if isinstance(value, type) and value.__module__ == module]
+    if not known:
+        return UserError(f"{path} cannot be imported, for {module} has no class: name another")
+    return unknown(f"class of {module}", name, known)
 
 
 def not_found(path: str, why: str) -> UserError:
@@ -137,6 +157,8 @@ class _Complaint:
             if self.owner.endswith(SUFFIXES):
                 return UserError(f"{self.where} {self.owner}: there is no such file")
             return not_found(self.owner, missing[0])
+        if any(map(_NO_CLASS.fullmatch, self.others)) and "." in self.owner:
+            return not_in_module(self.owner)
         if self.others:
             whose = name or (self.owner if owner is None else "") or self.where
             whose = f"{whose} {self._source}".strip()

@@ -74,6 +74,27 @@ def test_a_module_that_is_not_found_is_named_with_the_way_to_it(
             make({"class_path": path})
 
 
+@pytest.mark.parametrize("path", ["theirs.Mine", "theirs.mine"])
+def test_a_class_that_its_module_lacks_is_named_with_those_that_it_has(
+    path: str, put_on_path: Callable[..., Path]
+) -> None:
+    put_on_path("theirs", "def helper(): ...\nclass MyOwn: ...\n")
+    for make in (from_spec, partial(stored_reducer, trusted=True)):
+        with pytest.raises(
+            UserError, match=rf"unknown class of theirs '{path[7:]}': .*from MyOwn$"
+        ):
+            make({"class_path": path})
+
+
+@pytest.mark.parametrize("name", ["MyOwn", "theirs:MyOwn"])
+def test_a_class_is_named_with_its_module(name: str) -> None:
+    said = rf"unknown reducer '{name}': .*, or name a class of your own by its dotted path, as "
+    with pytest.raises(UserError, match=said):
+        parse(["--model.reducer", name])
+    with pytest.raises(UserError, match=said):
+        from_spec({"class_path": name})
+
+
 class OfTensors(Reducer):
     def __init__(self, ids: Tensor) -> None:
         super().__init__()

@@ -49,6 +49,17 @@ def test_operating_arguments_are_a_set_of_arguments(named: Any) -> None:
         Mine()
 
 
+def test_what_operating_points_change_has_a_default_to_be_trained_with() -> None:
+    class Mine(Reducer):
+        operating_arguments = frozenset({"share"})
+
+        def __init__(self, share: float) -> None:
+            super().__init__()
+
+    with pytest.raises(UserError, match=r"^Mine.share has no default, and operating_arguments nam"):
+        Mine(0.5)
+
+
 class Further(Half):
     """Hands on what it does not name itself."""
 
@@ -100,6 +111,44 @@ def test_weights_have_no_method_s_name(weights: nn.Module | nn.Parameter) -> Non
 
     with pytest.raises(UserError, match=r"Mine.score cannot be weights, .* call them otherwise"):
         built(Mine())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "what"),
+    [
+        ("stages", 2, "a method"),
+        ("score", 0.5, "a method"),
+        ("flops", None, "a method"),
+        ("arguments", 0.5, "something else"),
+        ("training", 3, "something else"),
+    ],
+)
+def test_a_value_has_no_name_that_every_reducer_uses(name: str, value: object, what: str) -> None:
+    class Mine(Half):
+        def build(self, shape: Shape) -> None:
+            setattr(self, name, value)
+
+    said = (
+        rf"^Mine.{name} cannot be {value}, because every reducer has {what} of that name: call it"
+    )
+    with pytest.raises(UserError, match=said):
+        built(Mine())
+
+
+def test_names_that_only_pytorch_uses_are_free() -> None:
+    class Mine(Half):
+        def build(self, shape: Shape) -> None:
+            self.half, self.type = 0.5, "mine"  # type: ignore[assignment, method-assign]
+
+    assert built(Mine().train()).half == 0.5
+
+
+def test_a_method_is_no_list() -> None:
+    class Mine(Half):
+        stages = (Stage("mine", 1, 1e-3),)  # type: ignore[assignment]
+
+    with pytest.raises(UserError, match=r"^Mine.stages is a tuple, but every reducer has a method"):
+        Mine()
 
 
 class Terms(Half):

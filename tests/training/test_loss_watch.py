@@ -63,3 +63,11 @@ def test_the_bar_shows_the_loss() -> None:
         loggers=[], progress_bar_metrics={}, callback_metrics={"loss": torch.tensor(0.25)}
     )
     assert StageBar("dense").get_metrics(trainer, trainer) == {"loss": 0.25}
+
+
+def test_a_term_of_the_method_alone_that_is_no_number_is_told_as_its_own() -> None:
+    own = r"keep logarithms, roots and divisors of the others away from 0, or lower the learning"
+    with pytest.raises(Diverged, match=rf"\(train/task 0.5, train/mine nan\): {own}"):
+        LossWatch("mine").note(["train/task", "train/mine"], torch.tensor([0.5, torch.nan]), 0, 0)
+    with pytest.raises(Diverged, match=r"\(train/task nan, train/mine nan\): lower the learning"):
+        LossWatch("mine").note(["train/task", "train/mine"], torch.tensor([torch.nan] * 2), 0, 0)

@@ -172,3 +172,19 @@ def test_neither_a_dense_step_nor_its_evaluation_waits(monkeypatch: pytest.Monke
 def test_what_it_is_made_of_is_checked(given: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         TokenDropModule(**{"reducer": Dense(), **given})
+
+
+def test_weights_that_are_frozen_are_left_alone() -> None:
+    """Taking their gradient away is how many people freeze a backbone."""
+    frozen, learns = nn.Linear(2, 1).requires_grad_(False), nn.Linear(2, 1)
+    loss = learns(frozen.weight).sum()
+    groups = [
+        Group("both", {"frozen": frozen.weight, "learns": learns.weight}, ignores=frozenset({"kl"}))
+    ]
+    backward({"task": loss, "kl": torch.zeros(())}, groups, torch.Tensor.backward)
+    assert frozen.weight.grad is None
+    assert learns.weight.grad is not None
+    for ignores in (frozenset[str](), frozenset({"kl"})):
+        groups = [Group("none", {"frozen": frozen.weight}, ignores=ignores)]
+        with pytest.raises(UserError, match=r"^no loss depends on a weight that learns"):
+            backward({"task": frozen.weight.sum()}, groups, torch.Tensor.backward)

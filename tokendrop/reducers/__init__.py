@@ -10,9 +10,9 @@ from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
 
-from tokendrop.errors import UserError, one_line, unknown
+from tokendrop.errors import UserError, one_line
 from tokendrop.reducers.base import Reducer
-from tokendrop.setting_errors import setting_error
+from tokendrop.setting_errors import setting_error, unknown_reducer
 
 REDUCERS: dict[str, type[Reducer]] = {}
 
@@ -61,7 +61,7 @@ def from_spec(spec: dict[str, Any]) -> Reducer:
     """
     name = str(spec.get("class_path"))
     if "." not in name and name not in REDUCERS:
-        raise unknown("reducer", name, REDUCERS)
+        raise unknown_reducer(name, REDUCERS)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--reducer", type=Reducer)
     try:

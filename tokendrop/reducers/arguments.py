@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import cache
 from typing import Any, get_type_hints
 
@@ -20,6 +20,26 @@ def hints_of(kind: Any) -> dict[str, Any]:
         return get_type_hints(kind.__init__, include_extras=True)
     except NameError:
         return {}
+
+
+def check_operating(kind: Any, defaults: Mapping[str, Any]) -> None:
+    """Raise for the ``operating_arguments`` of a reducer's class that cannot be changed later.
+
+    Raises:
+        UserError: they are no set of its arguments' names, or one of them has no default, with
+            which the training is made that all operating points share.
+    """
+    changed = kind.operating_arguments
+    if not isinstance(changed, Set) or not changed <= defaults.keys():
+        raise UserError(
+            f"{kind.__name__}.operating_arguments is {changed!r}: use a set of names of its "
+            f"arguments, which are {', '.join(sorted(defaults)) or 'none'}"
+        )
+    if lacking := sorted(n for n in changed if defaults[n] is inspect.Parameter.empty):
+        raise UserError(
+            f"{kind.__name__}.{lacking[0]} has no default, and operating_arguments names it: give "
+            "it one, with which all its values share a training"
+        )
 
 
 def given_by_name(

@@ -8,7 +8,7 @@ alike. One method is one file.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -19,8 +19,9 @@ from tokendrop.engine.probabilities import Received
 from tokendrop.engine.trace import Encoded, Trace
 from tokendrop.errors import UserError
 from tokendrop.heads import CLASS, Head
-from tokendrop.reducers.arguments import described, given_by_name
+from tokendrop.reducers.arguments import check_operating, described, given_by_name
 from tokendrop.reducers.moments import Decision, Ranking, View
+from tokendrop.reducers.own_names import check_attribute, check_methods
 from tokendrop.reducers.training import Group, Stage, StageContext, Step, checked_terms
 
 # all that a method's file needs, its training too, is imported from here
@@ -111,14 +112,11 @@ class Reducer(nn.Module):
         Raises:
             UserError: a name that is no argument's; a value that is none of its type, or out of the
                 bounds beside it, or given by ``*`` or ``**``; ``operating_arguments`` that are no
-                set of arguments' names.
+                set of names of arguments with a default; a value in the place of a method.
         """
-        defaults, changed = cls.argument_defaults(), cls.operating_arguments
-        if not isinstance(changed, Set) or not changed <= defaults.keys():
-            raise UserError(
-                f"{cls.__name__}.operating_arguments is {changed!r}: use a set of names of its "
-                f"arguments, which are {', '.join(sorted(defaults)) or 'none'}"
-            )
+        check_methods(cls, Reducer)
+        defaults = cls.argument_defaults()
+        check_operating(cls, defaults)
         self = super().__new__(cls)
         nn.Module.__init__(self)  # here, because a subclass may forget to call __init__
         given = given_by_name(cls, args, kwargs, defaults)
@@ -134,16 +132,10 @@ class Reducer(nn.Module):
         """Set an attribute.
 
         Raises:
-            UserError: weights under the name of a method, which would be found in their place; an
-                operating argument of a model, which would be saved with the value before.
+            UserError: a name that every reducer uses itself; an operating argument of a model,
+                which would be saved with the value before.
         """
-        if isinstance(value, nn.Module | nn.Parameter) and callable(
-            getattr(type(self), name, None)
-        ):
-            raise UserError(
-                f"{type(self).__name__}.{name} cannot be weights, because every reducer has a "
-                "method of that name: call them otherwise"
-            )
+        check_attribute(type(self), Reducer, name, value)
         if self.in_model and name in self.operating_arguments:
             raise UserError(
                 f"{type(self).__name__}.{name} of a model cannot be set to {value!r} by hand, "

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tokendrop.bounds import NonNegative, check
 from tokendrop.engine.probabilities import Received
 from tokendrop.engine.trace import Trace
-from tokendrop.errors import UserError
+from tokendrop.errors import UserError, shown
 from tokendrop.reducers.arguments import described
 from tokendrop.reducers.base import Group, Reducer, Shape, Stage, Step, View
 from tokendrop.reducers.training import checked_terms
@@ -47,7 +47,7 @@ def stages_of(reducer: Reducer) -> list[Stage]:
     found: object = reducer.stages()
     if not isinstance(found, list | tuple) or not all(isinstance(one, Stage) for one in found):
         source = _source(reducer, "stages")
-        raise UserError(f"{source} gave {_shown(found)}: give a list of Stage, [] for no training")
+        raise UserError(f"{source} gave {shown(found)}: give a list of Stage, [] for no training")
     return list(found)
 
 
@@ -63,7 +63,7 @@ def groups_of(reducer: Reducer, stage: Stage, backbone: nn.Module) -> list[Group
     source = _source(reducer, "groups")
     listed = isinstance(found, list | tuple) and all(isinstance(one, Group) for one in found)
     if not listed or not found:
-        raise UserError(f"{source} gave {_shown(found)}: give a list of Group, at least one")
+        raise UserError(f"{source} gave {shown(found)}: give a list of Group, at least one")
     groups: list[Group] = list(found)
     owners: dict[int, Group] = {}
     for group in groups:
@@ -75,7 +75,7 @@ def groups_of(reducer: Reducer, stage: Stage, backbone: nn.Module) -> list[Group
             )
         if not isinstance(group.ignores, frozenset):
             raise UserError(
-                f"{source} gave the group {group.name!r} ignores {_shown(group.ignores)}: give a "
+                f"{source} gave the group {group.name!r} ignores {shown(group.ignores)}: give a "
                 "frozenset of names of loss terms"
             )
         rate = {"learning_rate": group.learning_rate}
@@ -119,7 +119,7 @@ def score_of(reducer: Reducer, metric: float, metrics: Mapping[str, float]) -> f
         value = math.nan
     if math.isnan(value):  # which is not larger than any other: the first epoch would stay the best
         raise UserError(
-            f"{_source(reducer, 'score')} gave {_shown(found)}: give a number, larger for a better "
+            f"{_source(reducer, 'score')} gave {shown(found)}: give a number, larger for a better "
             "epoch"
         )
     return value
@@ -134,7 +134,7 @@ def description_of(reducer: Reducer) -> dict[str, Any]:
     found: object = reducer.describe()
     source = _source(reducer, "describe")
     if not isinstance(found, dict):
-        raise UserError(f"{source} gave {_shown(found)}: give plain data by names, {{}} for none")
+        raise UserError(f"{source} gave {shown(found)}: give plain data by names, {{}} for none")
     if taken := sorted(_OF_RECORDS & found.keys()):
         raise UserError(
             f"{source} gave {taken[0]!r}, by which a comparison's record tells something else: "
@@ -174,7 +174,3 @@ def _source(reducer: Reducer, function: str) -> str:
 
 def _is_parameter(value: object) -> bool:
     return isinstance(value, nn.Parameter)
-
-
-def _shown(value: object) -> str:
-    return repr(value) if len(repr(value)) <= 60 else f"a {type(value).__name__}"

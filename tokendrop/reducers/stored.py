@@ -20,7 +20,7 @@ from pydantic.errors import PydanticUserError
 from tokendrop.errors import UserError, one_line, unknown
 from tokendrop.reducers import REDUCERS
 from tokendrop.reducers.base import Reducer
-from tokendrop.setting_errors import not_found
+from tokendrop.setting_errors import not_found, not_in_module
 from tokendrop.stored import first_problem, plain
 
 DEEPEST = 8  # chains inside chains
@@ -151,9 +151,11 @@ def _class(path: str, trusted: bool, place: str) -> type[Reducer]:
         )
     module, _, name = path.rpartition(".")
     try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+        found = getattr(importlib.import_module(module), name, None)
+    except (ImportError, ValueError) as error:
         raise not_found(path, one_line(error)) from error
+    if found is None:
+        raise not_in_module(path)
     if not (isinstance(found, type) and issubclass(found, Reducer)):
         raise UserError(f"{place} is {path!r}, which is no subclass of Reducer")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,12 +67,12 @@ class LossWatch:
             noted = self._noted.popleft()
             if torch.isfinite(noted.values.sum()):
                 continue
-            values = zip(noted.names, noted.values.tolist(), strict=True)
-            terms = ", ".join(f"{name} {value:g}" for name, value in values)
-            raise Diverged(
-                f"the loss is not a number in {noted.where} ({terms}): lower the learning rate of "
-                f"stage {self._stage!r}"
-            )
+            values = dict(zip(noted.names, noted.values.tolist(), strict=True))
+            terms = ", ".join(f"{name} {value:g}" for name, value in values.items())
+            cure = f"lower the learning rate of stage {self._stage!r}"
+            if math.isfinite(values.get("train/task", math.nan)):  # the model is sound
+                cure = f"keep logarithms, roots and divisors of the others away from 0, or {cure}"
+            raise Diverged(f"the loss is not a number in {noted.where} ({terms}): {cure}")
 
 
 def check_weights(weights: Mapping[str, Tensor], when: str, stage: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from tokendrop.errors import UserError
 from tokendrop.reducers.base import Group
 
 
@@ -24,7 +25,15 @@ def backward(
         losses: the terms of a pass by name.
         groups: who is trained.
         whole: the backward pass where all groups follow all terms.
+
+    Raises:
+        UserError: no term depends on a weight that is trained.
     """
+    if not any(loss.requires_grad for loss in losses.values()):
+        raise UserError(
+            "no loss depends on a weight that learns, so there is nothing to train: name what "
+            "learns in groups() rather than taking its requires_grad away, and do not detach losses"
+        )
     # autocast would lower what the pass had in full precision, such as a method's own parts
     kind = next(iter(losses.values())).device.type
     with torch.autocast(kind, enabled=False):
@@ -45,7 +54,10 @@ def _backward(
             for group in groups
             if group.ignores == ignored
             for parameter in group.parameters.values()
+            if parameter.requires_grad
         ]
+        if not parameters or not total.requires_grad:  # they are frozen, or what they follow is
+            continue
         gradients = torch.autograd.grad(total, parameters, retain_graph=True, allow_unused=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             if gradient is not None:
