@@ -149,7 +149,8 @@ def _each_line_once() -> Iterator[None]:
         return not known
 
     models = ("models.backbones", "models.model", "models.answering")
-    names = ("data.prepared", *models, "compare.report.canvas")
+    again = ("compare.grid.continuing", "training.finished")
+    names = ("data.prepared", *models, *again, "compare.report.canvas")
     loggers = [logging.getLogger(f"tokendrop.{name}") for name in names]
     for logger in loggers:
         logger.addFilter(is_new)

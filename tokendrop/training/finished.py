@@ -6,11 +6,14 @@ import hashlib
 import json
 import logging
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tokendrop.files import write_text
 from tokendrop.models.cards import REWRITTEN
+from tokendrop.reducers.base import Reducer
+from tokendrop.reducers.own_code import changed_code, code_of
 from tokendrop.stored import read_json
 from tokendrop.sums import LIST, changed_of, is_changed, line_of, listed
 from tokendrop.training.processes import is_first, wait
@@ -34,6 +37,8 @@ class Outcome:
             beside the fine-tuning, so that only the first training of a folder spends it really.
         epoch_flops: of a model that was taken as it is, what one epoch of fine-tuning it would
             cost; 0 of all other stages.
+        code: that of the reducer's classes that are somebody's own, see
+            :func:`tokendrop.reducers.own_code.code_of`.
     """
 
     name: str
@@ -44,6 +49,7 @@ class Outcome:
     chosen: dict[str, float]
     scores: dict[str, int] = field(default_factory=dict)
     epoch_flops: int = 0
+    code: dict[str, str] = field(default_factory=dict)
 
     @property
     def unit(self) -> int:
@@ -85,6 +91,18 @@ def finished(folder: Path) -> TrainedStage | None:
     what = "the mark of a stage that this version trained"
     done = read_json(marker, Outcome, what, "remove its folder to train it again")
     return TrainedStage(folder=folder, **vars(done))
+
+
+def tell_changed(found: Iterable[TrainedStage | None], reducer: Reducer) -> None:
+    """Say which finished stages a method of somebody's own was trained in with other code."""
+    now = code_of(reducer)
+    for stage in filter(None, found):
+        for path in changed_code(stage.code, now):
+            log.warning(
+                f"{stage.folder} was trained before the code of {path} changed, and is taken as it "
+                f"is: where its training has changed, count recipe of the class up (it is "
+                f"{reducer.recipe}), or name another folder"
+            )
 
 
 def finish(stage: TrainedStage) -> TrainedStage:

@@ -32,7 +32,7 @@ from tokendrop.reducers import from_spec
 from tokendrop.reducers.base import Stage
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.given import stages_of
-from tokendrop.training.finished import TrainedStage, finished
+from tokendrop.training.finished import TrainedStage, finished, tell_changed
 from tokendrop.training.module import TokenDropModule
 from tokendrop.training.processes import is_first, meet
 from tokendrop.training.progress import progress
@@ -158,6 +158,7 @@ def train(
     # the method's arguments are checked against the backbone before anything is trained
     stages = plan(module, data, seed, root, make_trainer)[:count]
     known = [finished(planned.folder) for planned in stages]  # reads all of a stage, so once
+    tell_changed(known, from_spec(module.reducer_spec))
     if None in known:
         meet(make_trainer(stages[0].stage, []))
     recipe = Recipe(module, data, seed, make_trainer, done)

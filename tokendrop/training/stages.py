@@ -22,6 +22,7 @@ from tokendrop.measure.flops import dense_flops
 from tokendrop.models import backbones
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.base import Stage, StageContext
+from tokendrop.reducers.own_code import code_of
 from tokendrop.training.checkpoints import (
     BestWeights,
     WholeCheckpoints,
@@ -98,6 +99,7 @@ def untrained(
             curve=[],
             chosen=dict(chosen),
             epoch_flops=3 * train + dev if first else 0,
+            code=code_of(model.reducer),
         )
     )
 
@@ -218,6 +220,7 @@ def _train_stage(
             curve=curve.epochs,
             chosen=chosen,
             scores={name: cost[0] for name, cost in scores.items()},
+            code=code_of(model.reducer),
         )
     )
     if is_first():

@@ -27,7 +27,9 @@ from tokendrop.files import write_text
 from tokendrop.holding import hold
 from tokendrop.measure.provenance import provenance
 from tokendrop.models.model import load_with
+from tokendrop.reducers import from_spec
 from tokendrop.reducers.dense import Dense
+from tokendrop.reducers.own_code import code_of
 from tokendrop.stored import read_json
 from tokendrop.training.tracking import Tracker
 
@@ -128,6 +130,7 @@ def _record(
         | {
             "config": asdict(comparison) | asdict(cell),
             "data_fingerprint": fingerprint,
+            "code": code_of(from_spec(cell.reducer)),
             "seed": cell.run.seed,
         },
     }

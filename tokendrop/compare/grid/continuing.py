@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,11 @@ from tokendrop.data.settings import SPLITS
 from tokendrop.errors import UserError
 from tokendrop.files import check_untaken, make_folder, write_text
 from tokendrop.models.cards import SIDE_CAR
+from tokendrop.reducers import from_spec
+from tokendrop.reducers.own_code import changed_code, code_of
 from tokendrop.stored import read_json
+
+log = logging.getLogger(__name__)
 
 COMMON = (
     "backbone",
@@ -113,6 +118,8 @@ def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Ce
         ):
             chosen_before[f"{path.parent}/{run['method']}--*--{run['task']}--*.json"] = path
             continue
+        if path in cells:
+            _tell_changed(path, cells[path])
         for place, old, wanted in differences(before, now):
             raise UserError(
                 f"{path} was made with {place} {old}, and now it is {wanted}: set it back, "
@@ -127,6 +134,15 @@ def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Ce
         )
     settings = yaml.safe_dump(asdict(comparison), sort_keys=False)
     write_text(out / SETTINGS, settings)
+
+
+def _tell_changed(path: Path, cell: Cell) -> None:
+    """Say that a run is not made again which a method of somebody's own made with other code."""
+    for kind in changed_code(_settings(path).code, code_of(from_spec(cell.reducer))):
+        log.warning(
+            f"{path} was made before the code of {kind} changed, and stays: delete that file to "
+            "make it again"
+        )
 
 
 def check_same_data(cells: Mapping[Path, Cell], fingerprint: Callable[[Cell], str]) -> None:
@@ -180,6 +196,7 @@ def _settings(path: Path) -> _Provenance:
 class _Provenance:
     config: Config
     data_fingerprint: str | None = None  # versions before did not note it
+    code: dict[str, str] = field(default_factory=dict)  # nor this
 
 
 @dataclass(frozen=True)

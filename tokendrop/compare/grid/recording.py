@@ -15,6 +15,8 @@ from tokendrop.compare.grid.settings import Cell, Comparison
 from tokendrop.compare.results.records import OnDev, Record
 from tokendrop.data import TextData
 from tokendrop.measure.provenance import provenance
+from tokendrop.reducers import from_spec
+from tokendrop.reducers.own_code import code_of
 
 
 class Begun:
@@ -83,6 +85,7 @@ def record_of(
         | {
             "config": asdict(comparison) | asdict(cell),
             "data_fingerprint": data.fingerprint(),
+            "code": code_of(from_spec(cell.reducer)),
             "seed": run.seed,
             "evaluate_in": comparison.evaluate_in,
             "started": begun.at.isoformat(timespec="seconds"),
