@@ -86,6 +86,12 @@ def test_a_class_that_its_module_lacks_is_named_with_those_that_it_has(
             make({"class_path": path})
 
 
+def test_a_class_of_a_script_is_not_found_elsewhere() -> None:
+    said = r"'__main__.MyOwn', a class of the script that trained it: in a script that has the clas"
+    with pytest.raises(UserError, match=said):
+        stored_reducer({"class_path": "__main__.MyOwn"}, trusted=True)
+
+
 @pytest.mark.parametrize("name", ["MyOwn", "theirs:MyOwn"])
 def test_a_class_is_named_with_its_module(name: str) -> None:
     said = rf"unknown reducer '{name}': .*, or name a class of your own by its dotted path, as "

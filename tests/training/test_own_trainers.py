@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import (
     EarlyStopping,
     GradientAccumulationScheduler,
     LearningRateFinder,
+    ModelCheckpoint,
     StochasticWeightAveraging,
 )
 
@@ -132,13 +133,15 @@ def test_so_is_what_would_spoil_an_evaluation(
         recipes.train(module, data, 1, tmp_path / "as_given", make)
 
 
-def test_a_callback_of_the_users_may_end_a_stage(
+def test_callbacks_of_the_users_may_end_a_stage_and_keep_its_epochs(
     backbone: str, data: TextData, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     never_better = EarlyStopping("dev/score", mode="max", patience=1, min_delta=2)
+    own = ModelCheckpoint(tmp_path / "own", "mine")
     with caplog.at_level(logging.WARNING):
-        [stage] = trained(backbone, data, tmp_path, never_better)
+        [stage] = trained(backbone, data, tmp_path, never_better, own)
     assert len(stage.curve) == 2
+    assert (tmp_path / "own/mine.ckpt").is_file()
     assert "fine_tune ended after epoch 2 of 3" in caplog.messages
 
 

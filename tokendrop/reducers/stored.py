@@ -154,6 +154,11 @@ def _class(path: str, trusted: bool, place: str) -> type[Reducer]:
         found = getattr(importlib.import_module(module), name, None)
     except (ImportError, ValueError) as error:
         raise not_found(path, one_line(error)) from error
+    if found is None and module == "__main__":
+        raise UserError(
+            f"{place} is {path!r}, a class of the script that trained it: in a script that has the "
+            f"class, or imports {name} from a module of its own, load the model and save it again"
+        )
     if found is None:
         raise not_in_module(path)
     if not (isinstance(found, type) and issubclass(found, Reducer)):

@@ -68,6 +68,17 @@ class BestWeights(ModelCheckpoint):
         super().load_state_dict({**state_dict, "dirpath": self.dirpath})
 
 
+class LastEpoch(ModelCheckpoint):
+    """Keeps the last whole epoch, from which a training that was cut off goes on.
+
+    A class of its own: Lightning takes two that are alike for one, and refuses a plain
+    ``ModelCheckpoint`` of the user's beside it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+
+
 def resumable(last: Path, best: Path) -> bool:
     """Whether a training can go on from its last checkpoint.
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from tokendrop import sums
@@ -25,6 +24,7 @@ from tokendrop.reducers.base import Stage, StageContext
 from tokendrop.reducers.own_code import code_of
 from tokendrop.training.checkpoints import (
     BestWeights,
+    LastEpoch,
     WholeCheckpoints,
     read_checkpoint,
     resumable,
@@ -145,11 +145,8 @@ def _train_stage(
     module, data = recipe.module, recipe.data
     module.begin(model, data.make_task(module.metric), data.splits, stage, recipe.seed)
     best = BestWeights(folder)
-    last = ModelCheckpoint(
-        folder, "last", save_on_train_epoch_end=True, enable_version_counter=False
-    )
     curve = Curve()
-    callbacks: list[Callback] = [curve, GoOn(stage.name), best, last]
+    callbacks: list[Callback] = [curve, GoOn(stage.name), best, LastEpoch(folder)]
     callbacks += [Steps(recipe.done), FreedMemory()]
     if tuned is None:
         callbacks.append(_EveryEpoch(folder))
