@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -24,7 +26,10 @@ from tokendrop.data import TextData
 from tokendrop.data.split import Split
 from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError
+from tokendrop.reducers.dense import Dense
 from tokendrop.tasks import KINDS, Task, add_kind
+from tokendrop.tasks.given import rows_of, split_of, task_of
+from tokendrop.training.module import TokenDropModule
 
 PACKAGE = Path(tokendrop.__file__).parent
 # a column of ERASER's files has the name of a kind
@@ -211,6 +216,38 @@ def test_scores_that_no_table_could_show_are_named(
     monkeypatch.setattr(scores, "compute", lambda: given)
     with pytest.raises(UserError, match=rf"StarScores.compute gave {said}"):
         scores.values(Stars.metrics[0])
+
+
+@pytest.mark.parametrize(
+    ("function", "given", "said"),
+    [
+        ("read_rows", [1, 2], r"Stars.read_rows gave \[1, 2\]: give a Rows"),
+        ("tokenised", None, "Stars.tokenised gave None: give a Split"),
+        ("pose", None, "Stars.pose gave None: give a Task"),
+        ("output_names", ["more"], r"Stars.outputs is 2, but output_names gave the 1 names"),
+    ],
+)
+def test_what_a_kind_gives_is_named(
+    monkeypatch: pytest.MonkeyPatch, function: str, given: object, said: str
+) -> None:
+    act: dict[str, Callable[[], object]] = {
+        "read_rows": lambda: rows_of(Stars),
+        "tokenised": lambda: split_of(Stars),
+    }
+    monkeypatch.setattr(Stars, function, lambda *_: given)
+    with pytest.raises(UserError, match=said):
+        act.get(function, lambda: task_of(Stars, {}, [], [], "closeness", None))()
+
+
+@pytest.mark.parametrize("loss", [0.5, torch.ones(3, 2)])
+def test_a_loss_that_is_no_scalar_is_the_kind_s(
+    monkeypatch: pytest.MonkeyPatch, loss: object
+) -> None:
+    module = TokenDropModule(Dense())
+    module.task = Stars("closeness")
+    monkeypatch.setattr(Stars, "loss", lambda *_: loss)
+    with pytest.raises(UserError, match=r"^Stars.loss gave .*: give a scalar tensor"):
+        module._task_loss(cast(Any, SimpleNamespace(logits=None, batch=None)))
 
 
 def test_scores_may_be_any_numbers_up_to_1(monkeypatch: pytest.MonkeyPatch) -> None:

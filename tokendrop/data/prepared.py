@@ -12,6 +12,7 @@ from tokendrop.data.names import matched, pairs
 from tokendrop.data.split import IGNORED, Numbers, Split
 from tokendrop.errors import UserError
 from tokendrop.tasks import ClassWeights, Task, kind_named
+from tokendrop.tasks.given import task_of
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class Prepared:
         Raises:
             UserError: a metric or class weights that do not fit.
         """
-        return self.kind.pose(self.splits, self.labels, self.own, metric, class_weights)
+        return task_of(self.kind, self.splits, self.labels, self.own, metric, class_weights)
 
 
 def check_kind(own: type[Task], kind: str, model: str) -> None:

@@ -23,6 +23,7 @@ from tokendrop.engine.packed import Batch
 from tokendrop.errors import UserError, unknown
 from tokendrop.models.backbones import load_tokenizer
 from tokendrop.tasks import Answering, Task
+from tokendrop.tasks.given import rows_of, split_of
 
 
 class PackedData(LightningDataModule):
@@ -124,11 +125,10 @@ class TextData(PackedData):
         # a table is needed no longer once its rows are read
         for name in list(tables):
             table = tables.pop(name)
-            rows = kind.read_rows(table, text, label)
+            rows = rows_of(kind, table, text, label)
             given[name] = with_rationales(rows, table, text, settings.rationale)
         del table, rows
-        seed = settings.split_seed
-        given = kind.alike(given)
+        given, seed = kind.alike(given), settings.split_seed
         if self._alone is None:
             whole = make_splits(given, settings.dev_fraction, settings.test_fraction, seed)
         else:
@@ -146,7 +146,7 @@ class TextData(PackedData):
             rows = limit(whole.pop(name), settings.row_limits[name], seed)
             if settings.label_map is not None:
                 rows = kind.renamed(rows, names)
-            splits[name] = kind.tokenised(rows, tokeniser, labels, settings.doc_stride, name)
+            splits[name] = split_of(kind, rows, tokeniser, labels, settings.doc_stride, name)
         warn_truncated(splits, settings.max_length)
         if self._alone is not None:
             splits = dict.fromkeys(SPLITS, splits[self._alone[0]])

@@ -10,6 +10,7 @@ from tokendrop.data.split import Split
 from tokendrop.data.tokens import Tokeniser
 from tokendrop.errors import UserError
 from tokendrop.tasks import Answering, Task
+from tokendrop.tasks.given import split_of
 
 Text = str | tuple[str, ...]
 
@@ -140,4 +141,4 @@ def tokenised(
         alike.setdefault((len(text), stride), []).append(number)
     for (_, stride), numbers in alike.items():
         rows = kind.unlabelled_rows([texts[number] for number in numbers])
-        yield numbers, kind.tokenised(rows, tokeniser, labels, stride, "texts")
+        yield numbers, split_of(kind, rows, tokeniser, labels, stride, "texts")

@@ -24,6 +24,7 @@ from tokendrop.measure.kept import Kept
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.base import Group, Reducer, Stage, Step
 from tokendrop.reducers.given import description_of, groups_of, passes_of, score_of
+from tokendrop.reducers.training import checked_terms
 from tokendrop.tasks import Scores, Task
 from tokendrop.training.loss_watch import LossWatch, check_weights
 from tokendrop.training.mean_loss import MeanLoss
@@ -190,7 +191,8 @@ class TokenDropModule(LightningModule):
         return encoded
 
     def _task_loss(self, encoded: Encoded) -> Tensor:
-        return self.task.loss(encoded.logits, encoded.batch)
+        given = {"task": self.task.loss(encoded.logits, encoded.batch)}
+        return checked_terms(given, f"{type(self.task).__name__}.loss")["task"]
 
     def _backward(self, losses: Mapping[str, Tensor]) -> None:
         """Add to each group the gradient of the loss terms that it follows."""
