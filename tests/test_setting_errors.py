@@ -84,6 +84,10 @@ def test_of_a_training(words: list[str], said: str, capsys: pytest.CaptureFixtur
         ({"parts": [{"class_path": "DactBrt"}]}, "unknown reducer 'DactBrt': did you mean 'DactB"),
         ({"parts": 3}, "Chain.parts 3 must be a list, as [3]"),
         ({"parts": [{"class_path": "torch.nn.Linear"}]}, "torch.nn.Linear"),
+        # as a method of a comparison is given
+        ({"parts": [{"reducer": "DactBert", "arguments": {"tau": 0.5}}]},
+         "a reducer in reducer.parts is not written as one: give it as {class_path: AdapLeR, init"),
+        ({"parts": [{"class_path": "DactBert", "tau": 0.5}]}, "with its arguments under init_args"),
     ],
 )  # fmt: skip
 def test_of_a_chain(arguments: dict[str, object], said: str) -> None:

@@ -145,6 +145,11 @@ class _Complaint:
         name = "" if owner is None or is_dataclass(owner) else owner.__name__
         if self.option:
             known = _arguments(owner)
+            if name == "Reducer":  # the base, whose arguments all that is given was taken for
+                return UserError(
+                    f"a reducer in {self.where} is not written as one: give it as {{class_path: "
+                    "AdapLeR, init_args: {...}}, with its arguments under init_args"
+                )
             if name and not known:
                 return UserError(
                     f"{name} has no arguments, so no {self.option!r}: name the method that has it, "
