@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import (
@@ -29,7 +28,7 @@ from tokendrop.heads import CLASS, SPAN, TAG, head_of
 from tokendrop.models import hub
 from tokendrop.models.auto_options import check_config, hub_options, load_options, refuse
 from tokendrop.models.model import MODEL_TYPE, TokenDropModel, load
-from tokendrop.models.padded_rows import check_shape, loss_of, unpadded
+from tokendrop.models.padded_rows import check_shape, loss_of, span_loss, unpadded
 
 log = logging.getLogger(__name__)
 
@@ -265,19 +264,7 @@ class TokenDropForQuestionAnswering(_Dropping):
         logits[:, there] = found.T
         loss = None
         if start_positions is not None and end_positions is not None:
-            for name, places in (("start_", start_positions), ("end_", end_positions)):
-                check_shape(f"{name}positions", places.reshape(-1), there.shape[:1])
-            beyond = there.shape[1]
-            loss = torch.stack(
-                [
-                    F.cross_entropy(
-                        those,
-                        places.reshape(-1).to(those.device).clamp(0, beyond),
-                        ignore_index=beyond,
-                    )
-                    for those, places in zip(logits, (start_positions, end_positions), strict=True)
-                ]
-            ).mean()
+            loss = span_loss(logits, start_positions, end_positions)
         answer = QuestionAnsweringModelOutput(loss, start_logits=logits[0], end_logits=logits[1])
         return _as_asked(answer, given)
 

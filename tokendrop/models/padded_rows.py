@@ -141,5 +141,25 @@ def loss_of(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits, labels.long(), ignore_index=IGNORED)
 
 
+def span_loss(logits: Tensor, start: Tensor, end: Tensor) -> Tensor:
+    """That of Hugging Face's own classes: the mean cross-entropy of both ends of the answers.
+
+    Args:
+        logits: (2, B, N), of the starts and of the ends.
+        start: (B,) or (B, 1) where the answers begin; rows with a place beyond N are left out.
+        end: where they end.
+
+    Raises:
+        UserError: another number of places.
+    """
+    rows, beyond = logits.shape[1:]
+    ends = []
+    for name, those, places in zip(("start", "end"), logits, (start, end), strict=True):
+        check_shape(f"{name}_positions", places.reshape(-1), (rows,))
+        wanted = places.reshape(-1).to(those.device).clamp(0, beyond)
+        ends.append(F.cross_entropy(those, wanted, ignore_index=beyond))
+    return torch.stack(ends).mean()
+
+
 def _row(which: Tensor) -> str:
     return f"row {int(which.nonzero()[0]) + 1} of {len(which)}"

@@ -39,5 +39,5 @@ def _named(kind: type[Reducer]) -> Iterator[tuple[str, str]]:
         parsed = ast.parse(textwrap.dedent(inspect.getsource(kind)))
     except (OSError, TypeError, SyntaxError):  # it was typed into an interpreter, for instance
         return
-    code = hashlib.sha256(ast.dump(parsed).encode()).hexdigest()[:12]
+    code = hashlib.sha256(ast.unparse(parsed).encode()).hexdigest()[:12]
     yield f"{kind.__module__}.{kind.__qualname__}", code
