@@ -148,6 +148,8 @@ def test_the_majority_of_annotators(marks, majority):
         ([[0, 1]], "has 2 marks but the text has 4 words"),
         ([0, 1, 2, 0], "has the mark 2"),
         ("bad", "holds a str, not a list"),
+        ([[0, 1, 0, 0], None], "has None beside lists of annotators"),
+        ([[[0], 1, 0, 0]], r"has the mark \[0\]"),
     ],
 )
 def test_marks_that_cannot_be_used(marks, says):
@@ -170,3 +172,15 @@ def test_only_some_files_have_rationales(make, tmp_path):
     assert data.fingerprint() == make(**options, test_rows=4).fingerprint()
     with pytest.raises(UserError, match="rationale is for classification"):
         make(**options, rationale="why", task="regression")
+    with pytest.raises(UserError, match=r"column of rationales .*'whi': did you mean 'why'"):
+        make(**options, rationale="whi").setup()
+
+
+def test_a_text_that_is_a_number_or_missing_has_its_words():
+    for text, marks, majority in ((1984, [1], [1]), (None, [], []), ("so bad", [0, 1], [0, 1])):
+        table = Table(
+            [("query", ["is it"]), ("text", [text]), ("label", ["dull"]), ("marks", [marks])], "a"
+        )
+        read = read_classes(table, ["query", "text"], "label")
+        (found,) = with_rationales(read, table, ["query", "text"], "marks").rationales
+        assert [int(mark) for mark in found.marks] == majority

@@ -38,7 +38,10 @@ log = logging.getLogger(__name__)
 OF_TRAINING = {"train_rows", "class_weights", "batch_size", "token_budget", "seed", "cache"}
 OF_TRAINING |= {"tokenizer"}
 # settings of the data a model was trained on that say nothing of other rows
-OF_OTHER_ROWS = ("dataset", "dir", "files", "dev", "test", "dev_rows", "test_rows", "class_weights")
+OF_OTHER_ROWS = (
+    *("dataset", "dir", "files", "dev", "test", "dev_rows", "test_rows"),
+    *("class_weights", "rationale"),
+)
 # options of 'fit' that a command on a trained model would pass over
 _OF_FIT = ("--out", "--loggers")
 _PASSED_OVER = ("fine_tune", "random_init", "compile", "patience", "backbone", "reducer")

@@ -7,7 +7,7 @@ become one mark for each word, and behind the tokenizer one for each token.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import chain, repeat
@@ -22,9 +22,10 @@ from tokendrop.data.rows import Rows
 from tokendrop.data.sources import Table
 from tokendrop.data.split import IGNORED, Rationale, Tokens
 from tokendrop.data.tokens import Tokeniser
-from tokendrop.errors import UserError, one_line
+from tokendrop.errors import UserError, one_line, unknown
 
 DOCUMENT, MARKS = "document", "rationale"  # columns that the reader of ERASER's form adds
+_LISTS = (list, np.ndarray)  # of JSON and of Parquet
 
 
 def is_eraser(table: Table) -> bool:
@@ -116,7 +117,7 @@ def _named(cell: Any, place: str) -> list[str]:
     """The documents that a row names, none if it does not."""
     if missing(cell):
         return []
-    names: list[Any] = list(cell) if isinstance(cell, (list, np.ndarray)) else [None]
+    names: list[Any] = list(cell) if isinstance(cell, _LISTS) else [None]
     if not all(isinstance(name, str) for name in names):
         raise UserError(
             f"{place}: its docids ({_short(cell)}) are not a list of names of documents: correct "
@@ -128,6 +129,19 @@ def _named(cell: Any, place: str) -> list[str]:
 def _short(cell: Any) -> str:
     shown = one_line(ValueError(repr(cell)))
     return shown if len(shown) <= 60 else f"{shown[:60]}..."
+
+
+def check_marked(tables: Iterable[Table], column: str | None) -> None:
+    """Refuse a column of rationales that no file has, as a misspelt one.
+
+    Some may lack it, for usually only the test rows were marked.
+
+    Raises:
+        UserError: naming the nearest of the columns there are.
+    """
+    called = {str(name) for table in tables for name in table.called}
+    if column is not None and column not in called:
+        raise unknown("column of rationales (--data.rationale)", column, called)
 
 
 def with_rationales(rows: Rows, table: Table, text: Sequence[str], column: str | None) -> Rows:
@@ -148,7 +162,7 @@ def _marked(table: Table, text: str, column: str) -> Sequence[Rationale]:
     def marked() -> Iterator[tuple[list[str], list[bool]]]:
         cells = zip(table[text], table[column], strict=True)
         for number, (document, cell) in enumerate(cells, 1):
-            words = document.split() if isinstance(document, str) else list(document)
+            words = list(document) if isinstance(document, _LISTS) else _words(document)
             place = f"{table.place}, row {number}: column {column!r}"
             yield words, _majority(cell, len(words), place)
 
@@ -156,26 +170,36 @@ def _marked(table: Table, text: str, column: str) -> Sequence[Rationale]:
     return Made(Rationale, *(cells for _, cells in columns))
 
 
+def _words(cell: Any) -> list[str]:
+    """Those of a text, of which a number is one and an empty cell has none."""
+    return [] if missing(cell) else str(cell).split()
+
+
 def _majority(cell: Any, words: int, place: str) -> list[bool]:
     if missing(cell):
         return [False] * words
-    if not isinstance(cell, (list, np.ndarray)):
+    if not isinstance(cell, _LISTS):
         raise UserError(
             f"{place} holds a {type(cell).__name__}, not a list with 0 or 1 for each word; choose "
             "another with --data.rationale"
         )
     if len(cell) == 0:
         return [False] * words
-    several = any(isinstance(one, (list, np.ndarray)) for one in cell)
-    lists = [list(one) for one in cell] if several else [list(cell)]
+    several = any(isinstance(one, _LISTS) for one in cell)
+    lists = list(cell) if several else [cell]
     for one in lists:
+        if not isinstance(one, _LISTS):
+            raise UserError(
+                f"{place} has {one!r:.60} beside lists of annotators: give each annotator a list, "
+                "or leave it out"
+            )
         if len(one) != words:
             raise UserError(
                 f"{place} has {len(one)} marks but the text has {words} words; give every word "
                 "its mark"
             )
-        if odd := [mark for mark in one if mark not in (0, 1)]:
-            raise UserError(f"{place} has the mark {odd[0]!r}; a word is marked with 1, else 0")
+        if odd := [mark for mark in one if isinstance(mark, _LISTS) or mark not in (0, 1)]:
+            raise UserError(f"{place} has the mark {odd[0]!r:.60}; a word is marked with 1, else 0")
     return [2 * sum(votes) > len(lists) for votes in zip(*lists, strict=True)]
 
 

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from tokendrop.data.batching import ALONE, Batches, Place, consecutive, shuffled_by_length
 from tokendrop.data.names import mapped
 from tokendrop.data.prepared import Prepared, check_kind, warn_truncated
-from tokendrop.data.rationales import with_rationales
+from tokendrop.data.rationales import check_marked, with_rationales
 from tokendrop.data.settings import SPLITS, DataSettings
 from tokendrop.data.split import Split
 from tokendrop.data.splitting import limit, make_splits, one_for_all
@@ -121,6 +121,7 @@ class TextData(PackedData):
         kind, text, label = settings.kind, settings.text_columns, settings.label_column
         source = settings.source if self._alone is None else settings.source.only(self._alone[0])
         tables = source.tables(kind, text, label, settings.cache_folder / "tables")
+        check_marked(tables.values(), settings.rationale)
         named, given = tables["train"].names, {}
         # a table is needed no longer once its rows are read
         for name in list(tables):
@@ -152,8 +153,7 @@ class TextData(PackedData):
             splits = dict.fromkeys(SPLITS, splits[self._alone[0]])
         used = [settings.class_weights, tokeniser.identity, settings.doc_stride]
         used += [settings.batch_size, settings.token_budget]
-        if tokeniser.untyped and len(text) > 1:
-            used.append("no token types")
+        used += ["no token types"] * (tokeniser.untyped and len(text) > 1)
         return Prepared(splits, kind, labels, used, labels)
 
     @property
