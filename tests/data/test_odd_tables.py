@@ -4,6 +4,7 @@ import bz2
 import csv
 import gzip
 import json
+import lzma
 import random
 
 import pandas as pd
@@ -78,7 +79,11 @@ def test_separator_is_not_looked_for_inside_of_quotes(tmp_path):
         ("text,label\na,1\n".encode("utf-32"), "zero bytes.*iconv"),
         (gzip.compress(b"text,label\na,1\n", mtime=0), "compressed with gzip; unpack it"),
         (bz2.compress(b"text,label\na,1\n"), "compressed with bzip2; unpack it"),
+        (lzma.compress(b"text,label\na,1\n"), "compressed with xz; unpack it"),
         (b"PK\3\4\0\0", "a zip archive, or a spreadsheet"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0", "an old spreadsheet"),
+        ("text,label\nsch\u00f6n\0 so,1\n", r"zero bytes.*tr -d '\\000' < a.csv"),
+        ("text,label\n\u597d\u7684,1\n".encode("utf-16-le"), "zero bytes.*iconv -f UTF-16LE"),
         ("text, label\na,1\n", "'label': did you mean ' label'. choose from ' label', text;"),
         ("\u2066text\u2069,label\na,1\n", r"choose from label, '\\u2066text\\u2069';"),
         ("id,,label\n1,a,1\n", "choose from '.*', id, label;"),

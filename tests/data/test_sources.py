@@ -1,10 +1,14 @@
+import gzip
 import importlib.util
 import json
 from collections import Counter
 from pathlib import Path
 
 import datasets
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.data.conftest import as_dict, rows, write_csv
@@ -34,6 +38,16 @@ def test_each_format_reads_the_same_rows(tmp_path, suffix):
     table = read_file(str(file))
     assert list(table["text"]) == [row["text"] for row in ROWS]
     assert [int(label) for label in table["label"]] == [1, 0]
+
+
+def test_parquet_may_have_views_of_texts(tmp_path):
+    """As writers that keep texts as views put them into the file's own schema."""
+    texts = pa.array(["a", "b", None]).cast(pa.string_view())
+    words = pa.array([["a"], ["b", "c"], []], pa.list_(pa.string_view()))
+    pq.write_table(pa.table({"text": texts, "tokens": words}), tmp_path / "a.parquet")
+    table = read_file(str(tmp_path / "a.parquet")).take(np.array([1, 2]))
+    assert list(table["text"]) == ["b", None]
+    assert [list(row) for row in table["tokens"]] == [["b", "c"], []]
 
 
 def test_json_may_be_lines(tmp_path):
@@ -83,12 +97,17 @@ def test_more_columns_than_named(tmp_path):
 def test_missing_file(tmp_path):
     with pytest.raises(UserError, match=r"no such file: .*nowhere.csv"):
         read_file(str(tmp_path / "nowhere.csv"))
+    with pytest.raises(UserError, match="is a folder: name a file in it"):
+        read_file(str(tmp_path))
 
 
 def test_unknown_suffix(tmp_path):
     (tmp_path / "rows.doc").write_text("text")
     with pytest.raises(UserError, match=r"rows.doc: .*'.doc'; use one of .csv, .tsv, .txt"):
         read_file(str(tmp_path / "rows.doc"))
+    (tmp_path / "rows.csv.gz").write_bytes(gzip.compress(b"text,label"))
+    with pytest.raises(UserError, match=r"rows.csv.gz: compressed with gzip; unpack it"):
+        read_file(str(tmp_path / "rows.csv.gz"))
 
 
 @pytest.mark.parametrize(

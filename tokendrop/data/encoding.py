@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tokendrop.errors import UserError
@@ -15,7 +15,11 @@ _UTF32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _PACKED = {
     b"\x1f\x8b": "compressed with gzip; unpack it first, with gunzip",
     b"BZh": "compressed with bzip2; unpack it first, with bunzip2",
+    b"\xfd7zXZ\0": "compressed with xz; unpack it first, with unxz",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd; unpack it first, with unzstd",
+    b"7z\xbc\xaf": "a 7z archive; unpack it",
     b"PK\3\4": "a zip archive, or a spreadsheet, which is one; unpack it, or save it as CSV",
+    b"\xd0\xcf\x11\xe0": "an old spreadsheet or document of an office; save it as CSV",
 }
 _POINTER = b"version https://git-lfs.github.com/spec/"
 LOOKED_AT = 1000  # bytes at the start of a file
@@ -53,16 +57,25 @@ def encoding_by(start: bytes, file: Path) -> str:
     if b"\0" in start:
         raise UserError(
             f"{file}: neither UTF-8 nor UTF-16 with its mark, but with zero bytes; if it is text, "
-            f"write it anew: iconv -f {_wide(start)} -t UTF-8 {file.name} > utf8{file.suffix}"
+            f"write it anew: {_rewriting(start)} {file.name} > utf8{file.suffix}"
         )
     return "utf-8-sig"
 
 
-def _wide(start: bytes) -> str:
-    """What a text with zero bytes is in: most characters leave the larger byte of theirs 0."""
+def _rewriting(start: bytes) -> str:
+    """What makes UTF-8 of a text that begins so, with zero bytes.
+
+    In a wide encoding most characters leave the larger byte of theirs 0, or are no UTF-8; a few
+    zero bytes in what else is UTF-8 are there by mistake.
+    """
     if start.startswith(_UTF32):
-        return "UTF-32"
-    return "UTF-16BE" if start[::2].count(0) > start[1::2].count(0) else "UTF-16LE"
+        return "iconv -f UTF-32 -t UTF-8"
+    with suppress(UnicodeDecodeError):
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+        if 8 * start.count(0) < len(start):
+            return "tr -d '\\000' <"
+    large = start[::2].count(0) > start[1::2].count(0)
+    return f"iconv -f UTF-16{'BE' if large else 'LE'} -t UTF-8"
 
 
 def refuse_packed(start: bytes, file: Path) -> None:

@@ -174,15 +174,29 @@ def _parquet(file: Path, folder: Path | None) -> Columns:
     refuse_packed(start_of(file), file)
     # mapped itself, so that of a group of rows only the pages that are decoded are in memory
     with pq.ParquetFile(file, memory_map=True) as parquet:
-        schema = parquet.schema_arrow
-        return columns_of(mapped(_checked(parquet), schema, folder))
+        found = parquet.schema_arrow
+        kinds = [field.with_type(_without_views(field.type)) for field in found]
+        schema = pa.schema(kinds, found.metadata)
+        return columns_of(mapped(_checked(parquet, schema), schema, folder))
 
 
-def _checked(parquet: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+def _checked(parquet: pq.ParquetFile, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     for batch in parquet.iter_batches(cells.PIECE):
         batch.validate(full=True)  # else bytes that are no UTF-8 show when a cell is read
+        batch = batch.cast(schema)
         batch.to_pandas()  # as do times that are too long ago
         yield batch
+
+
+def _without_views(kind: pa.DataType) -> pa.DataType:
+    """A type for the same cells whose rows can be picked, which those of Arrow's views cannot."""
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    if pa.types.is_binary_view(kind):
+        return pa.large_binary()
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return pa.large_list(_without_views(kind.value_type))
+    return kind
 
 
 READERS: dict[str, Callable[[Path, Path | None], Columns]] = {

@@ -18,6 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tokendrop.data.cells import Columns, columns_of, missing
+from tokendrop.data.encoding import refuse_packed, start_of
 from tokendrop.data.formats import DELIMITED, READERS, read_delimited
 from tokendrop.data.lazy import taken
 from tokendrop.errors import UserError, one_line, unknown
@@ -77,6 +78,8 @@ def existing(path: str) -> Path:
         UserError: it is not.
     """
     file = Path(path).expanduser()
+    if file.is_dir():
+        raise UserError(f"{path} is a folder: name a file in it")
     if not file.is_file():
         # the name may be of a configuration, which a dir goes before
         raise UserError(
@@ -100,12 +103,13 @@ def read_file(path: str, columns: Sequence[str] | None = None, folder: Path | No
     """
     file = existing(path)
     suffix = file.suffix.lower()
-    if suffix not in READERS:
-        raise UserError(
-            f"{path}: cannot tell the format from the suffix {file.suffix!r}; "
-            f"use one of {', '.join(READERS)}"
-        )
     try:
+        if suffix not in READERS:
+            refuse_packed(start_of(file), file)
+            raise UserError(
+                f"{path}: cannot tell the format from the suffix {file.suffix!r}; "
+                f"use one of {', '.join(READERS)}"
+            )
         if columns is not None and suffix in DELIMITED:
             found = read_delimited(file, folder, columns)
         else:
