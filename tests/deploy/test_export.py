@@ -28,6 +28,7 @@ from tokendrop.deploy.check import Rows
 from tokendrop.deploy.export import Exported, export_onnx
 from tokendrop.errors import UserError
 from tokendrop.heads import SPAN, TAG, Head
+from tokendrop.measure.clock import measure_speed
 from tokendrop.models.cards import SIDE_CAR
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.adapler import AdapLeR
@@ -209,6 +210,18 @@ def test_the_card_marks_pairs_as_the_model_does(tmp_path: Path) -> None:
     )
     wanted = [prediction.value for prediction in model.predict([("w1 w2", "w3"), ("w4", "w5 w6")])]
     assert json.loads(done.stdout) == pytest.approx(wanted, abs=1e-4)
+
+
+def test_a_tokenizer_may_have_no_token_for_padding(tmp_path: Path) -> None:
+    model = model_of(Dense())
+    model.tokenizer.pad_token = None
+    export_onnx(model, tmp_path / "onnx", rows_of([7, 12], 1))
+    batch = Tokenizer.from_file(str(tmp_path / "onnx" / "tokenizer.json")).encode_batch(
+        ["w1 w2 w3", "w4"]
+    )
+    assert [row.attention_mask for row in batch] == [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]
+    timed = measure_speed(model, [row.ids for row in batch], batch_size=2, rounds=1, note="")
+    assert timed["speedup_padded"] > 0
 
 
 def test_long_texts_are_cut_at_the_end_at_which_the_model_cuts_them(tmp_path: Path) -> None:

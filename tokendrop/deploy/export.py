@@ -216,7 +216,9 @@ def _describe(
     told: Any = model.tokenizer
     backend = Tokenizer.from_str(told.backend_tokenizer.to_str())
     backend.enable_truncation(model.shape.max_tokens, direction=told.truncation_side)
-    backend.enable_padding(pad_id=told.pad_token_id, pad_token=told.pad_token)
+    # the mask tells what is padding, so any token will do where the tokenizer has none for it
+    padding = told.pad_token_id or 0
+    backend.enable_padding(pad_id=padding, pad_token=told.convert_ids_to_tokens(padding))
     backend.save(str(folder / "tokenizer.json"))
     if len(names) > 1:
         shutil.copyfile(exits.__file__, folder / "exits.py")

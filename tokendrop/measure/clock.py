@@ -75,7 +75,8 @@ def measure_speed(
     cut = chunks(rows, batch_size)
     # packed batches lie in length order, as the data module makes them
     packed = [Batch.pack(sorted(chunk, key=len)).to(device) for chunk in cut]
-    padded = [pad_rows(chunk, model.tokenizer.pad_token_id, device) for chunk in cut]
+    padding = model.tokenizer.pad_token_id or 0  # which a tokenizer may lack
+    padded = [pad_rows(chunk, padding, device) for chunk in cut]
     dense = Dense()
 
     passes: dict[str, Callable[[int], object]] = {
