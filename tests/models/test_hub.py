@@ -44,6 +44,11 @@ class TestHub:
         with pytest.raises(UserError, match="there is no such folder, and it cannot be a name"):
             tokendrop.load(tmp_path / "gone")
 
+    @pytest.mark.parametrize("name", [None, 7, b"model"])
+    def test_what_is_no_name_is_refused(self, name: Any) -> None:
+        with pytest.raises(UserError, match="names no model: give its folder"):
+            tokendrop.load(name)
+
     def test_a_pushed_model_is_the_saved_one(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

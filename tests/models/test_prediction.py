@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -199,6 +200,7 @@ def test_an_answer_begins_with_its_first_word() -> None:
         (["adam"], -1, "batch_size -1 cannot be used"),
         (["adam"], None, "batch_size None cannot be used"),
         (["adam"], 2.5, "batch_size 2.5 cannot be used"),
+        (["adam"], np.zeros((2, 2)), r"batch_size array\(\[\[0., 0.\], \[0., 0.\]\]\) cannot"),
         (None, 2, "takes a list of texts, not None"),
         ("adam", 2, r"takes a list of texts, not one text: predict\(\['adam'\]\)"),
         ({"text": "adam"}, 2, "takes a list of texts, not {'text': 'adam'}"),
@@ -206,6 +208,7 @@ def test_an_answer_begins_with_its_first_word() -> None:
         (pd.DataFrame({"text": ["adam"], "id": [1]}), 2, r"not a table: .*columns \(text, id\)"),
         ([None], 2, "text 1 of 1 is None: give a text"),
         (["adam", 7], 2, "text 2 of 2 is 7: give a text"),
+        (np.array([["in"], ["bern"]]), 2, r"text 1 of 2 is array\(\['in'\], dtype='<U4'\): give"),
         (["adam", ["a", "b"]], 2, r"text 2 of 2 is \['a', 'b'\]: give a text, or a tuple of two"),
         ([("adam", None)], 2, r"text 1 of 1 is \('adam', None\): give a text, or a tuple of two"),
         ([("adam", "in", "bern")], 2, "text 1 of 1 has 3 parts"),
@@ -219,6 +222,12 @@ def test_what_is_no_text_is_refused(texts: Any, size: Any, says: str) -> None:
     says = re.sub(r" of \d", "", says).replace("predict\\(", "predict_each\\(")
     with pytest.raises(UserError, match=says):
         list(model.predict_each(texts, size))
+
+
+def test_a_batch_size_may_be_one_of_numpys() -> None:
+    model = model_of("regression", ["LABEL_0"], Dense())
+    texts = ["adam", "in", "bern"]
+    assert len(model.predict(texts, np.int64(2))) == len(texts)  # type: ignore[arg-type]
 
 
 def test_a_regression_answers_with_its_number(tmp_path: Path) -> None:

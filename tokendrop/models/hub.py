@@ -21,8 +21,11 @@ def model_folder(name: str | Path, **options: Any) -> Path:
         options: of ``snapshot_download``, by which the Hub is asked.
 
     Raises:
-        UserError: there is neither, or the Hub cannot be reached.
+        UserError: it is no name, there is neither, or the Hub cannot be reached.
     """
+    if not isinstance(name, str | Path):
+        shown = " ".join(repr(name).split())
+        raise UserError(f"{shown:.60} names no model: give its folder, or its name on the Hub")
     if not str(name).strip():  # which would be the current folder
         raise UserError(f"{name!r} names no model: give its folder, . for the current one")
     folder = Path(os.path.expanduser(name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from numbers import Integral
 
 from tokendrop.data.encoding import half_a_character
 from tokendrop.data.split import Split
@@ -104,7 +105,8 @@ def _check(text: object, place: str) -> None:
     parts = text if isinstance(text, tuple) else (text,)
     for part in parts:
         if not isinstance(part, str):
-            raise UserError(f"{place} is {text!r:.60}: give a text, or a tuple of two")
+            shown = " ".join(repr(text).split())
+            raise UserError(f"{place} is {shown:.60}: give a text, or a tuple of two")
         if half := half_a_character(part):
             raise UserError(f"{place} has {half}: correct it")
 
@@ -115,8 +117,10 @@ def check_batch_size(size: int) -> None:
     Raises:
         UserError: it is not 1 or more.
     """
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        raise UserError(f"batch_size {size!r:.60} cannot be used: use a whole number, 1 or more")
+    # an Integral is also one of numpy's
+    if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
+        shown = " ".join(repr(size).split())
+        raise UserError(f"batch_size {shown:.60} cannot be used: use a whole number, 1 or more")
 
 
 def _parts(text: Text) -> tuple[str, ...]:
