@@ -101,7 +101,10 @@ def dbpedia(folder):
 def hatexplain(folder):
     names = ["normal", "offensive", "hatespeech"]
     for name, start, count in (("train", 0, 60), ("val", 60, 9), ("test", 70, 8)):
-        lines = [{"tokens": a.split(), "label": names[i % 3]} for i, a, _ in each(count, start)]
+        lines = [
+            {"tokens": a.split(), "label": names[i % 3], "rationales": []}
+            for i, a, _ in each(count, start)
+        ]
         (folder / f"{name}.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
 
 
@@ -272,6 +275,23 @@ def test_hub_rows_without_text_are_left_out_and_said(make, tmp_path, monkeypatch
     data = make(dataset=str(tmp_path / "set"))
     assert sum(len(split) for split in data.splits.values()) == 60
     assert "(train): 2 rows without text were removed" in caplog.text
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_hub_rows_without_a_label_are_left_out_and_said(make, tmp_path, monkeypatch, caplog, named):
+    """-1 of a class with a name, which annotators did not agree on; None of others."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf")
+    (tmp_path / "set").mkdir()
+    bare = -1 if named else None
+    lines = [{**row, "label": bare if i < 3 else i % 2} for i, row in enumerate(rows(63))]
+    kind = datasets.ClassLabel(names=["no", "yes"]) if named else datasets.Value("int64")
+    features = datasets.Features(text=datasets.Value("string"), label=kind)
+    table = datasets.Dataset.from_list(lines, features=features)
+    table.to_parquet(str(tmp_path / "set" / "train.parquet"))
+    data = make(dataset=str(tmp_path / "set"))
+    assert sum(len(split) for split in data.splits.values()) == 60
+    assert data.labels == (["no", "yes"] if named else ["0", "1"])
+    assert "(train): 3 rows without label were removed" in caplog.text
 
 
 def test_class_weights(make, tmp_path):

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tokendrop.data.cells import missing
 from tokendrop.data.formats import DELIMITED, torn_rows
 from tokendrop.data.lazy import Made
-from tokendrop.data.rows import class_name, refuse_several
+from tokendrop.data.rows import SEVERAL, class_name, refuse_several
 from tokendrop.data.sources import DEMO, Table, read_demo, read_hub
 from tokendrop.errors import UserError
 from tokendrop.tasks import Task
@@ -129,7 +130,7 @@ class Source:
         if self.dataset is not None:
             found = read_hub(self.dataset, label)
             return {
-                split: replace(_with_text(table, text), folder=folder)
+                split: replace(_with_label(_with_text(table, text), label), folder=folder)
                 for split, table in found.items()
             }
         tables = {split: self._table(split, kind, text, label, folder) for split in self.paths}
@@ -192,10 +193,21 @@ def _with_text(table: Table, columns: Sequence[str]) -> Table:
         return table
     rows = zip(*(table[column] for column in columns), strict=True)
     blank = np.array([all(missing(c) or not str(c).strip() for c in row) for row in rows], bool)
-    if not blank.any():
+    return _without(table, blank, "text")
+
+
+def _with_label(table: Table, label: str) -> Table:
+    """The rows that have a label, as SNLI's without a majority have none."""
+    cells = table[label] if label in table.called else ()
+    bare = [not isinstance(c, SEVERAL) and class_name(c, table.names) == "" for c in cells]
+    return table if all(bare) else _without(table, np.array(bare, bool), "label")
+
+
+def _without(table: Table, odd: NDArray[np.bool_], what: str) -> Table:
+    if not odd.any():
         return table
-    log.warning("%s: %d rows without text were removed", table.place, blank.sum())
-    return table.take(np.flatnonzero(~blank))
+    log.warning("%s: %d rows without %s were removed", table.place, odd.sum(), what)
+    return table.take(np.flatnonzero(~odd))
 
 
 def _in_folder(paths: dict[str, str], folder: str) -> dict[str, str]:
