@@ -55,15 +55,15 @@ def test_every_line_has_its_answer_however_the_file_is_cut(
     assert [one["token_depth"] for one in mine] == [one.token_depth for one in expected]
 
 
-@pytest.mark.parametrize("suffix", ["csv", "json", "jsonl", "parquet"])
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "json", "jsonl", "parquet"])
 def test_a_table_is_answered_row_by_row(
     suffix: str, folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     texts = [TEXTS[0], "a tab\tin a\nfilm", None, TEXTS[1]]
     frame = pd.DataFrame({"review": texts, "other": [5, 6, 7, 8]})
     file = tmp_path / f"new.{suffix}"
-    if suffix == "csv":
-        frame.to_csv(file, index=False)
+    if suffix in ("csv", "tsv"):
+        frame.to_csv(file, index=False, sep="\t" if suffix == "tsv" else ",")
     elif suffix == "parquet":
         frame.to_parquet(file)
     else:
@@ -142,7 +142,11 @@ def test_what_cannot_be_answered_is_named_by_its_line(
     assert "Is a directory" in complaint(capsys, *words, str(tmp_path))
     assert "No such file" in complaint(capsys, *words, str(tmp_path / "none.csv"))
     (table := tmp_path / "new.JSONL").write_text('{"review": "fine"}\n{"review": ["a", 1]}\n')
-    assert "(--column) 'text': choose from review" in complaint(capsys, *words, str(table))
+    assert "'text': choose from review; set it with --column" in complaint(
+        capsys, *words, str(table)
+    )
+    (twice := tmp_path / "twice.csv").write_text("text,text\nfine,not fine\n")
+    assert "several columns are called 'text'" in complaint(capsys, *words, str(twice))
     line = complaint(capsys, *words, str(table), "--column", "review")
     assert "new.JSONL, row 2: column 'review' holds a list, not a text" in line
     (table := tmp_path / "new.parquet").write_text("fine\n")

@@ -334,6 +334,21 @@ def test_rows_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert main(command) == 0
 
 
+def test_it_is_checked_on_the_rows_of_a_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model_of(Dense()).save_pretrained(tmp_path / "model")
+    table = tmp_path / "rows.jsonl"
+    table.write_text('{"one": "w1 w2", "other": "w3"}\n{"one": "w4", "other": ""}\n')
+    command = ["export", str(tmp_path / "model"), "--rows", str(table)]
+    assert main(command) == 2
+    assert "choose from one, other; set it with --column" in capsys.readouterr().err
+    assert main([*command, "--column", "one", "--column", "other"]) == 0
+    assert "on 2 rows (of rows.jsonl)" in capsys.readouterr().out
+    assert main([*command[:2], "--column", "one"]) == 2
+    assert "--column one is of a table in --rows, and none is named" in capsys.readouterr().err
+
+
 def refused(reducer: Reducer, out: Path, family: str = "bert", **options: Any) -> str:
     with pytest.raises(UserError) as error:
         export_onnx(model_of(reducer, family), out, rows_of([7, 12, 1, 32], 1), **options)

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from transformers import BertTokenizer
@@ -123,6 +124,7 @@ def test_its_file_has_every_ratio(
         (["--exported", "folder", "--train-rows", "8"], "--train-rows changes nothing"),
         (["--exported", "folder", "--texts", "a", "--mixes", "long"], "nothing about --texts"),
         (["--trust-reducer"], "--trust-reducer is for an exported model"),
+        (["--column", "text"], "--column is for an exported model"),
         (["--device", "cuda"], "sees no GPU"),
         (["--device", "meta"], "device meta is not supported"),
     ],
@@ -194,6 +196,10 @@ def test_an_exported_model_is_timed_against_its_engine(
     assert "PowerBert in onnxruntime fp32, texts of up to 7 tokens, 1 at a time: " in (
         capsys.readouterr().out
     )
+    pd.DataFrame({"plot": ["a plot", "our hero and a plot"]}).to_csv(tmp_path / "some.csv")
+    words = ["speed", *few, str(tmp_path / "onnx"), "--texts", str(tmp_path / "some.csv")]
+    assert main([*words, "--column", "plot"]) == 0
+    assert "texts of up to 7 tokens" in capsys.readouterr().out
     (tmp_path / "three.txt").write_text("a plot\na\tb\tc\n")
     words = ["speed", *few, str(tmp_path / "onnx"), "--texts", str(tmp_path / "three.txt")]
     assert main(words) == 2

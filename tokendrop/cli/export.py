@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from tokendrop.cli.lines import texts_of
+from tokendrop.cli.lines import text_columns, texts_of
 from tokendrop.cli.options import MODEL, Parser, add_trust_option
 from tokendrop.cli.training_settings import data_settings
 from tokendrop.data.text_data import TextData
@@ -45,8 +45,14 @@ def parser() -> Parser:
     parser.add_argument(
         "--rows",
         metavar="FILE",
-        help="texts to check on, one per line, a tab between the parts of a pair (default: dev "
-        "rows of the local files that the model was trained on, else a few sentences)",
+        help="texts to check on, one per line, a tab between the parts of a pair, or a table "
+        "(default: dev rows of the local files that the model was trained on, else a few "
+        "sentences)",
+    )
+    parser.add_argument(
+        "--column",
+        action="append",
+        help="of a table in --rows, that has the texts; two of them for pairs (default: text)",
     )
     add_trust_option(parser)
     parser.add_argument(
@@ -58,11 +64,12 @@ def parser() -> Parser:
 def run(arguments: Sequence[str]) -> None:
     """Parse the command line and export."""
     options = parser().parse_args(arguments)
+    columns = text_columns(options.column, options.rows, "--rows")
     model = load(options.checkpoint, trust_reducer=options.trust_reducer)
     folder = Path(options.checkpoint)
     beside = folder.resolve() if folder.is_dir() else Path(folder.name)
     out = options.out or beside.with_name(f"{beside.name}-onnx")
-    rows = _rows(model, folder, options.rows)
+    rows = _rows(model, folder, options.rows, columns)
     with one_writer(out):
         written = export_onnx(model, out, rows, int8=options.int8, opset=options.opset)
     found = written.agreement
@@ -81,12 +88,12 @@ def run(arguments: Sequence[str]) -> None:
     print(f"how to run them: {out / 'README.md'}")
 
 
-def _rows(model: TokenDropModel, folder: Path, file: str | None) -> Rows:
+def _rows(model: TokenDropModel, folder: Path, file: str | None, columns: Sequence[str]) -> Rows:
     """What the files are checked on."""
     if file is not None:
         # where it lies is nobody's business who reads the card
         what = "of standard input" if file == "-" else f"of {Path(file).name}"
-        return rows_of(model, texts_of(file, model.answering.kind, MOST_ROWS), what)
+        return rows_of(model, texts_of(file, columns, model.answering.kind, MOST_ROWS), what)
     settings = data_settings(folder)
     if settings.keys() & {"train", "dir"}:
         data = TextData(**settings)

@@ -27,13 +27,29 @@ from tokendrop.errors import UserError
 from tokendrop.tasks import kind_named
 
 # whose lines would be taken for texts, with labels, separators and all
-_TABLES = (".csv", ".json", ".jsonl", ".parquet")
+_TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 DRAWN = 100  # texts between two looks of the bar
 
 
-def is_table(name: str | None) -> bool:
+def _is_table(name: str) -> bool:
     """Whether a file of that name has texts in columns, and not in its lines."""
-    return name is not None and Path(name).suffix.lower() in _TABLES
+    return Path(name).suffix.lower() in _TABLES
+
+
+def text_columns(named: Sequence[str] | None, file: str | None, places: str) -> Sequence[str]:
+    """The columns that the texts of a table are in.
+
+    Args:
+        named: with --column, None for the usual one.
+        file: with the texts, None for another source of them, which has no columns.
+        places: the options that can name a table, for the message.
+
+    Raises:
+        UserError: some are named, and the file has none.
+    """
+    if named and (file is None or not _is_table(file)):
+        raise UserError(f"--column {named[0]} is of a table in {places}, and none is named")
+    return named or ["text"]
 
 
 @contextmanager
@@ -43,16 +59,16 @@ def parts_of_texts(
     """The parts of each text of a file: its lines, cut at tabs, or the rows of a table.
 
     Args:
-        name: of a file, as in :func:`lines_of`, or of a CSV, JSON, JSONL or Parquet file.
+        name: of a file, as in :func:`_lines_of`, or of a CSV, TSV, JSON, JSONL or Parquet file.
         columns: of a table, whose texts are the parts.
-        printing: as in :func:`lines_of`.
+        printing: as in :func:`_lines_of`.
 
     Raises:
-        UserError: as :func:`lines_of`, or a table without such a column; later, that a cell of it
+        UserError: as :func:`_lines_of`, or a table without such a column; later, that a cell of it
             holds no text.
     """
-    if name is None or not is_table(name):
-        with lines_of(name, printing=printing) as lines:
+    if name is None or not _is_table(name):
+        with _lines_of(name, printing=printing) as lines:
             yield (tuple(line.split("\t")) for line in lines)
         return
     _opened(name, name).close()
@@ -64,7 +80,7 @@ def parts_of_texts(
 
 
 @contextmanager
-def lines_of(name: str | None, *, printing: bool = True) -> Iterator[Iterator[str]]:
+def _lines_of(name: str | None, *, printing: bool = True) -> Iterator[Iterator[str]]:
     """Lines of text; a bar says what is left where a terminal shows nothing else.
 
     They are in UTF-8, or in UTF-16 with its mark. A line ends at a line feed, with or without a
@@ -76,16 +92,11 @@ def lines_of(name: str | None, *, printing: bool = True) -> Iterator[Iterator[st
         printing: whether answers go to standard output, where a bar would be in their way.
 
     Raises:
-        UserError: it cannot be read, is a table, or is in another encoding.
+        UserError: it cannot be read, or is in another encoding.
     """
     if name is None:
         yield iter(())
         return
-    if is_table(name):
-        raise UserError(
-            f"{name}: texts are read one per line, and a {Path(name).suffix.lower()} file is a "
-            "table: write its texts alone into a .txt file, with a tab between those of a pair"
-        )
     shown = "standard input" if name == "-" else name
     with _opened(name, shown) as file, _bar("lines", printing) as bar:
         yield _counted(file, name, shown, bar)
@@ -113,21 +124,29 @@ def _drawn(
         yield row
 
 
-def texts_of(file: str, task: str, most: int | None = None) -> list[tuple[str, ...]]:
-    """The first texts of a file for a kind of task, one per line, a tab between their parts.
+def texts_of(
+    file: str, columns: Sequence[str], task: str, most: int | None = None
+) -> list[tuple[str, ...]]:
+    """The first texts of a file for a kind of task, but for blank ones.
+
+    Args:
+        file: as in :func:`parts_of_texts`.
+        columns: as there.
+        task: the kind.
+        most: how many are taken, all if not given.
 
     Raises:
         UserError: there are none, or one is no input of such a task.
     """
-    with lines_of(file) as lines:
-        there = ((n, tuple(x.split("\t"))) for n, x in enumerate(lines, 1) if x.strip())
+    with parts_of_texts(file, columns) as texts:
+        there = ((n, parts) for n, parts in enumerate(texts, 1) if any(x.strip() for x in parts))
         found = list(islice(there, most))
     if not found:
-        raise UserError(f"{file} holds no texts: give one per line")
+        raise UserError(f"{file} holds no texts: give one per line, or a table of them")
     kind = kind_named(task)
-    for line, text in found:
+    for number, text in found:
         if complaint := kind.complaint(text):
-            raise UserError(f"{file}, line {line} {complaint}")
+            raise UserError(f"{file}, {'row' if _is_table(file) else 'line'} {number} {complaint}")
     return [text for _, text in found]
 
 

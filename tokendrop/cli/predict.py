@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tokendrop.cli.answers import as_json, check_place, write_answers
-from tokendrop.cli.lines import is_table, parts_of_texts
+from tokendrop.cli.lines import parts_of_texts, text_columns
 from tokendrop.cli.options import Parser, add_model_options
 from tokendrop.data.sources import stream_hub
 from tokendrop.deploy.engines import PACKAGES
@@ -38,8 +38,8 @@ def parser() -> Parser:
     parser.add_argument(
         "--file",
         help="a file of any size with one text per line, in UTF-8, or UTF-16 with its mark, - for "
-        "standard input, or a table (.csv, .json, .jsonl, .parquet); a blank line or cell has an "
-        "answer without a label",
+        "standard input, or a table (.csv, .tsv, .json, .jsonl, .parquet); a blank line or cell "
+        "has an answer without a label",
     )
     parser.add_argument(
         "--dataset",
@@ -95,12 +95,9 @@ def run(arguments: Sequence[str]) -> None:
         raise UserError("nothing to classify: give a text, or --file FILE with one text per line")
     if len(named) > 1:
         raise UserError("--file and --dataset both name texts: leave one of them out")
-    if options.column and options.dataset is None and not is_table(options.file):
-        raise UserError(
-            f"--column {options.column[0]} is of a --dataset or a table in --file, and none is "
-            "named"
-        )
     columns = options.column or ["text"]
+    if options.dataset is None:
+        columns = text_columns(options.column, options.file, "--file, or of a --dataset")
     if options.out is not None and (not named or options.texts):
         raise UserError(
             f"--out {options.out} takes the answers to a --file or --dataset, and no other texts"

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from tokendrop.bounds import Count, NonNegative, PositiveShare, check
-from tokendrop.cli.lines import texts_of
+from tokendrop.cli.lines import text_columns, texts_of
 from tokendrop.cli.options import Parser, add_trust_option
 from tokendrop.deploy.engines import PACKAGES, Infer, check_installed, dense_runs
 from tokendrop.errors import UserError
@@ -78,9 +78,9 @@ def _measure(options: argparse.Namespace, device: torch.device, name: Dtype) -> 
         timed = list(_exported(options))
         _save(options.json, {"machine": provenance(), "exported": timed})
         return
-    if options.texts or options.trust_reducer:
-        option = "--texts" if options.texts else "--trust-reducer"
-        raise UserError(f"{option} is for an exported model: name its folder with --exported")
+    for option in ("--texts", "--column", "--trust-reducer"):
+        if vars(options)[option.removeprefix("--").replace("-", "_")]:
+            raise UserError(f"{option} is for an exported model: name its folder with --exported")
     rate = _matmul(device, dtype)
     machine = provenance() | _card(device) | rate | {"dtype": name}
     found: dict[str, Any] = {"machine": machine, "rows": [], "training": []}
@@ -160,8 +160,13 @@ def parser() -> Parser:
     parser.add_argument(
         "--texts",
         metavar="FILE",
-        help="texts for --exported, one per line, instead of random rows: what a method drops that "
-        "decides by content, random rows do not show",
+        help="texts for --exported, one per line or a table, instead of random rows: what a method "
+        "drops that decides by content, random rows do not show",
+    )
+    parser.add_argument(
+        "--column",
+        action="append",
+        help="of a table in --texts, that has the texts; two of them for pairs (default: text)",
     )
     add_trust_option(parser)
     parser.add_argument(
@@ -234,7 +239,8 @@ def _inference(
 def _exported(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     model = ExportedModel.read(options.exported, options.trust_reducer)
     runs = model.runs(options.engines or ["onnxruntime"])
-    texts = texts_of(options.texts, model.described.task) if options.texts else []
+    columns = text_columns(options.column, options.texts, "--texts")
+    texts = texts_of(options.texts, columns, model.described.task) if options.texts else []
     mixes = ["texts"] if texts else options.mixes or ["all_128"]
     for mix, size in product(mixes, options.batch_sizes or [1]):
         for row in time_exported(model, runs, mix, size, options.rounds, options.seconds, texts):

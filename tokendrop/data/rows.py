@@ -15,7 +15,7 @@ from tokendrop.data.encoding import half_a_character
 from tokendrop.data.lazy import Made, taken
 from tokendrop.data.sources import Table, check_columns
 from tokendrop.data.split import Rationale
-from tokendrop.errors import UserError, unknown
+from tokendrop.errors import UserError
 
 # of a cell with several labels; the first two are how JSON and Parquet files are read
 SEVERAL = (list, np.ndarray, dict, tuple, set)
@@ -126,8 +126,8 @@ def read_texts(table: Table, text: Sequence[str], label: str) -> Sequence[tuple[
     Raises:
         UserError: a column is missing, the table is empty, or a row has no text.
     """
-    check_columns(table, list(text), "text")
-    check_columns(table, [label], "label")
+    check_columns(table, list(text), "--data.text")
+    check_columns(table, [label], "--data.label")
     columns = [table[name] for name in text]
     blank = []
     for number, row in enumerate(zip(*columns, strict=True), 1):
@@ -152,11 +152,9 @@ def unlabelled_texts(table: Table, columns: Sequence[str]) -> Iterator[tuple[str
         the parts of each row; an empty one for a cell without a text.
 
     Raises:
-        UserError: there is no such column; later, that a cell holds no text.
+        UserError: there is no such column, or several; later, that a cell holds no text.
     """
-    for column in columns:
-        if column not in table.called:
-            raise unknown(f"column of {table.place!r} (--column)", column, map(str, table.called))
+    check_columns(table, list(columns), "--column")
     return _checked(table, columns)
 
 

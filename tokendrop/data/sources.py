@@ -291,7 +291,7 @@ def check_columns(table: Table, columns: list[str], option: str) -> None:
         if column not in table.called:
             raise UserError(
                 f"{table.place}: {unknown('column', column, shown)}; "
-                f"set it with --data.{option} (a CSV or TSV names its columns in the first line; "
+                f"set it with {option} (a CSV or TSV names its columns in the first line; "
                 "docs/your_data.md says how to name those of a file that does not)"
             )
         if table.called.count(column) > 1:

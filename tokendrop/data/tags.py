@@ -178,8 +178,8 @@ def read_sentences(table: Table, text: Sequence[str], label: str) -> Rows:
             space.
     """
     (words,) = text
-    check_columns(table, [words], "text")
-    check_columns(table, [label], "label")
+    check_columns(table, [words], "--data.text")
+    check_columns(table, [label], "--data.label")
     if not len(table):
         raise UserError(f"{table.place}: no sentences; give a file with at least one")
     for column in (words, label):
