@@ -81,6 +81,7 @@ def test_a_word_ends_where_the_column_does(tmp_path, make, between):
     ("content", "says"),
     [
         ("a O\nfilm\n", "line 2: 'film' has no tag"),
+        ("a,O\nfilm,O\n", "line 1: 'a,O' has no tag; .*, with blanks between them"),
         ("a\tO\nNew film\nb\tO\n", "line 2: 'New film' has no tag.*a tab between"),
         ("a\tO\n\tO\nb\tO\n", "line 2: the tag 'O' has no word"),
         ("# id\n1\tAda\t_\tB\n2-3\tisn't\t_\t_\n2\tis\t_\tO\n\n1\tno\t_\tO\n", "line 2: num.*2,4 "),
@@ -131,6 +132,7 @@ def test_file_of_no_sentences(tmp_path):
         (["a film"], [["O", "O"]], r"row 1: column 'tokens' holds a str, not a list"),
         ([["a"]], [None], r"row 1: column 'tags' holds nothing, not a list"),
         ([["a", "b"]], [["O", None]], r"row 1: a word without a tag in column 'tags'"),
+        ([["a", "b"]], [[-100, 1]], r"row 1: the tag -100, by which other tools leave tokens out"),
         ([["a"], ["b", None]], [["O"], ["O", "O"]], r"row 2: None in the place of a word"),
         ([["a", ["b"]]], [["O", "O"]], r"row 1: \['b'\] in the place of a word"),
         ([["a", "b"]], [["O", ["B", "I"]]], r"row 1: \['B', 'I'\] in the place of a tag"),

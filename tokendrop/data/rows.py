@@ -187,6 +187,8 @@ def refuse_several(table: Table, label: str) -> None:
         shown = " ".join(str(cell).split())[:60]
         what = f"column {label!r} holds a {type(cell).__name__}, {shown}: that is multi-label"
         cure = "give each row one label, or choose another column with --data.label"
+        if len(table) == 1:
+            cure += "; if these are the labels of all rows, write one object per row"
         refuse(several, table.place, what, cure)
 
 
@@ -237,8 +239,8 @@ def _number(value: Any, column: str, row: int, place: str) -> float:
         number = math.nan
     if not abs(number) <= _LARGEST:
         raise UserError(
-            f"{place}, row {row}: {value!r} in column {column!r} is not a number; correct it, or "
-            "choose the column with --data.label"
+            f"{place}, row {row}: {value!r:.60} in column {column!r} is not a number; correct it, "
+            "or choose the column with --data.label"
         )
     return number
 

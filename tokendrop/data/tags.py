@@ -15,7 +15,7 @@ from tokendrop.data.entities import to_iob2
 from tokendrop.data.lazy import Made
 from tokendrop.data.rows import SEVERAL, Rows, class_name, refuse
 from tokendrop.data.sources import Table, check_columns, existing
-from tokendrop.data.split import Sentence
+from tokendrop.data.split import IGNORED, Sentence
 from tokendrop.errors import UserError, one_line
 
 # what the columns of words and of tags are called
@@ -79,7 +79,7 @@ def _sentences(file: Path, path: str, tabs: bool) -> Iterator[tuple[list[str], l
         if len(fields) < 2 or not fields[-1]:
             raise UserError(
                 f"{at}: {fields[0]!r} has no tag; each line needs a word and, as its last column, "
-                "the tag" + ", with a tab between them as most lines have" * tabs
+                f"the tag, with {'a tab' if tabs else 'blanks'} between them, as most lines have"
             )
         if not fields[0]:
             raise UserError(f"{at}: the tag {fields[-1]!r} has no word before it; correct the line")
@@ -174,8 +174,8 @@ def read_sentences(table: Table, text: Sequence[str], label: str) -> Rows:
 
     Raises:
         UserError: a column is missing, the table is empty, a cell is no list, a sentence has no
-            words, or not as many tags as words; a word is no text, or a tag is a list or has white
-            space.
+            words, or not as many tags as words; a word is no text, or a tag is a list, has white
+            space or is -100.
     """
     (words,) = text
     check_columns(table, [words], "--data.text")
@@ -236,6 +236,8 @@ def _checked(
                 what = f"{half} of a word with its tag"
             elif len(tag.split()) > 1:
                 what = f"white space in the tag {tag!r:.60}"
+            elif tag == str(IGNORED):
+                what = f"the tag {tag}, by which other tools leave tokens out of what is scored"
             refuse([number] if what else [], place, what, "correct it")
         yield list(map(str, row)), to_iob2(tags)
 
