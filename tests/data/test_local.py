@@ -260,6 +260,26 @@ def test_places_that_do_not_fit(options, says):
         TextData(**options)
 
 
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"trian": ["label", "text"]}, "unknown file in files.columns 'trian': did you mean 'trai"),
+        ({"train": ["label", "text", "id"]}, "a.tsv: every row has fewer fields than .* 3: name"),
+        ({"test": ["label", "text"]}, r"a.jsonl has no header that files.columns.test could"),
+    ],
+)
+def test_columns_that_no_file_has(make, tmp_path, columns, says):
+    (tmp_path / "a.tsv").write_text("pos\tfine\nneg\tdull\n")
+    (tmp_path / "a.jsonl").write_text('{"label": "pos", "text": "so so"}\n')
+    with pytest.raises(UserError, match=says):
+        make(dir=str(tmp_path), files=Files("a.tsv", test="a.jsonl", columns=columns)).setup()
+
+
+def test_classes_of_numbers_are_named_by_texts():
+    with pytest.raises(UserError, match=r"files.classes \{0: 'bad'\} cannot be used"):
+        Files("a.tsv", classes={0: "bad"})
+
+
 def test_value_without_a_class(make, tmp_path):
     write_csv(tmp_path / "a.csv", [{"text": "a", "label": 1}, {"text": "b", "label": 3}])
     files = Files("a.csv", classes={"1": "one", "2": "two"})

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tokendrop.bounds import check_fields
 from tokendrop.data.cells import missing
 from tokendrop.data.formats import DELIMITED, torn_rows
 from tokendrop.data.lazy import Made
 from tokendrop.data.rows import SEVERAL, class_name, refuse_several
 from tokendrop.data.sources import DEMO, Table, read_demo, read_hub
-from tokendrop.errors import UserError
+from tokendrop.errors import UserError, unknown
 from tokendrop.tasks import Task
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,16 @@ class Files:
     label: str | None = None
     columns: dict[str, list[str]] = field(default_factory=dict)
     classes: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            UserError: a value of another type, or columns of a file that is not named.
+        """
+        check_fields(self, "files.")
+        for split in self.columns:
+            if split not in self.paths:
+                raise unknown("file in files.columns", split, self.paths)
 
     @property
     def paths(self) -> dict[str, str]:
@@ -147,16 +158,31 @@ class Source:
         if published is None:
             return kind.read_file(path, text, label, folder=folder)
         columns = published.columns.get(split)
+        delimited = Path(path).suffix.lower() in DELIMITED
+        if columns and not delimited:
+            raise UserError(
+                f"{path} has no header that files.columns.{split} could stand for: leave it out, "
+                "and name the columns with --data.text and --data.label"
+            )
         table = kind.read_file(path, text, label, columns, folder)
-        return _without_torn(table, columns) if Path(path).suffix.lower() in DELIMITED else table
+        return _without_torn(table, columns) if delimited else table
 
 
 def _without_torn(table: Table, columns: Sequence[str] | None) -> Table:
-    """The rows with all fields: nobody can mend a published file."""
+    """The rows with all fields: nobody can mend a published file.
+
+    Raises:
+        UserError: none has.
+    """
     count = len(columns or table.columns)
     torn = torn_rows(Path(table.place).expanduser(), count, columns is None)
     if len(torn) != len(table) or not torn.any():
         return table
+    if torn.all():
+        raise UserError(
+            f"{table.place}: every row has fewer fields than there are columns, {count}: name as "
+            "many, in its header or with --data.files.columns"
+        )
     log.warning(
         "%s: %d rows with fewer fields than columns, torn by line breaks, were left out; the first "
         "is row %d",
