@@ -275,9 +275,14 @@ def test_columns_that_no_file_has(make, tmp_path, columns, says):
         make(dir=str(tmp_path), files=Files("a.tsv", test="a.jsonl", columns=columns)).setup()
 
 
-def test_classes_of_numbers_are_named_by_texts():
-    with pytest.raises(UserError, match=r"files.classes \{0: 'bad'\} cannot be used"):
-        Files("a.tsv", classes={0: "bad"})
+def test_classes_are_named_by_their_numbers(make, tmp_path):
+    write_csv(tmp_path / "a.csv", [{**row, "label": i % 2} for i, row in enumerate(rows(40))])
+    assert make(dir=str(tmp_path), files=Files("a.csv", classes={0: "no", 1: "yes"})).labels == [
+        "no",
+        "yes",
+    ]
+    with pytest.raises(UserError, match=r"files.classes \{True: 'bad'\} cannot be used"):
+        Files("a.csv", classes={True: "bad"})
 
 
 def test_value_without_a_class(make, tmp_path):
