@@ -134,7 +134,8 @@ def test_weights_of_another_architecture(family: str, tmp_path: Path) -> None:
     ("changes", "match"),
     [
         ({"hidden_size": "32"}, "hidden_size"),
-        ({"id2label": ["bad", "fair", "good"]}, "cannot load a"),
+        ({"id2label": ["bad", "fair", "good"]}, r"has \['bad', 'fair', 'good'\] under id2label"),
+        ({"id2label": {"bad": 0, "good": 1}}, "under id2label and not the names of .* by number"),
         ({"num_attention_heads": 5}, "cannot load a model"),
         ({"num_attention_heads": -4}, "has num_attention_heads -4, of which there is 1 at least"),
         ({"num_hidden_layers": -1}, "has num_hidden_layers -1, of which there is 1 at least"),

@@ -53,8 +53,9 @@ class Files:
         Raises:
             UserError: a value of another type, or columns of a file that is not named.
         """
-        if isinstance(self.classes, dict):  # YAML has numbers where a table has their digits
-            named = {str(x) if type(x) is int else x: name for x, name in self.classes.items()}
+        given: Any = self.classes
+        if isinstance(given, dict):  # YAML has numbers where a table has their digits
+            named = {str(x) if type(x) is int else x: name for x, name in given.items()}
             object.__setattr__(self, "classes", named)
         check_fields(self, "files.")
         for split in self.columns:

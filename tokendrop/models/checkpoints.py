@@ -49,6 +49,12 @@ def read_config(place: str) -> PretrainedConfig:
         if isinstance(kind, str) and kind not in FAMILIES:
             # said before transformers asks for a newer one, or to trust code that lies there
             raise UserError(f"{place} cannot be run: {not_supported(kind)}")
+        names = described.get("id2label") or {}
+        if not isinstance(names, dict) or not all(str(key).isdecimal() for key in names):
+            raise UserError(
+                f"the config.json of {place} has {names!r:.60} under id2label and not the names of "
+                'classes by number, {"0": ..., "1": ...}: correct it'
+            )
         config = AutoConfig.from_pretrained(place, trust_remote_code=False)
     supported(config)
     # what a pass gives, and in which form, is said where it is run
@@ -99,6 +105,8 @@ def read_tokenizer(place: str) -> Tokenizer:
             tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
         except Exception:
             check_folder(Path(place))  # where another folder is meant, that is the reason
+            if Path(place).is_dir():
+                read_config(place)  # which a tokenizer is looked for by
             raise
         words = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
     if not tokenizer.is_fast:
