@@ -44,7 +44,7 @@ class DataSettings:
             text may also be a list of words.
         label: column of the class (integers and names both do), number, tags or answers;
             "label" if not given, "tags" or "answers" for those.
-        rationale: column of human rationales of classes, read where a file has it: a list
+        rationale: column of human rationales of classes, which one file must have: a list
             with 0 or 1 for each word of the (last) text, or one such list of each annotator;
             "rationale" in ERASER's form, whose documents are the column "document".
         task: what is learned: a class ("classification"), a number ("regression"), a tag for
