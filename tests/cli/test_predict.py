@@ -257,3 +257,5 @@ def test_a_dataset_is_read_as_it_comes(
     assert "--file" in line
     assert "leave one of them out" in complaint(capsys, *asked, "--file", str(file))
     assert "--column text is of" in complaint(capsys, *words[:3], "a text", "--column", "text")
+    twice = complaint(capsys, *asked, "--column", "text", "--column", "text")
+    assert "--column names 'text' twice: name it once, or another" in twice

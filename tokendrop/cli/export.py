@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from tokendrop.cli.lines import text_columns, texts_of
+from tokendrop.cli.lines import is_table, text_columns, texts_of
 from tokendrop.cli.options import MODEL, Parser, add_trust_option
 from tokendrop.cli.training_settings import data_settings
 from tokendrop.data.text_data import TextData
@@ -64,7 +64,7 @@ def parser() -> Parser:
 def run(arguments: Sequence[str]) -> None:
     """Parse the command line and export."""
     options = parser().parse_args(arguments)
-    columns = text_columns(options.column, options.rows, "--rows")
+    columns = text_columns(options.column, "--rows", there=is_table(options.rows))
     model = load(options.checkpoint, trust_reducer=options.trust_reducer)
     folder = Path(options.checkpoint)
     beside = folder.resolve() if folder.is_dir() else Path(folder.name)

@@ -21,6 +21,7 @@ from rich.progress import (
 )
 
 from tokendrop.data.encoding import LOOKED_AT, encoding_by
+from tokendrop.data.names import repeated
 from tokendrop.data.rows import unlabelled_texts
 from tokendrop.data.sources import read_file
 from tokendrop.errors import UserError
@@ -31,24 +32,26 @@ _TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 DRAWN = 100  # texts between two looks of the bar
 
 
-def _is_table(name: str) -> bool:
+def is_table(name: str | None) -> bool:
     """Whether a file of that name has texts in columns, and not in its lines."""
-    return Path(name).suffix.lower() in _TABLES
+    return name is not None and Path(name).suffix.lower() in _TABLES
 
 
-def text_columns(named: Sequence[str] | None, file: str | None, places: str) -> Sequence[str]:
+def text_columns(named: Sequence[str] | None, places: str, *, there: bool) -> Sequence[str]:
     """The columns that the texts of a table are in.
 
     Args:
         named: with --column, None for the usual one.
-        file: with the texts, None for another source of them, which has no columns.
         places: the options that can name a table, for the message.
+        there: whether one of them does.
 
     Raises:
-        UserError: some are named, and the file has none.
+        UserError: some are named and there is no table, or one is named twice.
     """
-    if named and (file is None or not _is_table(file)):
+    if named and not there:
         raise UserError(f"--column {named[0]} is of a table in {places}, and none is named")
+    if named and (column := repeated(named)) is not None:
+        raise UserError(f"--column names {column!r} twice: name it once, or another")
     return named or ["text"]
 
 
@@ -67,7 +70,7 @@ def parts_of_texts(
         UserError: as :func:`_lines_of`, or a table without such a column; later, that a cell of it
             holds no text.
     """
-    if name is None or not _is_table(name):
+    if name is None or not is_table(name):
         with _lines_of(name, printing=printing) as lines:
             yield (tuple(line.split("\t")) for line in lines)
         return
@@ -146,7 +149,7 @@ def texts_of(
     kind = kind_named(task)
     for number, text in found:
         if complaint := kind.complaint(text):
-            raise UserError(f"{file}, {'row' if _is_table(file) else 'line'} {number} {complaint}")
+            raise UserError(f"{file}, {'row' if is_table(file) else 'line'} {number} {complaint}")
     return [text for _, text in found]
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tokendrop.cli.answers import as_json, check_place, write_answers
-from tokendrop.cli.lines import parts_of_texts, text_columns
+from tokendrop.cli.lines import is_table, parts_of_texts, text_columns
 from tokendrop.cli.options import Parser, add_model_options
 from tokendrop.data.sources import stream_hub
 from tokendrop.deploy.engines import PACKAGES
@@ -95,9 +95,8 @@ def run(arguments: Sequence[str]) -> None:
         raise UserError("nothing to classify: give a text, or --file FILE with one text per line")
     if len(named) > 1:
         raise UserError("--file and --dataset both name texts: leave one of them out")
-    columns = options.column or ["text"]
-    if options.dataset is None:
-        columns = text_columns(options.column, options.file, "--file, or of a --dataset")
+    there = options.dataset is not None or is_table(options.file)
+    columns = text_columns(options.column, "--file, or of a --dataset", there=there)
     if options.out is not None and (not named or options.texts):
         raise UserError(
             f"--out {options.out} takes the answers to a --file or --dataset, and no other texts"

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from tokendrop.bounds import Count, NonNegative, PositiveShare, check
-from tokendrop.cli.lines import text_columns, texts_of
+from tokendrop.cli.lines import is_table, text_columns, texts_of
 from tokendrop.cli.options import Parser, add_trust_option
 from tokendrop.deploy.engines import PACKAGES, Infer, check_installed, dense_runs
 from tokendrop.errors import UserError
@@ -239,7 +239,7 @@ def _inference(
 def _exported(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     model = ExportedModel.read(options.exported, options.trust_reducer)
     runs = model.runs(options.engines or ["onnxruntime"])
-    columns = text_columns(options.column, options.texts, "--texts")
+    columns = text_columns(options.column, "--texts", there=is_table(options.texts))
     texts = texts_of(options.texts, columns, model.described.task) if options.texts else []
     mixes = ["texts"] if texts else options.mixes or ["all_128"]
     for mix, size in product(mixes, options.batch_sizes or [1]):
