@@ -151,6 +151,17 @@ def test_a_method_is_no_list() -> None:
         Mine()
 
 
+def test_a_moment_that_never_comes_is_refused() -> None:
+    """Written so, the method would drop nothing, and say nothing."""
+
+    class Mine(Half):
+        def before_layers(self, view: View) -> Decision | None:
+            return None
+
+    with pytest.raises(UserError, match="'before_layers': did you mean 'before_layer'"):
+        Mine()
+
+
 class Terms(Half):
     """Its loss has the terms that a test gives it."""
 

@@ -6,11 +6,15 @@ from typing import Any
 
 from torch import nn
 
-from tokendrop.errors import UserError, shown
+from tokendrop.errors import UserError, shown, unknown
+
+_OF_MOMENTS = ("before_", "after_")
 
 
 def check_methods(kind: type, base: type) -> None:
-    """Raise for a class that has a value in the place of a method, e.g. a list of ``stages``.
+    """Raise for a class with a value in the place of a method, or a moment that never comes.
+
+    The first is a list of ``stages``, for instance, and the second ``before_layers``.
 
     Args:
         kind: the class.
@@ -25,6 +29,10 @@ def check_methods(kind: type, base: type) -> None:
                 f"{kind.__name__}.{name} is {shown(value)}, but every reducer has a method of "
                 "that name: write a method that returns it, or call it otherwise"
             )
+    moments = [name for name in vars(base) if name.startswith(_OF_MOMENTS)]
+    for name in dir(kind):
+        if name.startswith(_OF_MOMENTS) and name not in moments:
+            raise unknown(f"moment of {kind.__name__}", name, moments)
 
 
 def check_attribute(kind: type, base: type, name: str, value: Any) -> None:
