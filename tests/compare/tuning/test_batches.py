@@ -183,3 +183,18 @@ def test_points_of_one_training_have_nothing_between_them(tmp_path: Path) -> Non
     assert pairs([trial(1, 1.2), trial(2, 2.5), trial(3, 9.0)], 1.5, 2, 3) == [(2, 3), (1, 2)]
     # of two about as fast the last, which may have been drawn between others
     assert pairs([trial(1, 6.0), trial(2, 1.2), trial(3, 6.1), trial(4, 1.15)], 2) == [(4, 3)]
+
+
+def test_what_lies_between_two_trials_is_told_of_the_same_operating_point() -> None:
+    """A rule that is slow in every trial and one that is fast have nothing between them."""
+
+    def trial(number: int, **speedups: float) -> Trial:
+        points = [Measured(name, 0.5, speedup) for name, speedup in speedups.items()]
+        return Trial(number, {}, Outcome(points, 1, 1.0, 0.0, 1.0, [], 0.0))
+
+    apart = [trial(1, paper=1.05, tight=3.5), trial(2, paper=1.0, tight=6.0)]
+    assert around(apart, [2]) == []
+    both = [trial(1, paper=1.05, tight=1.1), trial(2, paper=1.0, tight=6.0)]
+    assert around(both, [2]) == [(both[0], both[1])]
+    # at no point of a method where another comes near
+    assert around([*both, trial(3, paper=2.1, tight=9.0)], [2]) == []

@@ -226,7 +226,7 @@ def test_a_larger_cost_goes_on_and_a_smaller_one_changes_nothing(
     assert more[: len(before)] == before
     # what an earlier choice has run does not stand beside the new one
     cells = {record_path(out, **asdict(cell.run)): cell for cell in grid(larger, chosen)}
-    stale = "by a tuning within other limits: set tune back to what it was, or delete (.+) to m"
+    stale = "within other limits or .+ gone: set tune back to what it was, or delete (.+) to m"
     with pytest.raises(UserError, match=stale) as refused:
         begin_or_continue(larger, out, cells)
     # all that is to be deleted is named at once
@@ -239,6 +239,20 @@ def test_a_larger_cost_goes_on_and_a_smaller_one_changes_nothing(
     journals = {path: path.read_bytes() for path in (out / "tuning").glob("*.journal")}
     assert choice(comparison, out, data) == choice(comparison, tuned.out, data)
     assert {path: path.read_bytes() for path in journals} == journals
+
+
+def test_the_runs_of_a_choice_stay_where_its_journals_were_lost(
+    tuned: Finished, data: TextData, tmp_path: Path
+) -> None:
+    """The same trials, made anew in another time, choose the same."""
+    out = tmp_path / "out"
+    shutil.copytree(tuned.out, out)
+    shutil.rmtree(out / "tuning")
+    comparison = of_methods("layers", "merging")
+    chosen = tune(comparison, out, lambda task, settings: data)
+    cells = {record_path(out, **asdict(cell.run)): cell for cell in grid(comparison, chosen)}
+    begin_or_continue(comparison, out, cells)
+    assert all(path.is_file() for path in cells)
 
 
 def test_scores_of_the_training_rows_are_paid_for_once(data: TextData, tmp_path: Path) -> None:

@@ -87,12 +87,12 @@ def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Ce
         for entry in entries(comparison)
     }
     # tables take the seeds of a point together, so all of them have its settings
-    by_point = {_key(asdict(cell.run))[:-1]: _as_read(asdict(cell)) for cell in cells.values()}
+    by_point = {_key(asdict(cell.run))[:-1]: _settings_of(cell) for cell in cells.values()}
     places = {_key(asdict(cell.run)): path for path, cell in cells.items()}
     tuned = {(cell.run.task, cell.run.method) for cell in cells.values() if cell.tuning}
     chosen_before: dict[str, Path] = {}
     for path in _records(cells):
-        before = UNNOTED | _settings(path).config
+        before = _untimed(UNNOTED | _settings(path).config)
         run = before.get("run", {})
         key = _key(run)
         if run and (other := places.setdefault(key, path)) != path:
@@ -101,7 +101,7 @@ def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Ce
                 "that name"
             )
         if path in cells:
-            now = common | _as_read(asdict(cells[path]))
+            now = common | _settings_of(cells[path])
         elif point := by_point.get(key[:-1]):
             now = common | point | {"run": run}
         else:
@@ -128,9 +128,10 @@ def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Ce
             )
     if chosen_before:
         raise UserError(
-            f"{next(iter(chosen_before.values()))} was chosen by a tuning within other limits: set "
-            f"tune back to what it was, or delete {' '.join(chosen_before)} to measure what is "
-            "chosen now, for which what was trained is found"
+            f"{next(iter(chosen_before.values()))} was chosen among other trials, within other "
+            "limits or in a journal that is gone: set tune back to what it was, or delete "
+            f"{' '.join(chosen_before)} to measure what is chosen now, for which what was trained "
+            "is found"
         )
     settings = yaml.safe_dump(asdict(comparison), sort_keys=False)
     write_text(out / SETTINGS, settings)
@@ -180,6 +181,19 @@ def _records(cells: Mapping[Path, Cell]) -> list[Path]:
 def _key(run: Mapping[str, Any]) -> tuple[Any, ...]:
     """What a run is known by: its point, and behind it the seed."""
     return tuple(run.get(name) for name in ("task", "method", "operating_point", "seed"))
+
+
+def _settings_of(cell: Cell) -> dict[str, Any]:
+    """The settings of a run, as its record should have them."""
+    return _untimed(_as_read(asdict(cell)))
+
+
+def _untimed(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings without the seconds of tuning, which are others where a journal is made anew."""
+    tuning = settings["tuning"]
+    if not isinstance(tuning, dict):
+        return settings
+    return settings | {"tuning": {name: tuning[name] for name in tuning if name != "seconds"}}
 
 
 def _as_read(settings: dict[str, Any]) -> Any:

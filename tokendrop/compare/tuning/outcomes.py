@@ -131,26 +131,36 @@ def around(trials: Sequence[Trial], speedups: Sequence[float]) -> list[tuple[Tri
         speedups: to reach.
 
     Returns:
-        for each such speed-up the two trials that come nearest to it; that first which the faster
-        trials miss most. Of trials about as fast it is the last, as the last may have been drawn
-        between others.
+        for each such speed-up the two trials that come nearest to it at the same operating point,
+        as what lies between them is told of no other; that first which the faster trials miss most.
+        Of trials about as fast it is the last, as the last may have been drawn between others.
     """
-    measured = [(trial, point.speedup) for trial in trials for point in trial.outcome.points]
+    measured: dict[str | None, list[tuple[Trial, float]]] = {}
+    for trial in trials:
+        for point in trial.outcome.points:
+            measured.setdefault(point.point, []).append((trial, point.speedup))
+    speeds = [speed for of_point in measured.values() for _, speed in of_point]
     found: dict[tuple[int, int], tuple[float, Trial, Trial]] = {}
     for wanted in speedups:
-        slower = [one for one in measured if one[1] < REACHED * wanted]
-        faster = [one for one in measured if one[1] >= REACHED * wanted]
-        if not slower or not faster:
+        if any(REACHED * wanted <= speed <= NEAR * wanted for speed in speeds):
             continue
-        most, least = max(speed for _, speed in slower), min(speed for _, speed in faster)
-        below = max((t for t, speed in slower if speed * NEAR >= most), key=lambda t: t.number)
-        above = max((t for t, speed in faster if speed <= least * NEAR), key=lambda t: t.number)
-        missed = least / wanted
-        pair = below.number, above.number
-        if missed > NEAR and below is not above and missed > found.get(pair, (0.0,))[0]:
-            found[pair] = missed, below, above
+        for of_point in measured.values():
+            slower = [one for one in of_point if one[1] < REACHED * wanted]
+            faster = [one for one in of_point if one[1] >= REACHED * wanted]
+            if not slower or not faster:
+                continue
+            most, least = max(speed for _, speed in slower), min(speed for _, speed in faster)
+            below = max((t for t, speed in slower if speed * NEAR >= most), key=_number)
+            above = max((t for t, speed in faster if speed <= least * NEAR), key=_number)
+            missed, pair = least / wanted, (below.number, above.number)
+            if below is not above and missed > found.get(pair, (0.0,))[0]:
+                found[pair] = missed, below, above
     by_gap = sorted(found.values(), key=lambda one: -one[0])
     return [(below, above) for _, below, above in by_gap]
+
+
+def _number(trial: Trial) -> int:
+    return trial.number
 
 
 def choose(
