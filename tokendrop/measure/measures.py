@@ -166,8 +166,8 @@ TRAIN_COST = Measure(
     better="less",
     show="{:.1f}x".format,
     column="Train cost",
-    meaning="FLOPs of the same work, as a multiple of the fine-tuned start alone; of one epoch of "
-    "fine-tuning where a fine-tuned model was taken as it is.",
+    meaning="FLOPs of all stages of training, as a multiple of the fine-tuned start alone; of one "
+    "epoch of fine-tuning where a fine-tuned model was taken as it is.",
 )
 
 MEASURES = (

@@ -185,6 +185,16 @@ def test_what_differs_between_runs_is_given_as_a_range() -> None:
     assert lines["seeds"] == "0, 1, 2"
 
 
+def test_what_no_run_has_anything_to_say_of_has_no_line() -> None:
+    """As the code of reducers of one's own, where all are of the package."""
+    plain, own = record("merging"), record("mine")
+    plain.provenance.update(code={}, threads=0)
+    own.provenance.update(code={"mine.Reducer": "0a1b"})
+    assert "code" not in (lines := origins.provenance_of([plain]))
+    assert lines["threads"] == "0"
+    assert origins.provenance_of([plain, own])["code"] == "mine.Reducer 0a1b"
+
+
 @pytest.mark.parametrize("seeds", [(0,), (0, 1)])
 def test_the_terminal_table_fits(seeds: tuple[int, ...]) -> None:
     console = Console(width=110, file=io.StringIO(), record=True)

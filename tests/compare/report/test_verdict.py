@@ -84,7 +84,7 @@ def test_a_dense_model_that_chance_explains_is_held_against_none(tmp_path: Path)
 
 def test_without_dense_dev_or_answers_it_compares_nothing(tmp_path: Path) -> None:
     (only,) = said(tmp_path, [record("m", "p", flops=2.0)])
-    assert only == "On reviews the dense model has not run, so nothing can be compared."
+    assert only == "On reviews the dense model has not run, so no method is compared with it."
     (_, gone) = said(tmp_path, [replace(run, dev=None) for run in grid()])
     assert "dact_bert, first_k and power_bert did on the dev split" in gone
     assert "compare again into a new folder" in gone

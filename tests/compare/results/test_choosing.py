@@ -99,6 +99,19 @@ def test_seeds_decide_together_and_the_best_of_them_is_taken() -> None:
     assert found.run.seed == 1
 
 
+def test_a_mean_over_other_seeds_is_not_held_against_dense(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Of the seed in which dense is good, too, a method would seem to gain."""
+    dense = [run("dense", "full", 0.9, 1.0, seed=0), run("dense", "full", 0.7, 1.0, seed=1)]
+    lucky = run("adapler", "2x", 0.85, 2.0, seed=0)
+    whole = [run("power_bert", "1.5x", value, 1.5, seed=s) for s, value in enumerate((0.9, 0.69))]
+    assert chosen([*dense, lucky, *whole], 0.01) == "power_bert (1.5x)"
+    assert "adapler (2x) cannot be held against dense" in caplog.text
+    with pytest.raises(UserError, match=r"none: adapler \(2x\) cannot .* run the comparison again"):
+        choose([*dense, lucky], HERE, 0.01)
+
+
 @pytest.mark.parametrize(
     ("runs", "max_loss", "task", "error"),
     [

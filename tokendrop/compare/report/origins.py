@@ -9,6 +9,9 @@ from typing import Any
 from tokendrop.compare.results.points import Point, by_task
 from tokendrop.compare.results.records import Record, ordered
 
+EMPTY: tuple[Any, ...] = (None, {}, [])
+"""What a run notes where there is nothing to say, such as of the code of reducers of its own."""
+
 
 def notes_of(records: Sequence[Record]) -> dict[str, list[str]]:
     """Each note that runs left, with the points that left it and the tasks if those differ."""
@@ -64,7 +67,7 @@ def provenance_of(records: Sequence[Record]) -> dict[str, str]:
     keys = dict.fromkeys(key for record in records for key in record.provenance)
     for key in keys:
         if key not in {"config", "seed"}:
-            values = [r.provenance[key] for r in records if r.provenance.get(key) is not None]
+            values = [found for r in records if (found := r.provenance.get(key)) not in EMPTY]
             if values:
                 lines[key.replace("_", " ")] = _common(values)
     return lines

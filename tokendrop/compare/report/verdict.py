@@ -35,7 +35,7 @@ def verdict(budgets: Sequence[SameBudget]) -> list[str]:
 
 def _of_task(found: SameBudget) -> list[str]:
     if found.dense is None:
-        return [f"On {found.task} the dense model has not run, so nothing can be compared."]
+        return [f"On {found.task} the dense model has not run, so no method is compared with it."]
     value, level = found.dense.mean(VALUE), found.baseline
     metric = found.dense.runs[0].metric.replace("_", " ")
     reached = f"On {found.task} {found.dense.name} reaches {VALUE.show(value)} {metric}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from tokendrop.compare.results.resampled import Difference, Resampled
 from tokendrop.errors import UserError, unknown
 from tokendrop.measure.measures import THROUGHPUT_UNPADDED as CLOCK
 from tokendrop.measure.measures import VALUE
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,9 @@ def choose(
 
     Fast is by the clock at 32 rows against the same encoder with nothing dropped, mean over the
     seeds; what is within the noise of that measurement is not faster. A point that drops nothing is
-    the dense model, whatever the clock says of it, and is no candidate. The clock ran on texts of
-    the test split; no answer to them has a part in the choice.
+    the dense model, whatever the clock says of it, and is no candidate; nor is one that has run
+    with other seeds than the reference, which a warning names. The clock ran on texts of the test
+    split; no answer to them has a part in the choice.
 
     Args:
         records: of a comparison.
@@ -94,12 +98,13 @@ def choose(
             "longer, on more rows, or test on more"
         )
     every = rivals(tasks[task])
-    others = [point for point in every if not point.drops_nothing]
-    if every and not others:
+    dropping = [point for point in every if not point.drops_nothing]
+    if every and not dropping:
         raise UserError(
             f"none: of {len(every)} points on {task} none drops anything, so none is faster than "
             f"{reference.name}: give the methods settings that drop more"
         )
+    others = _with_seeds_of(reference, dropping)
     faster = [point for point in others if _is_faster(point, min_speedup)]
     # a loss of exactly the limit is within it, whatever its last binary digit
     within = [p for p in faster if _dev_value(reference) - _dev_value(p) <= max_loss + 1e-9]
@@ -115,6 +120,19 @@ def choose(
         on_dev=Resampled(on_dev, folder).difference(*on_dev),
         on_test=Resampled([point, reference], folder).difference(point, reference),
     )
+
+
+def _with_seeds_of(reference: Point, points: Sequence[Point]) -> list[Point]:
+    """The points whose means are over the seeds of the reference: others differ by these, too."""
+    same = [point for point in points if point.seeds == reference.seeds]
+    if len(same) < len(points):
+        left_out = ", ".join([point.name for point in points if point.seeds != reference.seeds])
+        said = f"{left_out} cannot be held against {reference.name}, which has run with other seeds"
+        cure = "run the comparison again, which makes the runs that are missing"
+        if not same:
+            raise UserError(f"none: {said}: {cure}")
+        log.warning("left out: %s: %s", said, cure)
+    return same
 
 
 def _dev_value(point: Point) -> float:
