@@ -11,6 +11,7 @@ import yaml
 
 from tokendrop.cli.options import Parser, add_trust_option, told_next
 from tokendrop.cli.training_settings import TRAINING_CONFIG
+from tokendrop.compare.report.tables import show_measure
 from tokendrop.compare.results.baseline import baselines
 from tokendrop.compare.results.choosing import Choice, choose
 from tokendrop.compare.results.floor import read_floors
@@ -137,7 +138,7 @@ def _told(choice: Choice, max_loss: float) -> list[str]:
         (FLOPS_UNPADDED, "fewer FLOPs"),
         (KEPT_TOKENS, "of tokens x layers kept"),
     )
-    gained = ", ".join(f"{measure.show(point.mean(measure))} {what}" for measure, what in shown)
+    gained = ", ".join(f"{show_measure(point, measure)} {what}" for measure, what in shown)
     lines.append(f"  speed: {gained}")
     if run.has_caveat:
         lines.append(f"  {MARK} {run.details['caveat']}")

@@ -132,9 +132,10 @@ def comparison_parser(command: str, config: str, description: str) -> ArgumentPa
         action="config",
         help="YAML file of the comparison; later files and options override earlier ones, "
         "--methods.NAME.arguments.ARGUMENT one argument of a method of the file, and "
-        "--methods.NAME null, or NAME: null under methods of a later file, leaves it out. A method "
-        "that is given anew keeps what is not said again, also under another reducer, until "
-        "--methods.NAME.arguments null takes it back (default: "
+        "--methods.NAME null, or NAME: null under methods of a later file, leaves it out. A later "
+        "file that names methods names all that there are. A method that is given anew keeps what "
+        "is not said again, also under another reducer, until --methods.NAME.arguments null takes "
+        "it back (default: "
         f"configs/compare/{config}.yaml)",
     )
     parser.add_argument("--out", type=str, default=f"runs/{command}", help="output folder")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from tests.compare.synthetic import record, saved
@@ -52,6 +53,15 @@ def test_a_loss_is_said_and_beats_no_method_that_is_better(tmp_path: Path) -> No
     runs = [saved(tmp_path, "dense", NINE), saved(tmp_path, "m", NINE, clock=1.1, flops=2)]
     (only,) = said(tmp_path, *runs, engine(tmp_path, LOSES, 2.0))
     assert "; it loses 30.00 points (-39.00 to -21.00)." in only
+
+
+def test_what_cannot_be_paired_is_not_beaten(tmp_path: Path) -> None:
+    """Without its answers, or of another seed, whatever the means are."""
+    runs = [saved(tmp_path, "dense", NINE), engine(tmp_path, NINE, 2.0)]
+    gone = replace(saved(tmp_path, "m", LOSES, clock=1.1, flops=2), predictions_file=None)
+    other = replace(saved(tmp_path, "n", LOSES, clock=1.1, flops=2), seed=7)
+    (only,) = said(tmp_path, *runs, gone, other)
+    assert "beats packed dense" in only
 
 
 def test_within_the_noise_nothing_is_beaten(tmp_path: Path) -> None:
