@@ -1,10 +1,10 @@
 """The trials of one method on one task, drawn by Optuna and kept in a journal.
 
 What is drawn depends on the seed, the speed-ups to reach and the draws before alone, so a journal
-that a kill cut off goes on as if it had not been. A journal has draws of three kinds: those that were measured; those
-of values that had been measured before; and those that what was left of the cost did not cover, in
-whose place another is drawn. From the first of these on, a larger cost would draw others, so what
-follows says under which cost it was drawn.
+that a kill cut off goes on as if it had not been. A journal has draws of three kinds: those that
+were measured; those of values that had been measured before; and those that what was left of the
+cost did not cover, in whose place another is drawn. From the first of these on, a larger cost would
+draw others, so what follows says under which cost it was drawn.
 
 Trials are drawn in batches: those of one batch know nothing of what the others gave, so that they
 can be trained side by side.
