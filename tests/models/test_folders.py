@@ -86,6 +86,14 @@ def test_torn_weights_of_torch_are_named(folder: Path, old: bool) -> None:
     refused(folder, r"pytorch_model\.bin is torn, or holds something else")
 
 
+@pytest.mark.parametrize("name", ["state_dict", "model_state_dict", "module"])
+def test_a_checkpoint_of_a_training_is_told_from_weights(folder: Path, name: str) -> None:
+    weights = folder / "model.safetensors"
+    torch.save({"epoch": 3, name: load_file(weights)}, folder / "pytorch_model.bin")
+    weights.unlink()
+    refused(folder, f"hold '{name}': they are a checkpoint of a training.*save these alone")
+
+
 def test_a_pickled_model_is_no_weights(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     torch.save(tiny_model("roberta"), folder / "pytorch_model.bin")

@@ -16,6 +16,7 @@ from tokendrop.models.cards import SIDE_CAR
 
 _ADAPTER = "adapter_config.json"
 _CONFIG = "config.json"
+_WRAPPERS = {"model", "module"}  # under which checkpoints of trainings have a model's tensors
 
 
 def check_folder(folder: Path) -> None:
@@ -108,6 +109,11 @@ def why_lost(lost: Sequence[str], unknown: Sequence[str], names: Collection[str]
     said = f"{len(lost)} tensors of the encoder, e.g. {lost[0]}"
     if not unknown:
         return f"{said}: restore the whole file"
+    if wrapped := [name for name in unknown if "state_dict" in name or name in _WRAPPERS]:
+        return (
+            f"{said}, and hold {wrapped[0]!r}: they are a checkpoint of a training, with the "
+            "model's tensors inside; save these alone, by the model's save_pretrained"
+        )
     # the longest, since one may end with another
     known = max((name for name in names if unknown[0].endswith(f".{name}")), key=len, default="")
     before = unknown[0].removesuffix(known)
