@@ -141,7 +141,7 @@ def check_marked(tables: Iterable[Table], column: str | None) -> None:
     """
     called = {str(name) for table in tables for name in table.called}
     if column is not None and column not in called:
-        raise unknown("column of rationales (--data.rationale)", column, called)
+        raise unknown("column of rationales (--data.rationale, null for none)", column, called)
 
 
 def with_rationales(rows: Rows, table: Table, text: Sequence[str], column: str | None) -> Rows:

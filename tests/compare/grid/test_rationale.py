@@ -264,7 +264,10 @@ def test_a_comparison_in_the_same_folder_shares_the_training(config: Path, measu
     ("column", "complains"),
     [
         ("null", "no test row of movies has a human rationale: name"),
-        ("reasons", "column of rationales (--task_data.movies.rationale) 'reasons': did you mean"),
+        (
+            "reasons",
+            "(--task_data.movies.rationale, null for none) 'reasons': did you mean",
+        ),
     ],
 )
 def test_a_task_without_rationales_is_named_before_anything_is_trained(
