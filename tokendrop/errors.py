@@ -49,6 +49,11 @@ def shown(value: object) -> str:
     return repr(value) if len(repr(value)) <= 60 else f"a {type(value).__name__}"
 
 
+def brief(value: object) -> str:
+    """The beginning of a value in a message, on one line."""
+    return " ".join(repr(value).split())[:60]
+
+
 def no_settings(name: str) -> UserError:
     """An error for a group of settings that is null, a number, a text or a list."""
     return UserError(f"{name} must be settings by their names: name what it sets, or leave it out")

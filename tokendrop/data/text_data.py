@@ -129,7 +129,8 @@ class TextData(PackedData):
             rows = rows_of(kind, table, text, label)
             given[name] = with_rationales(rows, table, text, settings.rationale)
         del table, rows
-        given, seed = kind.alike(given), settings.split_seed
+        seed = settings.split_seed
+        given = kind.alike(given)
         if self._alone is None:
             whole = make_splits(given, settings.dev_fraction, settings.test_fraction, seed)
         else:
@@ -153,7 +154,8 @@ class TextData(PackedData):
             splits = dict.fromkeys(SPLITS, splits[self._alone[0]])
         used = [settings.class_weights, tokeniser.identity, settings.doc_stride]
         used += [settings.batch_size, settings.token_budget]
-        used += ["no token types"] * (tokeniser.untyped and len(text) > 1)
+        if tokeniser.untyped and len(text) > 1:
+            used.append("no token types")
         return Prepared(splits, kind, labels, used, labels)
 
     @property
@@ -223,12 +225,8 @@ class TextData(PackedData):
     def train_batches(self, seed: int, epoch: int, place: Place = ALONE) -> DataLoader[Batch]:
         """A process' share of batches of rows of similar length, in the order of seed and epoch."""
         split, settings = self.splits["train"], self.settings
-        return _loader(
-            split,
-            shuffled_by_length(
-                split.lengths, settings.batch_size, settings.token_budget, seed, epoch, place
-            ),
-        )
+        sizes = settings.batch_size, settings.token_budget
+        return _loader(split, shuffled_by_length(split.lengths, *sizes, seed, epoch, place))
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of similar length in a new order each epoch.

@@ -10,7 +10,7 @@ from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
-from tokendrop.errors import UserError, one_line
+from tokendrop.errors import UserError, brief, one_line
 
 
 def model_folder(name: str | Path, **options: Any) -> Path:
@@ -24,8 +24,7 @@ def model_folder(name: str | Path, **options: Any) -> Path:
         UserError: it is no name, there is neither, or the Hub cannot be reached.
     """
     if not isinstance(name, str | Path):
-        shown = " ".join(repr(name).split())
-        raise UserError(f"{shown:.60} names no model: give its folder, or its name on the Hub")
+        raise UserError(f"{brief(name)} names no model: give its folder, or its name on the Hub")
     if not str(name).strip():  # which would be the current folder
         raise UserError(f"{name!r} names no model: give its folder, . for the current one")
     folder = Path(os.path.expanduser(name))

@@ -9,7 +9,7 @@ from numbers import Integral
 from tokendrop.data.encoding import half_a_character
 from tokendrop.data.split import Split
 from tokendrop.data.tokens import Tokeniser
-from tokendrop.errors import UserError
+from tokendrop.errors import UserError, brief
 from tokendrop.tasks import Answering, Task
 from tokendrop.tasks.given import split_of
 
@@ -105,8 +105,7 @@ def _check(text: object, place: str) -> None:
     parts = text if isinstance(text, tuple) else (text,)
     for part in parts:
         if not isinstance(part, str):
-            shown = " ".join(repr(text).split())
-            raise UserError(f"{place} is {shown:.60}: give a text, or a tuple of two")
+            raise UserError(f"{place} is {brief(text)}: give a text, or a tuple of two")
         if half := half_a_character(part):
             raise UserError(f"{place} has {half}: correct it")
 
@@ -119,8 +118,7 @@ def check_batch_size(size: int) -> None:
     """
     # an Integral is also one of numpy's
     if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
-        shown = " ".join(repr(size).split())
-        raise UserError(f"batch_size {shown:.60} cannot be used: use a whole number, 1 or more")
+        raise UserError(f"batch_size {brief(size)} cannot be used: use a whole number, 1 or more")
 
 
 def _parts(text: Text) -> tuple[str, ...]:

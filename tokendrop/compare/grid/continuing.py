@@ -92,7 +92,8 @@ def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Ce
     tuned = {(cell.run.task, cell.run.method) for cell in cells.values() if cell.tuning}
     chosen_before: dict[str, Path] = {}
     for path in _records(cells):
-        before = _untimed(UNNOTED | _settings(path).config)
+        noted = _settings(path)
+        before = _untimed(UNNOTED | noted.config)
         run = before.get("run", {})
         key = _key(run)
         if run and (other := places.setdefault(key, path)) != path:
@@ -119,7 +120,7 @@ def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Ce
             chosen_before[f"{path.parent}/{run['method']}--*--{run['task']}--*.json"] = path
             continue
         if path in cells:
-            _tell_changed(path, cells[path])
+            _tell_changed(path, noted.code, cells[path])
         for place, old, wanted in differences(before, now):
             raise UserError(
                 f"{path} was made with {place} {old}, and now it is {wanted}: set it back, "
@@ -137,9 +138,9 @@ def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Ce
     write_text(out / SETTINGS, settings)
 
 
-def _tell_changed(path: Path, cell: Cell) -> None:
+def _tell_changed(path: Path, code: Mapping[str, str], cell: Cell) -> None:
     """Say that a run is not made again which a method of somebody's own made with other code."""
-    for kind in changed_code(_settings(path).code, code_of(from_spec(cell.reducer))):
+    for kind in changed_code(code, code_of(from_spec(cell.reducer))) if code else ():
         log.warning(
             f"{path} was made before the code of {kind} changed, and stays: delete that file to "
             "make it again"
