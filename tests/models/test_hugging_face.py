@@ -29,6 +29,7 @@ from tokendrop.models.hugging_face import (
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.power_bert import PowerBert
+from tokendrop.tasks import KINDS
 from tokendrop.testing.tiny import LAYERS, MAX_TOKENS, tiny_model
 
 
@@ -360,3 +361,20 @@ class TestWhatPlainModelsDo:
         for model in (TokenDropForSequenceClassification(inner).eval(), backbone):
             numbers = pipeline("text-classification", model=model, tokenizer=inner.tokenizer)(TEXTS)
             assert [found["score"] for found in numbers] == pytest.approx(wanted, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["classification", "token_classification"])
+def test_padded_tensors_are_sent_to_what_takes_them(kind: str, tmp_path: Path) -> None:
+    model = of_kind(kind, ["O", "B-PER", "I-PER"], Dense())
+    padded = dict(
+        model.tokenizer(["adam lives in bern", "adam"], padding=True, return_tensors="pt")
+    )
+    head = KINDS[kind].head.auto
+    for given in (padded, padded["input_ids"]):
+        with pytest.raises(UserError, match=rf"predict\(texts\).*{head.__name__}\.from_pretrained"):
+            model(given)
+    with pytest.raises(UserError, match='subfolder="reducer"'):
+        model(**padded)
+    model.save_pretrained(tmp_path / "model")
+    tokendrop.register()
+    head.from_pretrained(tmp_path / "model", subfolder="reducer")(**padded)

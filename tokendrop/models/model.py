@@ -97,12 +97,22 @@ class TokenDropModel(AnsweringModel):
         head = head_of(self.backbone)
         return ModelSummary(self.reducer, self.shape, kind, head, self.labels, self.figures)
 
-    def forward(self, batch: Batch) -> Encoded:
+    def forward(self, batch: Batch | None = None, **padded: Any) -> Encoded:
         """What the method makes of a batch.
 
         Under ``torch.compile`` the layers' parts are compiled, and not the loop around them, in
         which every batch goes another way.
+
+        Raises:
+            UserError: what Hugging Face's models take in the place of a batch: padded tensors.
         """
+        if padded or not isinstance(batch, Batch):
+            raise UserError(
+                "a TokenDropModel runs a packed tokendrop.engine.packed.Batch: for texts use "
+                "predict(texts), for padded tensors "
+                f"AutoModel{head_of(self.backbone).suffix}.from_pretrained(FOLDER, "
+                f'subfolder="{SIDE_CAR}") after tokendrop.register()'
+            )
         encoded: Encoded = self._encoded(batch, torch.compiler.is_compiling())
         return encoded
 
