@@ -44,7 +44,7 @@ def is_changed(file: Path) -> bool:
     except OSError:
         return False
     # torn or flipped itself, a sum says nothing good of its file
-    return file.is_file() and wanted != [_known(file).encode()]
+    return file.is_file() and wanted != [known(file).encode()]
 
 
 def remove(file: Path) -> None:
@@ -70,15 +70,15 @@ def changed_of(folder: Path) -> Path | None:
         path = Path(folder, name.decode(errors="replace").replace("\0", "?"))
         try:
             # a list may be a stranger's, and a device has no end
-            if not path.is_file() or _known(path).encode() != wanted:
+            if not path.is_file() or known(path).encode() != wanted:
                 return path
         except OSError:
             return path
     return None
 
 
-def _known(file: Path) -> str:
-    # large files are asked for by every run that begins with them
+def known(file: Path) -> str:
+    """As :func:`digest`, worked out once: every run asks for the large files it begins with."""
     found = os.stat(file)
     return _digest(file, found.st_mtime_ns, found.st_size, found.st_ino)
 

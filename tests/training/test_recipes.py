@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 import tokendrop
@@ -143,6 +143,38 @@ def test_methods_share_the_fine_tuning_and_repeat_no_stage(
     changed = (first[1].folder / "done.json").stat().st_mtime_ns
     assert trained(method, data, tmp_path)[1].folder == first[1].folder
     assert (first[1].folder / "done.json").stat().st_mtime_ns == changed
+
+
+@pytest.mark.parametrize("form", ["safetensors", "bin"])
+def test_a_backbone_whose_weights_were_replaced_is_another_start(
+    backbone: str, data: TextData, tmp_path: Path, form: str
+) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(backbone, own)
+    file = own / "model.safetensors"
+    tensors = load_file(file)
+    old = {name: tensor.clone() for name, tensor in tensors.items()}
+
+    def put(tensors: dict[str, torch.Tensor]) -> None:
+        if form == "safetensors":
+            save_file(tensors, file, {"format": "pt"})
+        else:
+            file.unlink(missing_ok=True)
+            torch.save(tensors, own / "pytorch_model.bin")
+
+    def fine_tuned() -> TrainedStage:
+        module = TokenDropModule(Dense(), str(own), fine_tune=FINE_TUNE)
+        return trained(module, data, tmp_path / "stages")[0]
+
+    put(old)
+    first = fine_tuned()
+    put({name: tensor.flip(-1) for name, tensor in old.items()})
+    (own / "notes.txt").write_text("what lies beside the weights is none")
+    second = fine_tuned()
+    assert first.folder != second.folder
+    assert first.curve != second.curve
+    put(old)
+    assert fine_tuned().folder == first.folder
 
 
 def test_what_only_matters_at_inference_needs_no_training(

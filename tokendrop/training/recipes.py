@@ -27,6 +27,7 @@ from tokendrop.files import file_name, make_folder
 from tokendrop.holding import one_at_a_time
 from tokendrop.models import backbones
 from tokendrop.models.checkpoints import check_vocabulary
+from tokendrop.models.fingerprint import backbone_fingerprint
 from tokendrop.models.model import TokenDropModel, load_with
 from tokendrop.reducers import from_spec
 from tokendrop.reducers.base import Stage
@@ -96,6 +97,8 @@ def plan(
         "metric": module.metric,
         "seed": seed,
     } | decisive(make_trainer(first, []))
+    if weights := backbone_fingerprint(module.backbone, module.random_init):
+        described["weights"] = weights
     if module.compiled:
         described["compile"] = True
     if module.patience is not None:

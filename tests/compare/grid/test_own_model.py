@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file, save_file
 
 import tokendrop
 from tests.cli.test_cli import complaint
@@ -154,6 +155,32 @@ def test_fit_takes_it_too(
     dense = next(compared.glob("runs/dense-*.json"))
     on_dev = json.loads(dense.read_text())["dev"]["value"]
     assert f"accuracy on dev: {on_dev:.4f}" in capsys.readouterr().out
+
+
+def test_a_model_that_was_trained_again_in_its_folder_is_not_taken_for_the_old_one(
+    case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again, out = tmp_path / "again", tmp_path / "out"
+    shutil.copytree(case, again)
+    file = again / "model" / "model.safetensors"
+    old = file.read_bytes()
+    tensors = {name: tensor.flip(-1) for name, tensor in load_file(file).items()}
+    methods = {"dense": {"reducer": "Dense"}, "cut": {"reducer": "baselines.Truncation"}}
+    words = options(again, out, methods={"dense": methods["dense"]})
+    assert main(["compare", *words]) == 0
+    save_file(tensors, file, {"format": "pt"})
+    said = f"was made from other weights than {again / 'model'} holds now: put them back"
+    for wanted in (["dense"], list(methods)):
+        words = options(again, out, methods={name: methods[name] for name in wanted})
+        assert said in complaint(capsys, "compare", *words)
+    assert main(["compare", *words[:-1], str(tmp_path / "new")]) == 0
+    first, second = (
+        next(place.glob("predictions/dense-*.csv")).read_text() for place in (out, tmp_path / "new")
+    )
+    assert first != second
+    file.write_bytes(old)
+    assert main(["compare", *words]) == 0
+    assert {path.name.split("--")[0] for path in out.glob("runs/*.json")} == {*methods}
 
 
 class TestTuning:

@@ -91,6 +91,10 @@ def test_the_same_run_with_another_outcome_is_refused(
         ),
         ({"provenance": {"config": FINE_TUNED, "data_fingerprint": "b"}}, "another set of rows"),
         (
+            {"provenance": {"config": FINE_TUNED, "backbone_fingerprint": "b"}},
+            "another set of weights of the backbone",
+        ),
+        (
             {"provenance": {"config": FINE_TUNED, "evaluate_in": "bf16"}},
             "another type of weights",
         ),
@@ -101,7 +105,11 @@ def test_the_same_run_with_another_outcome_is_refused(
 def test_what_cannot_be_compared_is_refused(
     changes: dict[str, object], what: str, tmp_path: Path
 ) -> None:
-    provenance = {"config": FINE_TUNED, "data_fingerprint": "a"}
+    provenance = {
+        "config": FINE_TUNED,
+        "data_fingerprint": "a",
+        "backbone_fingerprint": "a",
+    }
     one = folder(tmp_path / "one", [record(provenance=provenance)])
     other = folder(
         tmp_path / "other", [record("new", "p", **({"provenance": provenance} | changes))]

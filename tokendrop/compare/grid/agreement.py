@@ -26,6 +26,7 @@ from tokendrop.errors import UserError
 from tokendrop.files import write_text
 from tokendrop.holding import hold
 from tokendrop.measure.provenance import provenance
+from tokendrop.models.fingerprint import backbone_fingerprint
 from tokendrop.models.model import load_with
 from tokendrop.reducers import from_spec
 from tokendrop.reducers.dense import Dense
@@ -130,6 +131,9 @@ def _record(
         | {
             "config": asdict(comparison) | asdict(cell),
             "data_fingerprint": fingerprint,
+            "backbone_fingerprint": backbone_fingerprint(
+                comparison.backbone, comparison.random_init
+            ),
             "code": code_of(from_spec(cell.reducer)),
             "seed": cell.run.seed,
         },

@@ -20,6 +20,7 @@ from tokendrop.data.settings import SPLITS
 from tokendrop.errors import UserError
 from tokendrop.files import check_untaken, make_folder, write_text
 from tokendrop.models.cards import SIDE_CAR
+from tokendrop.models.fingerprint import backbone_fingerprint
 from tokendrop.reducers import from_spec
 from tokendrop.reducers.own_code import changed_code, code_of
 from tokendrop.stored import read_json
@@ -76,7 +77,8 @@ def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Ce
         UserError: a finished run in the folder has other settings: any, if it is one of the runs of
             this comparison or another seed of one; one of :data:`COMMON`, or the data or the metric
             of its task, if it is not. Or it is of a method that was tuned within other limits
-            since, so that it may be no point of it any more. Or two files hold one run.
+            since, so that it may be no point of it any more. Or the backbone's folder has other
+            weights since, or two files hold one run.
     """
     make_folder(out)
     for path in _records(cells):
@@ -90,6 +92,7 @@ def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Ce
     by_point = {_key(asdict(cell.run))[:-1]: _settings_of(cell) for cell in cells.values()}
     places = {_key(asdict(cell.run)): path for path, cell in cells.items()}
     tuned = {(cell.run.task, cell.run.method) for cell in cells.values() if cell.tuning}
+    backbone = backbone_fingerprint(comparison.backbone, comparison.random_init)
     chosen_before: dict[str, Path] = {}
     for path in _records(cells):
         noted = _settings(path)
@@ -121,6 +124,12 @@ def begin_or_continue(comparison: Comparison, out: Path, cells: Mapping[Path, Ce
             continue
         if path in cells:
             _tell_changed(path, noted.code, cells[path])
+        # a folder that is gone has no other weights; the tables can be made without it
+        if backbone and noted.backbone_fingerprint not in (None, backbone):
+            raise UserError(
+                f"{path} was made from other weights than {comparison.backbone} holds now: put "
+                "them back, delete that file, or name another folder with --out"
+            )
         for place, old, wanted in differences(before, now):
             raise UserError(
                 f"{path} was made with {place} {old}, and now it is {wanted}: set it back, "
@@ -210,8 +219,10 @@ def _settings(path: Path) -> _Provenance:
 @dataclass(frozen=True)
 class _Provenance:
     config: Config
-    data_fingerprint: str | None = None  # versions before did not note it
-    code: dict[str, str] = field(default_factory=dict)  # nor this
+    # versions before did not note these
+    data_fingerprint: str | None = None
+    backbone_fingerprint: str | None = None  # nor is it noted where the backbone's name says it
+    code: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

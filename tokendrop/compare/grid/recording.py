@@ -15,6 +15,7 @@ from tokendrop.compare.grid.settings import Cell, Comparison
 from tokendrop.compare.results.records import OnDev, Record
 from tokendrop.data import TextData
 from tokendrop.measure.provenance import provenance
+from tokendrop.models.fingerprint import backbone_fingerprint
 from tokendrop.reducers import from_spec
 from tokendrop.reducers.own_code import code_of
 
@@ -85,6 +86,9 @@ def record_of(
         | {
             "config": asdict(comparison) | asdict(cell),
             "data_fingerprint": data.fingerprint(),
+            "backbone_fingerprint": backbone_fingerprint(
+                comparison.backbone, comparison.random_init
+            ),
             "code": code_of(from_spec(cell.reducer)),
             "seed": run.seed,
             "evaluate_in": comparison.evaluate_in,

@@ -71,6 +71,7 @@ def _comparable(runs: Sequence[tuple[Record, Path]]) -> None:
             ("metric", record.metric, first.metric),
             ("number of test rows", record.examples_eval, first.examples_eval),
             ("backbone", _backbone(record), _backbone(first)),
+            ("set of weights of the backbone", *(_weights(one) for one in (record, first))),
             ("shared fine-tuning", _fine_tuning(record), _fine_tuning(first)),
             *_data(record, first),
             ("type of weights", record.evaluate_in, first.evaluate_in),
@@ -114,6 +115,10 @@ def _settings_of_point(one: Record, other: Record) -> Iterator[tuple[str, Any, A
 def _backbone(record: Record) -> str:
     name, changes = _setting(record, "backbone"), _setting(record, "random_init") or {}
     return f"{name}" + (f" with random weights, {dict(sorted(changes.items()))}" if changes else "")
+
+
+def _weights(record: Record) -> Any:
+    return record.provenance.get("backbone_fingerprint")
 
 
 def _fine_tuning(record: Record) -> str:

@@ -22,6 +22,7 @@ from tokendrop.data import TextData
 from tokendrop.errors import UserError
 from tokendrop.files import file_name
 from tokendrop.models.backbones import shape_of
+from tokendrop.models.fingerprint import backbone_fingerprint
 from tokendrop.reducers import from_spec
 from tokendrop.reducers.length_adaptive.search import load_search
 from tokendrop.reducers.length_adaptive.search.costs import searchable
@@ -250,6 +251,7 @@ def _settings(comparison: Comparison, entry: Entry, data: TextData) -> dict[str,
     """All that what trials give depends on, beside their values."""
     assert comparison.tune is not None
     batch = comparison.tune.batch
+    weights = backbone_fingerprint(comparison.backbone, comparison.random_init)
     return {
         "space": {name: asdict(among) for name, among in entry.method.space.items()},
         "reducer": entry.reducer,
@@ -264,7 +266,8 @@ def _settings(comparison: Comparison, entry: Entry, data: TextData) -> dict[str,
         "precision": comparison.precision,
         "metric": entry.metric,
         "data": entry.data | {"fingerprint": data.fingerprint()},
-        # journals of versions without it are found again
+        # journals of versions without these are found again
+        **({"weights": weights} if weights else {}),
         **({"compile": True} if comparison.compile else {}),
         **({"patience": comparison.patience} if comparison.patience is not None else {}),
     }
