@@ -17,6 +17,7 @@ from tokendrop.compare.tuning.outcomes import Measured, Outcome, Trial, around
 from tokendrop.compare.tuning.settings import Range, Tuning
 from tokendrop.compare.tuning.study import Study
 from tokendrop.compare.tuning.trials import Asked
+from tokendrop.errors import UserError
 
 RANGES = {"rate": Range(1e-3, 1.0, log=True), "kind": Range(choices=["a", "b"])}
 
@@ -198,3 +199,16 @@ def test_what_lies_between_two_trials_is_told_of_the_same_operating_point() -> N
     assert around(both, [2]) == [(both[0], both[1])]
     # at no point of a method where another comes near
     assert around([*both, trial(3, paper=2.1, tight=9.0)], [2]) == []
+
+
+def test_a_journal_goes_on_with_the_weights_that_it_began_with(tmp_path: Path) -> None:
+    def opened(name: str, settings: Mapping[str, Any]) -> None:
+        Study(tmp_path / name, RANGES, {"rate": 0.1, "kind": "a"}, 0, True, settings).__exit__()
+
+    first, other = {"backbone_fingerprint": "a"}, {"backbone_fingerprint": "b"}
+    opened("noted", first)
+    opened("noted", first)
+    with pytest.raises(UserError, match="tuned with backbone_fingerprint a, and now it is b"):
+        opened("noted", other)
+    opened("unnoted", {})  # by a version before
+    opened("unnoted", first)

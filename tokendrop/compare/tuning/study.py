@@ -132,6 +132,8 @@ class Study:
         if before is None:
             self._study.set_user_attr("settings", now)
             return
+        if "backbone_fingerprint" not in before:  # a version before did not note it
+            now.pop("backbone_fingerprint", None)
         for place, old, wanted in differences(before, now):
             raise UserError(
                 f"{self.path} was tuned with {place} {old}, and now it is {wanted}: set it back, "

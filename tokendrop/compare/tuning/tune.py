@@ -267,7 +267,7 @@ def _settings(comparison: Comparison, entry: Entry, data: TextData) -> dict[str,
         "metric": entry.metric,
         "data": entry.data | {"fingerprint": data.fingerprint()},
         # journals of versions without these are found again
-        **({"weights": weights} if weights else {}),
+        **({"backbone_fingerprint": weights} if weights else {}),
         **({"compile": True} if comparison.compile else {}),
         **({"patience": comparison.patience} if comparison.patience is not None else {}),
     }
