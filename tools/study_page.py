@@ -1,0 +1,67 @@
+"""The files of a page of docs/study, from the folders of its comparison.
+
+    python tools/study_page.py docs/study/sst2 study/sst2
+
+Writes summary.md, results.csv, figures/trade_off_flops.png and lengths.csv (right answers by the
+length of the texts, in per cent, and the difference to dense in points with its interval), and the
+rows of docs/study/leaderboard.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+
+from tokendrop.cli import main
+from tokendrop.compare.report.outputs import write_outputs
+from tokendrop.compare.report.tables import show_gap
+from tokendrop.compare.results.joining import joined_comparisons
+
+FIGURE = Path("figures", "trade_off_flops.png")
+
+
+def lengths(found: pd.DataFrame) -> pd.DataFrame:
+    """The report's own panel, rounded as its tables are."""
+    shown = pd.DataFrame(
+        {
+            "task": found["task"],
+            "point": found["point"],
+            "tokens": found["tokens"].str.removesuffix(" tokens"),
+            "right_percent": [f"{100 * share:.1f}" for share in found["right"]],
+        }
+        | {
+            name: [show_gap(gap) if pd.notna(gap) else "" for gap in found[name]]
+            for name in ("vs_dense", "low", "high")
+        }
+    )
+    return shown if shown["task"].nunique() > 1 else shown.drop(columns="task")
+
+
+def write_page(page: Path, folders: list[Path]) -> None:
+    """Write the files of a page, all but its README.md."""
+    records, floors = joined_comparisons(folders)
+    with TemporaryDirectory() as place:
+        found = write_outputs(Path(place), records, floors)
+        (page / FIGURE.parent).mkdir(parents=True, exist_ok=True)
+        for path in (found.summary, found.results):
+            shutil.copy(path, page / path.name)
+        shutil.copy(Path(place) / FIGURE, page / FIGURE)
+        if "lengths" in found.frames:
+            lengths(found.frames["lengths"]).to_csv(page / "lengths.csv", index=False)
+    rows = page.parent / "leaderboard" / f"{page.name}.csv"
+    if code := main(["leaderboard", *map(str, folders), "--out", str(rows)]):
+        raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("page", type=Path, help="folder below docs/study")
+    parser.add_argument("folders", type=Path, nargs="+", help="output folders of compare")
+    options = parser.parse_args()
+    write_page(options.page, options.folders)
