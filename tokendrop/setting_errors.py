@@ -12,6 +12,7 @@ import sys
 from argparse import ArgumentError, ArgumentParser
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, is_dataclass
+from pathlib import Path
 from pydoc import ErrorDuringImport, locate
 
 from tokendrop.bounds import PLAIN
@@ -32,6 +33,11 @@ _NOISE = re.compile(
     r"|Subclass types expect one of:|a class path \(str\)|a dict with|$"
 )
 
+_REDUCERS_FILE = re.compile(
+    r"reducer\b.+?(?:Invalid content in sub-config file|Unexpected import path format:)"
+    r" (.+?\.py)\b",
+    re.DOTALL,
+)
 _NO_MODULE = re.compile(r"No module named '.+'")
 _NO_CLASS = re.compile(r"module '.+' has no attribute '.+'")
 
@@ -56,6 +62,9 @@ def setting_error(
     # settings that others are linked to
     if found := re.match(r'Key "(\w+)\.[\w.]+" not found in namespace', said):
         return no_settings(found[1])
+    # a file that lies there is read as one of settings, whatever it holds
+    if found := _REDUCERS_FILE.search(said):
+        return unknown_reducer(found[1], reducers)
     if parser is not None:
         if found := re.match(r"unrecognized arguments: (\S+)", said):
             return _strange_word(found[1], parser)
@@ -73,6 +82,8 @@ def setting_error(
 
 def unknown_reducer(name: str, reducers: Iterable[str]) -> UserError:
     """An error for a method that is none of this package's, nor the path of somebody's own."""
+    if name.endswith(".py"):
+        return _class_in(name)
     return UserError(
         f"{unknown('reducer', name, reducers)}, or name a class of your own by its dotted path, as "
         "my_module.MyReducer"
@@ -91,9 +102,18 @@ def not_in_module(path: str) -> UserError:
 
 def not_found(path: str, why: str) -> UserError:
     """An error for a class whose module, or one that this needs, is not found."""
+    if path.endswith(".py"):
+        return _class_in(path)
     return UserError(
         f"{path} cannot be imported ({why}): install the package that has it, or put the folder of "
         "its file on PYTHONPATH, as in 'PYTHONPATH=. tokendrop ...'"
+    )
+
+
+def _class_in(file: str) -> UserError:
+    return UserError(
+        f"{file} names a file: name the class in it, as {Path(file).stem}.MyReducer, with the "
+        "file's folder on PYTHONPATH, as in 'PYTHONPATH=. tokendrop ...'"
     )
 
 
