@@ -88,7 +88,8 @@ print("the contract holds")
 # %% [markdown]
 # Is it good? A comparison names it by its path, as it would name a class in a file of yours, and
 # trains it from the same start as everything else. The opposite question is worth asking of any
-# score: random positions at the same share are the floor that it has to beat.
+# score: random positions are the floor that it has to beat. Trained alike, with 0.86 of the tokens
+# left by each layer, they keep about as much as `half`: see the last column.
 
 # %%
 mine = f"{RareWords.__module__}.RareWords"
@@ -99,7 +100,9 @@ comparison = Comparison(
         "rare_words": Method(
             mine, operating_points={"three_quarters": {"share": 0.75}, "half": {"share": 0.5}}
         ),
-        "by_lot": Method("baselines.RandomDrop", {"ratio": 0.85, "epochs": 1}),
+        "by_lot": Method(
+            "baselines.RandomDrop", {"ratio": 0.86, "epochs": 1, "learning_rate": 1e-4}
+        ),
     },
     random_init=random_init,
     fine_tune=Stage("fine_tune", 2, 1e-4, weight_decay=0.01, warmup=0.06, clip=1.0),
