@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -209,6 +210,23 @@ def test_the_card_marks_pairs_as_the_model_does(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=tmp_path / "onnx", capture_output=True, check=True
     )
     wanted = [prediction.value for prediction in model.predict([("w1 w2", "w3"), ("w4", "w5 w6")])]
+    assert json.loads(done.stdout) == pytest.approx(wanted, abs=1e-4)
+
+
+def test_the_lines_of_the_card_are_for_pairs_where_the_model_learned_from_pairs(
+    tmp_path: Path,
+) -> None:
+    model = model_of(Dense(), classes=1)
+    model.answering = replace(model.answering, parts=2)
+    export_onnx(model, tmp_path / "onnx", rows_of([7, 12], 1))
+    card = (tmp_path / "onnx" / "README.md").read_text()
+    (lines,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", lines], cwd=tmp_path / "onnx", capture_output=True, check=True
+    )
+    (shown,) = re.findall(r"^texts = (.*)$", lines, re.MULTILINE)
+    wanted = [prediction.value for prediction in model.predict(eval(shown))]
+    assert {len(text) for text in eval(shown)} == {2}
     assert json.loads(done.stdout) == pytest.approx(wanted, abs=1e-4)
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import threading
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
@@ -110,6 +113,22 @@ class TestCard:
             assert 'tokendrop.load("me/film", trust_reducer=True)' in found
             assert "imported and run by `trust_reducer=True`: `DropPunctuation`." in found
         assert "trust" not in card(model_of(Chain([Dense(), DactBert()])).summary).text
+
+    def test_the_lines_of_a_model_of_pairs_ask_for_a_pair(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        folder = str(tmp_path / "model")
+        for parts in (1, 2):
+            model = model_of(Dense())
+            model.answering = replace(model.answering, parts=parts)
+            model.save_pretrained(folder)
+            text = card(model.summary, folder).text
+            scope: dict[str, Any] = {}
+            for lines in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+                exec(lines, scope)
+            assert scope["answer"].tokens.count("[SEP]") == parts
+            assert not [record for record in caplog.records if "learned from" in record.message]
+            assert ("text_pair" in text) == (parts == 2)
 
     def test_where_a_backbone_lies_is_not_told(self, tmp_path: Path) -> None:
         model = model_of(Dense())

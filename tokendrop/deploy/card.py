@@ -42,6 +42,7 @@ def write_card(
         hidden=model.shape.hidden,
         max_length=model.shape.max_tokens,
         number=model.shape.head.output == "number",
+        parts=model.answering.parts,
         agreement=agreement,
         int8=int8,
         fp32="fp32 against the model: " if int8 else "",

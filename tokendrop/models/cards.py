@@ -80,6 +80,7 @@ class ModelSummary:
         backbone_type: its architecture, as Hugging Face calls it.
         head: what it answers with.
         labels: class names in the order of the logits.
+        pairs: whether it learned from pairs of texts.
         figures: what was measured at this operating point, None if nothing was.
     """
 
@@ -88,6 +89,7 @@ class ModelSummary:
     backbone_type: str
     head: Head
     labels: list[str]
+    pairs: bool
     figures: Figures | None
 
 
@@ -182,6 +184,7 @@ def card(model: ModelSummary, place: str = "FOLDER OR HUB NAME") -> ModelCard:
         backbone=backbone or "not recorded",
         task=figures.task if figures else "not recorded",
         classes=", ".join(model.labels),
+        pairs=model.pairs,
         max_length=shape.max_tokens,
         reducer=yaml.safe_dump(reducer.spec(), sort_keys=False),
         learned=yaml.safe_dump(learned, sort_keys=False) if learned else "",

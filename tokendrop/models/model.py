@@ -94,8 +94,8 @@ class TokenDropModel(AnsweringModel):
     def summary(self) -> ModelSummary:
         """What its card tells."""
         kind = self.backbone.config.model_type
-        head = head_of(self.backbone)
-        return ModelSummary(self.reducer, self.shape, kind, head, self.labels, self.figures)
+        head, pairs = head_of(self.backbone), self.answering.parts == 2
+        return ModelSummary(self.reducer, self.shape, kind, head, self.labels, pairs, self.figures)
 
     def forward(self, batch: Batch | None = None, **padded: Any) -> Encoded:
         """What the method makes of a batch.
