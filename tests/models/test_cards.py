@@ -130,6 +130,17 @@ class TestCard:
             assert not [record for record in caplog.records if "learned from" in record.message]
             assert ("text_pair" in text) == (parts == 2)
 
+    def test_its_pipeline_cuts_long_texts_as_the_card_says(self, tmp_path: Path) -> None:
+        tagger = of_kind("token_classification", ["O", "B-PER", "I-PER"], Dense())
+        for name, model in {"classes": model_of(Dense()), "tags": tagger}.items():
+            folder = str(tmp_path / name)
+            model.save_pretrained(folder)
+            text = card(model.summary, folder).text
+            assert "longer texts are cut" in text
+            scope = {"tokendrop": tokendrop}
+            exec(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[1], scope)
+            assert isinstance(scope["ask"]("bern " * 300), list)
+
     def test_where_a_backbone_lies_is_not_told(self, tmp_path: Path) -> None:
         model = model_of(Dense())
         (tmp_path / "encoder").mkdir()

@@ -68,7 +68,8 @@ def unpadded(
     if (longest := int(lengths.max())) > limit:
         raise UserError(
             f"a row has {longest} tokens but this model reads at most {limit}: let the "
-            f"tokenizer cut it, with truncation=True and max_length={limit}"
+            f"tokenizer cut it, with truncation=True and max_length={limit}, or in a pipeline for "
+            f"tags, which takes neither, with model_max_length={limit}"
         )
     check_ids("input_ids", ids, there, config.vocab_size)
     # with a single type, or none, a backbone does not look at them
