@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -189,6 +190,27 @@ def test_the_lines_of_the_card_run_alone(name: str, classes: int) -> None:
     else:
         assert found == answers
     assert len([line for line in lines.splitlines() if line]) <= 13
+
+
+@pytest.mark.parametrize("name", ["dact_bert", "power_bert"])
+def test_the_lines_of_the_card_run_in_another_folder_as_it_says(name: str, tmp_path: Path) -> None:
+    _, folder, _ = exported(name, 3)
+    card = (folder / "README.md").read_text()
+    ((said, lines),) = re.findall(r"\n(.*):\n\n```python\n(.*?)```", card, re.DOTALL)
+    for file in ("model.onnx", "tokenizer.json", "config.json"):
+        lines = lines.replace(f'"{file}"', f'"{folder / file}"')
+    told = {"PYTHONPATH": str(folder)} if "PYTHONPATH" in said else {}
+    lines = lines.replace('"."', f'"{folder}"') if "place of `.`" in said else lines
+    done = subprocess.run(
+        [sys.executable, "-c", lines],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": "", **told},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(eval(done.stdout)) == 2
 
 
 @pytest.mark.parametrize("name", ["chain", "truncation"])
