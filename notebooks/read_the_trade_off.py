@@ -94,8 +94,9 @@ figure.tight_layout()
 # **Up and to the right is better.** Three things to check before believing a difference:
 #
 # *Is it larger than chance?* An accuracy p on n rows has a standard error of sqrt(p (1 - p) / n).
-# Points closer than two of these cannot be told apart by one seed. Other metrics, such as F1 or a
-# correlation, have other errors: `report.html` has the intervals of all.
+# As a rule of thumb, points closer than two of these are not told apart by one seed. Models that
+# err on the same rows can be, and other metrics, such as F1 or a correlation, have other errors:
+# `report.html` compares models row by row and has the intervals of all metrics.
 
 # %%
 for run in results[(results.method == "dense") & (results.metric == "accuracy")].itertuples():
