@@ -95,6 +95,24 @@ def test_rows_that_changed_in_their_file_are_noticed(
     assert len(list(out.glob("runs/*.json"))) == 2
 
 
+def test_tables_are_not_made_of_runs_on_rows_that_changed_since(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, file = comparison(tmp_path, 40), tmp_path / "test.csv"
+    assert main(words) == 0
+    before = file.read_text()
+    # where no run is missing, too
+    file.write_text(before.replace("bad", "long"))
+    assert main(words) == 2
+    assert "seed1.json is of other rows than reviews has now" in capsys.readouterr().err
+    # the same rows in another file are no others, and without files the tables can be made
+    file.write_text(before + "\n")
+    assert main(words) == 0
+    for split in ("train", "dev", "test"):
+        (tmp_path / f"{split}.csv").unlink()
+    assert main(words) == 0
+
+
 @pytest.mark.parametrize("command", ["compare", "rationale"])
 def test_a_folder_of_something_else_is_left_as_it_was(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

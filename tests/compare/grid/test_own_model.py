@@ -181,6 +181,8 @@ def test_a_model_that_was_trained_again_in_its_folder_is_not_taken_for_the_old_o
     file.write_bytes(old)
     assert main(["compare", *words]) == 0
     assert {path.name.split("--")[0] for path in out.glob("runs/*.json")} == {*methods}
+    # its rows, whose classes are numbered as the model's, are found to be the same
+    assert main(["compare", *words]) == 0
 
 
 class TestTuning:

@@ -300,7 +300,8 @@ def test_runs_of_other_rows_do_not_join(
         text = "a town by the sea and a long dull film"
         (tmp_path / "reviews" / "docs" / "test0.txt").write_text(text)
     capsys.readouterr()
-    assert "is of other rows than movies has now" in complaint(capsys, *words, "--seeds", "[1, 2]")
+    for more in ([], ["--seeds", "[1, 2]"]):
+        assert "is of other rows than movies has now" in complaint(capsys, *words, *more)
     assert (out / "rationale.csv").read_text() == before
 
 

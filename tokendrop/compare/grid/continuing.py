@@ -156,23 +156,24 @@ def _tell_changed(path: Path, code: Mapping[str, str], cell: Cell) -> None:
         )
 
 
-def check_same_data(cells: Mapping[Path, Cell], fingerprint: Callable[[Cell], str]) -> None:
-    """Find out whether the data of the runs that are missing are those of the finished ones.
+def check_same_data(cells: Mapping[Path, Cell], fingerprint: Callable[[Cell], str | None]) -> None:
+    """Find out whether the data are those of the finished runs, whether or not some are missing.
 
     Args:
         cells: the runs, by the files that hold their results once they are finished.
-        fingerprint: what the data of a run are known by, as its record notes it.
+        fingerprint: what the data of a run are known by, as its record notes it; None of data that
+            are not at hand, which need not be where no run of their task is missing.
 
     Raises:
         UserError: the rows of a task have changed since.
     """
-    missing = {cell.run.task: cell for path, cell in cells.items() if not path.is_file()}
-    for path in _records(cells) if missing else []:
+    of_task = {cell.run.task: cell for cell in cells.values()}
+    for path in _records(cells):
         before = _settings(path)
-        cell = missing.get(before.config.get("run", {}).get("task"))
+        cell = of_task.get(before.config.get("run", {}).get("task"))
         if cell is None or before.data_fingerprint is None:
             continue
-        if fingerprint(cell) != before.data_fingerprint:
+        if fingerprint(cell) not in (None, before.data_fingerprint):
             # earlier versions drew others
             drawn = any(cell.data.get(f"{split}_rows") for split in SPLITS)
             raise UserError(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
 
 from tokendrop.data import TextData
 from tokendrop.errors import UserError
+from tokendrop.models.backbones import load_tokenizer
 from tokendrop.reducers import REDUCERS
 from tokendrop.setting_errors import setting_error
 
@@ -42,6 +44,24 @@ def read_data(task: str, settings: dict[str, Any], backbone: str) -> TextData:
         data = make_data(settings, backbone)
         data.setup()
         return data
+
+
+def is_at_hand(settings: dict[str, Any], backbone: str) -> bool:
+    """Whether a task's rows lie in files of one's own that are there, and its tokenizer is too.
+
+    Such rows may have changed under the same name, and can be read to find out.
+
+    Raises:
+        UserError: as :func:`make_data`.
+    """
+    places = make_data(settings, backbone).settings.source.paths.values()
+    if not places or not all(Path(place).expanduser().is_file() for place in places):
+        return False
+    try:
+        load_tokenizer(backbone)
+    except UserError:
+        return False
+    return True
 
 
 @contextmanager

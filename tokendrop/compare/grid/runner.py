@@ -23,7 +23,7 @@ from tokendrop.compare.grid.continuing import (
     check_folder,
     check_same_data,
 )
-from tokendrop.compare.grid.data import DataOf, read_data
+from tokendrop.compare.grid.data import DataOf, is_at_hand, read_data, settings_of
 from tokendrop.compare.grid.engines import check_engines, engine_cells
 from tokendrop.compare.grid.floor import check_floor, write_floor
 from tokendrop.compare.grid.run import check_cell
@@ -47,6 +47,7 @@ from tokendrop.compare.tuning.tune import (
 from tokendrop.data import TextData
 from tokendrop.errors import InUse
 from tokendrop.holding import hold, one_at_a_time
+from tokendrop.training import recipes
 from tokendrop.training.tracking import log_comparison, wants_wandb
 
 
@@ -95,8 +96,18 @@ def _compared(
     for entry in _with_floors(comparison):
         check_floor(entry.task, data_of(entry.task, entry.data), entry.metric)
 
+    known: dict[str, str | None] = {}
+
+    def fingerprint(cell: Cell) -> str | None:
+        """What the rows of a run are known by; None where they need not be read, and cannot be."""
+        task = cell.run.task
+        if task not in known:
+            there = task in tasks or is_at_hand(cell.data, comparison.backbone)
+            known[task] = _fingerprint(comparison, cell, data_of) if there else None
+        return known[task]
+
     def check_data(cells: Mapping[Path, Cell]) -> None:
-        check_same_data(cells, lambda cell: data_of(cell.run.task, cell.data).fingerprint())
+        check_same_data(cells, fingerprint)
 
     def run_known(chosen: Mapping[tuple[str, str], Sequence[Chosen]]) -> None:
         """Make the runs of the methods that are tuned, or need not be."""
@@ -131,6 +142,16 @@ def _compared(
             _report(comparison, found, out)
     failures.check("the tables are of the other runs" if found else "")
     return found
+
+
+def _fingerprint(comparison: Comparison, cell: Cell, data_of: DataOf) -> str:
+    data = data_of(cell.run.task, cell.data)
+    with settings_of(cell.run.task):
+        # the classes are numbered as the backbone's from then on, as they were for the run
+        recipes.backbone_config(
+            comparison.backbone, comparison.random_init, data, comparison.fine_tune
+        )
+    return data.fingerprint()
 
 
 def _run_on(
