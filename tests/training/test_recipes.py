@@ -168,8 +168,11 @@ def test_a_backbone_whose_weights_were_replaced_is_another_start(
 
     put(old)
     first = fine_tuned()
+    # what lies beside the weights is none of theirs
+    for name in ("notes.txt", "optimizer.safetensors", "training_args.bin"):
+        (own / name).write_text("something else")
+    assert fine_tuned().folder == first.folder
     put({name: tensor.flip(-1) for name, tensor in old.items()})
-    (own / "notes.txt").write_text("what lies beside the weights is none")
     second = fine_tuned()
     assert first.folder != second.folder
     assert first.curve != second.curve
