@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from tokendrop.reducers.base import Reducer
 from tokendrop.reducers.chain import Chain
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.own_code import code_of
+from tokendrop.training.module import TokenDropModule
 
 SOURCE = """
 from tokendrop.reducers.base import Reducer, Stage
@@ -88,3 +90,38 @@ def test_what_was_made_with_other_code_is_told(
     assert main(command) == 0
     assert "changed" not in caplog.text
     assert len([*(tmp_path / "out/stages").glob("mine-*")]) == 2
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_a_training_that_was_cut_off_goes_on_with_the_code_that_it_began_with_only(
+    changed: bool,
+    put_on_path: Callable[..., Path],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    *words, out = comparison(tmp_path, 48)
+    words = [*words[:-1], "--methods", "{mine: {reducer: theirs.Mine}}", "--out"]
+    source = SOURCE.replace('"mine", 1', '"mine", 3')
+    begin = TokenDropModule.on_train_batch_start
+
+    def stop(self: TokenDropModule, batch: object, index: int) -> None:
+        if self.stage is not None and (self.stage.name, self.current_epoch) == ("mine", 2):
+            raise KeyboardInterrupt
+        begin(self, batch, index)  # type: ignore[arg-type]
+
+    put_anew(put_on_path, source)
+    with monkeypatch.context() as patched:
+        patched.setattr(TokenDropModule, "on_train_batch_start", stop)
+        assert main([*words, out]) == 130
+    if changed:
+        put_anew(put_on_path, source := source.replace("0.1", "3.0"))
+    assert main([*words, out]) == 0
+    said = "last.ckpt was trained before the code of theirs.Base changed: its stage is trained from"
+    assert (said in caplog.text) == changed
+    assert main([*words, str(tmp_path / "whole")]) == 0
+    curves = [
+        json.loads(next(tmp_path.glob(f"{place}/stages/mine-*/done.json")).read_text())["curve"]
+        for place in ("out", "whole")
+    ]
+    assert curves[0] == curves[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,11 @@ from torch import Tensor
 from tokendrop import sums
 from tokendrop.errors import UserError
 from tokendrop.files import write_bytes
+from tokendrop.reducers.own_code import changed_code
 
 log = logging.getLogger(__name__)
+
+_CODE = "tokendrop_code"  # in a checkpoint that training goes on from
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -25,17 +29,21 @@ class WholeCheckpoints(TorchCheckpointIO):
 
     Args:
         best: the file of :class:`BestWeights`, from which nothing goes on: it holds weights alone.
+        code: of the classes that are trained, see :func:`resumable`.
     """
 
-    def __init__(self, best: Path) -> None:
+    def __init__(self, best: Path, code: Mapping[str, str] | None = None) -> None:
         super().__init__()
         self._best = best.resolve()
+        self._code = dict(code or {})
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
         if Path(path).resolve() == self._best:
             checkpoint = {name: checkpoint[name] for name in ("epoch", "state_dict")}
+        elif self._code:
+            checkpoint = checkpoint | {_CODE: self._code}
         # into memory first: of a full disk torch tells in words of its own
         buffer = BytesIO()
         torch.save(checkpoint, buffer)
@@ -79,17 +87,27 @@ class LastEpoch(ModelCheckpoint):
         super().__init__(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
 
 
-def resumable(last: Path, best: Path) -> bool:
+def resumable(last: Path, best: Path, code: Mapping[str, str] | None = None) -> bool:
     """Whether a training can go on from its last checkpoint.
 
-    If one of the two is torn or was changed, which is said, both are removed: the training begins
-    anew, and would not find the best epoch otherwise.
+    If one of the two is torn or was changed, or the first epochs are of other code, which is said,
+    both are removed: the training begins anew, and would not find the best epoch otherwise.
+
+    Args:
+        last: the checkpoint.
+        best: the weights of the best epoch.
+        code: that of the reducer's classes that are somebody's own, see
+            :func:`tokendrop.reducers.own_code.code_of`. Earlier versions did not note it.
     """
     if not last.is_file():
         return False
     try:
-        for file in (last, best):
-            read_checkpoint(file)
+        before, _ = (read_checkpoint(file) for file in (last, best))
+        for path in changed_code(before.get(_CODE, {}), code or {}):
+            raise UserError(
+                f"{last} was trained before the code of {path} changed: its stage is trained from "
+                "its start"
+            )
     except UserError as error:
         log.warning("%s", error)
         for file in (last, best):

@@ -160,10 +160,11 @@ def _train_stage(
     trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
     trainer.num_sanity_val_steps = 0
     best_file, last_file = folder / "best.ckpt", folder / "last.ckpt"
-    trainer.strategy.checkpoint_io = WholeCheckpoints(best_file)
+    code = code_of(model.reducer)
+    trainer.strategy.checkpoint_io = WholeCheckpoints(best_file, code)
     asked: set[Path] = set()
     model.reducer.enter(stage, _context(recipe, stage, tuned, trainer, asked))
-    resumed = resumable(last_file, best_file)
+    resumed = resumable(last_file, best_file, code)
     try:
         with in_one_line():
             trainer.fit(
@@ -217,7 +218,7 @@ def _train_stage(
             curve=curve.epochs,
             chosen=chosen,
             scores={name: cost[0] for name, cost in scores.items()},
-            code=code_of(model.reducer),
+            code=code,
         )
     )
     if is_first():
