@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -206,6 +207,25 @@ def test_the_card_tells_what_fit_and_test_measured(
     model = tokendrop.load(tmp_path / "b" / "model")
     assert model.reducer.check_every == 2
     assert model.figures is None
+
+
+def test_fit_without_a_training_tells_what_is_reached_at_the_point_that_is_asked_for(
+    reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["fit", *SMALL, "--model.reducer", "baselines.TokenMerging", "--out", str(tmp_path)]
+    words += ["--data.train", str(reviews), "--model.reducer.share"]
+    found = {}
+    # where nothing is trained, the model of one point is found for the other
+    for share in (0.5, 0.1):
+        assert main([*words, str(share)]) == 0
+        said = re.search(r"accuracy on dev: (\S+)", capsys.readouterr().out)
+        assert said is not None
+        model = tokendrop.load(tmp_path / "model")
+        assert model.figures is not None
+        assert f"{model.figures.metrics['accuracy']:.4f}" == said[1]
+        found[share] = model.figures.kept_tokens
+    assert len(list(tmp_path.glob("stages/untrained-*"))) == 1
+    assert found[0.1] > found[0.5] + 0.2
 
 
 def test_figures_of_other_data_are_not_the_cards(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from tokendrop.holding import hold
 from tokendrop.measure.measures import TRAIN_SECONDS
 from tokendrop.models.cards import DESCRIBED, SIDE_CAR
 from tokendrop.models.model import load_with
+from tokendrop.models.side_car import read_side_car
 from tokendrop.reducers import from_spec, measured_in_training
 from tokendrop.reducers.base import Stage
 from tokendrop.reducers.stored import to_be_trusted
@@ -32,7 +33,7 @@ from tokendrop.training.finished import TrainedStage
 from tokendrop.training.processes import is_first, one_voice
 from tokendrop.training.progress import progress
 from tokendrop.training.tracking import CHOSEN, Run, Tracker
-from tokendrop.training.trainer_options import MAY_DECIDE
+from tokendrop.training.trainer_options import MAY_DECIDE, in_one_line
 
 log = logging.getLogger(__name__)
 
@@ -140,10 +141,11 @@ def _train(cli: TokenDropCLI, out: Path, same: bool) -> None:
         planned = recipes.plan(cli.model, cli.datamodule, seed, out / "stages", make_trainer)
         _tell_trained_anew(cli, out / "stages", planned)
     stages = recipes.train(cli.model, cli.datamodule, seed, out / "stages", make_trainer)
+    on_dev = _on_dev(cli, stages[-1])
     if not is_first():
         return
-    _save(cli, stages[-1], out / "model")
-    chosen = {k.replace("dev/", CHOSEN): v for k, v in stages[-1].chosen.items()}
+    _save(cli, stages[-1], on_dev, out / "model")
+    chosen = {k.replace("dev/", CHOSEN): v for k, v in on_dev.items()}
     results = chosen | {TRAIN_SECONDS.name: sum(stage.seconds for stage in stages)}
     settings = yaml.safe_load(_settings(cli))
     tracker.finish(results, settings, [], out / "model", cli.model.metric)
@@ -152,12 +154,33 @@ def _train(cli: TokenDropCLI, out: Path, same: bool) -> None:
     print(told_next(out / "model", to_be_trusted(from_spec(cli.model.reducer_spec).spec())))
 
 
-def _save(cli: TokenDropCLI, stage: TrainedStage, folder: Path) -> None:
+def _on_dev(cli: TokenDropCLI, stage: TrainedStage) -> dict[str, float]:
+    """What a training says of the dev split, which is evaluated anew for a method without one.
+
+    Where nothing was trained, a stage that is found may have been evaluated at another operating
+    point, as all of them share it.
+    """
+    reducer = from_spec(cli.model.reducer_spec)
+    if stage.epochs or read_side_car(stage.model).reducer == reducer.spec():
+        return stage.chosen
+    data = cli.datamodule
+    model = load_with(stage.model, reducer)
+    cli.model.begin(model, data.make_task(cli.model.metric), data.splits)
+    trainer = cli.instantiate_trainer(max_epochs=1, callbacks=[], logger=False)
+    with in_one_line():
+        (found,) = trainer.validate(cli.model, data, verbose=False)
+    return dict(found)
+
+
+def _save(
+    cli: TokenDropCLI, stage: TrainedStage, on_dev: Mapping[str, float], folder: Path
+) -> None:
     """Write the trained model at its operating point, with the settings of its training."""
     reducer = from_spec(cli.model.reducer_spec)
     model = load_with(stage.model, reducer)
-    if not is_partial(cli.trainer, "dev") and measured_in_training(reducer):
-        model.figures = figures_of(cli, "dev", stage.chosen, cli.model.backbone)
+    known = measured_in_training(reducer) or not stage.epochs
+    if known and not is_partial(cli.trainer, "dev"):
+        model.figures = figures_of(cli, "dev", on_dev, cli.model.backbone)
     with whole_folder(folder) as draft:
         model.save_pretrained(draft)
         (draft / SIDE_CAR / TRAINING_CONFIG).write_text(_settings(cli))
