@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,3 +94,25 @@ def test_a_search_of_tokens_ends_in_a_front(head: Head, tmp_path) -> None:  # ty
     front = search(model, split_of(head), task_of(head), settings, tmp_path, [0.9])
     assert front.at(0.9).share <= 0.9
     assert front.points[0].share < front.points[-1].share == 1
+
+
+def test_scores_are_found_again_for_the_same_right_answers_only(tmp_path: Path) -> None:
+    model, split = model_of(SPAN, "bert", LengthAdaptive(length_basis="row")), split_of(SPAN)
+    assert split.windows is not None
+    # another right answer beside the one that the labels are of
+    windows = [
+        replace(one, question=replace(one.question, answers=["c", CONTEXT[:30]], starts=[4, 0]))
+        for one in split.windows
+    ]
+    more = replace(split, windows=windows)
+    settings = SearchSettings(generations=1, population=3, mutations=2, crossovers=2)
+
+    def scores(rows: Split, place: str) -> list[float]:
+        front = search(model, rows, task_of(SPAN), settings, tmp_path / place)
+        return [one.score for one in front.constant]
+
+    before = scores(split, "same")
+    assert scores(more, "same") == scores(more, "new") != before
+    written = {file: file.read_bytes() for file in tmp_path.glob("same/evaluated-*")}
+    assert scores(split, "same") == before
+    assert {file: file.read_bytes() for file in tmp_path.glob("same/evaluated-*")} == written

@@ -81,7 +81,7 @@ def _searched(
 ) -> Front:
     rows = candidates.rows
     smallest, full = candidates.cost.smallest, candidates.cost.full
-    key = fingerprint(model, split, rows, task.metric)
+    key = fingerprint(model, split, rows, task)
     children = settings.generations * (settings.mutations + settings.crossovers)
     with _progress() as bar:
         job = bar.add_task("search", total=len(first) + children)

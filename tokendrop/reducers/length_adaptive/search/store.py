@@ -13,12 +13,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from tokendrop.data.json_parts import json_hash
 from tokendrop.data.split import Split
 from tokendrop.errors import UserError
 from tokendrop.files import write_text
 from tokendrop.models.model import TokenDropModel
 from tokendrop.reducers.length_adaptive.search.front import Configuration
 from tokendrop.stored import parsed
+from tokendrop.tasks import Task
 
 log = logging.getLogger(__name__)
 
@@ -137,8 +139,8 @@ def _sum(together: Sequence[_Evaluated]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
-def fingerprint(model: TokenDropModel, split: Split, rows: Sequence[int], metric: str) -> str:
-    """A hash of all that a score depends on: weights, method, rows and metric."""
+def fingerprint(model: TokenDropModel, split: Split, rows: Sequence[int], task: Task) -> str:
+    """A hash of all that a score depends on: weights, method, rows, right answers and metric."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.backbone.state_dict().items()):
         digest.update(name.encode())
@@ -148,7 +150,12 @@ def fingerprint(model: TokenDropModel, split: Split, rows: Sequence[int], metric
         "longest": model.shape.max_tokens,
         "rows": [[split.input_ids[row], split.token_type_ids[row]] for row in rows],
         "labels": [split.labels[row] for row in rows],
-        "metric": metric,
+        "metric": task.metric,
     }
+    # such as all the right answers to a question, of which its labels are one; of kinds that score
+    # by their labels nothing is added, so that what earlier versions evaluated is found
+    scored = json_hash(task.content(split), 2)
+    if scored != json_hash([split.texts, split.labels], 2):
+        described["scored"] = scored
     digest.update(json.dumps(described, sort_keys=True).encode())
     return digest.hexdigest()[:16]
