@@ -14,6 +14,7 @@ from tokendrop.cli import main
 from tokendrop.compare.grid.continuing import begin_or_continue
 from tokendrop.compare.grid.method import Method
 from tokendrop.compare.grid.settings import Cell, Comparison, grid
+from tokendrop.compare.results.floor import read_floors
 from tokendrop.configs import config_folder
 from tokendrop.errors import UserError
 from tokendrop.training import recipes
@@ -111,6 +112,23 @@ def test_tables_are_not_made_of_runs_on_rows_that_changed_since(
     for split in ("train", "dev", "test"):
         (tmp_path / f"{split}.csv").unlink()
     assert main(words) == 0
+
+
+def test_a_floor_of_rows_that_changed_since_is_made_anew(tmp_path: Path) -> None:
+    words, floor = comparison(tmp_path, 40), tmp_path / "out" / "floor" / "reviews.json"
+    assert main([*words, "--floor", "true"]) == 0
+    (before,) = read_floors(tmp_path / "out")
+    file = tmp_path / "test.csv"
+    file.write_text(file.read_text().replace(",0", ",x").replace(",1", ",0").replace(",x", ",1"))
+    # as the message about such rows says, by a comparison that has no floor any more
+    (record,) = tmp_path.glob("out/runs/*.json")
+    record.unlink()
+    assert main(words) == 0
+    (after,) = read_floors(tmp_path / "out")
+    assert (before.value, after.value) == (1.0, 0.0)
+    written = floor.read_bytes()
+    assert main(words) == 0
+    assert floor.read_bytes() == written
 
 
 @pytest.mark.parametrize("command", ["compare", "rationale"])

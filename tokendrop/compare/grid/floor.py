@@ -60,7 +60,8 @@ def write_floor(name: str, data: TextData, metric: str, out: Path) -> None:
     }
     best = max(on_dev, key=on_dev.__getitem__)
     metrics = _metrics(task, test, _logits(models[best], test, count))
-    floor = Floor(name, metric, metrics[metric], metrics, best, round(seconds, 3))
+    value, rows = metrics[metric], data.fingerprint()
+    floor = Floor(name, metric, value, metrics, best, round(seconds, 3), rows)
     write_text(floor_path(out, name), json.dumps(asdict(floor), indent=1), summed=True)
 
 

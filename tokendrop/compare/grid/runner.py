@@ -32,7 +32,7 @@ from tokendrop.compare.grid.work import Work
 from tokendrop.compare.report.outputs import write_outputs
 from tokendrop.compare.report.summary import print_summary
 from tokendrop.compare.results import records
-from tokendrop.compare.results.floor import floor_path, read_floors
+from tokendrop.compare.results.floor import floor_path, read_floor, read_floors
 from tokendrop.compare.results.frame import results_frame
 from tokendrop.compare.results.records import Record
 from tokendrop.compare.results.trust import set_aside
@@ -123,7 +123,7 @@ def _compared(
         cells = _by_record(grid(comparison, chosen), out)
         begin_or_continue(comparison, out, cells | engines)
     check_data(cells | engines)
-    _write_floors(comparison, cells, out, data_of)
+    _write_floors(comparison, cells, out, data_of, fingerprint)
     every = bundles(cells, engines)
     if cluster is None:
         failures = run_here(comparison, every, shard, out, data_of)
@@ -210,16 +210,28 @@ def _studies(
 
 
 def _write_floors(
-    comparison: Comparison, cells: Mapping[Path, Cell], out: Path, data_of: DataOf
+    comparison: Comparison,
+    cells: Mapping[Path, Cell],
+    out: Path,
+    data_of: DataOf,
+    fingerprint: Callable[[Cell], str | None],
 ) -> None:
+    """Make the floors that are asked for, and those that lie there and are of other rows."""
     # a floor is of the same data as the finished runs beside it; alone it may be of others
     measured = {cell.run.task for path, cell in cells.items() if path.is_file()}
-    for entry in _with_floors(comparison):
-        path = floor_path(out, entry.task)
+    of_task = {cell.run.task: cell for cell in cells.values()}
+    for entry in {entry.task: entry for entry in entries(comparison)}.values():
+        task, path = entry.task, floor_path(out, entry.task)
+        if not comparison.floor and not path.is_file():
+            continue
         with one_at_a_time(path):
             set_aside(path, out, again=True)
-            if entry.task not in measured or not path.is_file():
-                write_floor(entry.task, data_of(entry.task, entry.data), entry.metric, out)
+            new = comparison.floor and (task not in measured or not path.is_file())
+            if not new and path.is_file() and task in of_task:
+                rows = read_floor(path).data_fingerprint
+                new = rows is not None and fingerprint(of_task[task]) not in (None, rows)
+            if new:
+                write_floor(task, data_of(task, entry.data), entry.metric, out)
 
 
 def _with_floors(comparison: Comparison) -> Collection[Entry]:

@@ -24,6 +24,7 @@ class Floor:
         metrics: all that the task knows.
         strength: C, the inverse of the regularisation, chosen on the dev split.
         train_seconds: of fitting all of them.
+        data_fingerprint: what its rows are known by, as runs note it; versions before did not.
     """
 
     task: str
@@ -32,6 +33,7 @@ class Floor:
     metrics: dict[str, float]
     strength: Number
     train_seconds: Number
+    data_fingerprint: str | None = None
 
     @property
     def sentence(self) -> str:
@@ -54,8 +56,13 @@ def read_floors(out: Path) -> list[Floor]:
     Raises:
         UserError: a record is torn.
     """
-    return [_read(path) for path in sorted(floor_path(out, "*").parent.glob("*.json"))]
+    return [read_floor(path) for path in sorted(floor_path(out, "*").parent.glob("*.json"))]
 
 
-def _read(path: Path) -> Floor:
+def read_floor(path: Path) -> Floor:
+    """The floor in a file.
+
+    Raises:
+        UserError: it is torn.
+    """
     return read_json(path, Floor, "a whole record of a floor", "delete it and run again")
