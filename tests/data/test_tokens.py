@@ -85,6 +85,14 @@ def test_the_end_that_is_cut_is_a_part_of_the_key(tokenizer, tmp_path):
     assert names == [TEXTS[1][0].split()[:4], TEXTS[1][0].split()[-4:]]
 
 
+def test_whether_special_tokens_are_split_is_a_part_of_the_key(tokenizer, tmp_path):
+    texts = [(f"one {tokenizer.sep_token} two",)]
+    splitting = BertTokenizer(vocab=tokenizer.get_vocab(), split_special_tokens=True)
+    rows = [Tokeniser(t, 12, tmp_path)(texts, "train").input_ids[0] for t in (tokenizer, splitting)]
+    marks = [list(row).count(tokenizer.sep_token_id) for row in rows]
+    assert marks == [2, 1]
+
+
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"x" * 99])
 def test_torn_cache_file_is_rebuilt(counting, tmp_path, damage):
     # in memory, since the file below is written into

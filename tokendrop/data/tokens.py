@@ -58,6 +58,9 @@ class Tokeniser:
         # the usual one is left out, so that what earlier versions wrote is found again
         side = self._tokenizer.truncation_side
         kept = [backend, self._max_length, *([side] if side != "right" else [])]
+        # Hugging Face sets it at each call, so the backend does not say it
+        if self._tokenizer.split_special_tokens:
+            kept.append("split_special_tokens")
         return json.dumps(kept, sort_keys=True)
 
     @cached_property
