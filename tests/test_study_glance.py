@@ -30,7 +30,7 @@ COLUMNS = {
             *("hatexplain_budget", "hatexplain", "hatexplain_tokens"),
         ],
     ),
-    "SST-2": ("sst2", ["dact_budget", "ltp_budget", "sst2"]),
+    "SST-2": ("sst2", ["sst2"]),
     "CoLA": ("cola", ["whole_budget_glue", "dact_budget", "cola"]),
     "AG's News": ("ag_news", ["ag_news"]),
     "STS-B": ("stsb", ["whole_budget_glue", "dact_budget", "stsb"]),

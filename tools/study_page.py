@@ -4,7 +4,8 @@
 
 Writes summary.md, results.csv, figures/trade_off_flops.png and lengths.csv (right answers by the
 length of the texts, in per cent, and the difference to dense in points with its interval), and the
-rows of docs/study/leaderboard.
+rows of docs/study/leaderboard. With --no-clock, for runs that other work disturbed, the tables
+have no times.
 """
 
 from __future__ import annotations
@@ -18,9 +19,15 @@ import pandas as pd
 
 from tokendrop.cli import main
 from tokendrop.compare.report.outputs import write_outputs
+from tokendrop.compare.report.summary import NOISE
 from tokendrop.compare.report.tables import show_gap
 from tokendrop.compare.results.joining import joined_comparisons
 
+TIMES = [
+    *("throughput_speedup_padded", "throughput_speedup_unpadded", "latency_speedup_b1"),
+    "train_seconds",
+]
+SHOWN_TIMES = ("Clock", "Train s")
 FIGURE = Path("figures", "trade_off_flops.png")
 
 
@@ -41,14 +48,33 @@ def lengths(found: pd.DataFrame) -> pd.DataFrame:
     return shown if shown["task"].nunique() > 1 else shown.drop(columns="task")
 
 
-def write_page(page: Path, folders: list[Path]) -> None:
+def without_times(summary: str) -> str:
+    """A summary without the columns of the clock and what explains them."""
+    kept, times = [], set[int]()
+    for line in summary.splitlines():
+        if line.startswith("|"):
+            cells = line.strip("|").split("|")
+            if not kept[-1].startswith("|"):
+                times = {n for n, cell in enumerate(cells) if cell.strip().startswith(SHOWN_TIMES)}
+            cells = [cell for n, cell in enumerate(cells) if n not in times]
+            kept.append(f"|{'|'.join(cells)}|")
+        elif not line.startswith((*(f"- **{name}" for name in SHOWN_TIMES), NOISE)):
+            kept.append(line)
+    return "\n".join(kept) + "\n"
+
+
+def write_page(page: Path, folders: list[Path], clock: bool = True) -> None:
     """Write the files of a page, all but its README.md."""
     records, floors = joined_comparisons(folders)
     with TemporaryDirectory() as place:
         found = write_outputs(Path(place), records, floors)
         (page / FIGURE.parent).mkdir(parents=True, exist_ok=True)
-        for path in (found.summary, found.results):
-            shutil.copy(path, page / path.name)
+        summary = found.summary.read_text(encoding="utf-8")
+        results = pd.read_csv(found.results, dtype=str)
+        if not clock:
+            summary, results = without_times(summary), results.drop(columns=TIMES)
+        (page / "summary.md").write_text(summary, encoding="utf-8")
+        results.to_csv(page / "results.csv", index=False)
         shutil.copy(Path(place) / FIGURE, page / FIGURE)
         if "lengths" in found.frames:
             lengths(found.frames["lengths"]).to_csv(page / "lengths.csv", index=False)
@@ -63,5 +89,6 @@ if __name__ == "__main__":
     )
     parser.add_argument("page", type=Path, help="folder below docs/study")
     parser.add_argument("folders", type=Path, nargs="+", help="output folders of compare")
+    parser.add_argument("--no-clock", dest="clock", action="store_false")
     options = parser.parse_args()
-    write_page(options.page, options.folders)
+    write_page(options.page, options.folders, options.clock)
