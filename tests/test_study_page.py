@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from tests.compare.leaderboard.test_leaderboard import comparison
 from tests.test_study import STUDY, section
 from tokendrop.compare.leaderboard.entries import read_entries
 from tools.few_seeds import every_difference, halves
-from tools.study_page import lengths, write_page
+from tools.study_page import TIMES, lengths, write_page
 
 
 def test_a_page_has_its_tables_its_figure_and_its_rows(tmp_path: Path) -> None:
@@ -24,6 +25,24 @@ def test_a_page_has_its_tables_its_figure_and_its_rows(tmp_path: Path) -> None:
     assert (page / "figures" / "trade_off_flops.png").read_bytes().startswith(b"\x89PNG")
     rows = read_entries(tmp_path / "study" / "leaderboard" / "reviews.csv")
     assert [row.method for row in rows] == ["dense", "power_bert"]
+
+
+def test_without_the_clock_the_tables_say_all_else(tmp_path: Path) -> None:
+    pages = [tmp_path / name for name in ("timed", "untimed")]
+    runs = comparison(tmp_path / "runs")
+    for page in pages:
+        write_page(page, [runs], clock=page.name == "timed")
+    timed, untimed = ((page / "summary.md").read_text(encoding="utf-8") for page in pages)
+    assert "Clock" in timed
+    assert not re.search("Clock|the clock of|Train s", untimed)
+    tables = [line for line in untimed.splitlines() if line.startswith("|")]
+    assert len(tables) == sum(line.startswith("|") for line in timed.splitlines())
+    assert {cell for line in tables for cell in line.split("|")} <= {
+        cell for line in timed.splitlines() for cell in line.split("|")
+    }
+    wide, narrow = (pd.read_csv(page / "results.csv") for page in pages)
+    assert wide[narrow.columns].equals(narrow)
+    assert {*wide.columns} - {*narrow.columns} == {*TIMES}
 
 
 def test_lengths_are_rounded_as_the_tables_are() -> None:
