@@ -18,6 +18,7 @@ from tests.cli.test_cli import SMALL, complaint, reviews
 from tests.training.test_recipes import FINE_TUNE, trained
 from tokendrop.cli import main
 from tokendrop.data import TextData
+from tokendrop.models.fingerprint import backbone_fingerprint
 from tokendrop.reducers.dense import Dense
 from tokendrop.training.module import TokenDropModule
 from tokendrop.training.trainer_options import FIT, decisive
@@ -49,19 +50,32 @@ def test_every_option_of_lightning_is_known_to_us() -> None:
     assert options == IN_KEY | HARMLESS | set(FIT)
 
 
+TINY = {"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2}
+
+
+@pytest.mark.parametrize(
+    ("named", "random_init"), [(True, TINY | {"intermediate_size": 32}), (False, None)]
+)
 def test_the_key_of_a_usual_training_is_that_of_earlier_versions(
-    backbone: str, data: TextData, tmp_path: Path
+    backbone: str, tmp_path: Path, named: bool, random_init: dict[str, int] | None
 ) -> None:
-    module = TokenDropModule(Dense(), backbone, fine_tune=FINE_TUNE)
+    name = "minilm-l6" if named else backbone
+    rows = [f"we laughed{'!' * n},good\na thin plot{'!' * n},bad" for n in range(14)]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label", *rows]))
+    file = str(tmp_path / "rows.csv")
+    data = TextData(train=file, tokenizer=name, max_length=24, batch_size=4)
+    module = TokenDropModule(Dense(), name, fine_tune=FINE_TUNE, random_init=random_init)
     (stage,) = trained(module, data, tmp_path)
     start = {
-        "backbone": backbone,
-        "random_init": None,
+        "backbone": name,
+        "random_init": random_init,
         "data": data.fingerprint(),
         "metric": "accuracy",
         "precision": "32-true",
         "seed": 1,
     }
+    if not named:  # since a folder is known by its weights
+        start["weights"] = backbone_fingerprint(backbone)
     described = {"after": start, "stage": asdict(FINE_TUNE), "reducer": Dense().spec()}
     key = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
     assert stage.folder.name == f"fine_tune-{key}"
