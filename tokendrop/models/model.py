@@ -110,7 +110,7 @@ class TokenDropModel(AnsweringModel):
             raise UserError(
                 "a TokenDropModel runs a packed tokendrop.engine.packed.Batch: for texts use "
                 "predict(texts), for padded tensors "
-                f"AutoModel{head_of(self.backbone).suffix}.from_pretrained(FOLDER, "
+                f"{head_of(self.backbone).auto.__name__}.from_pretrained(FOLDER, "
                 f'subfolder="{SIDE_CAR}") after tokendrop.register()'
             )
         encoded: Encoded = self._encoded(batch, torch.compiler.is_compiling())

@@ -16,9 +16,9 @@ from tokendrop.compare.grid.continuing import (
     check_folder,
     check_same_data,
 )
-from tokendrop.compare.grid.data import read_data, settings_of
+from tokendrop.compare.grid.data import read_data
 from tokendrop.compare.grid.rationale import Judge, Marked, measure_agreement
-from tokendrop.compare.grid.run import check_cell
+from tokendrop.compare.grid.run import check_cell, number_classes
 from tokendrop.compare.grid.settings import Cell, Comparison, grid
 from tokendrop.compare.grid.train import train_cell
 from tokendrop.data import TextData
@@ -32,7 +32,6 @@ from tokendrop.reducers import from_spec
 from tokendrop.reducers.dense import Dense
 from tokendrop.reducers.own_code import code_of
 from tokendrop.stored import read_json
-from tokendrop.training import recipes
 from tokendrop.training.tracking import Tracker
 
 
@@ -80,11 +79,7 @@ def _compared(comparison: Comparison, out: Path) -> pd.DataFrame:
         name = cell.run.task
         if name not in tasks:
             tasks[name] = read_data(name, cell.data, comparison.backbone)
-            # from then on the classes are numbered as the backbone's
-            with settings_of(name):
-                recipes.backbone_config(
-                    comparison.backbone, comparison.random_init, tasks[name], comparison.fine_tune
-                )
+            number_classes(comparison, name, tasks[name])
         if not path.is_file():
             check_cell(comparison, cell, tasks[name])
     rows = {

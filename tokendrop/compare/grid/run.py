@@ -66,6 +66,18 @@ def check_cell(comparison: Comparison, cell: Cell, data: TextData) -> None:
         raise UserError(f"{run.method} {run.operating_point} on {run.task}: {error}") from error
 
 
+def number_classes(comparison: Comparison, task: str, data: TextData) -> None:
+    """Number the classes of a task as the backbone does, as they are in every run.
+
+    Raises:
+        UserError: see :func:`tokendrop.training.recipes.backbone_config`.
+    """
+    with settings_of(task):
+        recipes.backbone_config(
+            comparison.backbone, comparison.random_init, data, comparison.fine_tune
+        )
+
+
 def run_cell(
     comparison: Comparison, cell: Cell, data: TextData, out: Path, done: Done = unheard
 ) -> Record:

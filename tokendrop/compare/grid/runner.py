@@ -23,10 +23,10 @@ from tokendrop.compare.grid.continuing import (
     check_folder,
     check_same_data,
 )
-from tokendrop.compare.grid.data import DataOf, is_at_hand, read_data, settings_of
+from tokendrop.compare.grid.data import DataOf, is_at_hand, read_data
 from tokendrop.compare.grid.engines import check_engines, engine_cells
 from tokendrop.compare.grid.floor import check_floor, write_floor
-from tokendrop.compare.grid.run import check_cell
+from tokendrop.compare.grid.run import check_cell, number_classes
 from tokendrop.compare.grid.settings import Cell, Comparison, Entry, entries, grid
 from tokendrop.compare.grid.work import Work
 from tokendrop.compare.report.outputs import write_outputs
@@ -47,7 +47,6 @@ from tokendrop.compare.tuning.tune import (
 from tokendrop.data import TextData
 from tokendrop.errors import InUse
 from tokendrop.holding import hold, one_at_a_time
-from tokendrop.training import recipes
 from tokendrop.training.tracking import log_comparison, wants_wandb
 
 
@@ -146,11 +145,7 @@ def _compared(
 
 def _fingerprint(comparison: Comparison, cell: Cell, data_of: DataOf) -> str:
     data = data_of(cell.run.task, cell.data)
-    with settings_of(cell.run.task):
-        # the classes are numbered as the backbone's from then on, as they were for the run
-        recipes.backbone_config(
-            comparison.backbone, comparison.random_init, data, comparison.fine_tune
-        )
+    number_classes(comparison, cell.run.task, data)
     return data.fingerprint()
 
 
